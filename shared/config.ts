@@ -1,0 +1,78 @@
+/**
+ * Settings from the environment: validated once at start, all errors together.
+ *
+ * A service declares its settings as a record of zod schemas (each with `.describe()`, most with
+ * a default) and reads them with {@link readSettings}; the README's table is checked against the
+ * same records.
+ *
+ * @module
+ */
+import { z } from "zod";
+import { Stop } from "./errors.ts";
+
+export type SettingsShape = Readonly<Record<`TWOFOLD_${string}`, z.ZodType>>;
+export type Settings<S extends SettingsShape> = { readonly [K in keyof S]: z.output<S[K]> };
+
+/** A whole number within bounds, written in decimal. */
+export function wholeNumber(min: number, max: number): z.ZodType<number, string> {
+  return z.string().regex(/^\d+$/, "expected a whole number").transform(Number)
+    .pipe(z.int().min(min).max(max));
+}
+
+/** A decimal number within bounds. */
+export function decimal(min: number, max: number): z.ZodType<number, string> {
+  return z.string().regex(/^\d+(\.\d+)?$/, "expected a decimal number").transform(Number)
+    .pipe(z.number().min(min).max(max));
+}
+
+/** Reads and validates; throws {@link Stop} that names every wrong setting at once. */
+export function readSettings<S extends SettingsShape>(
+  shape: S,
+  env: Readonly<Record<string, string | undefined>>,
+): Settings<S> {
+  // An empty value in an env file means "not set".
+  const given = Object.keys(shape).filter((name) => env[name]);
+  const values = Object.fromEntries(given.map((name) => [name, env[name]]));
+  const parsed = z.object(shape as z.ZodRawShape).safeParse(values);
+  if (parsed.success) return parsed.data as Settings<S>;
+  const lines = parsed.error.issues.map((issue) => {
+    const name = String(issue.path[0]);
+    const about = (shape as Record<string, z.ZodType>)[name]?.description ?? "";
+    const problem = env[name] ? issue.message : "is not set";
+    return `  ${name}: ${problem} (${about})`;
+  });
+  throw new Stop(`settings are wrong, nothing was started:\n${lines.join("\n")}`);
+}
+
+/** The environment that a process may read: only names that Twofold declares. */
+export function environment(): Record<string, string | undefined> {
+  return new Proxy({}, {
+    get: (_, name) => typeof name === "string" ? Deno.env.get(name) : undefined,
+  });
+}
+
+/** Settings of every process that talks to NATS. */
+export const natsSettings = {
+  TWOFOLD_NATS_URL: z.string().min(1).default("127.0.0.1:4222")
+    .describe("NATS servers, comma separated host:port"),
+  TWOFOLD_NATS_USER: z.string().min(1).describe("NATS user of this role"),
+  TWOFOLD_NATS_PASSWORD: z.string().min(1).describe("password of that user"),
+  TWOFOLD_NATS_CA_FILE: z.string().optional()
+    .describe("CA certificate; set it to connect to NATS over TLS"),
+  TWOFOLD_PARTITIONS: wholeNumber(1, 64).default(1)
+    .describe("number of HEARTBEATS streams; the same for every process"),
+} satisfies SettingsShape;
+
+/** Settings of every long-running process. */
+export const processSettings = {
+  TWOFOLD_LOG_LEVEL: z.enum(["debug", "info", "warn", "error"]).default("info")
+    .describe("least severe log line written"),
+  TWOFOLD_HTTP_HOST: z.string().min(1).default("127.0.0.1")
+    .describe("address that the HTTP server binds"),
+} satisfies SettingsShape;
+
+/** Settings of every process with a Postgres schema of its own. */
+export const postgresSettings = {
+  TWOFOLD_POSTGRES_URL: z.string().regex(/^postgres(ql)?:\/\//, "expected a postgres:// URL")
+    .describe("Postgres of this role, postgres://user:password@host:port/database"),
+} satisfies SettingsShape;

@@ -1,0 +1,81 @@
+/**
+ * One child process: its output in a file, its end observed.
+ *
+ * @module
+ */
+import type { Workspace } from "./workspace.ts";
+
+export interface ChildOptions {
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  readonly cwd?: string;
+  readonly uid?: number;
+  readonly gid?: number;
+  /** Name of the log file in the workspace, without `.log`. */
+  readonly name: string;
+}
+
+/** A running child. */
+export class Child {
+  /** Exit code, or null while it runs. */
+  exitCode: number | null = null;
+  readonly ended: Promise<number>;
+
+  private constructor(
+    readonly name: string,
+    readonly logFile: string,
+    readonly process: Deno.ChildProcess,
+  ) {
+    this.ended = process.status.then((status) => (this.exitCode = status.code));
+  }
+
+  get pid(): number {
+    return this.process.pid;
+  }
+
+  /** Starts a child; standard output and error are appended to `<workspace>/<name>.log`. */
+  static async start(workspace: Workspace, options: ChildOptions): Promise<Child> {
+    const logFile = `${workspace.folder}/${options.name}.log`;
+    const process = new Deno.Command(options.command, {
+      args: [...options.args],
+      env: options.env,
+      cwd: options.cwd,
+      uid: options.uid,
+      gid: options.gid,
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+    for (const stream of [process.stdout, process.stderr]) {
+      const log = await Deno.open(logFile, { append: true, create: true });
+      void stream.pipeTo(log.writable).catch(() => {});
+    }
+    await workspace.watch(process);
+    return new Child(options.name, logFile, process);
+  }
+
+  /** Sends `signal` and waits for the end; after `graceMs` it is SIGKILL. */
+  async stop(signal: Deno.Signal = "SIGTERM", graceMs = 12_000): Promise<number> {
+    this.#kill(signal);
+    const timer = setTimeout(() => this.#kill("SIGKILL"), graceMs);
+    const code = await this.ended;
+    clearTimeout(timer);
+    return code;
+  }
+
+  /** The last `lines` lines of its log. */
+  async tail(lines = 15): Promise<string> {
+    const text = await Deno.readTextFile(this.logFile).catch(() => "");
+    return text.trimEnd().split("\n").slice(-lines).join("\n");
+  }
+
+  #kill(signal: Deno.Signal): void {
+    if (this.exitCode !== null) return;
+    try {
+      this.process.kill(signal);
+    } catch {
+      // It ended between the check and the signal.
+    }
+  }
+}

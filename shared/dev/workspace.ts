@@ -1,0 +1,72 @@
+/**
+ * A folder and the processes that work in it, both gone afterwards whatever ends this process.
+ *
+ * @module
+ */
+
+// Reads "pid N" and "dir D" lines until its standard input closes, which happens when the parent
+// ends, even by SIGKILL; then it takes down what is left. Ctrl-C must not stop the guard itself.
+const GUARD = `
+trap '' INT TERM HUP
+pids=; dir=
+while read -r kind value; do
+  case $kind in pid) pids="$pids $value";; dir) dir=$value;; esac
+done
+for pid in $pids; do kill -TERM $pid 2>/dev/null; done
+for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+  alive=; for pid in $pids; do kill -0 $pid 2>/dev/null && alive=1; done
+  [ -z "$alive" ] && break; sleep 0.1
+done
+for pid in $pids; do kill -KILL $pid 2>/dev/null; done
+[ -n "$dir" ] && rm -rf "$dir"
+exit 0
+`;
+
+/** A folder for servers' data and logs. */
+export class Workspace implements AsyncDisposable {
+  readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
+
+  private constructor(readonly folder: string, readonly guard: Deno.ChildProcess) {
+    this.#writer = guard.stdin.getWriter();
+  }
+
+  /** A new temporary folder, removed at the end. */
+  static async temporary(): Promise<Workspace> {
+    const folder = await Deno.makeTempDir({ prefix: "twofold-" });
+    // Postgres runs as another user when this process is root, and has to reach its own folder.
+    await Deno.chmod(folder, 0o755);
+    const workspace = new Workspace(folder, startGuard());
+    await workspace.#tell(`dir ${folder}`);
+    return workspace;
+  }
+
+  /** `folder` itself, which stays; only the processes end. */
+  static async at(folder: string): Promise<Workspace> {
+    await Deno.mkdir(folder, { recursive: true });
+    return new Workspace(await Deno.realPath(folder), startGuard());
+  }
+
+  /** Has `child` taken down when this process ends without doing so itself. */
+  async watch(child: Deno.ChildProcess): Promise<void> {
+    await this.#tell(`pid ${child.pid}`);
+  }
+
+  /** Ends every watched process still alive and removes the folder if it is temporary. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#writer.close().catch(() => {});
+    await this.guard.status;
+  }
+
+  async #tell(line: string): Promise<void> {
+    await this.#writer.write(new TextEncoder().encode(line + "\n"));
+  }
+}
+
+function startGuard(): Deno.ChildProcess {
+  return new Deno.Command("sh", {
+    args: ["-c", GUARD],
+    stdin: "piped",
+    stdout: "null",
+    stderr: "null",
+  }).spawn();
+}

@@ -1,0 +1,153 @@
+/**
+ * The heartbeat, version 1: its schema and the one judgement of bytes that live and royalty share.
+ *
+ * Pure: no clock, socket or database. Durations are integer milliseconds.
+ *
+ * @module
+ */
+import { z } from "zod";
+
+/** The largest heartbeat the edge lands, in bytes. */
+export const MAX_EVENT_BYTES = 16 * 1024;
+
+// Control characters break terminals and subjects, lone surrogates cannot be stored as UTF-8.
+const label = z.string().regex(
+  /^[^\p{Cc}\p{Cs}]{1,64}$/u,
+  "expected 1 to 64 characters, none of them a control character",
+);
+const interval = z.int().min(0).max(600_000);
+const duration = z.int().min(0);
+
+/** Version 1 of the heartbeat. Unknown keys are ignored: newer players send more. */
+export const heartbeatSchema = z.object({
+  v: z.literal(1),
+  event_id: z.uuid(),
+  session_id: label,
+  device_id: label,
+  title_id: label,
+  seq: z.int().min(0),
+  region: z.string().regex(/^[a-z0-9-]{2,32}$/, "expected 2 to 32 of a-z, 0-9 and -"),
+  ts: z.int().min(0),
+  interval_ms: interval,
+  state: z.enum(["playing", "rebuffering", "paused", "seeking", "ad", "ended"]),
+  played_ms: interval,
+  rebuffer_ms: duration,
+  rebuffer_count: duration,
+  media_ms: duration.optional(),
+  bitrate_kbps: z.number().min(0).optional(),
+  cdn: z.string().optional(),
+  isp: z.string().optional(),
+  device: z.object({ model: label, os: label, build: label }),
+});
+
+/** One playback heartbeat; see the table in the README for units. */
+export type Heartbeat = z.infer<typeof heartbeatSchema>;
+
+/** Why an event is in quarantine. The first five are found in the bytes, the others by royalty. */
+export const REJECTION_REASONS = [
+  "not_utf8",
+  "not_json",
+  "unsupported_version",
+  "malformed",
+  "implausible",
+  "conflict",
+  "too_late",
+  "from_the_future",
+] as const;
+export type RejectionReason = typeof REJECTION_REASONS[number];
+
+/** A heartbeat that cannot be used, and what a person needs to find the cause. */
+export interface Rejection {
+  readonly reason: RejectionReason;
+  /** JSON path of the offending value, `$` for the whole event. */
+  readonly path: string;
+  /** One line: what was expected and what came. At most 200 characters. */
+  readonly detail: string;
+  /** `device.build`, when it can be read. */
+  readonly build?: string;
+}
+
+export type Judgement =
+  | { readonly ok: true; readonly heartbeat: Heartbeat }
+  | { readonly ok: false; readonly rejection: Rejection };
+
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** Decides whether raw bytes are a usable heartbeat. Never throws, whatever the bytes. */
+export function judge(bytes: Uint8Array): Judgement {
+  let text: string;
+  try {
+    text = utf8.decode(bytes);
+  } catch {
+    return reject("not_utf8", "$", "the bytes are not valid UTF-8");
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    return reject("not_json", "$", error instanceof Error ? error.message : String(error));
+  }
+  return judgeValue(value);
+}
+
+function judgeValue(value: unknown): Judgement {
+  const parsed = heartbeatSchema.safeParse(value);
+  const build = readBuild(value);
+  if (!parsed.success) {
+    const issue = firstIssue(parsed.error.issues);
+    const unsupported = issue.path[0] === "v" && typeof at(value, ["v"]) === "number";
+    const reason = unsupported ? "unsupported_version" : "malformed";
+    const came = describe(at(value, issue.path));
+    return reject(reason, jsonPath(issue.path), `${issue.message}; came ${came}`, build);
+  }
+  const heartbeat = parsed.data;
+  const { played_ms, rebuffer_ms, interval_ms } = heartbeat;
+  if (played_ms + rebuffer_ms > interval_ms * 1.5 + 1000) {
+    const detail =
+      `played_ms ${played_ms} + rebuffer_ms ${rebuffer_ms} exceed interval_ms ${interval_ms} * 1.5 + 1000`;
+    return reject("implausible", "$.played_ms", detail, build);
+  }
+  return { ok: true, heartbeat };
+}
+
+// A wrong version explains every other issue, so it goes first.
+function firstIssue(issues: readonly z.core.$ZodIssue[]): z.core.$ZodIssue {
+  return issues.find((issue) => issue.path[0] === "v") ?? issues[0];
+}
+
+function reject(reason: RejectionReason, path: string, detail: string, build?: string): Judgement {
+  return { ok: false, rejection: { reason, path, detail: printable(detail), build } };
+}
+
+/** `text` as one header-safe line of at most 200 characters. */
+export function printable(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cs}]/gu, "\uFFFD").slice(0, 200);
+}
+
+function at(value: unknown, path: readonly PropertyKey[]): unknown {
+  return path.reduce<unknown>(
+    (inner, key) =>
+      typeof inner === "object" && inner !== null
+        ? (inner as Record<PropertyKey, unknown>)[key]
+        : undefined,
+    value,
+  );
+}
+
+function jsonPath(path: readonly PropertyKey[]): string {
+  return ["$", ...path.map(String)].join(".");
+}
+
+// Names the type and, for scalars, the value: "a string "4000"" tells more than "invalid".
+function describe(value: unknown): string {
+  if (value === undefined) return "nothing";
+  if (value === null) return "null";
+  if (Array.isArray(value)) return "an array";
+  if (typeof value === "object") return "an object";
+  return `${typeof value} ${JSON.stringify(value).slice(0, 60)}`;
+}
+
+function readBuild(value: unknown): string | undefined {
+  const build = at(value, ["device", "build"]);
+  return typeof build === "string" && build !== "" ? printable(build).slice(0, 64) : undefined;
+}

@@ -1,0 +1,30 @@
+/**
+ * FNV-1a, 32 bits: the hash that nats-server's `partition()` mapping uses, so that the edge and the
+ * server agree on a partition.
+ *
+ * Source: G. Fowler, L. C. Noll, K.-P. Vo, "The FNV Non-Cryptographic Hash Algorithm",
+ * draft-eastlake-fnv. Not a defence against a sender who wants a collision.
+ *
+ * @module
+ */
+const OFFSET_BASIS = 0x811c9dc5;
+const PRIME = 0x01000193;
+const encoder = new TextEncoder();
+
+/** The hash of `bytes` as an unsigned 32-bit integer. */
+export function fnv1a(bytes: Uint8Array): number {
+  let hash = OFFSET_BASIS;
+  for (let i = 0; i < bytes.length; i++) hash = Math.imul(hash ^ bytes[i], PRIME);
+  return hash >>> 0;
+}
+
+/** The hash of the UTF-8 form of `text`. */
+export function fnv1aText(text: string): number {
+  let hash = OFFSET_BASIS;
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    if (unit > 0x7f) return fnv1a(encoder.encode(text));
+    hash = Math.imul(hash ^ unit, PRIME);
+  }
+  return hash >>> 0;
+}

@@ -1,0 +1,63 @@
+/**
+ * Numbered SQL migrations of one schema, safe to start from several processes at once.
+ *
+ * @module
+ */
+import type { Sql } from "postgres";
+import { Stop } from "./errors.ts";
+
+export interface Migration {
+  /** `NNN_what_it_does`, the file's name without `.sql`. */
+  readonly name: string;
+  readonly sql: string;
+}
+
+/** The migrations of `folder`, in order. */
+export async function readMigrations(folder: URL): Promise<Migration[]> {
+  const files: string[] = [];
+  for await (const entry of Deno.readDir(folder)) {
+    if (/^\d{3}_\w+\.sql$/.test(entry.name)) files.push(entry.name);
+  }
+  return await Promise.all(
+    files.sort().map(async (file) => ({
+      name: file.replace(/\.sql$/, ""),
+      sql: await Deno.readTextFile(new URL(file, folder)),
+    })),
+  );
+}
+
+/**
+ * Brings `schema` up to date in one transaction and returns the names applied. Throws {@link Stop}
+ * when the database is ahead of this code.
+ */
+export async function migrate(
+  sql: Sql,
+  schema: string,
+  migrations: readonly Migration[],
+): Promise<string[]> {
+  return await sql.begin(async (tx) => {
+    await tx`select pg_advisory_xact_lock(hashtext(${`twofold migrate ${schema}`}))`;
+    await tx`create schema if not exists ${tx(schema)}`;
+    await tx`
+      create table if not exists ${tx(schema)}.migration (
+        name text primary key,
+        applied_at timestamptz not null default now()
+      )`;
+    const rows = await tx<{ name: string }[]>`select name from ${tx(schema)}.migration`;
+    const applied = new Set(rows.map((row) => row.name));
+    const known = new Set(migrations.map((migration) => migration.name));
+    const unknown = [...applied].filter((name) => !known.has(name));
+    if (unknown.length > 0) {
+      throw new Stop(
+        `schema ${schema} has migrations this version does not know: ${unknown.join(", ")}. ` +
+          "Start the newer version.",
+      );
+    }
+    const pending = migrations.filter((migration) => !applied.has(migration.name));
+    for (const { name, sql: text } of pending) {
+      await tx.unsafe(text);
+      await tx`insert into ${tx(schema)}.migration (name) values (${name})`;
+    }
+    return pending.map((migration) => migration.name);
+  }) as string[];
+}

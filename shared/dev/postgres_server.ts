@@ -19,12 +19,12 @@ const PLATFORMS: Readonly<Record<string, string>> = {
 };
 /** Postgres refuses to run as root; this is `nobody` on Linux and needs no account entry. */
 const UNPRIVILEGED_ID = 65534;
-/** Development data only: what is lost with the machine's power is made again. */
-const SETTINGS = ["fsync=off", "full_page_writes=off", "synchronous_commit=off"];
+/** Safe when a process is killed, not when the machine loses power: throwaway data. */
+const THROWAWAY = ["fsync=off", "full_page_writes=off"];
 
 export interface PostgresOptions {
   readonly port?: number;
-  /** Keep data safe across a power failure, as `task up` does; slower. */
+  /** Keep data safe across a power failure, as `task up` and benchmarks do. */
   readonly durable?: boolean;
   /** `name=value` server settings. */
   readonly settings?: readonly string[];
@@ -146,7 +146,7 @@ async function launch(
     "listen_addresses=127.0.0.1",
     "shared_buffers=256MB",
     "max_wal_size=4GB",
-    ...(options.durable ? [] : SETTINGS),
+    ...(options.durable ? [] : THROWAWAY),
     ...(options.settings ?? []),
   ];
   const child = await Child.start(workspace, {

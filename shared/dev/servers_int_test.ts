@@ -3,6 +3,7 @@ import { connect } from "nats";
 import { jetstreamManager } from "nats/jetstream";
 import { NatsServer } from "./nats_server.ts";
 import { PostgresServer } from "./postgres_server.ts";
+import { waitFor } from "./wait_for.ts";
 import { Workspace } from "./workspace.ts";
 
 Deno.test("embedded servers start, keep their data over a crash, and leave nothing", async () => {
@@ -19,7 +20,7 @@ Deno.test("embedded servers start, keep their data over a crash, and leave nothi
     await jsm.streams.add({ name: "T", subjects: ["t.>"] });
     await nats.stop("SIGKILL");
     await nats.start();
-    assertEquals((await jsm.streams.info("T")).config.name, "T");
+    await waitFor("the stream after the crash", () => jsm.streams.info("T"));
     await nc.close();
 
     const before = database.connect();

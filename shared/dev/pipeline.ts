@@ -1,0 +1,181 @@
+/**
+ * The whole pipeline as compose.yaml starts it: servers, provisioning, four service processes.
+ *
+ * @module
+ */
+import { connect, type NatsConnection } from "nats";
+import { Stop } from "../errors.ts";
+import { inboxPrefix } from "../nats/connection.ts";
+import type { DatabaseRole } from "../roles.ts";
+import { freePort } from "./free_port.ts";
+import { NatsServer, type NatsUser } from "./nats_server.ts";
+import { PostgresServer } from "./postgres_server.ts";
+import { Service, type ServiceName, SERVICES } from "./service.ts";
+import { createDatabase, DATABASE, DEV_PASSWORD } from "./stack.ts";
+import type { Workspace } from "./workspace.ts";
+
+const ROOT = new URL("../../", import.meta.url);
+
+type SettingsText = Readonly<Record<string, string>>;
+
+export interface Ports {
+  readonly nats: number;
+  readonly natsMonitor: number;
+  readonly postgres: number;
+  readonly http: Readonly<Record<ServiceName, number>>;
+}
+
+export interface PipelineOptions {
+  /** Settings of every process, such as `TWOFOLD_PARTITIONS`. */
+  readonly settings?: SettingsText;
+  /** Settings of provisioning alone, such as `TWOFOLD_DUPLICATE_WINDOW_MS`. */
+  readonly provision?: SettingsText;
+  readonly services?: Partial<Readonly<Record<ServiceName, SettingsText>>>;
+  readonly ports?: Ports;
+  readonly passwords?: Record<NatsUser, string>;
+  /** Bearer key of the device fleet `demo`. */
+  readonly fleetKey?: string;
+  /** Postgres as safe as in production. */
+  readonly durable?: boolean;
+  /** Told each step as it begins. */
+  readonly progress?: (step: string) => void;
+}
+
+/** Everything running. */
+export class Pipeline implements AsyncDisposable {
+  readonly #connections: NatsConnection[] = [];
+
+  private constructor(
+    readonly workspace: Workspace,
+    readonly nats: NatsServer,
+    readonly postgres: PostgresServer,
+    readonly services: Readonly<Record<ServiceName, Service>>,
+    readonly fleetKey: string,
+    readonly settings: SettingsText,
+  ) {}
+
+  /** Starts servers, provisions, starts the services, and waits until all are ready. */
+  static async start(workspace: Workspace, options: PipelineOptions = {}): Promise<Pipeline> {
+    const progress = options.progress ?? (() => {});
+    const ports = options.ports ?? freePorts();
+    const fleetKey = options.fleetKey ?? `k${crypto.randomUUID().replaceAll("-", "")}`;
+    progress("starting nats-server and Postgres");
+    const [nats, database] = await Promise.all([
+      NatsServer.start(workspace, {
+        port: ports.nats,
+        monitorPort: ports.natsMonitor,
+        passwords: options.passwords,
+      }),
+      PostgresServer.start(workspace, { port: ports.postgres, durable: options.durable }),
+    ]);
+    await createDatabase(database);
+    progress("provisioning streams, durables and roles");
+    await runTask("provision", [], {
+      ...nats.settings("ops"),
+      ...options.settings,
+      ...DEV_LIMITS,
+      TWOFOLD_POSTGRES_ADMIN_URL: database.url(DATABASE),
+      TWOFOLD_POSTGRES_ROYALTY_PASSWORD: DEV_PASSWORD,
+      TWOFOLD_POSTGRES_TRIAGE_PASSWORD: DEV_PASSWORD,
+      ...options.provision,
+    });
+    progress("starting ingest, live, royalty and dlq-triage");
+    const own: Record<ServiceName, SettingsText> = {
+      ingest: { TWOFOLD_FLEET_KEYS: `demo:${fleetKey}` },
+      live: {},
+      royalty: { TWOFOLD_POSTGRES_URL: roleUrl(database, "royalty") },
+      triage: { TWOFOLD_POSTGRES_URL: roleUrl(database, "triage") },
+    };
+    const started = await Promise.all(SERVICES.map(async (name) => {
+      const service = await Service.start(workspace, name, {
+        httpPort: ports.http[name],
+        reach: [nats.url, ...("TWOFOLD_POSTGRES_URL" in own[name] ? [hostOf(database)] : [])],
+        settings: {
+          ...nats.settings(name),
+          ...options.settings,
+          ...own[name],
+          ...options.services?.[name],
+        },
+      });
+      return [name, service] as const;
+    }));
+    const services = Object.fromEntries(started) as Record<ServiceName, Service>;
+    return new Pipeline(workspace, nats, database, services, fleetKey, options.settings ?? {});
+  }
+
+  /** A NATS connection as `user`, closed with the pipeline. */
+  async connect(user: NatsUser): Promise<NatsConnection> {
+    const nc = await connect({
+      servers: this.nats.url,
+      user,
+      pass: this.nats.passwords[user],
+      inboxPrefix: inboxPrefix(user),
+      maxReconnectAttempts: -1,
+    });
+    this.#connections.push(nc);
+    return nc;
+  }
+
+  /** The environment in which `deno task royalty` or `deno task triage` work on this pipeline. */
+  cliSettings(role: DatabaseRole): Record<string, string> {
+    return {
+      ...this.nats.settings(role),
+      ...this.settings,
+      TWOFOLD_POSTGRES_URL: roleUrl(this.postgres, role),
+    };
+  }
+
+  /** Standard output of a CLI of this pipeline, as a user would run it. */
+  async cli(role: DatabaseRole, args: readonly string[]): Promise<string> {
+    return await runTask(role, args, this.cliSettings(role));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#connections.map((nc) => nc.close()));
+    await Promise.all(SERVICES.map((name) => this.services[name].stop()));
+    await Promise.all([this.nats.stop(), this.postgres.stop()]);
+  }
+}
+
+// The server reserves what streams may grow to; a laptop's disk is not a cluster's.
+const DEV_LIMITS = {
+  TWOFOLD_HEARTBEATS_MAX_BYTES: String(16 * 1024 ** 3),
+  TWOFOLD_QUARANTINE_MAX_BYTES: String(2 * 1024 ** 3),
+};
+
+/** Runs `deno task <task> <args>` and returns its standard output; throws {@link Stop} with its error output. */
+export async function runTask(
+  task: string,
+  args: readonly string[],
+  env: SettingsText,
+): Promise<string> {
+  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["task", "--quiet", task, ...args],
+    cwd: ROOT.pathname,
+    env,
+    stdin: "null",
+  }).output();
+  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+  if (!success) {
+    throw new Stop(`deno task ${task} ${args.join(" ")} failed:\n${text(stderr)}${text(stdout)}`);
+  }
+  return text(stdout);
+}
+
+/** Ports that were free a moment ago. */
+export function freePorts(): Ports {
+  return {
+    nats: freePort(),
+    natsMonitor: freePort(),
+    postgres: freePort(),
+    http: { ingest: freePort(), live: freePort(), royalty: freePort(), triage: freePort() },
+  };
+}
+
+function roleUrl(server: PostgresServer, role: DatabaseRole): string {
+  return server.url(DATABASE, role, DEV_PASSWORD);
+}
+
+function hostOf(server: PostgresServer): string {
+  return `127.0.0.1:${server.port}`;
+}

@@ -51,6 +51,29 @@ export function environment(): Record<string, string | undefined> {
   });
 }
 
+/**
+ * {@link environment}, and below it what `deno task up` wrote for `role` on this machine, so that a
+ * person at the checkout's root needs to set nothing. Needs read permission for `.twofold`.
+ */
+export function localEnvironment(
+  role: "royalty" | "triage" | "ops",
+): Record<string, string | undefined> {
+  let file = "";
+  try {
+    file = Deno.readTextFileSync(`.twofold/${role}.env`);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+  const lines = file.split("\n").filter((line) => line.includes("="));
+  const local = new Map(lines.map((line) => {
+    const equals = line.indexOf("=");
+    return [line.slice(0, equals), line.slice(equals + 1)];
+  }));
+  return new Proxy({}, {
+    get: (_, name) => typeof name === "string" ? Deno.env.get(name) ?? local.get(name) : undefined,
+  });
+}
+
 /** Settings of every process that talks to NATS. */
 export const natsSettings = {
   TWOFOLD_NATS_URL: z.string().min(1).default("127.0.0.1:4222")

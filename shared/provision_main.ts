@@ -7,7 +7,7 @@ import { jetstreamManager } from "nats/jetstream";
 import postgres from "postgres";
 import { z } from "zod";
 import {
-  environment,
+  localEnvironment,
   natsSettings,
   readSettings,
   type SettingsShape,
@@ -61,7 +61,7 @@ async function main(args: readonly string[]): Promise<number> {
       exitCode: 2,
     });
   }
-  const settings = readSettings(provisionSettings, environment());
+  const settings = readSettings(provisionSettings, localEnvironment("ops"));
   const log = new Log("provision");
   // Waits for servers that are still starting, as in compose, but not for ever.
   const signal = AbortSignal.timeout(60_000);

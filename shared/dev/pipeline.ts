@@ -51,8 +51,13 @@ export class Pipeline implements AsyncDisposable {
     readonly postgres: PostgresServer,
     readonly services: Readonly<Record<ServiceName, Service>>,
     readonly fleetKey: string,
-    readonly settings: SettingsText,
+    readonly options: PipelineOptions,
   ) {}
+
+  /** Settings that every process was given. */
+  get settings(): SettingsText {
+    return this.options.settings ?? {};
+  }
 
   /** Starts servers, provisions, starts the services, and waits until all are ready. */
   static async start(workspace: Workspace, options: PipelineOptions = {}): Promise<Pipeline> {
@@ -70,15 +75,7 @@ export class Pipeline implements AsyncDisposable {
     ]);
     await createDatabase(database);
     progress("provisioning streams, durables and roles");
-    await runTask("provision", [], {
-      ...nats.settings("ops"),
-      ...options.settings,
-      ...DEV_LIMITS,
-      TWOFOLD_POSTGRES_ADMIN_URL: database.url(DATABASE),
-      TWOFOLD_POSTGRES_ROYALTY_PASSWORD: DEV_PASSWORD,
-      TWOFOLD_POSTGRES_TRIAGE_PASSWORD: DEV_PASSWORD,
-      ...options.provision,
-    });
+    await runTask("provision", [], provisionEnvironment(nats, database, options));
     progress("starting ingest, live, royalty and dlq-triage");
     const own: Record<ServiceName, SettingsText> = {
       ingest: { TWOFOLD_FLEET_KEYS: `demo:${fleetKey}` },
@@ -100,7 +97,7 @@ export class Pipeline implements AsyncDisposable {
       return [name, service] as const;
     }));
     const services = Object.fromEntries(started) as Record<ServiceName, Service>;
-    return new Pipeline(workspace, nats, database, services, fleetKey, options.settings ?? {});
+    return new Pipeline(workspace, nats, database, services, fleetKey, options);
   }
 
   /** A NATS connection as `user`, closed with the pipeline. */
@@ -125,6 +122,11 @@ export class Pipeline implements AsyncDisposable {
     };
   }
 
+  /** The environment in which `deno task provision` works on this pipeline. */
+  provisionSettings(): Record<string, string> {
+    return provisionEnvironment(this.nats, this.postgres, this.options);
+  }
+
   /** Standard output of a CLI of this pipeline, as a user would run it. */
   async cli(role: DatabaseRole, args: readonly string[]): Promise<string> {
     return await runTask(role, args, this.cliSettings(role));
@@ -142,6 +144,22 @@ const DEV_LIMITS = {
   TWOFOLD_HEARTBEATS_MAX_BYTES: String(16 * 1024 ** 3),
   TWOFOLD_QUARANTINE_MAX_BYTES: String(2 * 1024 ** 3),
 };
+
+function provisionEnvironment(
+  nats: NatsServer,
+  database: PostgresServer,
+  options: PipelineOptions,
+): Record<string, string> {
+  return {
+    ...nats.settings("ops"),
+    ...options.settings,
+    ...DEV_LIMITS,
+    TWOFOLD_POSTGRES_ADMIN_URL: database.url(DATABASE),
+    TWOFOLD_POSTGRES_ROYALTY_PASSWORD: DEV_PASSWORD,
+    TWOFOLD_POSTGRES_TRIAGE_PASSWORD: DEV_PASSWORD,
+    ...options.provision,
+  };
+}
 
 /** Runs `deno task <task> <args>` and returns its standard output; throws {@link Stop} with its error output. */
 export async function runTask(

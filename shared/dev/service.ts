@@ -74,6 +74,11 @@ export class Service {
     this.#child = await launch(this.workspace, this.name, this.options);
   }
 
+  /** Resolves with the exit code of the present process. */
+  ended(): Promise<number> {
+    return this.#child.ended;
+  }
+
   /** Resolves once `/readyz` answers 200; throws with the log's tail when the process ends. */
   async ready(): Promise<void> {
     await waitFor(`${this.name} to be ready`, async () => {

@@ -122,7 +122,7 @@ export function desiredTopology(options: TopologyOptions): DesiredTopology {
     consumers: [
       ...heartbeats.map((stream) => ({ stream, config: ackAllConsumer(DURABLE.live, 10) })),
       ...heartbeats.map((stream) => ({ stream, config: ackAllConsumer(DURABLE.royalty, 60) })),
-      { stream: QUARANTINE, config: ackAllConsumer(DURABLE.triage, 60) },
+      { stream: QUARANTINE, config: ackEachConsumer(DURABLE.triage, 60) },
     ],
   };
 }
@@ -190,4 +190,10 @@ function ackAllConsumer(durable_name: string, ackWaitSeconds: number) {
     max_ack_pending: 200_000,
     max_waiting: 512,
   };
+}
+
+// Triage keeps no position of its own. With ack-all, a batch lost by a crash would count as
+// acknowledged as soon as a later one is; acknowledged one by one, it comes again.
+function ackEachConsumer(durable_name: string, ackWaitSeconds: number) {
+  return { ...ackAllConsumer(durable_name, ackWaitSeconds), ack_policy: AckPolicy.Explicit };
 }

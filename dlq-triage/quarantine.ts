@@ -1,0 +1,292 @@
+/**
+ * The quarantine in Postgres: all SQL of dlq-triage. One operation per function.
+ *
+ * Guarantees, each with a test of its name in `quarantine_int_test.ts`:
+ * - a redelivered entry is stored once and counted once
+ * - the original bytes come back exactly
+ * - an alert is decided and queued in one transaction, and only one worker opens it
+ *
+ * Every function rejects with {@link RetryAfter} while Postgres cannot be used.
+ *
+ * @module
+ */
+import postgres, { type Sql, type TransactionSql } from "postgres";
+import type { QuarantineAlert } from "../shared/alert.ts";
+import { messageOf, RetryAfter } from "../shared/errors.ts";
+import { migrate, readMigrations } from "../shared/migrate.ts";
+import type { Entry, Group } from "./classify.ts";
+import type { Incident, Measure, Worst } from "./limits.ts";
+
+/** How far back a group's rate looks, in ms. */
+const RATE_WINDOW_MS = 5 * 60_000;
+
+/** A group as `deno task triage list` shows it; times are ms since the epoch. */
+export interface GroupRow extends Group {
+  /** Receipt of its first and last heartbeat. */
+  readonly firstSeen: number;
+  readonly lastSeen: number;
+  readonly entries: number;
+  /** Entries per minute over the last five minutes. */
+  readonly perMinute: number;
+  /** Distinct device ids among the entries that name one. */
+  readonly devices: number;
+}
+
+/** An entry as it is stored. */
+export interface EntryRow extends Omit<Entry, "group"> {
+  readonly entryId: number;
+}
+
+/** How full the quarantine is. */
+export interface Pressure {
+  /** Entries within the depth window. */
+  readonly depth: number;
+  /** Entries within the last minute. */
+  readonly growthPerMinute: number;
+  readonly groups: number;
+}
+
+/** An alert on its way to ALERTS. */
+export interface Outgoing {
+  readonly messageId: string;
+  readonly subject: string;
+  readonly alert: QuarantineAlert;
+}
+
+/** What `store` did with a batch. */
+export interface Stored {
+  readonly added: number;
+  /** Already there: redelivered, or rejected by live and royalty both. */
+  readonly known: number;
+}
+
+/** The store; safe to use from several processes. */
+export class Quarantine implements AsyncDisposable {
+  readonly #sql: Sql;
+
+  constructor(url: string) {
+    this.#sql = postgres(url, { max: 3, connect_timeout: 5, onnotice: () => {} });
+  }
+
+  /** Brings the schema up to date. */
+  async migrate(): Promise<string[]> {
+    const migrations = await readMigrations(new URL("migrations/", import.meta.url));
+    return await retryable(() => migrate(this.#sql, "triage", migrations));
+  }
+
+  /** Keeps a batch: entries, groups and tally in one statement. Idempotent. */
+  async store(entries: readonly Entry[]): Promise<Stored> {
+    if (entries.length === 0) return { added: 0, known: 0 };
+    const added = await retryable(() => insertEntries(this.#sql, entries));
+    return { added, known: entries.length - added };
+  }
+
+  /** The groups seen last, newest first; `now` (ms) ends the window of the rate. */
+  async groups(now: number, limit: number): Promise<GroupRow[]> {
+    return await retryable(() => selectGroups(this.#sql, now, limit));
+  }
+
+  /** The groups whose id starts with `prefix`, at most `limit`. */
+  async groupsLike(now: number, prefix: string, limit: number): Promise<GroupRow[]> {
+    return await retryable(() => selectGroups(this.#sql, now, limit, prefix));
+  }
+
+  /** The newest entries of a group. */
+  async entries(groupId: string, limit: number): Promise<EntryRow[]> {
+    return await retryable(() => selectEntries(this.#sql, groupId, limit));
+  }
+
+  /** Measures the quarantine at `now` (ms). */
+  async pressure(now: number, depthWindowMs: number): Promise<Pressure> {
+    return await retryable(() => selectPressure(this.#sql, now, depthWindowMs));
+  }
+
+  /** The group that most entries of the minute before `now` (ms) are in. */
+  async worst(now: number): Promise<Worst | undefined> {
+    return await retryable(() => selectWorst(this.#sql, now));
+  }
+
+  /** Alerts that are open. */
+  async openIncidents(): Promise<Incident[]> {
+    return await retryable(() => selectOpenIncidents(this.#sql));
+  }
+
+  /** Opens `incident` and queues its alert; does nothing when its measure has an open one. */
+  async open(incident: Incident, outgoing: Outgoing): Promise<boolean> {
+    return await this.#decide(outgoing, (tx) =>
+      tx`
+      insert into triage.incident (incident_id, measure, opened_at_ms)
+      values (${incident.incidentId}, ${incident.measure}, ${incident.openedAt})
+      on conflict do nothing returning incident_id`);
+  }
+
+  /** Resolves `incident` at `at` (ms) and queues its alert; does nothing when it is resolved. */
+  async resolve(incident: Incident, at: number, outgoing: Outgoing): Promise<boolean> {
+    return await this.#decide(outgoing, (tx) =>
+      tx`
+      update triage.incident set resolved_at_ms = ${at}
+      where incident_id = ${incident.incidentId} and resolved_at_ms is null
+      returning incident_id`);
+  }
+
+  /** Alerts not yet sent, oldest first. */
+  async outbox(): Promise<Outgoing[]> {
+    return await retryable(() =>
+      this.#sql<Outgoing[]>`
+      select message_id as "messageId", subject, payload as alert
+      from triage.outbox order by outbox_id limit 100`
+    );
+  }
+
+  /** Takes an alert out of the outbox once ALERTS has it. */
+  async sent(messageId: string): Promise<void> {
+    await retryable(() => this.#sql`delete from triage.outbox where message_id = ${messageId}`);
+  }
+
+  /** Drops the tally before `ms`, which no window reaches any more. */
+  async forgetTally(ms: number): Promise<void> {
+    await retryable(() => this.#sql`delete from triage.tally where second_ms < ${ms}`);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#sql.end({ timeout: 5 });
+  }
+
+  async #decide(
+    { messageId, subject, alert }: Outgoing,
+    change: (tx: TransactionSql) => PromiseLike<readonly unknown[]>,
+  ): Promise<boolean> {
+    return await retryable(() =>
+      this.#sql.begin(async (tx) => {
+        if ((await change(tx)).length === 0) return false;
+        await tx`
+          insert into triage.outbox (message_id, subject, payload)
+          values (${messageId}, ${subject}, ${tx.json(alert)})`;
+        return true;
+      })
+    );
+  }
+}
+
+// Bodies travel as hex: the driver has no arrays of bytea. Rows are inserted in the order of their
+// keys so that two workers with the same entries wait for each other instead of deadlocking.
+async function insertEntries(sql: Sql, entries: readonly Entry[]): Promise<number> {
+  const [{ added }] = await sql<{ added: number }[]>`
+    with arrived as (
+      select * from unnest(
+        ${entries.map((e) => e.group.groupId)}::text[],
+        ${entries.map((e) => e.group.reason)}::text[],
+        ${entries.map((e) => e.group.path)}::text[],
+        ${entries.map((e) => e.group.build)}::text[],
+        ${entries.map((e) => e.detail)}::text[],
+        ${entries.map((e) => e.sourceStream)}::text[],
+        ${entries.map((e) => e.sourceSequence)}::bigint[],
+        ${entries.map((e) => e.rejectedBy)}::text[],
+        ${entries.map((e) => e.receivedAt)}::bigint[],
+        ${entries.map((e) => e.quarantinedAt)}::bigint[],
+        ${entries.map((e) => e.subject)}::text[],
+        ${entries.map((e) => e.deviceId ?? null)}::text[],
+        ${entries.map((e) => e.bytes.toHex())}::text[]
+      ) as a (group_id, reason, path, build, detail, source_stream, source_sequence, rejected_by,
+              received_at_ms, quarantined_at_ms, subject, device_id, hex)
+    ), added as (
+      insert into triage.entry (group_id, detail, source_stream, source_sequence, rejected_by,
+        received_at_ms, quarantined_at_ms, subject, device_id, body)
+      select group_id, detail, source_stream, source_sequence, rejected_by,
+        received_at_ms, quarantined_at_ms, subject, device_id, decode(hex, 'hex')
+      from arrived order by source_stream, source_sequence
+      on conflict do nothing
+      returning group_id, received_at_ms, quarantined_at_ms
+    ), grouped as (
+      insert into triage.entry_group as g
+        (group_id, reason, path, build, first_seen_ms, last_seen_ms, entries)
+      select group_id, reason, path, build, min(received_at_ms), max(received_at_ms), count(*)
+      from added join (select distinct group_id, reason, path, build from arrived) named
+        using (group_id)
+      group by group_id, reason, path, build order by group_id
+      on conflict (group_id) do update set
+        first_seen_ms = least(g.first_seen_ms, excluded.first_seen_ms),
+        last_seen_ms = greatest(g.last_seen_ms, excluded.last_seen_ms),
+        entries = g.entries + excluded.entries
+    ), tallied as (
+      insert into triage.tally as t (second_ms, entries)
+      select quarantined_at_ms / 1000 * 1000 as second_ms, count(*) from added group by 1 order by 1
+      on conflict (second_ms) do update set entries = t.entries + excluded.entries
+    )
+    select count(*)::int as added from added`;
+  return added;
+}
+
+async function selectGroups(
+  sql: Sql,
+  now: number,
+  limit: number,
+  prefix = "",
+): Promise<GroupRow[]> {
+  return await sql<GroupRow[]>`
+    select g.group_id as "groupId", reason, path, build, first_seen_ms::float8 as "firstSeen",
+      last_seen_ms::float8 as "lastSeen", g.entries::float8 as entries,
+      recent.n::float8 / ${RATE_WINDOW_MS / 60_000} as "perMinute", seen.n::float8 as devices
+    from triage.entry_group g,
+      lateral (select count(*) as n from triage.entry e
+        where e.group_id = g.group_id
+          and e.quarantined_at_ms > ${now - RATE_WINDOW_MS}::bigint) recent,
+      lateral (select count(distinct device_id) as n from triage.entry e
+        where e.group_id = g.group_id) seen
+    where starts_with(g.group_id, ${prefix})
+    order by last_seen_ms desc, g.entries desc, g.group_id limit ${limit}`;
+}
+
+async function selectEntries(sql: Sql, groupId: string, limit: number): Promise<EntryRow[]> {
+  return await sql<EntryRow[]>`
+    select entry_id::float8 as "entryId", detail, source_stream as "sourceStream",
+      source_sequence::float8 as "sourceSequence", rejected_by as "rejectedBy",
+      received_at_ms::float8 as "receivedAt", quarantined_at_ms::float8 as "quarantinedAt",
+      subject, device_id as "deviceId", body as bytes
+    from triage.entry where group_id = ${groupId}
+    order by quarantined_at_ms desc, entry_id desc limit ${limit}`;
+}
+
+async function selectPressure(sql: Sql, now: number, depthWindowMs: number): Promise<Pressure> {
+  const [row] = await sql<Pressure[]>`
+    select
+      (select coalesce(sum(entries), 0)::float8 from triage.tally
+        where second_ms > ${now - depthWindowMs}) as depth,
+      (select coalesce(sum(entries), 0)::float8 from triage.tally
+        where second_ms > ${now - 60_000}) as "growthPerMinute",
+      (select count(*)::float8 from triage.entry_group) as groups`;
+  return row;
+}
+
+async function selectWorst(sql: Sql, now: number): Promise<Worst | undefined> {
+  const [row] = await sql<Worst[]>`
+    select group_id as "groupId", reason, path, build, recent.entries::float8 as entries
+    from (
+      select group_id, count(*) as entries from triage.entry
+      where quarantined_at_ms > ${now - 60_000}
+      group by group_id order by entries desc, group_id limit 1
+    ) recent join triage.entry_group using (group_id)`;
+  return row;
+}
+
+async function selectOpenIncidents(sql: Sql): Promise<Incident[]> {
+  return await sql<{ incidentId: string; measure: Measure; openedAt: number }[]>`
+    select incident_id as "incidentId", measure, opened_at_ms::float8 as "openedAt"
+    from triage.incident where resolved_at_ms is null order by measure`;
+}
+
+// Connection failures, shortage, shutdown, serialization: the SQLSTATE classes that time heals.
+const PASSING = /^(08|40|53|57P|55P03|25006)/;
+
+async function retryable<T>(run: () => PromiseLike<T>): Promise<T> {
+  try {
+    return await run();
+  } catch (error) {
+    const isAnswer = error instanceof postgres.PostgresError;
+    const isSocket = error instanceof Error && "code" in error && !isAnswer;
+    if (isSocket || (isAnswer && PASSING.test(error.code))) {
+      throw new RetryAfter(`Postgres: ${messageOf(error)}`, 500, { cause: error });
+    }
+    throw error;
+  }
+}

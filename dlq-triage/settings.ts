@@ -1,0 +1,35 @@
+/**
+ * Settings of dlq-triage.
+ *
+ * @module
+ */
+import {
+  decimal,
+  natsSettings,
+  postgresSettings,
+  processSettings,
+  type SettingsShape,
+  wholeNumber,
+} from "../shared/config.ts";
+
+/** What the service reads from its environment. */
+export const triageSettings = {
+  ...natsSettings,
+  ...postgresSettings,
+  ...processSettings,
+  TWOFOLD_HTTP_PORT: wholeNumber(0, 65_535).default(8083)
+    .describe("port of /healthz, /readyz and /metrics"),
+  TWOFOLD_TRIAGE_DEPTH_LIMIT: wholeNumber(1, 10_000_000_000).default(100_000)
+    .describe("an alert opens when more entries than this arrived within the depth window"),
+  TWOFOLD_TRIAGE_DEPTH_WINDOW_MS: wholeNumber(60_000, 30 * 86_400_000).default(86_400_000)
+    .describe("how far back the quarantine's depth looks, ms"),
+  TWOFOLD_TRIAGE_GROWTH_LIMIT: wholeNumber(1, 1_000_000_000).default(1_000)
+    .describe("an alert opens when more entries than this arrived within the last minute"),
+  TWOFOLD_TRIAGE_RESOLVE_SHARE: decimal(0, 1).default(0.8)
+    .describe("an alert resolves below this share of its limit"),
+  TWOFOLD_TRIAGE_EVALUATE_MS: wholeNumber(100, 600_000).default(5_000)
+    .describe("how often the limits are checked, entries or none, ms"),
+} satisfies SettingsShape;
+
+/** What `deno task triage` reads. */
+export const triageCliSettings = { ...postgresSettings } satisfies SettingsShape;

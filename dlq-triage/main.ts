@@ -15,6 +15,7 @@ import { serveHttp, statusApp } from "../shared/status.ts";
 import { DURABLE, QUARANTINE } from "../shared/topology.ts";
 import { Alarm } from "./alarm.ts";
 import { consumeQuarantine } from "./consumer.ts";
+import { Health } from "./health.ts";
 import type { Limit } from "./limits.ts";
 import { Quarantine } from "./quarantine.ts";
 import { triageSettings } from "./settings.ts";
@@ -60,20 +61,6 @@ async function start(life: Lifecycle): Promise<void> {
   const watching = watch({ alarm, durable, metrics, health, log }, settings, life.signal)
     .catch(life.fail);
   life.onStop("work", async () => void await Promise.all([consuming, watching]));
-}
-
-/** What keeps the service from its work, by part. */
-class Health {
-  readonly #troubles = new Map<string, string>([["start", "starting"]]);
-
-  report(part: string, trouble: string | undefined): void {
-    this.#troubles.delete("start");
-    if (trouble === undefined) this.#troubles.delete(part);
-    else this.#troubles.set(part, trouble);
-  }
-  trouble(): string | undefined {
-    return this.#troubles.size === 0 ? undefined : [...this.#troubles.values()].join("; ");
-  }
 }
 
 async function findDurable(nc: NatsConnection): Promise<Consumer> {

@@ -1,0 +1,51 @@
+/**
+ * Which fleet a request comes from, and how fast that fleet may send.
+ *
+ * Pure: the caller passes the time.
+ *
+ * @module
+ */
+import { timingSafeEqual } from "node:crypto";
+
+const encoder = new TextEncoder();
+
+/** Bearer keys by fleet. */
+export class FleetKeys {
+  readonly #keys: readonly { readonly fleet: string; readonly key: Uint8Array }[];
+
+  constructor(keys: ReadonlyMap<string, string>) {
+    this.#keys = [...keys].map(([fleet, key]) => ({ fleet, key: encoder.encode(key) }));
+  }
+
+  /** The fleet whose key this is. Compares with every key, so time tells nothing but lengths. */
+  fleetOf(presented: string): string | undefined {
+    const bytes = encoder.encode(presented);
+    let found: string | undefined;
+    for (const { fleet, key } of this.#keys) {
+      if (key.length === bytes.length && timingSafeEqual(key, bytes)) found = fleet;
+    }
+    return found;
+  }
+}
+
+/** Token buckets, one per fleet: a rate, and bursts of as much as `burst`. */
+export class FleetLimits {
+  readonly #buckets = new Map<string, { tokens: number; atMs: number }>();
+
+  /** `perSecond` 0 is no limit. */
+  constructor(readonly perSecond: number, readonly burst: number) {}
+
+  /** Takes `events` tokens and returns 0, or takes none and returns how long to wait, in ms. */
+  take(fleet: string, events: number, nowMs: number): number {
+    if (this.perSecond === 0) return 0;
+    const bucket = this.#buckets.get(fleet) ?? { tokens: this.burst, atMs: nowMs };
+    this.#buckets.set(fleet, bucket);
+    const gained = Math.max(0, nowMs - bucket.atMs) * this.perSecond / 1000;
+    bucket.tokens = Math.min(this.burst, bucket.tokens + gained);
+    bucket.atMs = nowMs;
+    const missing = events - bucket.tokens;
+    if (missing > 0) return Math.ceil(missing * 1000 / this.perSecond);
+    bucket.tokens -= events;
+    return 0;
+  }
+}

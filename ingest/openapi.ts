@@ -1,0 +1,70 @@
+/**
+ * The OpenAPI 3.1 document of the edge, served at `/openapi.json`.
+ *
+ * The route is only described here, not validated: events are landed as the bytes that came, and
+ * judging them is the consumers' part.
+ *
+ * @module
+ */
+import { type OpenAPIHono, z } from "@hono/zod-openapi";
+import { heartbeatSchema } from "../shared/event.ts";
+import { PROBLEMS, problemSchema } from "./problem.ts";
+
+const acceptedSchema = z.object({
+  accepted: z.int().describe("events of this request, all of them durable"),
+}).openapi("Accepted");
+
+/** Registers the description of `POST /v1/heartbeats` and serves the document. */
+export function describeApi(app: OpenAPIHono): void {
+  const security = app.openAPIRegistry.registerComponent("securitySchemes", "fleetKey", {
+    type: "http",
+    scheme: "bearer",
+  });
+  const query = app.openAPIRegistry.registerComponent("securitySchemes", "fleetKeyInQuery", {
+    type: "apiKey",
+    in: "query",
+    name: "key",
+  });
+  const heartbeat = app.openAPIRegistry.register("Heartbeat", heartbeatSchema);
+  const text = z.string().describe("Heartbeats as JSON, a JSON array, or one a line");
+  app.openAPIRegistry.registerPath({
+    method: "post",
+    path: "/v1/heartbeats",
+    summary: "Land heartbeats",
+    description: "Answers 202 once every event is durable. The bytes are kept as they came; a " +
+      "retry of the same bytes is absorbed. Bodies may be gzip (Content-Encoding).",
+    security: [{ [security.name]: [] }, { [query.name]: [] }],
+    request: {
+      body: {
+        required: true,
+        content: {
+          "application/json": { schema: z.union([heartbeat, z.array(heartbeat)]) },
+          "application/x-ndjson": { schema: text },
+          "text/plain": { schema: text },
+        },
+      },
+    },
+    responses: {
+      202: {
+        description: "Every event is durable",
+        content: { "application/json": { schema: acceptedSchema } },
+      },
+      ...problemResponses(),
+    },
+  });
+  app.doc31("/openapi.json", {
+    openapi: "3.1.0",
+    info: { title: "Twofold ingest", version: "1" },
+  });
+}
+
+function problemResponses() {
+  const byStatus = Object.groupBy(Object.values(PROBLEMS), ([status]) => status);
+  const content = { "application/problem+json": { schema: problemSchema } };
+  return Object.fromEntries(
+    Object.entries(byStatus).map(([status, problems]) => {
+      const description = problems!.map(([, title, action]) => `${title} (${action})`).join("; ");
+      return [status, { description, content }];
+    }),
+  );
+}

@@ -1,0 +1,26 @@
+# One image for the four services, the provisioning step and the command-line tools: what a container
+# does is its command in compose.yaml, always a task of deno.json.
+FROM denoland/deno:2.9.6
+
+ENV DENO_NO_UPDATE_CHECK=1
+WORKDIR /app
+COPY deno.json deno.lock ./
+COPY shared ./shared
+COPY ingest ./ingest
+COPY live ./live
+COPY royalty ./royalty
+COPY dlq-triage ./dlq-triage
+
+# Everything is fetched now and from the lock file, so that a container starts without a network and
+# with a read-only file system.
+RUN deno install --frozen --entrypoint \
+  shared/provision_main.ts \
+  ingest/main.ts \
+  live/main.ts \
+  royalty/main.ts \
+  royalty/cli.ts \
+  dlq-triage/main.ts \
+  dlq-triage/cli.ts
+
+USER deno
+CMD ["deno", "task"]

@@ -121,7 +121,8 @@ function reject(reason: RejectionReason, path: string, detail: string, build?: s
 
 /** `text` as one header-safe line of at most 200 characters. */
 export function printable(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cs}]/gu, "\uFFFD").slice(0, 200);
+  // Cut first: the cut may split a surrogate pair.
+  return text.slice(0, 200).replace(/[\p{Cc}\p{Cs}]/gu, "\uFFFD");
 }
 
 function at(value: unknown, path: readonly PropertyKey[]): unknown {
@@ -149,5 +150,5 @@ function describe(value: unknown): string {
 
 function readBuild(value: unknown): string | undefined {
   const build = at(value, ["device", "build"]);
-  return typeof build === "string" && build !== "" ? printable(build).slice(0, 64) : undefined;
+  return typeof build === "string" && build !== "" ? printable(build.slice(0, 64)) : undefined;
 }

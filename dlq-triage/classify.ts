@@ -95,7 +95,8 @@ interface Source {
 
 const REASON = /^[a-z][a-z0-9_]{0,63}$/;
 const STREAM = /^[A-Za-z0-9_-]{1,64}$/;
-const DIGITS = /^\d{1,16}$/;
+// Fifteen digits are always a safe integer.
+const DIGITS = /^\d{1,15}$/;
 
 // All or nothing: half of a source would point a person at the wrong heartbeat.
 function readHeaders(arrival: Arrival): Source {

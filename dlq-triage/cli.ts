@@ -7,7 +7,7 @@ import { parseArgs } from "node:util";
 import { localEnvironment, readSettings } from "../shared/config.ts";
 import { messageOf, RetryAfter, Stop } from "../shared/errors.ts";
 import { Quarantine } from "./quarantine.ts";
-import { renderGroup, renderGroups, sampleJson } from "./render.ts";
+import { renderGroup, renderGroups, safeJson, sampleJson } from "./render.ts";
 import { triageCliSettings } from "./settings.ts";
 
 const USAGE = `usage:
@@ -74,7 +74,7 @@ function parse(args: readonly string[]) {
 
 async function list(store: Quarantine, { limit, json }: Command): Promise<string> {
   const groups = await store.groups(Date.now(), limit);
-  return json ? JSON.stringify(groups, null, 2) : renderGroups(groups);
+  return json ? safeJson(groups) : renderGroups(groups);
 }
 
 async function show(store: Quarantine, command: Command): Promise<string> {
@@ -86,7 +86,7 @@ async function show(store: Quarantine, command: Command): Promise<string> {
   }
   const samples = await store.entries(group.groupId, limit);
   return json
-    ? JSON.stringify({ ...group, samples: samples.map(sampleJson) }, null, 2)
+    ? safeJson({ ...group, samples: samples.map(sampleJson) })
     : renderGroup(group, samples);
 }
 

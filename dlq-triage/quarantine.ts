@@ -12,7 +12,7 @@
  */
 import postgres, { type Sql, type TransactionSql } from "postgres";
 import type { QuarantineAlert } from "../shared/alert.ts";
-import { messageOf, RetryAfter } from "../shared/errors.ts";
+import { messageOf, RetryAfter, Stop } from "../shared/errors.ts";
 import { migrate, readMigrations } from "../shared/migrate.ts";
 import type { Entry, Group } from "./classify.ts";
 import type { Incident, Measure, Worst } from "./limits.ts";
@@ -275,6 +275,8 @@ async function selectOpenIncidents(sql: Sql): Promise<Incident[]> {
     from triage.incident where resolved_at_ms is null order by measure`;
 }
 
+/** The table is not there: the service, which makes it, has never run on this database. */
+const UNDEFINED_TABLE = "42P01";
 // Connection failures, shortage, shutdown, serialization: the SQLSTATE classes that time heals.
 const PASSING = /^(08|40|53|57P|55P03|25006)/;
 
@@ -286,6 +288,9 @@ async function retryable<T>(run: () => PromiseLike<T>): Promise<T> {
     const isSocket = error instanceof Error && "code" in error && !isAnswer;
     if (isSocket || (isAnswer && PASSING.test(error.code))) {
       throw new RetryAfter(`Postgres: ${messageOf(error)}`, 500, { cause: error });
+    }
+    if (isAnswer && error.code === UNDEFINED_TABLE) {
+      throw new Stop("the triage service has not run on this database yet", { cause: error });
     }
     throw error;
   }

@@ -85,6 +85,17 @@ export function sampleJson(entry: EntryRow): Record<string, unknown> {
   return { ...facts, text: utf8OrNull(bytes), base64: bytes.toBase64() };
 }
 
+/** `value` as JSON that is the same for a program and shows a terminal nothing to obey. */
+export function safeJson(value: unknown): string {
+  return JSON.stringify(value, null, 2).replace(
+    /[^\n\P{C}]|[\p{Zl}\p{Zp}]/gu,
+    (char) =>
+      char.split("").map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`).join(
+        "",
+      ),
+  );
+}
+
 function utf8OrNull(bytes: Uint8Array): string | null {
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);

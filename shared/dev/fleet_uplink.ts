@@ -11,26 +11,34 @@ import type { Random } from "./random.ts";
 /** Things due at some time, taken out tick by tick. Holds only what is still to come. */
 export class Calendar<T> {
   readonly #ticks = new Map<number, T[]>();
+  #next = 0;
 
   constructor(readonly tickMs: number) {}
 
+  /** Throws a `RangeError` when that tick is over: the item would never be taken. */
   add(atMs: number, item: T): void {
     const tick = Math.floor(atMs / this.tickMs);
+    if (tick < this.#next) throw new RangeError(`${atMs} ms is over`);
     const items = this.#ticks.get(tick);
     if (items) items.push(item);
     else this.#ticks.set(tick, [item]);
   }
 
-  /** Removes and returns what is due in `[tick * tickMs, (tick + 1) * tickMs)`. */
-  take(tick: number): T[] {
-    const items = this.#ticks.get(tick) ?? [];
+  /**
+   * Yields and removes what is due in `[tick * tickMs, (tick + 1) * tickMs)`, also what is added
+   * while it is being iterated.
+   */
+  *take(tick: number): Generator<T> {
+    yield* this.#ticks.get(tick) ?? [];
     this.#ticks.delete(tick);
-    return items;
+    this.#next = tick + 1;
   }
 }
 
 /** Shares are probabilities, 0 to 1. */
 export interface UplinkOptions {
+  /** Shortest and longest ordinary delay. */
+  readonly delayMs: readonly [number, number];
   /** Events sent again byte-identically although they had arrived. */
   readonly retryShare: number;
   /** Of those, the ones sent again only after the stream has forgotten the first copy. */
@@ -45,6 +53,7 @@ export interface UplinkOptions {
 }
 
 export const DEFAULT_UPLINK: UplinkOptions = {
+  delayMs: [20, 300],
   retryShare: 0.05,
   longRetryShare: 0.4,
   duplicateWindowMs: 120_000,
@@ -56,6 +65,7 @@ export const DEFAULT_UPLINK: UplinkOptions = {
 /** Every event arrives at once, in order. */
 export const PERFECT_UPLINK: UplinkOptions = {
   ...DEFAULT_UPLINK,
+  delayMs: [0, 0],
   retryShare: 0,
   reorderedShare: 0,
   lateShare: 0,
@@ -98,7 +108,7 @@ export class Uplink {
   /** What is sent in tick number `tick`. */
   tick(tick: number): Tick {
     const { tickMs } = this.#calendar;
-    const sends = this.#calendar.take(tick).sort((a, b) => a.sendAtMs - b.sendAtMs);
+    const sends = [...this.#calendar.take(tick)].sort((a, b) => a.sendAtMs - b.sendAtMs);
     return { atMs: (tick + 1) * tickMs, sends };
   }
 
@@ -107,7 +117,7 @@ export class Uplink {
     const kind = random.next();
     if (kind < options.lateShare) return random.int(0, options.lateMaxMs);
     if (kind < options.lateShare + options.reorderedShare) return random.int(1_000, 6_000);
-    return random.int(20, 300);
+    return random.int(...options.delayMs);
   }
 
   #retryAfterMs(sentAtMs: number): number {

@@ -1,0 +1,62 @@
+/**
+ * The royalty service.
+ *
+ * @module
+ */
+import { environment, readSettings } from "../shared/config.ts";
+import { Stop } from "../shared/errors.ts";
+import { type Lifecycle, runService, untilReady } from "../shared/lifecycle.ts";
+import { Log } from "../shared/log.ts";
+import { Metrics } from "../shared/metrics.ts";
+import { readMigrations } from "../shared/migrate.ts";
+import { connectNats } from "../shared/nats/connection.ts";
+import { serveHttp, statusApp } from "../shared/status.ts";
+import { heartbeatStreams } from "../shared/topology.ts";
+import { BusinessCalendar } from "./business_day.ts";
+import { StreamWorker } from "./consumer.ts";
+import { openBooks } from "./ledger.ts";
+import { RoyaltyMetrics } from "./royalty_metrics.ts";
+import { royaltySettings } from "./settings.ts";
+
+async function start(life: Lifecycle): Promise<void> {
+  const settings = readSettings(royaltySettings, environment());
+  const log = new Log("royalty", settings.TWOFOLD_LOG_LEVEL);
+  const metrics = new Metrics();
+  const royaltyMetrics = new RoyaltyMetrics(metrics);
+  const workers: StreamWorker[] = [];
+  let trouble: string | undefined = "waiting for NATS and Postgres";
+  const notReady = () => trouble ?? workers.map((worker) => worker.trouble).find(Boolean);
+  const address = { hostname: settings.TWOFOLD_HTTP_HOST, port: settings.TWOFOLD_HTTP_PORT };
+  serveHttp(life, log, address, statusApp({ metrics, notReady }));
+
+  const migrations = await readMigrations(new URL("migrations/", import.meta.url));
+  await untilReady(
+    life.signal,
+    log,
+    () => openBooks(settings.TWOFOLD_POSTGRES_URL, settings.TWOFOLD_BUSINESS_ZONE, migrations),
+  );
+  const nc = await untilReady(life.signal, log, () => connectNats(settings, log));
+  life.onStop("nats", () => nc.close());
+  void nc.closed().then((error) => life.fail(error ?? new Stop("the NATS connection was closed")));
+
+  const calendar = new BusinessCalendar(settings.TWOFOLD_BUSINESS_ZONE);
+  const options = {
+    databaseUrl: settings.TWOFOLD_POSTGRES_URL,
+    maxEvents: settings.TWOFOLD_ROYALTY_BATCH_EVENTS,
+    maxWaitMs: settings.TWOFOLD_ROYALTY_BATCH_WAIT_MS,
+    rules: {
+      dayOf: (instant: number) => calendar.dayOf(instant),
+      latenessHorizonMs: settings.TWOFOLD_LATENESS_HORIZON_MS,
+      futureToleranceMs: settings.TWOFOLD_FUTURE_TOLERANCE_MS,
+    },
+  };
+  for (const stream of heartbeatStreams(settings.TWOFOLD_PARTITIONS)) {
+    workers.push(new StreamWorker(stream, nc, options, royaltyMetrics, log));
+  }
+  trouble = undefined;
+  const running = Promise.all(workers.map((worker) => worker.run(life.signal)));
+  running.catch(life.fail);
+  life.onStop("workers", async () => void (await running));
+}
+
+if (import.meta.main) await runService(new Log("royalty"), start);

@@ -1,0 +1,77 @@
+/**
+ * A day's statement as CSV: RFC 4180, UTF-8, CRLF, a header, fixed decimals, no currency.
+ *
+ * Pure.
+ *
+ * @module
+ */
+
+/** One line: what a title earned in a territory. */
+export interface StatementLine {
+  /** The day whose statement carries the line, `YYYY-MM-DD`. */
+  readonly recognisedDay: string;
+  /** The day it was watched, never later. */
+  readonly eventDay: string;
+  /** Undefined when the catalogue does not know the title. */
+  readonly studio: string | undefined;
+  readonly titleId: string;
+  readonly territory: string;
+  readonly events: bigint;
+  readonly msWatched: bigint;
+}
+
+/** The studio of a title that the catalogue does not know: counted, never dropped. */
+export const UNMAPPED = "UNMAPPED";
+
+const COLUMNS = [
+  "line_type",
+  "recognised_day",
+  "event_day",
+  "studio",
+  "title_id",
+  "territory",
+  "events",
+  "ms_watched",
+  "minutes",
+] as const;
+
+/** The CSV of `lines`, in their order; the header alone when there are none. */
+export function statementCsv(lines: readonly StatementLine[]): string {
+  return [COLUMNS.join(","), ...lines.map(csvLine)].map((line) => `${line}\r\n`).join("");
+}
+
+/** What was watched on the statement's own day, or an addition to a day closed before. */
+export function lineType(line: Pick<StatementLine, "recognisedDay" | "eventDay">): string {
+  return line.recognisedDay === line.eventDay ? "USAGE" : "ADJUSTMENT";
+}
+
+function csvLine(line: StatementLine): string {
+  return [
+    lineType(line),
+    line.recognisedDay,
+    line.eventDay,
+    csvText(line.studio ?? UNMAPPED),
+    csvText(line.titleId),
+    csvText(line.territory),
+    String(line.events),
+    String(line.msWatched),
+    minutesOf(line.msWatched),
+  ].join(",");
+}
+
+/** Minutes with three decimals, half up; exact, because it never leaves the integers. */
+export function minutesOf(ms: bigint): string {
+  const thousandths = (ms + 30n) / 60n;
+  const fraction = String(thousandths % 1000n).padStart(3, "0");
+  return `${thousandths / 1000n}.${fraction}`;
+}
+
+/**
+ * `text` as a CSV field. A spreadsheet runs a cell that begins with `= + - @` as a formula, so such
+ * text gets an apostrophe in front (OWASP, "CSV Injection"), and so does text that begins with an
+ * apostrophe: a reader that removes one always gets the original back.
+ */
+export function csvText(text: string): string {
+  const safe = /^[=+\-@'\t\r]/.test(text) ? `'${text}` : text;
+  return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+}

@@ -36,6 +36,10 @@ export const rebufferAlertSchema = z.object({
   heartbeats: z.int(),
   played_ms: z.int(),
   rebuffer_ms: z.int(),
+  /** About how many sessions stalled. */
+  stalled_sessions: z.int(),
+  /** Of a resolve: the ratio went down, or nobody watches any more. */
+  outcome: z.enum(["recovered", "no_data"]).optional(),
   /** Receipt of the newest heartbeat behind the decision, for receipt-to-alert latency. */
   received_at: z.int(),
 });

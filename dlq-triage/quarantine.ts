@@ -131,11 +131,7 @@ export class Quarantine implements AsyncDisposable {
 
   /** Alerts not yet sent, oldest first. */
   async outbox(): Promise<Outgoing[]> {
-    return await retryable(() =>
-      this.#sql<Outgoing[]>`
-      select message_id as "messageId", subject, payload as alert
-      from triage.outbox order by outbox_id limit 100`
-    );
+    return await retryable(() => selectOutbox(this.#sql));
   }
 
   /** Takes an alert out of the outbox once ALERTS has it. */
@@ -187,14 +183,14 @@ async function insertEntries(sql: Sql, entries: readonly Entry[]): Promise<numbe
         ${entries.map((e) => e.subject)}::text[],
         ${entries.map((e) => e.deviceId ?? null)}::text[],
         ${entries.map((e) => e.bytes.toHex())}::text[]
-      ) as a (group_id, reason, path, build, detail, source_stream, source_sequence, rejected_by,
-              received_at_ms, quarantined_at_ms, subject, device_id, hex)
+      ) with ordinality as a (group_id, reason, path, build, detail, source_stream, source_sequence, rejected_by,
+              received_at_ms, quarantined_at_ms, subject, device_id, hex, place)
     ), added as (
       insert into triage.entry (group_id, detail, source_stream, source_sequence, rejected_by,
         received_at_ms, quarantined_at_ms, subject, device_id, body)
       select group_id, detail, source_stream, source_sequence, rejected_by,
         received_at_ms, quarantined_at_ms, subject, device_id, decode(hex, 'hex')
-      from arrived order by source_stream, source_sequence
+      from arrived order by source_stream, source_sequence, place
       on conflict do nothing
       returning group_id, received_at_ms, quarantined_at_ms
     ), grouped as (
@@ -223,7 +219,8 @@ async function selectGroups(
   limit: number,
   prefix = "",
 ): Promise<GroupRow[]> {
-  return await sql<GroupRow[]>`
+  return [
+    ...await sql<GroupRow[]>`
     select g.group_id as "groupId", reason, path, build, first_seen_ms::float8 as "firstSeen",
       last_seen_ms::float8 as "lastSeen", g.entries::float8 as entries,
       recent.n::float8 / ${RATE_WINDOW_MS / 60_000} as "perMinute", seen.n::float8 as devices
@@ -234,17 +231,20 @@ async function selectGroups(
       lateral (select count(distinct device_id) as n from triage.entry e
         where e.group_id = g.group_id) seen
     where starts_with(g.group_id, ${prefix})
-    order by last_seen_ms desc, g.entries desc, g.group_id limit ${limit}`;
+    order by last_seen_ms desc, g.entries desc, g.group_id limit ${limit}`,
+  ];
 }
 
 async function selectEntries(sql: Sql, groupId: string, limit: number): Promise<EntryRow[]> {
-  return await sql<EntryRow[]>`
+  return [
+    ...await sql<EntryRow[]>`
     select entry_id::float8 as "entryId", detail, source_stream as "sourceStream",
       source_sequence::float8 as "sourceSequence", rejected_by as "rejectedBy",
       received_at_ms::float8 as "receivedAt", quarantined_at_ms::float8 as "quarantinedAt",
       subject, device_id as "deviceId", body as bytes
     from triage.entry where group_id = ${groupId}
-    order by quarantined_at_ms desc, entry_id desc limit ${limit}`;
+    order by quarantined_at_ms desc, entry_id desc limit ${limit}`,
+  ];
 }
 
 async function selectPressure(sql: Sql, now: number, depthWindowMs: number): Promise<Pressure> {
@@ -270,9 +270,19 @@ async function selectWorst(sql: Sql, now: number): Promise<Worst | undefined> {
 }
 
 async function selectOpenIncidents(sql: Sql): Promise<Incident[]> {
-  return await sql<{ incidentId: string; measure: Measure; openedAt: number }[]>`
+  return [
+    ...await sql<{ incidentId: string; measure: Measure; openedAt: number }[]>`
     select incident_id as "incidentId", measure, opened_at_ms::float8 as "openedAt"
-    from triage.incident where resolved_at_ms is null order by measure`;
+    from triage.incident where resolved_at_ms is null order by measure`,
+  ];
+}
+
+async function selectOutbox(sql: Sql): Promise<Outgoing[]> {
+  return [
+    ...await sql<Outgoing[]>`
+    select message_id as "messageId", subject, payload as alert
+    from triage.outbox order by outbox_id limit 100`,
+  ];
 }
 
 /** The table is not there: the service, which makes it, has never run on this database. */

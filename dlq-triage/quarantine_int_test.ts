@@ -1,0 +1,239 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { RetryAfter, Stop } from "../shared/errors.ts";
+import { PostgresServer } from "../shared/dev/postgres_server.ts";
+import { propertyRandom } from "../shared/dev/random.ts";
+import { createDatabase, DATABASE, DEV_PASSWORD } from "../shared/dev/stack.ts";
+import { Workspace } from "../shared/dev/workspace.ts";
+import { type Entry, groupOf } from "./classify.ts";
+import { alertOf, type Incident, type Limit } from "./limits.ts";
+import { Quarantine } from "./quarantine.ts";
+
+const NOW = 1_700_000_000_000;
+
+/** A Postgres of its own, and two workers' stores on it. */
+class Database implements AsyncDisposable {
+  private constructor(
+    readonly workspace: Workspace,
+    readonly server: PostgresServer,
+    readonly store: Quarantine,
+    readonly other: Quarantine,
+  ) {}
+
+  static async start(): Promise<Database> {
+    const workspace = await Workspace.temporary();
+    const server = await PostgresServer.start(workspace);
+    await createDatabase(server);
+    const url = server.url(DATABASE, "triage", DEV_PASSWORD);
+    const stores = [new Quarantine(url), new Quarantine(url)] as const;
+    await Promise.all(stores.map((store) => store.migrate()));
+    return new Database(workspace, server, ...stores);
+  }
+
+  /** Every test starts from nothing; a server of its own would cost it seconds. */
+  async clear(): Promise<void> {
+    const admin = this.server.connect(DATABASE);
+    await admin`truncate triage.entry, triage.entry_group, triage.tally, triage.incident, triage.outbox`;
+    await admin.end();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([this.store, this.other].map((store) => store[Symbol.asyncDispose]()));
+    await this.server.stop("SIGQUIT");
+    await this.workspace[Symbol.asyncDispose]();
+  }
+}
+
+function anEntry(sequence: number, changes: Partial<Entry> = {}): Entry {
+  return {
+    group: groupOf("malformed", "$.played_ms", "9.2"),
+    detail: "expected int; came string",
+    sourceStream: "HEARTBEATS",
+    sourceSequence: sequence,
+    rejectedBy: "royalty",
+    receivedAt: NOW,
+    quarantinedAt: NOW,
+    subject: "quarantine.malformed",
+    deviceId: "d-1",
+    bytes: new TextEncoder().encode(`body ${sequence}`),
+    ...changes,
+  };
+}
+
+const guarantees: { name: string; check: (database: Database) => Promise<void> }[] = [];
+function guarantee(name: string, check: (database: Database) => Promise<void>): void {
+  guarantees.push({ name, check });
+}
+
+guarantee("a redelivered entry is stored once and counted once", async (database) => {
+  const { store, other } = database;
+  const batch = [1, 2, 3].map((sequence) => anEntry(sequence));
+  assertEquals(await store.store(batch), { added: 3, known: 0 });
+  assertEquals(await store.store([...batch, anEntry(4)]), { added: 1, known: 3 });
+  // Twice in one batch: live and royalty both rejected it, more than an hour apart.
+  assertEquals(await store.store([anEntry(5), anEntry(5, { rejectedBy: "live" })]), {
+    added: 1,
+    known: 1,
+  });
+  // Two workers with the same entries at the same time.
+  const many = Array.from({ length: 500 }, (_, i) => anEntry(100 + i));
+  const stored = await Promise.all([store.store(many), other.store(many.toReversed())]);
+  assertEquals(stored[0].added + stored[1].added, 500);
+
+  const [group] = await store.groups(NOW, 10);
+  assertEquals(group.entries, 505);
+  assertEquals(await store.pressure(NOW, 86_400_000), {
+    depth: 505,
+    growthPerMinute: 505,
+    groups: 1,
+  });
+});
+
+guarantee("the original bytes come back exactly", async (database) => {
+  const bodies = [
+    new Uint8Array(0),
+    Uint8Array.from({ length: 256 }, (_, i) => i),
+    new Uint8Array(1024 * 1024).fill(0xff),
+    new TextEncoder().encode('{"a":"\\u0000 \u{1f600}"}'),
+  ];
+  await database.store.store(
+    bodies.map((bytes, i) => anEntry(i, { bytes, quarantinedAt: NOW + i })),
+  );
+  // A stream that was made anew counts from 1 again: same source, other bytes, another entry.
+  await database.store.store([anEntry(0, { bytes: new Uint8Array([7]), quarantinedAt: NOW + 9 })]);
+
+  const entries = await database.store.entries(anEntry(0).group.groupId, 10);
+  const back = entries.toReversed().map(({ bytes }) => new Uint8Array(bytes));
+  assertEquals(back, [...bodies, new Uint8Array([7])]);
+  assertEquals(entries.map(({ entryId: _, bytes: __, ...entry }) => entry)[4], {
+    detail: "expected int; came string",
+    sourceStream: "HEARTBEATS",
+    sourceSequence: 0,
+    rejectedBy: "royalty",
+    receivedAt: NOW,
+    quarantinedAt: NOW,
+    subject: "quarantine.malformed",
+    deviceId: "d-1",
+  });
+});
+
+guarantee("groups agree with a naive count of what was stored", async (database) => {
+  const random = propertyRandom("groups against a naive model");
+  const model = new Map<string, Entry>();
+  for (let batch = 0; batch < 20; batch++) {
+    const entries = Array.from({ length: random.int(1, 60) }, () => {
+      const sequence = random.int(1, 400);
+      const group = groupOf(
+        random.pick(["malformed", "not_json"]),
+        "$",
+        random.pick(["1", "2", "3"]),
+      );
+      const deviceId = random.pick([undefined, "d-1", "d-2", "d-3"]);
+      const receivedAt = NOW - random.int(0, 1_000_000);
+      return anEntry(sequence, { group, deviceId, receivedAt, quarantinedAt: receivedAt + 5 });
+    });
+    for (const entry of entries) {
+      const key = `${entry.sourceSequence}`;
+      if (!model.has(key)) model.set(key, entry);
+    }
+    await database.store.store(entries);
+  }
+
+  const rows = await database.store.groups(NOW, 100);
+  const kept = [...model.values()];
+  for (const row of rows) {
+    const own = kept.filter((entry) => entry.group.groupId === row.groupId);
+    const times = own.map((entry) => entry.receivedAt);
+    const devices = new Set(own.map((entry) => entry.deviceId).filter(Boolean));
+    const recent = own.filter((entry) => entry.quarantinedAt > NOW - 300_000);
+    assertEquals({ ...row }, {
+      ...own[0].group,
+      firstSeen: Math.min(...times),
+      lastSeen: Math.max(...times),
+      entries: own.length,
+      perMinute: recent.length / 5,
+      devices: devices.size,
+    });
+  }
+  assertEquals(rows.reduce((sum, row) => sum + row.entries, 0), kept.length);
+  assertEquals(rows, rows.toSorted((a, b) => b.lastSeen - a.lastSeen), "newest first");
+  const [first] = rows;
+  assertEquals(await database.store.groupsLike(NOW, first.groupId.slice(0, 6), 2), [first]);
+  assertEquals(await database.store.groupsLike(NOW, "ffffffffffff", 2), []);
+});
+
+guarantee("depth and growth look back as far as they say", async (database) => {
+  const { store } = database;
+  const at = (ms: number, sequence: number) => anEntry(sequence, { quarantinedAt: NOW + ms });
+  const spammy = groupOf("not_json", "$", "6.6");
+  await store.store([at(-7_200_000, 1), at(-600_000, 2), at(-30_000, 3)]);
+  await store.store([4, 5].map((n) => anEntry(n, { group: spammy, quarantinedAt: NOW - 1_000 })));
+  assertEquals(await store.pressure(NOW, 3_600_000), { depth: 4, growthPerMinute: 3, groups: 2 });
+  assertEquals(await store.worst(NOW), { ...spammy, entries: 2 });
+  assertEquals(await store.worst(NOW + 61_000), undefined);
+
+  await store.forgetTally(NOW - 3_600_000);
+  assertEquals((await store.pressure(NOW, 86_400_000)).depth, 4);
+});
+
+guarantee(
+  "an alert is decided and queued in one transaction, and only one worker opens it",
+  async (database) => {
+    const { store, other } = database;
+    const limit: Limit = { measure: "depth", opensAbove: 1, resolvesBelow: 1 };
+    const incidentOf = (incidentId: string): Incident => ({
+      incidentId,
+      measure: "depth",
+      openedAt: NOW,
+    });
+    const outgoingOf = (incidentId: string, status: "open" | "resolved") => ({
+      messageId: `${incidentId}.${status}`,
+      subject: "alerts.quarantine.all",
+      alert: alertOf(incidentOf(incidentId), status, limit, 2, NOW),
+    });
+    const won = await Promise.all([
+      store.open(incidentOf("a"), outgoingOf("a", "open")),
+      other.open(incidentOf("b"), outgoingOf("b", "open")),
+    ]);
+    assertEquals(won.filter(Boolean).length, 1);
+    const [open, ...more] = await other.openIncidents();
+    assertEquals(more, []);
+    assertEquals(await store.outbox(), [outgoingOf(open.incidentId, "open")]);
+
+    const resolved = outgoingOf(open.incidentId, "resolved");
+    assert(await other.resolve(open, NOW, resolved));
+    assert(!(await store.resolve(open, NOW, resolved)), "resolved twice");
+    assertEquals(await store.openIncidents(), []);
+    assertEquals((await store.outbox()).map(({ alert }) => alert.status), ["open", "resolved"]);
+
+    // The queued alert cannot be written, so the incident must not be either.
+    await assertRejects(() => store.open(incidentOf("c"), resolved));
+    assertEquals(await store.openIncidents(), []);
+
+    await store.sent(`${open.incidentId}.open`);
+    assertEquals((await store.outbox()).map(({ alert }) => alert.status), ["resolved"]);
+  },
+);
+
+guarantee(
+  "a database that is away is worth another try, one that lacks the schema is not",
+  async (database) => {
+    const bare = new Quarantine(database.server.url("postgres", "triage", DEV_PASSWORD));
+    await assertRejects(() => bare.groups(NOW, 1), Stop, "has not run on this database");
+    await bare[Symbol.asyncDispose]();
+
+    await database.server.stop("SIGQUIT");
+    await assertRejects(() => database.store.store([anEntry(1)]), RetryAfter, "Postgres");
+    await database.server.start();
+    assertEquals((await database.store.store([anEntry(1)])).added, 1);
+  },
+);
+
+Deno.test("the quarantine in Postgres", async (test) => {
+  await using database = await Database.start();
+  for (const { name, check } of guarantees) {
+    await test.step(name, async () => {
+      await database.clear();
+      await check(database);
+    });
+  }
+});

@@ -39,16 +39,35 @@ export function admit(body: Uint8Array, framing: Framing, options: AdmitOptions)
   const found = split(body, framing, { maxEvents, maxEventBytes: MAX_EVENT_BYTES });
   if (found.kind !== "events") return found;
   if (found.events.length === 0) return { kind: "no_events" };
-  return { kind: "admitted", events: found.events.map((bytes) => route(bytes, partitions)) };
+  const text = asciiText(body);
+  const events = found.events.map((bytes) => {
+    const at = bytes.byteOffset - body.byteOffset;
+    return route(bytes, text?.slice(at, at + bytes.length) ?? textOf(bytes), partitions);
+  });
+  return { kind: "admitted", events };
+}
+
+// Decoding costs mostly per call. Where every byte is one character, one call does for all events.
+function asciiText(body: Uint8Array): string | undefined {
+  const text = textOf(body);
+  return text?.length === body.length ? text : undefined;
+}
+
+function textOf(bytes: Uint8Array): string | undefined {
+  try {
+    return utf8.decode(bytes);
+  } catch {
+    return undefined;
+  }
 }
 
 const REGION = /^[a-z0-9-]{2,32}$/;
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** Where one event goes. Never throws, whatever the bytes. */
-export function route(bytes: Uint8Array, partitions: number): RoutedEvent {
-  const { event_id, session_id, region } = readFields(bytes);
+/** Where one event goes; `text` is undefined where the bytes are not UTF-8. Never throws. */
+function route(bytes: Uint8Array, text: string | undefined, partitions: number): RoutedEvent {
+  const { event_id, session_id, region } = text === undefined ? UNREADABLE : readFields(text);
   const partition = typeof session_id === "string" ? partitionOf(session_id, partitions) : 0;
   const isRegion = typeof region === "string" && REGION.test(region);
   const isId = typeof event_id === "string" && UUID.test(event_id);
@@ -69,9 +88,9 @@ interface RoutingFields {
 const UNREADABLE: RoutingFields = {};
 
 // JSON.parse, as the consumers do: of a key that comes twice both then see the last.
-function readFields(bytes: Uint8Array): RoutingFields {
+function readFields(text: string): RoutingFields {
   try {
-    const value: unknown = JSON.parse(utf8.decode(bytes));
+    const value: unknown = JSON.parse(text);
     return typeof value === "object" && value !== null ? value : UNREADABLE;
   } catch {
     return UNREADABLE;

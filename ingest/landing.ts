@@ -11,10 +11,10 @@ import {
   type JetStreamManager,
   jetstreamManager,
 } from "nats/jetstream";
-import { type FastIngest, startFastIngest } from "nats/jetstream/internal";
 import { messageOf, RetryAfter } from "../shared/errors.ts";
 import type { Log } from "../shared/log.ts";
 import type { RoutedEvent } from "./admit.ts";
+import { FastIngest } from "./fast_ingest.ts";
 import type { Landing } from "./publisher.ts";
 
 /** Fewer events than this take fewer round trips when published one by one. */
@@ -35,6 +35,7 @@ interface Lane {
 /** The HEARTBEATS streams behind one connection; `streams` by partition. */
 export class JetStreamLanding implements Landing {
   readonly #js: JetStreamClient;
+  readonly #fast: FastIngest;
   readonly #lanes: readonly Lane[];
   readonly #givingUp = new Set<(reason: RetryAfter) => void>();
   #connected = true;
@@ -42,11 +43,12 @@ export class JetStreamLanding implements Landing {
   private constructor(
     readonly nc: NatsConnection,
     readonly jsm: JetStreamManager,
-    readonly inboxPrefix: string,
+    inboxPrefix: string,
     streams: readonly string[],
     readonly log: Log,
   ) {
     this.#js = jetstream(nc);
+    this.#fast = new FastIngest(nc, inboxPrefix);
     this.#lanes = streams.map((stream) => ({ stream, way: "fast", problem: "not asked yet" }));
     void this.#followConnection();
   }
@@ -95,7 +97,7 @@ export class JetStreamLanding implements Landing {
     const isFast = lane.way === "fast" && events.length >= FAST_FROM_EVENTS;
     try {
       await this.#orDisconnected(
-        isFast ? this.#landFast(events, timeoutMs) : this.#landPlain(events, timeoutMs),
+        isFast ? this.#fast.land(events, timeoutMs) : this.#landPlain(events, timeoutMs),
       );
     } catch (error) {
       if (isFast && isBatchDisabled(error)) {
@@ -103,32 +105,6 @@ export class JetStreamLanding implements Landing {
         return await this.land(partition, events, timeoutMs);
       }
       throw toRetryAfter(error, lane.stream);
-    }
-  }
-
-  async #landFast(events: readonly RoutedEvent[], timeout: number): Promise<void> {
-    const [first, ...rest] = events;
-    const final = rest.pop()!;
-    const batch = await startFastIngest(this.nc, first.subject, first.bytes, {
-      ackInterval: events.length,
-      allowGaps: false,
-      // Fast ingest does not use the connection's.
-      inboxPrefix: this.inboxPrefix,
-      maxOutstandingAcks: 1,
-      msgID: first.msgId,
-      timeout,
-    });
-    try {
-      for (const event of rest) {
-        // Back-pressure is the publisher's; a batch that closes early says so at its last event.
-        batch.add(event.subject, event.bytes, { msgID: event.msgId, timeout }).catch(() => {});
-      }
-      const ack = await batch.last(final.subject, final.bytes, { msgID: final.msgId, timeout });
-      if (ack.count !== events.length) {
-        throw new Error(`the ack counts ${ack.count} of ${events.length} events`);
-      }
-    } catch (error) {
-      throw await causeOf(batch, error);
     }
   }
 
@@ -166,12 +142,6 @@ export class JetStreamLanding implements Landing {
     lane.way = way;
     this.log.warn("the way to land events changed", { stream: lane.stream, way });
   }
-}
-
-// "batch closed" hides what closed it.
-async function causeOf(batch: FastIngest, error: unknown): Promise<unknown> {
-  const isClosed = error instanceof Error && error.message === "batch closed";
-  return isClosed ? await batch.done().then(() => error, (cause) => cause) : error;
 }
 
 function isBatchDisabled(error: unknown): boolean {

@@ -1,0 +1,106 @@
+/**
+ * `deno task demo`: a seeded fleet through the whole pipeline for a minute, with an incident, a
+ * broken build and a killed process, and a verdict.
+ *
+ * @module
+ */
+import { parseArgs } from "node:util";
+import { messageOf, Stop } from "../errors.ts";
+import type { Pipeline } from "./pipeline.ts";
+import { type Fault, runScenario, type Scenario, type ScenarioOutput } from "./scenario.ts";
+import { DEFAULT_SIMULATION, Simulator } from "./simulator.ts";
+
+const USAGE = "usage: deno task demo [--seconds N] [--seed N] [--json FILE]";
+/** Short, so that a minute holds retries the stream has already forgotten. */
+const DUPLICATE_WINDOW_MS = 5_000;
+const INCIDENT_AT = 0.4;
+const STALL_RATIO = 0.3;
+const KILL_AT = 0.6;
+
+if (import.meta.main) await runScenario(demo);
+
+function demo(args: readonly string[]): Scenario & ScenarioOutput {
+  const { seconds, seed, json } = readArgs(args);
+  const durationMs = seconds * 1000;
+  const incident = { atMs: durationMs * INCIDENT_AT, stallRatio: STALL_RATIO };
+  const uplink = {
+    ...DEFAULT_SIMULATION.uplink,
+    duplicateWindowMs: DUPLICATE_WINDOW_MS,
+    lateMaxMs: durationMs / 2,
+  };
+  return {
+    json,
+    seed,
+    duplicateWindowMs: DUPLICATE_WINDOW_MS,
+    pipeline: {
+      provision: { TWOFOLD_DUPLICATE_WINDOW_MS: String(DUPLICATE_WINDOW_MS) },
+      services: {
+        triage: { TWOFOLD_TRIAGE_GROWTH_LIMIT: "50", TWOFOLD_TRIAGE_EVALUATE_MS: "1000" },
+      },
+    },
+    begin: (startEpochMs) => {
+      const simulator = new Simulator({
+        ...DEFAULT_SIMULATION,
+        seed,
+        startEpochMs,
+        durationMs,
+        incident,
+        uplink,
+      });
+      return {
+        ticks: simulator.ticks(),
+        firstEventMs: startEpochMs,
+        expectations: [{
+          ...simulator.biggest,
+          alert: "must",
+          sinceMs: startEpochMs + incident.atMs,
+        }],
+      };
+    },
+    faults: [
+      { atMs: incident.atMs, what: "incident: one title starts to stall in one region" },
+      ...killRoyalty(durationMs * KILL_AT),
+    ],
+  };
+}
+
+function killRoyalty(atMs: number): Fault[] {
+  const royalty = (pipeline: Pipeline) => pipeline.services.royalty;
+  return [
+    {
+      atMs,
+      what: "SIGKILL to the royalty process",
+      act: async (pipeline) => void await royalty(pipeline).stop("SIGKILL"),
+    },
+    {
+      atMs: atMs + 2_000,
+      what: "royalty starts again",
+      act: (pipeline) => royalty(pipeline).restart(),
+    },
+  ];
+}
+
+function readArgs(args: readonly string[]): { seconds: number; seed: number; json?: string } {
+  let values: { seconds?: string; seed?: string; json?: string };
+  try {
+    ({ values } = parseArgs({
+      args: [...args],
+      options: {
+        seconds: { type: "string" },
+        seed: { type: "string" },
+        json: { type: "string" },
+      },
+    }));
+  } catch (error) {
+    throw new Stop(`${messageOf(error)}\n${USAGE}`, { exitCode: 2 });
+  }
+  const seconds = Number(values.seconds ?? 60);
+  const seed = Number(values.seed ?? 1);
+  if (!(seconds >= 30 && seconds <= 3600)) {
+    throw new Stop(`--seconds is a number from 30 to 3600\n${USAGE}`, { exitCode: 2 });
+  }
+  if (!Number.isSafeInteger(seed) || seed < 0) {
+    throw new Stop(`--seed is a whole number\n${USAGE}`, { exitCode: 2 });
+  }
+  return { seconds, seed, json: values.json };
+}

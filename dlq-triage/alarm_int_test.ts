@@ -1,0 +1,114 @@
+import { assertEquals, assertRejects } from "@std/assert";
+import { jetstream, type JetStreamClient, jetstreamManager } from "nats/jetstream";
+import { type QuarantineAlert, quarantineAlertSchema } from "../shared/alert.ts";
+import { Stack } from "../shared/dev/stack.ts";
+import { RetryAfter } from "../shared/errors.ts";
+import { ALERTS, alertSubject } from "../shared/topology.ts";
+import { Alarm, type AlarmOptions } from "./alarm.ts";
+import { type Entry, groupOf } from "./classify.ts";
+import { Quarantine } from "./quarantine.ts";
+
+type Publisher = Pick<JetStreamClient, "publish">;
+
+const NOW = 1_700_000_000_000;
+const OPTIONS: AlarmOptions = {
+  depthWindowMs: 3_600_000,
+  limits: [
+    { measure: "depth", opensAbove: 15, resolvesBelow: 12 },
+    { measure: "growth_per_minute", opensAbove: 10, resolvesBelow: 8 },
+  ],
+};
+
+function entries(count: number, quarantinedAt: number): Entry[] {
+  return Array.from({ length: count }, (_, i) => ({
+    group: groupOf("malformed", "$.played_ms", "9.2"),
+    detail: "expected int",
+    sourceStream: "HEARTBEATS",
+    sourceSequence: quarantinedAt + i,
+    rejectedBy: "live",
+    receivedAt: quarantinedAt,
+    quarantinedAt,
+    subject: "quarantine.malformed",
+    deviceId: undefined,
+    bytes: new Uint8Array([i]),
+  }));
+}
+
+Deno.test("an alert opens once and resolves once, through restarts and a lost publish", async () => {
+  await using stack = await Stack.start();
+  await using store = new Quarantine(stack.databaseUrl("triage"));
+  await store.migrate();
+  const js = jetstream(await stack.connect("triage"));
+  const alerts = async () => await allAlerts(stack);
+  const alarm = new Alarm(store, js, OPTIONS);
+
+  await store.store(entries(10, NOW - 1_000));
+  assertEquals((await alarm.evaluate(NOW)).openAlerts, 0);
+  assertEquals(await alerts(), [], "at the limit is not above it");
+
+  await store.store(entries(4, NOW));
+  // JetStream does not answer: the decision stands, the message waits.
+  const deaf: Publisher = { publish: () => Promise.reject(new Error("timeout")) };
+  const unlucky = new Alarm(store, deaf, OPTIONS);
+  await assertRejects(() => unlucky.evaluate(NOW + 1_000), RetryAfter, "ALERTS");
+  assertEquals(await alerts(), []);
+
+  // Another process, later: it sends what is owed and opens nothing anew.
+  const restarted = new Alarm(store, js, OPTIONS);
+  assertEquals((await restarted.evaluate(NOW + 2_000)).openAlerts, 1);
+  assertEquals((await alarm.evaluate(NOW + 3_000)).openAlerts, 1);
+  const [open] = await alerts();
+  assertEquals(summaryOf(await alerts()), ["open growth_per_minute 14"]);
+  assertEquals(open.opened_at, NOW + 1_000);
+
+  // Depth follows while growth is still open, and nothing arrives any more.
+  await store.store(entries(2, NOW + 4_000));
+  assertEquals((await alarm.evaluate(NOW + 5_000)).openAlerts, 2);
+  assertEquals((await alarm.evaluate(NOW + 66_000)).openAlerts, 1);
+  assertEquals((await restarted.evaluate(NOW + 3_700_000)).openAlerts, 0);
+  await alarm.evaluate(NOW + 3_800_000);
+  const told = await alerts();
+  assertEquals(summaryOf(told), [
+    "open growth_per_minute 14",
+    "open depth 16",
+    "resolved growth_per_minute 0",
+    "resolved depth 0",
+  ]);
+  assertEquals(told[0].incident_id, told[2].incident_id);
+  assertEquals(told[1].incident_id, told[3].incident_id);
+});
+
+Deno.test("a message that was sent just before a crash is sent again and stands once", async () => {
+  await using stack = await Stack.start();
+  await using store = new Quarantine(stack.databaseUrl("triage"));
+  await store.migrate();
+  const js = jetstream(await stack.connect("triage"));
+  await store.store(entries(11, NOW));
+  // The publish succeeds and the process dies before it can take the alert out of the outbox.
+  const dying: Publisher = {
+    publish: async (...args: Parameters<Publisher["publish"]>) => {
+      await js.publish(...args);
+      throw new Error("killed");
+    },
+  };
+  await assertRejects(() => new Alarm(store, dying, OPTIONS).evaluate(NOW), RetryAfter);
+  assertEquals((await new Alarm(store, js, OPTIONS).evaluate(NOW)).openAlerts, 1);
+  assertEquals(await store.outbox(), []);
+  assertEquals(summaryOf(await allAlerts(stack)), ["open growth_per_minute 11"]);
+});
+
+async function allAlerts(stack: Stack): Promise<QuarantineAlert[]> {
+  const jsm = await jetstreamManager(await stack.connect("ops"));
+  const { state } = await jsm.streams.info(ALERTS);
+  const alerts: QuarantineAlert[] = [];
+  for (let seq = 1; seq <= state.last_seq; seq++) {
+    const message = await jsm.streams.getMessage(ALERTS, { seq });
+    assertEquals(message?.subject, alertSubject.quarantine("all"));
+    alerts.push(quarantineAlertSchema.parse(message?.json()));
+  }
+  return alerts;
+}
+
+function summaryOf(alerts: readonly QuarantineAlert[]): string[] {
+  return alerts.map(({ status, measure, value }) => `${status} ${measure} ${value}`);
+}

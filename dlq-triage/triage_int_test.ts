@@ -1,0 +1,291 @@
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import type { NatsConnection } from "nats";
+import { jetstream, type JetStreamClient, jetstreamManager } from "nats/jetstream";
+import { quarantineAlertSchema } from "../shared/alert.ts";
+import { quarantine } from "../shared/consume.ts";
+import { freePort } from "../shared/dev/free_port.ts";
+import { aHeartbeat, encode } from "../shared/dev/heartbeats.ts";
+import { Random } from "../shared/dev/random.ts";
+import { Service } from "../shared/dev/service.ts";
+import { Stack } from "../shared/dev/stack.ts";
+import { waitFor } from "../shared/dev/wait_for.ts";
+import { judge } from "../shared/event.ts";
+import { alertSubject, DURABLE, QUARANTINE, quarantineSubject } from "../shared/topology.ts";
+import type { GroupRow } from "./quarantine.ts";
+
+const RECEIVED = 1_700_000_000_000;
+
+/** The whole of triage on real servers: the service, the streams before it, the CLI after it. */
+class Triage implements AsyncDisposable {
+  #published = 0;
+  readonly #random = new Random(1);
+
+  private constructor(
+    readonly stack: Stack,
+    readonly service: Service,
+    /** Rejects as royalty does. */
+    readonly royalty: JetStreamClient,
+    readonly ops: NatsConnection,
+  ) {}
+
+  static async start(settings: Record<string, string> = {}): Promise<Triage> {
+    const stack = await Stack.start();
+    const service = await Service.start(stack.workspace, "triage", {
+      httpPort: freePort(),
+      reach: [stack.nats.url, `127.0.0.1:${stack.postgres.port}`],
+      settings: {
+        ...stack.nats.settings("triage"),
+        TWOFOLD_POSTGRES_URL: stack.databaseUrl("triage"),
+        TWOFOLD_TRIAGE_EVALUATE_MS: "200",
+        ...settings,
+      },
+    });
+    const royalty = jetstream(await stack.connect("royalty"), { timeout: 500 });
+    return new Triage(stack, service, royalty, await stack.connect("ops"));
+  }
+
+  /** Rejects `count` heartbeats of build 9.2, as live and royalty do. */
+  async reject(count: number): Promise<void> {
+    for (let i = 0; i < count; i++) {
+      const device = { model: "TV", os: "tvos 19", build: "9.2" };
+      const heartbeat = aHeartbeat(this.#random, RECEIVED, { device, device_id: `d-${i % 3}` });
+      await this.rejectBytes(encode({ ...heartbeat, played_ms: "4000" }));
+    }
+  }
+
+  async rejectBytes(bytes: Uint8Array): Promise<void> {
+    const judged = judge(bytes);
+    assert(!judged.ok, "the heartbeat is fine");
+    const sequence = ++this.#published;
+    const delivery = { bytes, sequence, receivedAt: RECEIVED + sequence, redelivered: false };
+    const { rejection } = judged;
+    // What is published while the server is away is lost; the message id makes repeating it safe.
+    await waitFor("the rejection to be acknowledged", async () => {
+      await quarantine(this.royalty, "royalty", { stream: "HEARTBEATS", delivery, rejection });
+      return true;
+    });
+  }
+
+  /** `deno task triage` as a person runs it. */
+  async cli(...args: string[]): Promise<{ code: number; out: string; err: string }> {
+    const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: ["task", "--quiet", "triage", ...args],
+      env: { TWOFOLD_POSTGRES_URL: this.stack.databaseUrl("triage") },
+    }).output();
+    const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+    return { code, out: text(stdout), err: text(stderr) };
+  }
+
+  async groups(): Promise<GroupRow[]> {
+    return JSON.parse((await this.cli("list", "--json")).out);
+  }
+
+  /** Waits until nothing is left to read, and returns what the service counts. */
+  async drained(): Promise<ReadonlyMap<string, number>> {
+    const jsm = await jetstreamManager(this.ops);
+    await waitFor("triage to have read everything", async () => {
+      const { num_pending, num_ack_pending } = await jsm.consumers.info(QUARANTINE, DURABLE.triage);
+      return num_pending + num_ack_pending === 0;
+    });
+    return await this.service.metrics();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.service.stop();
+    await this.stack[Symbol.asyncDispose]();
+  }
+}
+
+Deno.test("rejects become groups that a person can list and show", async () => {
+  await using triage = await Triage.start();
+  const binary = Uint8Array.from({ length: 256 }, (_, i) => i);
+  await triage.reject(5);
+  await triage.rejectBytes(binary);
+  await triage.rejectBytes(new TextEncoder().encode('{"device":{"build":"6.6"}, \u001b[2J'));
+  const counted = await triage.drained();
+  assertEquals(counted.get("twofold_triage_entries_total"), 7);
+
+  const groups = await triage.groups();
+  assertEquals(
+    groups.map(({ reason, path, build, entries, devices }) =>
+      [reason, path, build, entries, devices].join(" ")
+    ).sort(),
+    ["malformed $.played_ms 9.2 5 3", "not_json $ 6.6 1 0", "not_utf8 $ unknown 1 0"],
+  );
+  const malformed = groups.find(({ reason }) => reason === "malformed");
+  assert(malformed);
+  assertEquals(
+    [malformed.firstSeen, malformed.lastSeen],
+    [RECEIVED + 1, RECEIVED + 5],
+    "seen when Twofold received them",
+  );
+
+  const shown = await triage.cli("show", malformed.groupId.slice(0, 8), "--limit", "2");
+  assertEquals(shown.code, 0, shown.err);
+  assertEquals(shown.out.match(/HEARTBEATS:\d/g), ["HEARTBEATS:5", "HEARTBEATS:4"]);
+  assertStringIncludes(shown.out, '"played_ms":"4000"');
+
+  const notUtf8 = groups.find(({ reason }) => reason === "not_utf8");
+  const { samples } = JSON.parse((await triage.cli("show", `${notUtf8?.groupId}`, "--json")).out);
+  assertEquals(Uint8Array.fromBase64(samples[0].base64), binary);
+  assertEquals(samples[0].text, null);
+
+  const table = await triage.cli("list");
+  assertEquals(table.out.trimEnd().split("\n").length, 4);
+  assert(!table.out.includes("\u001b"), "an escape reached the terminal");
+});
+
+Deno.test("the CLI says what is wrong, exit 2 for a wrong command", async () => {
+  await using triage = await Triage.start();
+  for (const args of [["show", "0123456789ab"], ["show", "nonsense"]]) {
+    const { code, out, err } = await triage.cli(...args);
+    assertEquals([code, out], [2, ""]);
+    assertStringIncludes(err, `no group "${args[1]}"; see deno task triage list`);
+  }
+  for (const args of [[], ["show"], ["list", "x"], ["drop"], ["list", "--limit", "0"], ["--x"]]) {
+    assertEquals((await triage.cli(...args)).code, 2, args.join(" "));
+  }
+  assertEquals((await triage.cli("list")).out, "the quarantine is empty\n");
+  await triage.stack.postgres.stop();
+  const { code, err } = await triage.cli("list");
+  assertEquals(code, 1);
+  assertStringIncludes(err, "Postgres");
+});
+
+Deno.test("garbage headers stall nothing and lose nothing", async () => {
+  await using triage = await Triage.start();
+  const subject = quarantineSubject("malformed");
+  const blocks = [
+    "NATS/1.0\r\nbad name\u0001: x\r\n\r\n",
+    "NATS/1.0\r\nTwofold-Reason: malformed\r\nTwofold-Sequence: many\r\n\r\n",
+    "NATS/1.0 999 what\r\n\u00ff\u0000:::\r\n\r\n",
+    "NATS/1.0\r\n\r\n",
+  ];
+  const body = '{"device":{"build":"6.6"}}';
+  for (const block of blocks) await publishRaw(triage.stack, subject, block, body);
+  await jetstream(triage.ops).publish("quarantine.a.b.c", new Uint8Array([0, 255]));
+  await triage.reject(1);
+  const counted = await triage.drained();
+  assertEquals(counted.get("twofold_triage_entries_total"), 6);
+
+  const groups = await triage.groups();
+  assertEquals(
+    groups.map(({ reason, build, entries }) => `${reason} ${build} ${entries}`).sort(),
+    ["malformed 9.2 1", "unreadable 6.6 4", "unreadable unknown 1"],
+  );
+  const own = groups.find(({ build }) => build === "6.6");
+  const { samples } = JSON.parse((await triage.cli("show", `${own?.groupId}`, "--json")).out);
+  assertEquals(samples.map(({ text }: { text: string }) => text), blocks.map(() => body));
+});
+
+Deno.test("SIGKILL and redelivery of everything leave each entry once", async () => {
+  await using triage = await Triage.start();
+  await triage.reject(200);
+  await waitFor("the first entries", async () => {
+    return ((await triage.service.metrics()).get("twofold_triage_entries_total") ?? 0) > 0;
+  });
+  await triage.service.stop("SIGKILL");
+  // As if no acknowledgement had ever arrived: the durable starts over.
+  const jsm = await jetstreamManager(triage.ops);
+  await jsm.consumers.delete(QUARANTINE, DURABLE.triage);
+  await triage.stack.natsStack.provision();
+  await triage.reject(10);
+  await triage.service.restart();
+  await triage.service.ready();
+  const counted = await triage.drained();
+  const added = counted.get("twofold_triage_entries_total") ?? 0;
+  assertEquals(added + (counted.get("twofold_triage_known_total") ?? 0), 210);
+  assertEquals((await triage.groups()).map(({ entries }) => entries), [210]);
+});
+
+Deno.test("an entry that was delivered but not stored before a SIGKILL comes again", async () => {
+  await using triage = await Triage.start();
+  const jsm = await jetstreamManager(triage.ops);
+  await jsm.consumers.update(QUARANTINE, DURABLE.triage, { ack_wait: 1_000_000_000 });
+  await triage.stack.postgres.stop("SIGQUIT");
+  await triage.reject(3);
+  await waitFor(
+    "delivery",
+    async () => (await jsm.consumers.info(QUARANTINE, DURABLE.triage)).num_ack_pending === 3,
+  );
+  await triage.service.stop("SIGKILL");
+  await triage.stack.postgres.start();
+  // Newer entries are acknowledged before the lost ones come again; they must not cover for them.
+  await triage.reject(2);
+  await triage.service.restart();
+  await triage.service.ready();
+  await triage.drained();
+  assertEquals((await triage.groups()).map(({ entries }) => entries), [5]);
+});
+
+Deno.test("Postgres and NATS may go away and come back", async () => {
+  await using triage = await Triage.start();
+  const { stack, service } = triage;
+  const readiness = async () => {
+    const response = await fetch(`${service.url}/readyz`);
+    return { status: response.status, body: await response.text() };
+  };
+  await stack.postgres.stop("SIGQUIT");
+  await triage.reject(3);
+  await waitFor("not ready without Postgres", async () => (await readiness()).status === 503);
+  assertStringIncludes((await readiness()).body, "Postgres");
+  await stack.postgres.start();
+  await service.ready();
+  await triage.drained();
+
+  await stack.nats.stop("SIGKILL");
+  await waitFor("not ready without NATS", async () => (await readiness()).status === 503);
+  await stack.nats.start();
+  await triage.reject(2);
+  await service.ready();
+  await triage.drained();
+  assertEquals((await triage.groups()).map(({ entries }) => entries), [5]);
+  assertEquals(service.exitCode, null, "it must live through both");
+});
+
+Deno.test("growth above the limit pages on-call once, also across a restart", async () => {
+  await using triage = await Triage.start({ TWOFOLD_TRIAGE_GROWTH_LIMIT: "5" });
+  const oncall = await triage.stack.connect("oncall");
+  const heard: string[] = [];
+  oncall.subscribe(alertSubject.quarantine("all"), {
+    callback: (_, message) => {
+      const alert = quarantineAlertSchema.parse(message.json());
+      heard.push(`${alert.status} ${alert.severity} ${alert.measure}`);
+      assertStringIncludes(alert.summary, "mostly malformed at $.played_ms from build 9.2");
+    },
+  });
+  await oncall.flush();
+  await triage.reject(6);
+  await waitFor("the page", () => heard.length > 0);
+  const evaluated = async () => (await triage.service.metrics()).get("twofold_triage_open_alerts");
+  await triage.service.stop("SIGKILL");
+  await triage.service.restart();
+  await waitFor("the open alert to be known again", async () => await evaluated() === 1);
+  assertEquals(await triage.service.stop(), 0, "an orderly stop");
+  assertEquals(heard, ["open page growth_per_minute"]);
+});
+
+/** Publishes with a header block that no client library would write. */
+async function publishRaw(
+  stack: Stack,
+  subject: string,
+  headers: string,
+  body: string,
+): Promise<void> {
+  const [hostname, port] = stack.nats.url.split(":");
+  using connection = await Deno.connect({ hostname, port: Number(port) });
+  const encoder = new TextEncoder();
+  const options = { user: "ops", pass: stack.nats.passwords.ops, headers: true, verbose: false };
+  const sizes = [encoder.encode(headers).length, encoder.encode(headers + body).length];
+  await connection.write(encoder.encode(
+    `CONNECT ${JSON.stringify(options)}\r\n` +
+      `HPUB ${subject} ${sizes.join(" ")}\r\n${headers}${body}\r\nPING\r\n`,
+  ));
+  let answer = "";
+  const buffer = new Uint8Array(65_536);
+  while (!answer.includes("PONG")) {
+    const read = await connection.read(buffer);
+    assert(read !== null && !answer.includes("-ERR"), `the server said ${answer}`);
+    answer += new TextDecoder().decode(buffer.subarray(0, read));
+  }
+}

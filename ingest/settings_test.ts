@@ -1,0 +1,33 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { readSettings } from "../shared/config.ts";
+import { Stop } from "../shared/errors.ts";
+import { ingestSettings } from "./settings.ts";
+
+const GIVEN = {
+  TWOFOLD_NATS_USER: "ingest",
+  TWOFOLD_NATS_PASSWORD: "p",
+  TWOFOLD_FLEET_KEYS: "tv:0123456789abcdef, web:0123456789abcdeX",
+};
+
+Deno.test("fleet keys and origins are read", () => {
+  const settings = readSettings(ingestSettings, {
+    ...GIVEN,
+    TWOFOLD_CORS_ORIGINS: "https://a.example, https://b.example",
+  });
+  assertEquals([...settings.TWOFOLD_FLEET_KEYS], [
+    ["tv", "0123456789abcdef"],
+    ["web", "0123456789abcdeX"],
+  ]);
+  assertEquals(settings.TWOFOLD_CORS_ORIGINS, ["https://a.example", "https://b.example"]);
+});
+
+Deno.test("every wrong pair is named, and no key is shown", () => {
+  const secrets = ["tooshort-1", "with space-22222222", "0123456789abcdef", "anotherlongkey444"];
+  const text = `tv:${secrets[0]},web:${secrets[1]},a:${secrets[2]},a:${secrets[3]}`;
+  const { message } = assertThrows(
+    () => readSettings(ingestSettings, { ...GIVEN, TWOFOLD_FLEET_KEYS: text }),
+    Stop,
+  );
+  for (const pair of [1, 2, 4]) assert(message.includes(`pair ${pair}: `), message);
+  for (const secret of secrets) assert(!message.includes(secret), message);
+});

@@ -45,7 +45,7 @@ export interface UplinkOptions {
   readonly longRetryShare: number;
   /** The stream's duplicate window. */
   readonly duplicateWindowMs: number;
-  /** Events held back 1 to 6 s, so that later ones overtake them. */
+  /** Events held back 2 to 14 s, so that later ones of their session overtake them. */
   readonly reorderedShare: number;
   /** Events held back up to {@link lateMaxMs}. */
   readonly lateShare: number;
@@ -116,7 +116,7 @@ export class Uplink {
     const { random, options } = this;
     const kind = random.next();
     if (kind < options.lateShare) return random.int(0, options.lateMaxMs);
-    if (kind < options.lateShare + options.reorderedShare) return random.int(1_000, 6_000);
+    if (kind < options.lateShare + options.reorderedShare) return random.int(2_000, 14_000);
     return random.int(...options.delayMs);
   }
 

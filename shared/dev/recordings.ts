@@ -121,6 +121,9 @@ const STANDING_SHARE = 0.05;
 /** Media time that jumps back further than this was a seek; less is a correction of the player. */
 const CORRECTION_MS = 2_000;
 
+/** Content with nothing left to download for this long was complete. */
+const COMPLETE_MS = 60_000;
+
 /** Whether media time between two samples moved in a way that playing cannot. */
 export function isSeek(a: Sample, b: Sample): boolean {
   const movedMs = b.positionMs - a.positionMs;
@@ -150,8 +153,8 @@ export function contentEnd(trace: Trace): number | undefined {
   }
   if (lastEvent(samples, end) !== "playing" || last.bufferMs > 100) return undefined;
   const downloadedMs = last.positionMs + last.bufferMs;
-  const complete = samples.find((s) => s.positionMs + s.bufferMs >= downloadedMs - 1_000);
-  return samples[end].tMs - complete!.tMs >= 60_000 ? end : undefined;
+  const missing = samples.findLast((s) => s.positionMs + s.bufferMs < downloadedMs - 1_000);
+  return samples[end].tMs - (missing ?? samples[0]).tMs >= COMPLETE_MS ? end : undefined;
 }
 
 function lastEvent(samples: readonly Sample[], upTo: number): Sample["event"] {

@@ -51,6 +51,8 @@ export interface Scenario {
     readonly expectations: readonly AlertExpectation[];
     /** The earliest event time; statements are exported from its day to today's. */
     readonly firstEventMs: number;
+    /** What the statement must say per title, by an account independent of the heartbeats, in ms. */
+    readonly recordedMs?: ReadonlyMap<string, number>;
   };
   readonly faults: readonly Fault[];
 }
@@ -157,6 +159,7 @@ class Run {
       accounting: await accountingOf(pipeline),
       triageEntries: await entriesOf(pipeline),
       expectations: this.#plan.expectations,
+      recordedMs: this.#plan.recordedMs,
       alerts: alertsSeen(observer),
       alertLimitMs: ALERT_LIMIT_MS,
     };

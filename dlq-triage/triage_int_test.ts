@@ -201,7 +201,6 @@ Deno.test("SIGKILL and redelivery of everything leave each entry once", async ()
 Deno.test("an entry that was delivered but not stored before a SIGKILL comes again", async () => {
   await using triage = await Triage.start();
   const jsm = await jetstreamManager(triage.ops);
-  await jsm.consumers.update(QUARANTINE, DURABLE.triage, { ack_wait: 1_000_000_000 });
   await triage.stack.postgres.stop("SIGQUIT");
   await triage.reject(3);
   await waitFor(
@@ -213,7 +212,11 @@ Deno.test("an entry that was delivered but not stored before a SIGKILL comes aga
   // Newer entries are acknowledged before the lost ones come again; they must not cover for them.
   await triage.reject(2);
   await triage.service.restart();
-  await triage.service.ready();
+  await waitFor(
+    "the newer entries",
+    async () => (await triage.service.metrics()).get("twofold_triage_entries_total") === 2,
+  );
+  await jsm.consumers.update(QUARANTINE, DURABLE.triage, { ack_wait: 1_000_000_000 });
   await triage.drained();
   assertEquals((await triage.groups()).map(({ entries }) => entries), [5]);
 });

@@ -1,0 +1,160 @@
+/**
+ * One request, from its bytes to the acknowledgement of all its events.
+ *
+ * @module
+ */
+import { MAX_EVENT_BYTES } from "../shared/event.ts";
+import type { Counter, Histogram, Metrics } from "../shared/metrics.ts";
+import { admit, type RoutedEvent } from "./admit.ts";
+import { ByteBudget, gunzip, Holding, readBody } from "./body.ts";
+import { FleetKeys, FleetLimits } from "./fleets.ts";
+import { Problem } from "./problem.ts";
+import type { Framing } from "./split.ts";
+
+/** What an operator chose; see `settings.ts`. */
+export interface AcceptOptions {
+  readonly fleetKeys: ReadonlyMap<string, string>;
+  readonly fleetEventsPerSecond: number;
+  readonly partitions: number;
+  readonly maxEventsPerBody: number;
+  readonly bodyDeadlineMs: number;
+  readonly maxInFlightBytes: number;
+}
+
+/** What acceptance stands on. */
+export interface AcceptNeeds {
+  /** Resolves once every event is durable; rejects with `RetryAfter`. */
+  readonly publish: (events: readonly RoutedEvent[]) => Promise<void>;
+  readonly metrics: Metrics;
+  readonly nowMs: () => number;
+}
+
+const FRAMINGS: Readonly<Record<string, Framing>> = {
+  "application/json": "json",
+  "application/x-ndjson": "ndjson",
+  "text/plain": "sniff",
+};
+
+export class Acceptor {
+  readonly #keys: FleetKeys;
+  readonly #limits: FleetLimits;
+  readonly #budget: ByteBudget;
+  readonly #events: Counter;
+  readonly #publishSeconds: Histogram;
+
+  constructor(readonly options: AcceptOptions, readonly needs: AcceptNeeds) {
+    const { fleetEventsPerSecond, maxEventsPerBody } = options;
+    this.#keys = new FleetKeys(options.fleetKeys);
+    // A burst below the largest body would refuse that body for ever.
+    const burst = Math.max(fleetEventsPerSecond, maxEventsPerBody);
+    this.#limits = new FleetLimits(fleetEventsPerSecond, burst);
+    this.#budget = new ByteBudget(options.maxInFlightBytes);
+    this.#events = needs.metrics.counter("twofold_ingest_events_total", "Events by outcome");
+    for (const outcome of ["accepted", "refused"]) this.#events.add(0, { outcome });
+    this.#publishSeconds = needs.metrics.histogram(
+      "twofold_ingest_publish_seconds",
+      "From an admitted request to the acknowledgement of all its events",
+      [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
+    );
+  }
+
+  /** Bytes held by the requests under way. */
+  get heldBytes(): number {
+    return this.#budget.held;
+  }
+
+  /**
+   * Returns how many events the request held, all of them durable. Throws {@link Problem} when the
+   * request is refused, `RetryAfter` when its events, or some of them, could not be stored.
+   */
+  async accept(request: Request): Promise<number> {
+    const fleet = authenticate(request, this.#keys);
+    const framing = framingOf(request);
+    const isGzip = isGzipped(request);
+    const holding = new Holding(this.#budget);
+    try {
+      const sent = await readBody(request, holding, this.options.bodyDeadlineMs);
+      const body = isGzip ? gunzip(sent, holding) : sent;
+      const events = admitOrRefuse(body, framing, this.options);
+      const waitMs = this.#limits.take(fleet, events.length, this.needs.nowMs());
+      if (waitMs > 0) throw fleetTooFast(waitMs);
+      await this.#publish(events);
+      return events.length;
+    } finally {
+      holding.release();
+    }
+  }
+
+  async #publish(events: readonly RoutedEvent[]): Promise<void> {
+    const startMs = this.needs.nowMs();
+    try {
+      await this.needs.publish(events);
+    } catch (error) {
+      this.#events.add(events.length, { outcome: "refused" });
+      throw error;
+    }
+    this.#events.add(events.length, { outcome: "accepted" });
+    this.#publishSeconds.observe((this.needs.nowMs() - startMs) / 1000);
+  }
+}
+
+// A beacon cannot set headers, so the key may come in the query.
+function authenticate(request: Request, keys: FleetKeys): string {
+  const bearer = request.headers.get("authorization")?.match(/^Bearer +(\S+)$/i)?.[1];
+  const key = bearer ?? new URL(request.url).searchParams.get("key");
+  const fleet = key ? keys.fleetOf(key) : undefined;
+  if (fleet !== undefined) return fleet;
+  throw new Problem(
+    "unknown-key",
+    "Send the fleet's key as `Authorization: Bearer <key>`, or as `?key=` with a beacon.",
+  );
+}
+
+function framingOf(request: Request): Framing {
+  const type = request.headers.get("content-type")?.split(";")[0].trim().toLowerCase() ?? "";
+  if (Object.hasOwn(FRAMINGS, type)) return FRAMINGS[type];
+  const detail = `Send one of ${Object.keys(FRAMINGS).join(", ")}.`;
+  throw new Problem("unsupported-content-type", detail);
+}
+
+function isGzipped(request: Request): boolean {
+  const encoding = request.headers.get("content-encoding")?.trim().toLowerCase() ?? "identity";
+  if (encoding === "gzip" || encoding === "x-gzip") return true;
+  if (encoding === "identity" || encoding === "") return false;
+  throw new Problem("unsupported-encoding", "Send the body plain or with Content-Encoding: gzip.");
+}
+
+function admitOrRefuse(
+  body: Uint8Array,
+  framing: Framing,
+  options: AcceptOptions,
+): readonly RoutedEvent[] {
+  const maxEvents = options.maxEventsPerBody;
+  const admission = admit(body, framing, { partitions: options.partitions, maxEvents });
+  switch (admission.kind) {
+    case "admitted":
+      return admission.events;
+    case "no_events":
+      throw new Problem(
+        "no-events",
+        "Send a heartbeat as a JSON object, several as a JSON array or one a line (NDJSON).",
+      );
+    case "too_many_events":
+      throw new Problem(
+        "too-many-events",
+        `A request holds at most ${maxEvents} events; nothing was stored. Send several requests.`,
+      );
+    case "event_too_large":
+      throw new Problem(
+        "event-too-large",
+        `Event ${admission.index} has ${admission.bytes} bytes, at most ${MAX_EVENT_BYTES} may be; ` +
+          "nothing was stored. Send the others without it.",
+        { eventIndex: admission.index },
+      );
+  }
+}
+
+function fleetTooFast(retryAfterMs: number): Problem {
+  const detail = "The fleet is over its rate; nothing was stored. Send the same bytes again later.";
+  return new Problem("fleet-limit", detail, { retryAfterMs });
+}

@@ -1,0 +1,328 @@
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { gzipSync } from "node:zlib";
+import { encode } from "../shared/dev/heartbeats.ts";
+import { waitFor } from "../shared/dev/wait_for.ts";
+import { RetryAfter } from "../shared/errors.ts";
+import { Log } from "../shared/log.ts";
+import { Metrics } from "../shared/metrics.ts";
+import type { RoutedEvent } from "./admit.ts";
+import { ingestApp, type IngestOptions } from "./app.ts";
+import { problemSchema } from "./problem.ts";
+
+const KEY = "0123456789abcdef";
+const URL = "http://edge/v1/heartbeats";
+
+/** An app whose landed events the test sees. */
+class Edge {
+  readonly landed: string[] = [];
+  nowMs = 0;
+  /** What the next publish waits for or fails with. */
+  publish = (): Promise<void> => Promise.resolve();
+  notReady: string | undefined;
+  readonly app;
+
+  constructor(options: Partial<IngestOptions> = {}) {
+    const all: IngestOptions = {
+      fleetKeys: new Map([["tv", KEY]]),
+      fleetEventsPerSecond: 0,
+      corsOrigins: ["*"],
+      partitions: 1,
+      maxEventsPerBody: 10,
+      bodyDeadlineMs: 200,
+      maxInFlightBytes: 8 * 1024 * 1024,
+      ...options,
+    };
+    this.app = ingestApp(all, {
+      publish: async (events: readonly RoutedEvent[]) => {
+        await this.publish();
+        this.landed.push(...events.map(({ bytes }) => new TextDecoder().decode(bytes)));
+      },
+      eventsInFlight: () => 0,
+      notReady: () => this.notReady,
+      metrics: new Metrics(),
+      log: new Log("test", "error"),
+      nowMs: () => this.nowMs,
+    });
+  }
+
+  async fetch(path: string, init?: RequestInit): Promise<Response> {
+    return await this.app.fetch(new Request(new globalThis.URL(path, URL), init));
+  }
+
+  async scrape(): Promise<string> {
+    return await (await this.fetch("/metrics")).text();
+  }
+
+  post(
+    body: BodyInit | Uint8Array | null,
+    headers: Record<string, string> = {},
+  ): Promise<Response> {
+    return this.fetch(URL, {
+      method: "POST",
+      body: body as BodyInit | null,
+      headers: {
+        "content-type": "application/json",
+        authorization: `Bearer ${KEY}`,
+        ...headers,
+      },
+    });
+  }
+}
+
+/** The problem of an answer, checked against the published schema and the RFC's rules. */
+async function problemOf(response: Response) {
+  assertEquals(response.headers.get("content-type"), "application/problem+json");
+  const problem = problemSchema.strict().parse(await response.json());
+  assertEquals(problem.status, response.status);
+  const retryAfter = response.headers.get("retry-after");
+  assertEquals(retryAfter, problem.retry_after_s === undefined ? null : `${problem.retry_after_s}`);
+  const [, name] = problem.type.match(/^urn:twofold:problem:(.*)$/) ?? [];
+  return { ...problem, name };
+}
+
+Deno.test("202 counts what is durable, and comes no sooner", async () => {
+  const edge = new Edge();
+  const { promise: acknowledged, resolve: acknowledge } = Promise.withResolvers<void>();
+  edge.publish = () => acknowledged;
+  let answered = false;
+  const answer = edge.post('[{"a":1}, {"b":2}]').finally(() => answered = true);
+  await new Promise((resolve) => setTimeout(resolve));
+  assert(!answered);
+  acknowledge();
+  const response = await answer;
+  assertEquals(response.status, 202);
+  assertEquals(await response.json(), { accepted: 2 });
+  assertEquals(edge.landed, ['{"a":1}', '{"b":2}']);
+  assertStringIncludes(
+    await edge.scrape(),
+    'twofold_ingest_events_total{outcome="accepted"} 2\n',
+  );
+});
+
+const LANDED: readonly [name: string, type: string, body: string | Uint8Array, count: number][] = [
+  ["an object", "application/json", '{"a":1}', 1],
+  ["an array", "application/json; charset=utf-8", "[1,2,3]", 3],
+  ["NDJSON", "application/x-ndjson", "1\n2\r\n\n3", 3],
+  ["a beacon", "text/plain;charset=UTF-8", '{"a":1}\n{"a":2}', 2],
+  ["a beacon with an array", "Text/Plain", "[1,2]", 2],
+  ["null", "application/json", "null", 1],
+  ["invalid UTF-8", "application/json", new Uint8Array([0x7b, 0xff, 0xfe, 0x7d]), 1],
+  ["UTF-16", "application/json", new Uint8Array([0xff, 0xfe, 0x7b, 0, 0x7d, 0]), 1],
+  ["a byte order mark", "application/json", "\ufeff[1]", 1],
+  ["a huge number", "application/json", `{"seq":${"9".repeat(400)}e999}`, 1],
+  ["duplicate keys", "application/json", '{"a":1,"a":2}', 1],
+  ["nesting within an event's bound", "application/json", "[".repeat(16_000), 1],
+  ["a truncated array", "application/json", '[{"a":1},{"b', 2],
+  ["control characters", "application/json", '["\u0000\u0007"]', 1],
+];
+
+for (const [name, type, body, count] of LANDED) {
+  Deno.test(`landed for the consumers to judge: ${name}`, async () => {
+    const edge = new Edge();
+    const response = await edge.post(body, { "content-type": type });
+    assertEquals([response.status, await response.json()], [202, { accepted: count }]);
+    assertEquals(edge.landed.length, count);
+  });
+}
+
+const GZIP = { "content-encoding": "gzip" };
+const MIB = 1024 * 1024;
+
+const REFUSED: readonly [
+  name: string,
+  headers: Record<string, string>,
+  body: string | Uint8Array | null,
+  problem: string,
+  status: number,
+][] = [
+  ["no body", {}, null, "no-events", 400],
+  ["an empty body", {}, "", "no-events", 400],
+  ["blanks", {}, "\ufeff \n", "no-events", 400],
+  ["an empty array", {}, "[]", "no-events", 400],
+  ["a wrong key", { authorization: "Bearer 0123456789abcdeX" }, "1", "unknown-key", 401],
+  ["a key of another scheme", { authorization: `Basic ${KEY}` }, "1", "unknown-key", 401],
+  ["an event too large", {}, `[1,"${"x".repeat(16 * 1024)}"]`, "event-too-large", 413],
+  ["100,000 nested brackets", {}, "[".repeat(100_000), "event-too-large", 413],
+  ["too many events", {}, `[${"1,".repeat(10)}1]`, "too-many-events", 413],
+  ["a body too large", {}, " ".repeat(MIB + 1), "body-too-large", 413],
+  ["a gzip bomb", GZIP, gzipSync(new Uint8Array(100 * MIB)), "body-too-large", 413],
+  ["truncated gzip", GZIP, gzipSync(encode("x".repeat(999))).subarray(0, -9), "bad-gzip", 400],
+  ["no gzip", GZIP, '{"a":1}', "bad-gzip", 400],
+  ["empty gzip", GZIP, "", "bad-gzip", 400],
+  ["an unknown type", { "content-type": "text/html" }, "1", "unsupported-content-type", 415],
+  [
+    "a prototype's key as type",
+    { "content-type": "constructor" },
+    "1",
+    "unsupported-content-type",
+    415,
+  ],
+  ["an unknown encoding", { "content-encoding": "br" }, "1", "unsupported-encoding", 415],
+];
+
+for (const [name, headers, body, problem, status] of REFUSED) {
+  Deno.test(`refused, nothing landed: ${name}`, async () => {
+    const edge = new Edge();
+    const response = await edge.post(body, headers);
+    const { name: named, action } = await problemOf(response);
+    assertEquals([named, response.status], [problem, status]);
+    assert(action !== "retry", "the same bytes would fail again");
+    assertEquals(edge.landed, []);
+    assertStringIncludes(await edge.scrape(), "twofold_ingest_held_bytes 0\n");
+  });
+}
+
+Deno.test("an event too large is named by its index", async () => {
+  const response = await new Edge().post(`[1,"${"x".repeat(16 * 1024)}",2]`);
+  assertEquals((await problemOf(response)).event_index, 1);
+});
+
+Deno.test("gzip is inflated and split", async () => {
+  const edge = new Edge();
+  for (const encoding of ["gzip", "X-GZIP"]) {
+    const response = await edge.post(gzipSync("[1,2]"), { "content-encoding": encoding });
+    assertEquals(await response.json(), { accepted: 2 });
+  }
+  assertEquals(edge.landed, ["1", "2", "1", "2"]);
+});
+
+Deno.test("a beacon, which cannot set headers, brings its key in the query", async () => {
+  const edge = new Edge();
+  const beacon = { method: "POST", body: "1", headers: { "content-type": "text/plain" } };
+  assertEquals((await edge.fetch(`${URL}?key=${KEY}`, beacon)).status, 202);
+  assertEquals((await edge.fetch(`${URL}?key=wrong`, beacon)).status, 401);
+  assertEquals((await edge.fetch(URL, beacon)).status, 401);
+});
+
+Deno.test("a fleet over its rate is told when to come back", async () => {
+  const edge = new Edge({ fleetEventsPerSecond: 5, maxEventsPerBody: 10 });
+  assertEquals((await edge.post("[1,2,3,4,5,6,7,8,9,10]")).status, 202);
+  const problem = await problemOf(await edge.post("[1,2,3,4,5,6,7,8,9,10]"));
+  assertEquals([problem.status, problem.action, problem.retry_after_s], [429, "retry", 2]);
+  edge.nowMs = 2_000;
+  assertEquals((await edge.post("[1,2,3,4,5,6,7,8,9,10]")).status, 202);
+});
+
+Deno.test("what cannot be stored now is to be sent again, the same bytes", async () => {
+  const edge = new Edge();
+  edge.publish = () => Promise.reject(new RetryAfter("the stream is full", 2_500));
+  const problem = await problemOf(await edge.post("[1,2]"));
+  assertEquals([problem.status, problem.action, problem.retry_after_s], [503, "retry", 3]);
+  assertStringIncludes(problem.detail, "the same bytes");
+  const metrics = await edge.scrape();
+  assertStringIncludes(metrics, 'twofold_ingest_events_total{outcome="refused"} 2\n');
+  assertStringIncludes(metrics, 'twofold_ingest_requests_total{status="503"} 1\n');
+});
+
+Deno.test("a bug is a 500 that tells nothing of the inside", async () => {
+  const edge = new Edge();
+  edge.publish = () => Promise.reject(new TypeError("secret detail"));
+  const problem = await problemOf(await edge.post("1"));
+  assertEquals([problem.status, problem.action], [500, "retry"]);
+  assert(!JSON.stringify(problem).includes("secret"));
+});
+
+/** A body that brings `chunks`, and then nothing until it is cancelled. */
+function stalledBody(...chunks: string[]): ReadableStream<Uint8Array> {
+  const encoder = new TextEncoder();
+  return new ReadableStream({
+    start: (controller) => chunks.forEach((chunk) => controller.enqueue(encoder.encode(chunk))),
+  });
+}
+
+Deno.test("a slow body is given up at its deadline", async () => {
+  const edge = new Edge({ bodyDeadlineMs: 20 });
+  const problem = await problemOf(await edge.post(stalledBody("[1,")));
+  assertEquals([problem.status, problem.action], [408, "retry"]);
+  assertEquals(edge.landed, []);
+  assertStringIncludes(await edge.scrape(), "twofold_ingest_held_bytes 0\n");
+});
+
+Deno.test("a body without a declared length is cut off at the bound", async () => {
+  const edge = new Edge();
+  const chunk = "x".repeat(64 * 1024);
+  const problem = await problemOf(await edge.post(stalledBody(...Array(17).fill(chunk))));
+  assertEquals([problem.status, problem.name], [413, "body-too-large"]);
+});
+
+Deno.test("a connection that breaks off lands nothing", async () => {
+  const edge = new Edge();
+  const body = new ReadableStream({
+    start(controller) {
+      controller.enqueue(new TextEncoder().encode("[1,"));
+      controller.error(new Error("connection reset"));
+    },
+  });
+  assertEquals((await problemOf(await edge.post(body))).name, "body-broken-off");
+  assertEquals(edge.landed, []);
+});
+
+Deno.test("bytes held by all requests are bounded, and free again once answered", async () => {
+  const edge = new Edge({ maxInFlightBytes: 1_000, bodyDeadlineMs: 5_000 });
+  const { promise: acknowledged, resolve: acknowledge } = Promise.withResolvers<void>();
+  let publishing = false;
+  edge.publish = () => {
+    publishing = true;
+    return acknowledged;
+  };
+  const holder = edge.post(JSON.stringify("x".repeat(700)));
+  await waitFor("the first to be under way", () => publishing);
+  const refused = await problemOf(await edge.post(JSON.stringify("y".repeat(700))));
+  assertEquals([refused.status, refused.name], [503, "too-much-in-flight"]);
+  acknowledge();
+  assertEquals((await holder).status, 202);
+  assertEquals((await edge.post(JSON.stringify("y".repeat(700)))).status, 202);
+});
+
+Deno.test("browsers may send the headers that the edge reads, and read its answers", async () => {
+  const edge = new Edge({ corsOrigins: ["https://player.example"] });
+  const preflight = await edge.fetch(URL, {
+    method: "OPTIONS",
+    headers: {
+      origin: "https://player.example",
+      "access-control-request-method": "POST",
+      "access-control-request-headers": "authorization, content-encoding, content-type",
+    },
+  });
+  assertEquals(preflight.status, 204);
+  assertEquals(preflight.headers.get("access-control-allow-origin"), "https://player.example");
+  const allowed = preflight.headers.get("access-control-allow-headers")!.toLowerCase();
+  for (const name of ["authorization", "content-encoding", "content-type"]) {
+    assertStringIncludes(allowed, name);
+  }
+  const from = (origin: string, headers = {}) => edge.post("1", { origin, ...headers });
+  const allow = "access-control-allow-origin";
+  assertEquals((await from("https://player.example")).headers.get(allow), "https://player.example");
+  const refused = await from("https://player.example", { authorization: "" });
+  assertEquals([refused.status, refused.headers.get(allow)], [401, "https://player.example"]);
+  assertEquals((await from("https://other.example")).headers.get(allow), null);
+});
+
+Deno.test("health, readiness, and paths that are not there", async () => {
+  const edge = new Edge();
+  assertEquals((await edge.fetch("/healthz")).status, 200);
+  assertEquals((await edge.fetch("/readyz")).status, 200);
+  edge.notReady = "NATS is disconnected";
+  const notReady = await edge.fetch("/readyz");
+  assertEquals([notReady.status, (await notReady.json()).reason], [503, "NATS is disconnected"]);
+  assertEquals((await problemOf(await edge.fetch("/nowhere"))).status, 404);
+  const wrongMethod = await edge.fetch(URL);
+  assertEquals(wrongMethod.headers.get("allow"), "POST");
+  assertEquals((await problemOf(wrongMethod)).status, 405);
+});
+
+Deno.test("the OpenAPI document names every status and the heartbeat's schema", async () => {
+  const document = await (await new Edge().fetch("/openapi.json")).json();
+  const { post } = document.paths["/v1/heartbeats"];
+  assertEquals(
+    Object.keys(post.responses),
+    ["202", "400", "401", "408", "413", "415", "429", "500", "503"],
+  );
+  assertEquals(
+    Object.keys(post.requestBody.content),
+    ["application/json", "application/x-ndjson", "text/plain"],
+  );
+  const { Heartbeat } = document.components.schemas;
+  assert(Heartbeat.required.includes("event_id"));
+  assert(new RegExp(Heartbeat.properties.session_id.pattern, "u").test("s-1"));
+});

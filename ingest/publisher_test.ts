@@ -1,0 +1,193 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { waitFor } from "../shared/dev/wait_for.ts";
+import { RetryAfter } from "../shared/errors.ts";
+import type { RoutedEvent } from "./admit.ts";
+import { type Landing, Publisher, type PublisherOptions } from "./publisher.ts";
+
+const OPTIONS: PublisherOptions = {
+  partitions: 2,
+  maxInFlightEvents: 100,
+  batchEvents: 4,
+  batchBytes: 1_000,
+  batchesUnderWay: 2,
+  lingerMs: 0,
+  deadlineMs: 5_000,
+};
+
+/** One batch that the landing was given; the test decides what becomes of it. */
+interface Attempt {
+  readonly partition: number;
+  readonly ids: string[];
+  readonly acknowledge: () => void;
+  readonly fail: (reason: unknown) => void;
+}
+
+/** A landing that does nothing by itself. */
+class HeldLanding implements Landing {
+  readonly attempts: Attempt[] = [];
+  underWay = 0;
+  mostUnderWay = 0;
+
+  async land(partition: number, events: readonly RoutedEvent[]): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const ids = events.map(({ msgId }) => msgId);
+    this.attempts.push({ partition, ids, acknowledge: resolve, fail: reject });
+    this.mostUnderWay = Math.max(this.mostUnderWay, ++this.underWay);
+    await promise.finally(() => this.underWay -= 1);
+  }
+
+  /** The attempt with this index, once it has been made. */
+  attempt(index: number): Promise<Attempt> {
+    return waitFor(`attempt ${index}`, () => this.attempts[index]);
+  }
+}
+
+function someEvents(ids: string, partition = 0, bytes = 10): RoutedEvent[] {
+  return [...ids].map((msgId) => {
+    return { bytes: new Uint8Array(bytes), partition, subject: `hb.${partition}.none`, msgId };
+  });
+}
+
+/** Follows a promise without waiting for it. */
+function followed(promise: Promise<void>): { state: "pending" | "done" | RetryAfter } {
+  const seen: { state: "pending" | "done" | RetryAfter } = { state: "pending" };
+  promise.then(() => seen.state = "done", (error) => seen.state = error);
+  return seen;
+}
+
+Deno.test("publish resolves only after every event's batch has been acknowledged", async () => {
+  const landing = new HeldLanding();
+  const publisher = new Publisher(landing, OPTIONS);
+  const request = followed(publisher.publish(someEvents("abcdef")));
+  (await landing.attempt(0)).acknowledge();
+  const second = await landing.attempt(1);
+  assertEquals(landing.attempts.map(({ ids }) => ids.join("")), ["abcd", "ef"]);
+  assertEquals(request.state, "pending");
+  assertEquals(publisher.eventsInFlight, 6);
+  second.acknowledge();
+  await waitFor("the request", () => request.state === "done");
+  assertEquals(publisher.eventsInFlight, 0);
+});
+
+Deno.test("requests share a batch, and each is answered for its own events", async () => {
+  const landing = new HeldLanding();
+  const publisher = new Publisher(landing, OPTIONS);
+  const first = followed(publisher.publish(someEvents("ab")));
+  const second = followed(publisher.publish(someEvents("cde")));
+  const [full, rest] = [await landing.attempt(0), await landing.attempt(1)];
+  assertEquals([full.ids.join(""), rest.ids.join("")], ["abcd", "e"]);
+  full.acknowledge();
+  await waitFor("the first request", () => first.state === "done");
+  assertEquals(second.state, "pending");
+  rest.acknowledge();
+  await waitFor("the second request", () => second.state === "done");
+});
+
+Deno.test("batches are bounded in events, in bytes and in number", async () => {
+  const landing = new HeldLanding();
+  const publisher = new Publisher(landing, { ...OPTIONS, batchBytes: 25 });
+  const request = followed(publisher.publish(someEvents("abcdefgh")));
+  await landing.attempt(1);
+  assertEquals(landing.attempts.map(({ ids }) => ids.join("")), ["ab", "cd"]);
+  landing.attempts.forEach(({ acknowledge }) => acknowledge());
+  await landing.attempt(3);
+  landing.attempts.forEach(({ acknowledge }) => acknowledge());
+  await waitFor("the request", () => request.state === "done");
+  assertEquals(landing.mostUnderWay, 2);
+  const large = followed(publisher.publish(someEvents("x", 0, 999)));
+  (await landing.attempt(4)).acknowledge();
+  await waitFor("an event larger than a batch", () => large.state === "done");
+});
+
+Deno.test("events in flight are bounded; beyond, publish refuses at once", async () => {
+  const landing = new HeldLanding();
+  const publisher = new Publisher(landing, { ...OPTIONS, maxInFlightEvents: 5 });
+  const request = followed(publisher.publish(someEvents("abcd")));
+  await assertRejects(() => publisher.publish(someEvents("ef")), RetryAfter, "in flight");
+  const fits = followed(publisher.publish(someEvents("g")));
+  landing.attempts[0].acknowledge();
+  (await landing.attempt(1)).acknowledge();
+  await waitFor("both", () => request.state === "done" && fits.state === "done");
+});
+
+Deno.test("a batch that fails is sent again whole, with the same message ids", async () => {
+  const landing = new HeldLanding();
+  const publisher = new Publisher(landing, OPTIONS);
+  const request = followed(publisher.publish(someEvents("abc")));
+  (await landing.attempt(0)).fail(new RetryAfter("unknown", 1));
+  const again = await landing.attempt(1);
+  assertEquals(again.ids.join(""), "abc");
+  again.acknowledge();
+  await waitFor("the request", () => request.state === "done");
+});
+
+Deno.test("after three attempts, or a cause that lasts, the request is refused", async () => {
+  for (const [waitMs, attempts] of [[1, 3], [60_000, 1]]) {
+    const landing = new HeldLanding();
+    const publisher = new Publisher(landing, OPTIONS);
+    const request = followed(publisher.publish(someEvents("abc")));
+    for (let i = 0; i < attempts; i++) {
+      (await landing.attempt(i)).fail(new RetryAfter(`cause ${i}`, waitMs));
+    }
+    await waitFor("the refusal", () => request.state instanceof RetryAfter);
+    assertEquals((request.state as RetryAfter).message, `cause ${attempts - 1}`);
+    assertEquals((request.state as RetryAfter).retryAfterMs, waitMs);
+    assertEquals(landing.attempts.length, attempts);
+    assertEquals(publisher.eventsInFlight, 0);
+  }
+});
+
+Deno.test("a request refused for one batch is refused whole, and its rest is not sent", async () => {
+  const landing = new HeldLanding();
+  const publisher = new Publisher(landing, { ...OPTIONS, batchesUnderWay: 1 });
+  const refused = followed(publisher.publish(someEvents("abcdef")));
+  const other = followed(publisher.publish(someEvents("gh")));
+  (await landing.attempt(0)).fail(new RetryAfter("full", 60_000));
+  await waitFor("the refusal", () => refused.state instanceof RetryAfter);
+  const next = await landing.attempt(1);
+  assertEquals(next.ids.join(""), "gh");
+  next.acknowledge();
+  await waitFor("the other request", () => other.state === "done");
+});
+
+Deno.test("a partition that fails does not hold up another", async () => {
+  const landing = new HeldLanding();
+  const publisher = new Publisher(landing, { ...OPTIONS, batchesUnderWay: 1 });
+  const mixed = followed(publisher.publish([...someEvents("ab", 0), ...someEvents("cd", 1)]));
+  const other = followed(publisher.publish(someEvents("ef", 1)));
+  await landing.attempt(1);
+  const [zero, one] = [0, 1].map((p) => landing.attempts.find(({ partition }) => partition === p)!);
+  one.acknowledge();
+  if (!one.ids.includes("e")) (await landing.attempt(2)).acknowledge();
+  await waitFor("the other request", () => other.state === "done");
+  assertEquals(mixed.state, "pending");
+  zero.fail(new RetryAfter("full", 60_000));
+  await waitFor("the refusal", () => mixed.state instanceof RetryAfter);
+});
+
+Deno.test("what waited past its deadline is refused, not sent", async () => {
+  let nowMs = 0;
+  const landing = new HeldLanding();
+  const publisher = new Publisher(landing, { ...OPTIONS, batchesUnderWay: 1 }, () => nowMs);
+  const first = followed(publisher.publish(someEvents("abcd")));
+  const waited = followed(publisher.publish(someEvents("ef")));
+  nowMs = 3_000;
+  const young = followed(publisher.publish(someEvents("gh")));
+  nowMs = 5_000;
+  landing.attempts[0].acknowledge();
+  await waitFor("the acknowledged one", () => first.state === "done");
+  await waitFor("the late one", () => waited.state instanceof RetryAfter);
+  const next = await landing.attempt(1);
+  assertEquals(next.ids.join(""), "gh");
+  next.acknowledge();
+  await waitFor("the young one", () => young.state === "done");
+});
+
+Deno.test("an error that is not RetryAfter reaches the request as it is", async () => {
+  const landing = new HeldLanding();
+  const publisher = new Publisher(landing, OPTIONS);
+  const request = publisher.publish(someEvents("abcd"));
+  landing.attempts[0].fail(new TypeError("a bug"));
+  await assertRejects(() => request, TypeError, "a bug");
+  assert(landing.attempts.length === 1);
+});

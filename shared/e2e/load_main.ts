@@ -1,0 +1,16 @@
+/**
+ * The load generator as a process of its own, so that its CPU is not mistaken for the pipeline's:
+ * reads {@link LoadOptions} as JSON from its argument and prints the {@link LoadReport} as JSON.
+ *
+ * @module
+ */
+import { loadAtRate, type LoadOptions, type LoadReport } from "../dev/device_client_load.ts";
+
+/** {@link LoadReport} as it crosses the process boundary. */
+export type LoadResult = Omit<LoadReport, "titles">;
+
+if (import.meta.main) {
+  const options: LoadOptions = JSON.parse(Deno.args[0]);
+  const { titles: _, ...result } = await loadAtRate(options);
+  console.log(JSON.stringify(result satisfies LoadResult));
+}

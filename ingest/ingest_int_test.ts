@@ -1,0 +1,359 @@
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import type { NatsConnection } from "nats";
+import { DeliverPolicy, jetstream, jetstreamManager, type StoredMsg } from "nats/jetstream";
+import { freePort } from "../shared/dev/free_port.ts";
+import { aHeartbeat, encode } from "../shared/dev/heartbeats.ts";
+import { propertyRandom, Random } from "../shared/dev/random.ts";
+import { Service } from "../shared/dev/service.ts";
+import { NatsStack } from "../shared/dev/stack.ts";
+import { waitFor } from "../shared/dev/wait_for.ts";
+import type { Heartbeat } from "../shared/event.ts";
+import { Log } from "../shared/log.ts";
+import { Metrics } from "../shared/metrics.ts";
+import { connectNats, inboxPrefix } from "../shared/nats/connection.ts";
+import { heartbeatStreams, partitionOf } from "../shared/topology.ts";
+import { ingestApp } from "./app.ts";
+import { JetStreamLanding } from "./landing.ts";
+import { Publisher } from "./publisher.ts";
+
+const KEY = "0123456789abcdef";
+const NOW = 1_780_000_000_000;
+
+/** The edge of this process on a real server: everything but the HTTP socket. */
+class Edge implements AsyncDisposable {
+  private constructor(
+    readonly stack: NatsStack,
+    readonly nc: NatsConnection,
+    readonly landing: JetStreamLanding,
+    readonly app: ReturnType<typeof ingestApp>,
+  ) {}
+
+  static async start(stack: NatsStack, partitions = 1): Promise<Edge> {
+    const log = new Log("test", "error");
+    const { nats } = stack;
+    const nc = await connectNats({
+      TWOFOLD_NATS_URL: nats.url,
+      TWOFOLD_NATS_USER: "ingest",
+      TWOFOLD_NATS_PASSWORD: nats.passwords.ingest,
+      TWOFOLD_NATS_CA_FILE: undefined,
+      TWOFOLD_PARTITIONS: partitions,
+    }, log);
+    const streams = heartbeatStreams(partitions);
+    const landing = await JetStreamLanding.open(nc, inboxPrefix("ingest"), streams, log);
+    const publisher = new Publisher(landing, {
+      partitions,
+      maxInFlightEvents: 50_000,
+      batchEvents: 500,
+      batchBytes: 1024 * 1024,
+      batchesUnderWay: 4,
+      lingerMs: 1,
+      deadlineMs: 3_000,
+    });
+    const app = ingestApp({
+      fleetKeys: new Map([["tv", KEY]]),
+      fleetEventsPerSecond: 0,
+      corsOrigins: ["*"],
+      partitions,
+      maxEventsPerBody: 5_000,
+      bodyDeadlineMs: 5_000,
+      maxInFlightBytes: 64 * 1024 * 1024,
+    }, {
+      publish: (events) => publisher.publish(events),
+      eventsInFlight: () => publisher.eventsInFlight,
+      notReady: () => landing.notReady(),
+      metrics: new Metrics(),
+      log,
+      nowMs: () => performance.now(),
+    });
+    return new Edge(stack, nc, landing, app);
+  }
+
+  async post(body: BodyInit): Promise<Response> {
+    return await this.app.fetch(new Request("http://edge/v1/heartbeats", request(body)));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.nc.close();
+  }
+}
+
+function request(body: BodyInit): RequestInit {
+  const headers = { authorization: `Bearer ${KEY}`, "content-type": "application/json" };
+  return { method: "POST", headers, body };
+}
+
+function heartbeats(random: Random, count: number): Heartbeat[] {
+  return Array.from({ length: count }, () => aHeartbeat(random, NOW));
+}
+
+/** What a stream holds, in order. */
+async function stored(stack: NatsStack, stream = "HEARTBEATS"): Promise<StoredMsg[]> {
+  const jsm = await jetstreamManager(await stack.connect("ops"));
+  const { state } = await jsm.streams.info(stream);
+  const sequences = Array.from({ length: state.messages }, (_, i) => state.first_seq + i);
+  const found = await Promise.all(
+    sequences.map((seq) => jsm.direct.getMessage(stream, { seq })),
+  );
+  return found.map((message) => message!);
+}
+
+/** How often the stream holds each event id; reads large streams quickly. */
+async function storedIds(stack: NatsStack): Promise<Map<string, number>> {
+  const nc = await stack.connect("ops");
+  const consumer = await jetstream(nc).consumers.get("HEARTBEATS", {
+    deliver_policy: DeliverPolicy.All,
+  });
+  const { state } = await (await jetstreamManager(nc)).streams.info("HEARTBEATS");
+  const ids = new Map<string, number>();
+  if (state.messages === 0) return ids;
+  for await (const message of await consumer.consume({ max_messages: 5_000 })) {
+    const { event_id } = message.json<Heartbeat>();
+    ids.set(event_id, (ids.get(event_id) ?? 0) + 1);
+    if (message.seq === state.last_seq) break;
+  }
+  return ids;
+}
+
+async function updateStream(stack: NatsStack, change: Record<string, unknown>): Promise<void> {
+  const jsm = await jetstreamManager(await stack.connect("ops"));
+  await jsm.streams.update("HEARTBEATS", change);
+}
+
+for (const way of ["fast ingest", "plain publishes"] as const) {
+  Deno.test(`events are landed as the bytes that came, by ${way}`, async () => {
+    await using stack = await NatsStack.start();
+    if (way === "plain publishes") await updateStream(stack, { allow_batched: false });
+    await using edge = await Edge.start(stack);
+    const random = propertyRandom("landed bytes");
+    const events = Array.from(
+      { length: 700 },
+      () =>
+        random.chance(0.9)
+          ? encode(aHeartbeat(random, NOW))
+          : Uint8Array.from({ length: random.int(8, 50) }, () => random.int(0x80, 0xff)),
+    );
+    const body = new Blob(
+      events.flatMap((event, i) => [i === 0 ? "[" : " ,\n", event])
+        .concat(["]"]),
+    );
+    const response = await edge.post(body);
+    assertEquals([response.status, await response.json()], [202, { accepted: 700 }]);
+    const messages = await stored(stack);
+    const expected = events.map((event) => event.toString());
+    assertEquals(messages.map(({ data }) => data.toString()).sort(), expected.sort());
+    for (const { header, subject } of messages) {
+      assertMatch(header.get("Nats-Msg-Id"), /^([0-9a-f-]{36}\.[0-9a-f]{8}|raw\.[0-9a-f]{16})$/);
+      assertMatch(subject, /^hb\.0\.[a-z0-9-]+$/);
+    }
+  });
+
+  Deno.test(`a retry of the same bytes is absorbed, by ${way}`, async () => {
+    await using stack = await NatsStack.start();
+    if (way === "plain publishes") await updateStream(stack, { allow_batched: false });
+    await using edge = await Edge.start(stack);
+    const events = heartbeats(propertyRandom("duplicates"), 600);
+    const part = JSON.stringify(events.slice(100, 300));
+    for (const body of [part, JSON.stringify(events), part, JSON.stringify(events[100])]) {
+      assertEquals((await edge.post(body)).status, 202);
+    }
+    const changed = { ...events[0], played_ms: 1 };
+    assertEquals((await edge.post(JSON.stringify(changed))).status, 202);
+    const ids = await storedIds(stack);
+    assertEquals(ids.size, 600);
+    assertEquals(ids.get(events[100].event_id), 1);
+    assertEquals(ids.get(events[0].event_id), 2, "other content under one id is not swallowed");
+  });
+}
+
+Deno.test("events go to the stream of their session", async () => {
+  await using stack = await NatsStack.start({ partitions: 3 });
+  await using edge = await Edge.start(stack, 3);
+  const events = heartbeats(propertyRandom("partitions"), 300);
+  assertEquals((await edge.post(JSON.stringify(events))).status, 202);
+  for (const [partition, stream] of heartbeatStreams(3).entries()) {
+    const sessions = (await stored(stack, stream)).map((m) => m.json<Heartbeat>().session_id);
+    const expected = events.map(({ session_id }) => session_id)
+      .filter((session) => partitionOf(session, 3) === partition);
+    assertEquals(sessions.sort(), expected.sort());
+  }
+});
+
+Deno.test("batches turned off while the edge runs: it publishes plainly, and back", async () => {
+  await using stack = await NatsStack.start();
+  await using edge = await Edge.start(stack);
+  const random = propertyRandom("fallback");
+  const total = { sent: 0 };
+  const post = async () => {
+    total.sent += 20;
+    const response = await edge.post(JSON.stringify(heartbeats(random, 20)));
+    assertEquals(response.status, 202);
+  };
+  await post();
+  await updateStream(stack, { allow_batched: false });
+  await post();
+  await updateStream(stack, { allow_batched: true });
+  await edge.landing.probe();
+  await post();
+  assertEquals((await storedIds(stack)).size, total.sent);
+});
+
+Deno.test("a full stream is 503, and the retry stores what was missing, once", async () => {
+  await using stack = await NatsStack.start();
+  await updateStream(stack, { max_msgs: 250 });
+  await using edge = await Edge.start(stack);
+  const body = JSON.stringify(heartbeats(propertyRandom("full"), 400));
+  const refused = await edge.post(body);
+  assertEquals(refused.status, 503);
+  assertEquals(refused.headers.get("retry-after"), "10");
+  assertStringIncludes((await refused.json()).detail, "maximum messages exceeded");
+  assertEquals((await edge.post(JSON.stringify(1))).status, 503);
+  await updateStream(stack, { max_msgs: -1 });
+  assertEquals((await edge.post(body)).status, 202);
+  const ids = await storedIds(stack);
+  assertEquals(ids.size, 400);
+  assert([...ids.values()].every((count) => count === 1), "each event is stored once");
+});
+
+Deno.test("while disconnected, devices hear 503 at once; after the restart all is well", async () => {
+  await using stack = await NatsStack.start();
+  await using edge = await Edge.start(stack);
+  const random = propertyRandom("disconnect");
+  const ready = async () => (await edge.app.fetch(new Request("http://edge/readyz"))).status;
+  assertEquals(await ready(), 200);
+  await stack.nats.stop();
+  await waitFor("the edge to notice", async () => await ready() === 503);
+  const body = JSON.stringify(heartbeats(random, 10));
+  const startMs = performance.now();
+  const refused = await edge.post(body);
+  assertEquals([refused.status, refused.headers.get("retry-after")], [503, "2"]);
+  assert(performance.now() - startMs < 1_000, "no waiting for a timeout");
+  await stack.nats.start();
+  await waitFor("the edge to be ready", async () => await ready() === 200);
+  assertEquals((await edge.post(body)).status, 202);
+  assertEquals((await storedIds(stack)).size, 10);
+});
+
+Deno.test("a batch under way when the connection breaks is refused, not left waiting", async () => {
+  await using stack = await NatsStack.start();
+  await using edge = await Edge.start(stack);
+  // A server that is stopped answers nothing, like a network that swallows packets.
+  Deno.kill(stack.nats.pid, "SIGSTOP");
+  const answer = edge.post(JSON.stringify(heartbeats(new Random(1), 10)));
+  await stack.nats.stop("SIGKILL");
+  const startMs = performance.now();
+  assertEquals((await answer).status, 503);
+  assert(performance.now() - startMs < 1_000, "no waiting for a timeout");
+  await stack.nats.start();
+});
+
+Deno.test("a server that does not answer is 503 within the deadline, and never 202", async () => {
+  await using stack = await NatsStack.start();
+  await using edge = await Edge.start(stack);
+  const body = JSON.stringify(heartbeats(new Random(1), 10));
+  Deno.kill(stack.nats.pid, "SIGSTOP");
+  const refused = await edge.post(body);
+  assertEquals(refused.status, 503);
+  Deno.kill(stack.nats.pid, "SIGCONT");
+  await waitFor("a retry to be accepted", async () => (await edge.post(body)).status === 202);
+  const ids = await storedIds(stack);
+  assertEquals([ids.size, Math.max(...ids.values())], [10, 1]);
+});
+
+Deno.test("without its stream the edge is not ready, and answers 503", async () => {
+  await using stack = await NatsStack.start();
+  await using edge = await Edge.start(stack, 2);
+  assertStringIncludes(edge.landing.notReady()!, "HEARTBEATS_0");
+  const refused = await edge.post(JSON.stringify(heartbeats(new Random(1), 1)));
+  assertEquals(refused.status, 202, "the single stream takes every hb. subject");
+  const jsm = await jetstreamManager(await stack.connect("ops"));
+  await jsm.streams.delete("HEARTBEATS");
+  for (const count of [1, 10]) {
+    const response = await edge.post(JSON.stringify(heartbeats(new Random(2), count)));
+    assertEquals(response.status, 503);
+  }
+});
+
+Deno.test("nats-server killed in the middle of traffic: every 202 is in the stream", async () => {
+  await using stack = await NatsStack.start();
+  await using edge = await Edge.start(stack);
+  const random = propertyRandom("killed server");
+  const promised = new Set<string>();
+  let sending = true;
+  const device = async () => {
+    while (sending) {
+      const events = heartbeats(random, random.int(1, 60));
+      const body = JSON.stringify(events);
+      // As the problem says: the same bytes until they are accepted.
+      while ((await edge.post(body)).status !== 202 && sending) {
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      if (sending) events.forEach(({ event_id }) => promised.add(event_id));
+    }
+  };
+  const devices = Array.from({ length: 16 }, device);
+  for (const round of [1, 2]) {
+    const before = promised.size;
+    await waitFor("traffic", () => promised.size > before + 1_000);
+    await stack.nats.stop("SIGKILL");
+    await stack.nats.start();
+    await waitFor(`traffic after kill ${round}`, () => promised.size > before + 2_000);
+  }
+  sending = false;
+  await Promise.all(devices);
+  const ids = await storedIds(stack);
+  assertEquals([...promised].filter((id) => !ids.has(id)), []);
+  assertEquals([...ids.values()].filter((count) => count > 1), [], "the window absorbs retries");
+});
+
+/** The edge as a process with its least permissions. */
+async function serve(stack: NatsStack, settings: Record<string, string> = {}): Promise<Service> {
+  return await Service.start(stack.workspace, "ingest", {
+    httpPort: freePort(),
+    reach: [stack.nats.url],
+    settings: { ...stack.nats.settings("ingest"), TWOFOLD_FLEET_KEYS: `tv:${KEY}`, ...settings },
+  });
+}
+
+/** Writes `text` to the edge's socket and returns what it answers until it closes. */
+async function raw(service: Service, text: string): Promise<string> {
+  const port = service.options.httpPort;
+  using connection = await Deno.connect({ hostname: "127.0.0.1", port });
+  await connection.write(new TextEncoder().encode(text));
+  const chunks: string[] = [];
+  const decoder = new TextDecoder();
+  const buffer = new Uint8Array(4096);
+  for (;;) {
+    const read = await connection.read(buffer).catch(() => null);
+    if (read === null) return chunks.join("");
+    chunks.push(decoder.decode(buffer.subarray(0, read), { stream: true }));
+    if (/\r\n\r\n.*}$/s.test(chunks.join(""))) return chunks.join("");
+  }
+}
+
+const HEAD = `POST /v1/heartbeats HTTP/1.1\r\nHost: edge\r\nAuthorization: Bearer ${KEY}\r\n` +
+  "Content-Type: application/json\r\n";
+
+Deno.test("as a process: slow, broken and hostile clients harm nobody; SIGTERM drains", async () => {
+  await using stack = await NatsStack.start();
+  const service = await serve(stack, {
+    TWOFOLD_BODY_DEADLINE_MS: "300",
+    TWOFOLD_BATCH_LINGER_MS: "500",
+  });
+  const slow = raw(service, `${HEAD}Content-Length: 1000\r\n\r\n[1,`);
+  const chunked = raw(service, `${HEAD}Transfer-Encoding: chunked\r\n\r\n3\r\n[1]\r\n0\r\n\r\n`);
+  for (const head of [`${HEAD}Content-Length: 9\r\n\r\n[1`, `${HEAD}Content-Len`]) {
+    using gone = await Deno.connect({ hostname: "127.0.0.1", port: service.options.httpPort });
+    await gone.write(new TextEncoder().encode(head));
+  }
+  assertMatch(await slow, /^HTTP\/1.1 408 /);
+  assertMatch(await chunked, /^HTTP\/1.1 202 /);
+  const large = await fetch(`${service.url}/v1/heartbeats`, request("x".repeat(3 * 1024 * 1024)));
+  assertEquals([large.status, (await large.json()).action], [413, "fix"]);
+
+  const underWay = fetch(`${service.url}/v1/heartbeats`, request("[1,2,3]"));
+  await waitFor("the request to be under way", async () => {
+    return (await service.metrics()).get("twofold_ingest_in_flight_events") === 3;
+  });
+  const [exitCode, drained] = await Promise.all([service.stop(), underWay]);
+  assertEquals([exitCode, drained.status, await drained.json()], [0, 202, { accepted: 3 }]);
+});

@@ -91,7 +91,11 @@ export class Uplink {
 
   /** Takes a send that the player makes at `send.sendAtMs`. */
   accept(send: Send): void {
-    const sendAtMs = Math.min(send.sendAtMs + this.#delayMs(), this.endMs);
+    const delayedMs = send.sendAtMs + this.#delayMs();
+    // What would leave after the end leaves some time before it, not all of it at the end.
+    const sendAtMs = delayedMs <= this.endMs
+      ? delayedMs
+      : this.random.int(send.sendAtMs, this.endMs);
     this.#calendar.add(sendAtMs, { ...send, sendAtMs });
     // A malformed event sent again beyond the window would be a second entry in quarantine.
     if (send.kind !== "fresh" || !this.random.chance(this.options.retryShare)) return;

@@ -126,7 +126,8 @@ export class Metrics {
 }
 
 function labelText(labels: Labels): string {
-  const pairs = Object.entries(labels);
+  // Sorted, because the same labels in another order are the same sample.
+  const pairs = Object.entries(labels).sort(([a], [b]) => a < b ? -1 : 1);
   if (pairs.length === 0) return "";
   const escape = (value: string) =>
     value.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");

@@ -81,7 +81,7 @@ export const alertSubject = {
 
 /** `text` as one subject token: letters, digits, `-` and `_` stay, other bytes become `%XX`. */
 export function token(text: string): string {
-  return encodeURIComponent(text).replace(
+  return encodeURIComponent(text.toWellFormed()).replace(
     /[.!~*'()]/g,
     (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`,
   );

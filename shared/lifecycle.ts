@@ -52,7 +52,8 @@ export async function runService(
     onStop: (name, step) => void steps.push({ name, step }),
     fail,
   };
-  await start(life).catch(fail);
+  // Not awaited: a signal must end a start that hangs, too.
+  start(life).catch(fail);
   await stopped;
   await runSteps(steps.reverse(), log);
   log.info("stopped", { exitCode });

@@ -60,6 +60,8 @@ export class Reader {
   #floor = new AckFloor<JsMsg>();
   #created?: string;
   #sinceAck = 0;
+  #deliveries = 0;
+  #deliveriesKnown = 0;
   #progressMs = performance.now();
   #answerMs = -Infinity;
 
@@ -132,7 +134,7 @@ export class Reader {
 
   #handle(message: JsMsg): void {
     const delivery = deliveryOf(message);
-    this.#progressMs = performance.now();
+    this.#deliveries += 1;
     if (delivery.sequence <= this.#floor.handledTo) {
       this.redelivered += 1;
       if (delivery.redelivered) this.#floor.redelivered();
@@ -199,6 +201,9 @@ export class Reader {
     // Somebody made the stream or durable anew: sequences begin again.
     if (this.#created && this.#created !== info.created) this.#floor = new AckFloor();
     this.#created = info.created;
-    if (this.lag === 0) this.#progressMs = this.#answerMs;
+    if (this.lag === 0 || this.#deliveries > this.#deliveriesKnown) {
+      this.#progressMs = this.#answerMs;
+      this.#deliveriesKnown = this.#deliveries;
+    }
   }
 }

@@ -144,7 +144,8 @@ export class Cell implements Key, Sums {
 
   #markStalled(at: number, sessionId: string): void {
     this.#stalled ??= new Uint32Array(2 * this.#heartbeats.length);
-    const bit = fnv1aText(sessionId) & 63;
+    // Similar names differ little in FNV's low bits; Knuth's multiplicative hash spreads them.
+    const bit = Math.imul(fnv1aText(sessionId), 0x9e3779b1) >>> 26;
     this.#stalled[2 * at + (bit >> 5)] |= 1 << (bit & 31);
   }
 

@@ -91,7 +91,8 @@ export async function quarantine(
 
 // NATS headers are lines: percent-encode what is not printable ASCII, and trim nothing away.
 function headerText(value: string): string {
-  return encodeURI(printable(value)).replaceAll("%20", " ").replaceAll("%22", '"');
+  // A space at either end stays encoded: parsers trim it.
+  return encodeURI(printable(value)).replace(/(?<=.)%20(?=.)/g, " ").replaceAll("%22", '"');
 }
 
 /** The text that {@link quarantine} put into a header. */

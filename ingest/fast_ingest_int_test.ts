@@ -1,0 +1,103 @@
+import { assertEquals, assertRejects } from "@std/assert";
+import { type Msg, type NatsConnection, TimeoutError } from "nats";
+import { JetStreamApiError, jetstreamManager } from "nats/jetstream";
+import { NatsStack } from "../shared/dev/stack.ts";
+import { waitFor } from "../shared/dev/wait_for.ts";
+import type { RoutedEvent } from "./admit.ts";
+import { FastIngest } from "./fast_ingest.ts";
+
+/** The stream's side of the protocol, played by the test on a real server. */
+class ScriptedStream {
+  readonly heard: Msg[] = [];
+
+  static async start(stack: NatsStack): Promise<[ScriptedStream, NatsConnection]> {
+    const ops = await stack.connect("ops");
+    await (await jetstreamManager(ops)).streams.delete("HEARTBEATS");
+    const stream = new ScriptedStream();
+    ops.subscribe("hb.>", { callback: (_, message) => void stream.heard.push(message) });
+    await ops.flush();
+    return [stream, await stack.connect("ingest")];
+  }
+
+  async heardEvents(count: number): Promise<void> {
+    await waitFor(`${count} events`, () => this.heard.length >= count);
+  }
+  answer(index: number, answer: unknown): void {
+    this.heard[index].respond(JSON.stringify(answer));
+  }
+  /** `<flow>.<gaps>.<seq>.<operation>` of what was heard. */
+  protocol(): string[] {
+    return this.heard.map(({ reply }) => reply!.split(".").slice(-5, -1).join("."));
+  }
+}
+
+function someEvents(count: number): RoutedEvent[] {
+  return Array.from({ length: count }, (_, i) => ({
+    bytes: new TextEncoder().encode(String(i)),
+    partition: 0,
+    subject: "hb.0.none",
+    msgId: `id-${i}`,
+  }));
+}
+
+Deno.test("after its first event a batch waits, then goes as fast as the server says", async () => {
+  await using stack = await NatsStack.start();
+  const [stream, nc] = await ScriptedStream.start(stack);
+  const landed = new FastIngest(nc, "_INBOX_ingest").land(someEvents(8), 5_000);
+  await stream.heardEvents(1);
+  await nc.flush();
+  assertEquals(stream.protocol(), ["8.fail.1.0"]);
+  stream.answer(0, { type: "ack", seq: 0, msgs: 2 });
+  await stream.heardEvents(4);
+  await nc.flush();
+  assertEquals(stream.heard.length, 4, "two answers' worth are outstanding, no more");
+  stream.answer(1, { type: "ack", seq: 2, msgs: 10 });
+  await stream.heardEvents(8);
+  const sent = ["4.1", "5.1", "6.1", "7.1", "8.2"].map((rest) => `8.fail.${rest}`);
+  assertEquals(stream.protocol().slice(3), sent);
+  assertEquals(stream.heard.map((m) => m.string()), ["0", "1", "2", "3", "4", "5", "6", "7"]);
+  assertEquals(stream.heard[7].headers?.get("Nats-Msg-Id"), "id-7");
+  stream.answer(7, { stream: "HEARTBEATS", seq: 8, batch: "b", count: 8 });
+  await landed;
+});
+
+Deno.test("an ack for fewer events than were sent is a failure", async () => {
+  await using stack = await NatsStack.start();
+  const [stream, nc] = await ScriptedStream.start(stack);
+  const landed = new FastIngest(nc, "_INBOX_ingest").land(someEvents(3), 5_000);
+  await stream.heardEvents(1);
+  stream.answer(0, { type: "ack", seq: 0, msgs: 10 });
+  await stream.heardEvents(3);
+  stream.answer(1, { type: "gap", last_seq: 1, seq: 3 });
+  stream.answer(2, { stream: "HEARTBEATS", seq: 2, batch: "b", count: 2 });
+  await assertRejects(() => landed, Error, "counts 2 of 3");
+});
+
+Deno.test("a refusal is passed on; batches beside it do not notice", async () => {
+  await using stack = await NatsStack.start();
+  const [stream, nc] = await ScriptedStream.start(stack);
+  const fast = new FastIngest(nc, "_INBOX_ingest");
+  const refused = fast.land(someEvents(2), 5_000);
+  const other = fast.land(someEvents(2), 5_000);
+  await stream.heardEvents(2);
+  const error = { code: 503, err_code: 10077, description: "maximum messages exceeded" };
+  stream.answer(0, { error, stream: "HEARTBEATS", seq: 0 });
+  const { code } = await assertRejects(() => refused, JetStreamApiError, "maximum messages");
+  assertEquals(code, 10077);
+  stream.answer(1, { type: "ack", seq: 0, msgs: 10 });
+  await stream.heardEvents(3);
+  stream.answer(2, { stream: "HEARTBEATS", seq: 2, batch: "b", count: 2 });
+  await other;
+});
+
+Deno.test("silence is a timeout; no stream is an error at once", async () => {
+  await using stack = await NatsStack.start();
+  const [, nc] = await ScriptedStream.start(stack);
+  await assertRejects(
+    () => new FastIngest(nc, "_INBOX_ingest").land(someEvents(2), 20),
+    TimeoutError,
+  );
+  const lonely = someEvents(2).map((event) => ({ ...event, subject: "hb2" }));
+  const ops = await stack.connect("ops");
+  await assertRejects(() => new FastIngest(ops, "_INBOX_ops").land(lonely, 5_000), Error, "503");
+});

@@ -6,6 +6,7 @@
  */
 import { gzipSync } from "node:zlib";
 import { messageOf } from "../errors.ts";
+import { pause } from "../lifecycle.ts";
 import type { Send, Tick } from "./fleet.ts";
 import { Random } from "./random.ts";
 import type { Outcome } from "./truth.ts";
@@ -93,9 +94,10 @@ export class DeviceClient {
         return;
       }
       why = answer.why;
+      if (answer.kind === "refused") break;
       if (answer.kind === "unknown") {
         for (const send of body.sends) record(send, "unknown", sentAtMs);
-      } else if (answer.kind === "refused") break;
+      }
       await pause(answer.retryAfterMs ?? Math.min(100 * 2 ** attempt, 2_000), signal);
     }
     this.#counts.refused += body.sends.length;
@@ -115,25 +117,12 @@ export async function drive(
   { startAtMs, signal }: { readonly startAtMs: number; readonly signal?: AbortSignal },
 ): Promise<void> {
   for (const { atMs, sends } of ticks) {
-    await pause(startAtMs + atMs - performance.now(), signal);
+    const earlyMs = startAtMs + atMs - performance.now();
+    if (earlyMs > 0) await pause(earlyMs, signal);
     if (signal?.aborted) break;
     await client.post(sends, signal);
   }
   await client.drain();
-}
-
-/** Waits `ms`, or less when `signal` aborts. */
-function pause(ms: number, signal?: AbortSignal): Promise<void> {
-  if (ms <= 0 || signal?.aborted) return Promise.resolve();
-  return new Promise((resolve) => {
-    const end = () => {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", end);
-      resolve();
-    };
-    const timer = setTimeout(end, ms);
-    signal?.addEventListener("abort", end);
-  });
 }
 
 /** Cuts sends into bodies of 1 to {@link LARGEST_ARRAY}, mostly large. */

@@ -6,6 +6,7 @@
  * @module
  */
 import { messageOf } from "../errors.ts";
+import { pause } from "../lifecycle.ts";
 import { PostConnection } from "./device_client_socket.ts";
 import { aHeartbeat, encode } from "./heartbeats.ts";
 import { Random } from "./random.ts";
@@ -93,7 +94,7 @@ class Load {
       const request = this.#next++;
       const dueMs = this.#startMs + request * eventsPerRequest * 1000 / eventsPerSecond;
       const earlyMs = dueMs - performance.now();
-      if (earlyMs > 1) await new Promise((resolve) => setTimeout(resolve, earlyMs));
+      if (earlyMs > 1) await pause(earlyMs);
       body.stamp(connection.body, Date.now(), request);
       await this.#post(connection);
       body.acknowledged++;
@@ -108,7 +109,7 @@ class Load {
       this.#lastRefusal = typeof answer === "string" ? answer : `${answer.status} ${answer.text}`;
       if (typeof answer !== "string" && answer.status < 500 && answer.status !== 429) break;
       const waitMs = typeof answer === "string" ? undefined : answer.retryAfterMs;
-      await new Promise((resolve) => setTimeout(resolve, waitMs ?? 100));
+      await pause(waitMs ?? 100);
     }
     throw new Error(`the edge refused a body for good: ${this.#lastRefusal}`);
   }

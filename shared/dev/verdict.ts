@@ -179,7 +179,8 @@ function incidentCheck(
   if (early > 0) return check(name, expected, `${early} before any stall`, false);
   if (heard.length === 0) return check(name, expected, "none", false);
   const afterMs = Math.min(...heard) - evidentMs;
-  return check(name, expected, `after ${seconds(afterMs)} s`, afterMs <= limitMs);
+  const found = afterMs < 0 ? `${seconds(-afterMs)} s before it` : `after ${seconds(afterMs)} s`;
+  return check(name, expected, found, afterMs <= limitMs);
 }
 
 function undecidedLine(

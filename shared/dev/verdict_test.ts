@@ -95,6 +95,18 @@ Deno.test("each thing that can be wrong fails the line that names it", () => {
   }
 });
 
+Deno.test("where the evidence takes time, the limit counts from plain evidence", () => {
+  const incident = { ...INCIDENT, evidentMs: 60_000 };
+  const heard = (heardAtMs: number) => {
+    const input = { ...GOOD, expectations: [incident], alerts: [{ ...GOOD.alerts[0], heardAtMs }] };
+    return verdictOf(input).checks.find(({ name }) => name === "alert on a in de")!;
+  };
+  assertEquals([heard(57_500).found, heard(57_500).ok], ["2.5 s before it", true]);
+  assertEquals([heard(90_000).found, heard(90_000).ok], ["after 30.0 s", true]);
+  assertEquals(heard(90_001).ok, false);
+  assertEquals(heard(49_999).ok, false);
+});
+
 Deno.test("attempts without answer excuse as many stored copies, and not one more", () => {
   const truth = { ...TRUTH, unknownCopies: 2, unknownRejects: 1 };
   const stored = (quarantined: number): VerdictInput => ({

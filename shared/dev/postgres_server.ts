@@ -50,6 +50,7 @@ export class PostgresServer {
   /** Starts it with data in `<workspace>/postgres`, made on the first start. */
   static async start(workspace: Workspace, options: PostgresOptions = {}): Promise<PostgresServer> {
     const port = options.port ?? freePort();
+    if (Deno.uid() === 0) await requireReachable(workspace.folder);
     await install(workspace.folder);
     await initialise(workspace.folder);
     const child = await launch(workspace, port, options);
@@ -113,6 +114,18 @@ async function copyFolder(from: string, to: string): Promise<void> {
     if (isDirectory) await copyFolder(`${from}/${name}`, `${to}/${name}`);
     if (isFile) await Deno.copyFile(`${from}/${name}`, `${to}/${name}`);
     if (isFile && from.endsWith("/bin")) await Deno.chmod(`${to}/${name}`, 0o755);
+  }
+}
+
+// Otherwise Postgres would only say that permission was denied.
+async function requireReachable(folder: string): Promise<void> {
+  for (let path = folder; path !== ""; path = path.slice(0, path.lastIndexOf("/"))) {
+    const { mode } = await Deno.stat(path);
+    if (((mode ?? 0) & 0o001) !== 0) continue;
+    throw new Stop(
+      `Postgres cannot run as root, and the unprivileged user it runs as cannot enter ${path}: ` +
+        `move the checkout to a folder that others may enter, or chmod o+x ${path}`,
+    );
   }
 }
 

@@ -2,7 +2,8 @@
  * Measures the quarantine, decides with `limits.ts`, and tells on-call through an outbox.
  *
  * An alert is decided in Postgres before it is sent and leaves the outbox after JetStream has it, so
- * that a crash between the two repeats the message (same message id) instead of losing it.
+ * that a crash between the two repeats the message instead of losing it. ALERTS keeps it once, by its
+ * message id; a plain subscriber may hear it twice, with the same incident and status.
  *
  * @module
  */

@@ -157,6 +157,5 @@ function readBody(bytes: Uint8Array): Body {
 }
 
 function label(value: unknown): string | undefined {
-  if (typeof value !== "string") return undefined;
-  return printable(value.slice(0, 64)).trim() || undefined;
+  return typeof value === "string" && value !== "" ? printable(value.slice(0, 64)) : undefined;
 }

@@ -259,11 +259,12 @@ Deno.test("growth above the limit pages on-call once, also across a restart", as
   });
   await oncall.flush();
   await triage.reject(6);
+  const told = async () => (await triage.service.metrics()).get("twofold_triage_open_alerts") === 1;
   await waitFor("the page", () => heard.length > 0);
-  const evaluated = async () => (await triage.service.metrics()).get("twofold_triage_open_alerts");
+  await waitFor("the alert to have left the outbox", told);
   await triage.service.stop("SIGKILL");
   await triage.service.restart();
-  await waitFor("the open alert to be known again", async () => await evaluated() === 1);
+  await waitFor("the open alert to be known again", told);
   assertEquals(await triage.service.stop(), 0, "an orderly stop");
   assertEquals(heard, ["open page growth_per_minute"]);
 });

@@ -209,7 +209,7 @@ export class Outbox {
   /** Publishes `alert` after those before it. */
   add(alert: OwnAlert): void {
     this.#waiting.push(alert);
-    this.#sending ??= this.#send().finally(() => this.#sending = undefined);
+    this.#sending ??= this.#send();
   }
 
   /** Resolves once nothing waits. */
@@ -223,6 +223,7 @@ export class Outbox {
       await Promise.all(batch.map((alert) => this.#publish(alert)));
       this.#waiting.splice(0, batch.length);
     }
+    this.#sending = undefined;
   }
 
   // Together, but no two of one subject: a resolve must not overtake its open.

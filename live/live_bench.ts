@@ -1,7 +1,7 @@
 /**
  * Live reading a backlog: `deno run -A live/live_bench.ts [events]`.
  *
- * One process reads a filled stream three times: raw (the floor: the same durable, ack all, nothing
+ * One process reads a filled stream in three ways: raw (the floor: the same durable, ack all, nothing
  * done with the bytes), with every heartbeat judged, and as live does it, window and rules included.
  *
  * @module
@@ -25,42 +25,50 @@ import { Window } from "./window.ts";
 /** Live should reach this, events a second and core. */
 const AIM = 100_000;
 const STREAM = "HEARTBEATS";
+const ROUNDS = 2;
 const DISTINCT = 10_000;
 /** Heartbeats of one fast-ingest batch when the stream is filled. */
 const BATCH = 1_000;
 const ACK_EVERY = 10_000;
 
-/** Fills a stream with `events` heartbeats, reads it three ways and prints the figures. */
-export async function runLiveBench(events = 400_000): Promise<Figure[]> {
+/** Fills a stream with `events` heartbeats, reads it in three ways and prints the figures. */
+export async function runLiveBench(events = 100_000): Promise<Figure[]> {
   await using stack = await NatsStack.start();
   await fill(stack, events);
   const pids = { live: Deno.pid, nats: stack.nats.pid };
-  const run = async (name: string, work: () => Promise<void>) => {
-    await renewDurable(stack);
-    return await measure(name, pids, async () => {
-      await work();
-      return events;
-    });
-  };
-  // The first reading warms up the code and is not shown.
-  await run("", () => readAsLive(stack, events));
-  const floor = await run("raw consume, ack all", () => readRaw(stack, events, () => {}));
-  const judged = await run(
-    "consume and judge",
-    () => readRaw(stack, events, (bytes) => judge(bytes)),
-  );
-  const live = await run("live: judge, window and rules", () => readAsLive(stack, events));
+  const ways: readonly [string, () => Promise<void>][] = [
+    ["raw consume, ack all", () => readRaw(stack, events, () => {})],
+    ["consume and judge", () => readRaw(stack, events, (bytes) => judge(bytes))],
+    ["live: judge, window and rules", () => readAsLive(stack, events)],
+  ];
+  const best: Figure[] = [];
+  // The first round warms up. Of the others the best counts: whatever else the machine does can
+  // only make a round slower.
+  for (let round = 0; round <= ROUNDS; round++) {
+    for (const [way, [name, read]] of ways.entries()) {
+      await renewDurable(stack);
+      const figure = await measure(name, pids, async () => {
+        await read();
+        return events;
+      });
+      if (round > 0 && (!best[way] || rateOf(figure) > rateOf(best[way]))) best[way] = figure;
+    }
+  }
+  print(best);
+  return best;
+}
+
+function print(figures: readonly Figure[]): void {
+  const [floor, ...others] = figures;
   console.log(report([floor]));
-  console.log(report([judged, live], floor, AIM));
-  for (const figure of [floor, judged, live]) {
-    const { cores, name } = figure;
-    const microseconds = (share: number) => (share * 1e6 / rateOf(figure)).toFixed(1);
+  console.log(report(others, floor, AIM));
+  for (const { name, cores, events, seconds } of figures) {
+    const microseconds = (share: number) => (share * seconds * 1e6 / events).toFixed(1);
     console.log(
       `${name}: ${microseconds(cores.live)} µs of live's CPU and ` +
         `${microseconds(cores.nats)} µs of nats-server's per event`,
     );
   }
-  return [floor, judged, live];
 }
 
 async function fill(stack: NatsStack, events: number): Promise<void> {
@@ -163,4 +171,4 @@ function newMonitor(): Monitor {
   });
 }
 
-if (import.meta.main) await runLiveBench(Number(Deno.args[0] ?? 400_000));
+if (import.meta.main) await runLiveBench(Number(Deno.args[0] ?? 100_000));

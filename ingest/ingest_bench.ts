@@ -2,11 +2,11 @@
  * The edge under load: `deno run -A ingest/ingest_bench.ts [seconds]`.
  *
  * The edge, nats-server and the load generator are processes of their own, so that each one's CPU
- * shows. The floor is raw fast ingest of the same bytes, without HTTP, in the same run.
+ * shows. The floor is the client's own fast ingest of the same bytes, without HTTP, in the same run.
  *
  * @module
  */
-import type { NatsConnection } from "nats";
+import { connect, type NatsConnection } from "nats";
 import { jetstreamManager } from "nats/jetstream";
 import { startFastIngest } from "nats/jetstream/internal";
 import { freePort } from "../shared/dev/free_port.ts";
@@ -21,40 +21,40 @@ import { admit, type RoutedEvent } from "./admit.ts";
 /** Batched ingest should reach this on two cores, events a second. */
 const AIM = 45_000;
 const BATCH_EVENTS = 500;
-const BATCHES_UNDER_WAY = 4;
 const KEY = "bench-0123456789abcdef";
+const WARM_UP_SECONDS = 2;
 
-/** Measures the floor, one event per request and 100 per request, and prints the figures. */
+/** What a generator is told on its standard input. */
+interface Load {
+  readonly target: { readonly edge: string } | { readonly nats: string; readonly password: string };
+  readonly eventsPerRequest: number;
+  /** Requests, or batches, at a time. */
+  readonly workers: number;
+  readonly seconds: number;
+}
+
+/** Measures the floor, 100 events per request and one, and prints the figures. */
 export async function runIngestBench(seconds = 5): Promise<Figure[]> {
   await using stack = await NatsStack.start({ duplicateWindowMs: 10_000 });
-  const pid = stack.nats.pid;
-  const nc = await stack.connect("ingest");
-  await fastIngest(nc, 1);
-  const floor = await measure(
-    "raw fast ingest, batches of 500",
-    { generator: Deno.pid, nats: pid },
-    () => fastIngest(nc, seconds),
+  const { nats } = stack;
+  const target = { nats: nats.url, password: nats.passwords.ingest };
+  const floor = await generate(
+    "floor: raw fast ingest, batches of 500",
+    { target, eventsPerRequest: BATCH_EVENTS, workers: 4, seconds },
+    { nats: nats.pid },
   );
   const edge = await Service.start(stack.workspace, "ingest", {
     httpPort: freePort(),
-    reach: [stack.nats.url],
-    settings: { ...stack.nats.settings("ingest"), TWOFOLD_FLEET_KEYS: `bench:${KEY}` },
+    reach: [nats.url],
+    settings: { ...nats.settings("ingest"), TWOFOLD_FLEET_KEYS: `bench:${KEY}` },
   });
-  const pids = { edge: edge.pid, generator: Deno.pid, nats: pid };
-  await post(edge.url, 100, 32, 2);
-  const batched = await measure(
-    "HTTP, 100 events per request",
-    pids,
-    () => post(edge.url, 100, 32, seconds),
-  );
-  const single = await measure(
-    "HTTP, 1 event per request",
-    pids,
-    () => post(edge.url, 1, 256, seconds),
-  );
+  const http = (eventsPerRequest: number, workers: number): Load => {
+    return { target: { edge: edge.url }, eventsPerRequest, workers, seconds };
+  };
+  const pids = { edge: edge.pid, nats: nats.pid };
+  const batched = await generate("HTTP, 100 events per request", http(100, 48), pids);
+  const single = await generate("HTTP, 1 event per request", http(1, 192), pids);
   await edge.stop();
-  const jsm = await jetstreamManager(await stack.connect("ops"));
-  const { state } = await jsm.streams.info("HEARTBEATS");
   console.log(report([floor]));
   console.log(report([batched], floor, AIM));
   console.log(report([single], floor));
@@ -62,57 +62,95 @@ export async function runIngestBench(seconds = 5): Promise<Figure[]> {
     const microseconds = figure.cores.edge * 1_000_000 / rateOf(figure);
     console.log(`${figure.name}: ${microseconds.toFixed(1)} µs of the edge's CPU per event`);
   }
-  console.log(`stored ${state.messages.toLocaleString("en-US")} events`);
+  const jsm = await jetstreamManager(await stack.connect("ops"));
+  const { state } = await jsm.streams.info("HEARTBEATS");
+  console.log(`stored ${state.messages.toLocaleString("en-US")} events, warm-up included`);
   return [floor, batched, single];
 }
 
-async function fastIngest(nc: NatsConnection, seconds: number): Promise<number> {
-  const events = new Events(1);
-  const until = performance.now() + seconds * 1000;
-  let landed = 0;
-  const worker = async () => {
-    while (performance.now() < until) {
-      const batch = Array.from({ length: BATCH_EVENTS }, () => routed(events.next()));
-      const [first, ...rest] = batch;
-      const final = rest.pop()!;
-      const fast = await startFastIngest(nc, first.subject, first.bytes, {
-        ackInterval: BATCH_EVENTS,
-        allowGaps: false,
-        inboxPrefix: inboxPrefix("ingest"),
-        maxOutstandingAcks: 3,
-        msgID: first.msgId,
-      });
-      for (const { subject, bytes, msgId } of rest) void fast.add(subject, bytes, { msgID: msgId });
-      const ack = await fast.last(final.subject, final.bytes, { msgID: final.msgId });
-      landed += ack.count;
-    }
-  };
-  await Promise.all(Array.from({ length: BATCHES_UNDER_WAY }, worker));
-  return landed;
+// Measures from the end of the generator's warm-up, which warms its target too.
+async function generate(
+  name: string,
+  load: Load,
+  pids: Readonly<Record<string, number>>,
+): Promise<Figure> {
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--quiet", new URL(import.meta.url).pathname, "--generate"],
+    stdin: "piped",
+    stdout: "piped",
+  }).spawn();
+  const input = child.stdin.getWriter();
+  const lines = linesOf(child.stdout);
+  const say = (text: string) => input.write(new TextEncoder().encode(`${text}\n`));
+  await say(JSON.stringify(load));
+  await lines.next();
+  const figure = await measure(name, { ...pids, generator: child.pid }, async () => {
+    await say("go");
+    const { value } = await lines.next();
+    if (value === undefined) throw new Error(`${name}: the load generator failed`);
+    return Number(value);
+  });
+  await input.close();
+  await child.status;
+  return figure;
 }
 
-// Posts for `seconds` with `workers` requests at a time; returns how many events were accepted.
-async function post(
-  url: string,
-  eventsPerRequest: number,
-  workers: number,
-  seconds: number,
-): Promise<number> {
-  const events = new Events(eventsPerRequest);
-  const headers = { "content-type": "application/json", authorization: `Bearer ${KEY}` };
+async function runGenerator(): Promise<void> {
+  const orders = linesOf(Deno.stdin.readable);
+  const { target, eventsPerRequest, workers, seconds }: Load = JSON.parse(
+    (await orders.next()).value!,
+  );
+  const bodies = new Bodies("edge" in target ? eventsPerRequest : 1);
+  const send = "edge" in target
+    ? postTo(target.edge, bodies)
+    : batchesTo(await connectIngest(target.nats, target.password), bodies, eventsPerRequest);
+  await repeat(send, workers, WARM_UP_SECONDS);
+  console.log("ready");
+  await orders.next();
+  console.log(await repeat(send, workers, seconds));
+  Deno.exit(0);
+}
+
+// Runs `send`, which returns how many events were stored, `workers` times side by side.
+async function repeat(send: () => Promise<number>, workers: number, seconds: number) {
   const until = performance.now() + seconds * 1000;
-  let accepted = 0;
+  let events = 0;
   const worker = async () => {
     while (performance.now() < until) {
-      const request = { method: "POST", headers, body: events.next() };
-      const response = await fetch(`${url}/v1/heartbeats`, request);
-      const answer = await response.json();
-      if (response.status !== 202) throw new Error(JSON.stringify(answer));
-      accepted += answer.accepted;
+      const stored = await send();
+      events += stored;
     }
   };
   await Promise.all(Array.from({ length: workers }, worker));
-  return accepted;
+  return events;
+}
+
+function postTo(edge: string, bodies: Bodies): () => Promise<number> {
+  const headers = { "content-type": "application/json", authorization: `Bearer ${KEY}` };
+  return async () => {
+    const request = { method: "POST", headers, body: bodies.next() };
+    const response = await fetch(`${edge}/v1/heartbeats`, request);
+    const answer = await response.json();
+    if (response.status !== 202) throw new Error(JSON.stringify(answer));
+    return answer.accepted;
+  };
+}
+
+function batchesTo(nc: NatsConnection, bodies: Bodies, events: number): () => Promise<number> {
+  return async () => {
+    const [first, ...rest] = Array.from({ length: events }, () => routed(bodies.next()));
+    const final = rest.pop()!;
+    const batch = await startFastIngest(nc, first.subject, first.bytes, {
+      ackInterval: events,
+      allowGaps: false,
+      inboxPrefix: inboxPrefix("ingest"),
+      maxOutstandingAcks: 3,
+      msgID: first.msgId,
+    });
+    for (const { subject, bytes, msgId } of rest) void batch.add(subject, bytes, { msgID: msgId });
+    const ack = await batch.last(final.subject, final.bytes, { msgID: final.msgId });
+    return ack.count;
+  };
 }
 
 function routed(body: Uint8Array): RoutedEvent {
@@ -121,11 +159,25 @@ function routed(body: Uint8Array): RoutedEvent {
   return admission.events[0];
 }
 
+function connectIngest(servers: string, pass: string): Promise<NatsConnection> {
+  return connect({ servers, user: "ingest", pass, inboxPrefix: inboxPrefix("ingest") });
+}
+
+async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<string> {
+  const decoder = new TextDecoder();
+  let text = "";
+  for await (const chunk of stream) {
+    const lines = (text + decoder.decode(chunk, { stream: true })).split("\n");
+    text = lines.pop()!;
+    yield* lines;
+  }
+}
+
 /** Bodies whose events all differ, for the price of rewriting a counter inside a template. */
-class Events {
+class Bodies {
   readonly #template: Uint8Array<ArrayBuffer>;
-  readonly #idsAt: number[] = [];
-  static #count = 0;
+  readonly #idsAt: readonly number[];
+  #count = crypto.getRandomValues(new Uint32Array(1))[0];
 
   constructor(eventsPerBody: number) {
     const random = new Random(1);
@@ -136,14 +188,14 @@ class Events {
     const json = JSON.stringify(eventsPerBody === 1 ? heartbeats[0] : heartbeats);
     this.#template = new TextEncoder().encode(json);
     // The last 12 digits of each event's UUID.
-    for (const { event_id } of heartbeats) this.#idsAt.push(json.indexOf(event_id) + 24);
+    this.#idsAt = heartbeats.map(({ event_id }) => json.indexOf(event_id) + 24);
   }
 
   next(): Uint8Array<ArrayBuffer> {
     const body = this.#template.slice();
     for (const at of this.#idsAt) {
-      let count = Events.#count++;
-      for (let digit = 11; digit >= 4; digit--) {
+      let count = this.#count++;
+      for (let digit = 11; digit >= 0; digit--) {
         body[at + digit] = 0x30 + count % 10;
         count = Math.floor(count / 10);
       }
@@ -152,4 +204,7 @@ class Events {
   }
 }
 
-if (import.meta.main) await runIngestBench(Number(Deno.args[0] ?? 5));
+if (import.meta.main) {
+  if (Deno.args[0] === "--generate") await runGenerator();
+  else await runIngestBench(Number(Deno.args[0] ?? 5));
+}

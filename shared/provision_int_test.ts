@@ -4,7 +4,7 @@ import { jetstream, jetstreamManager } from "nats/jetstream";
 import { NatsStack } from "./dev/stack.ts";
 import { waitFor } from "./dev/wait_for.ts";
 import { drift, provision } from "./provision.ts";
-import { DEFAULT_TOPOLOGY, desiredTopology } from "./topology.ts";
+import { DEFAULT_TOPOLOGY, desiredTopology, heartbeatStreams } from "./topology.ts";
 
 Deno.test("provisioning is idempotent, sees drift and mends it", async () => {
   await using stack = await NatsStack.start();
@@ -37,9 +37,13 @@ Deno.test("several partitions make one stream each, with both durables", async (
   }
 });
 
+/** Streams whose messages are not the auditor's or royalty's to read by sequence. */
+const NOT_HEARTBEATS = desiredTopology(DEFAULT_TOPOLOGY).streams.map(({ name }) => name)
+  .filter((name) => !heartbeatStreams(DEFAULT_TOPOLOGY.partitions).includes(name));
+
 /** What each role must be refused: a publish, as subject, or a subscription. */
 const REFUSED: readonly {
-  readonly role: "ingest" | "live" | "royalty" | "triage" | "oncall";
+  readonly role: "ingest" | "live" | "royalty" | "auditor" | "triage" | "oncall";
   readonly publish: readonly string[];
   readonly subscribe: readonly string[];
 }[] = [
@@ -63,8 +67,9 @@ const REFUSED: readonly {
       "$JS.API.CONSUMER.MSG.NEXT.HEARTBEATS.royalty",
       "$JS.ACK.HEARTBEATS.royalty.1.1.1.1.1",
       "alerts.quarantine.all",
+      "totals.royalty.HEARTBEATS",
     ],
-    subscribe: ["hb.>", "_INBOX_royalty.>"],
+    subscribe: ["hb.>", "totals.>", "_INBOX_royalty.>"],
   },
   {
     role: "royalty",
@@ -73,10 +78,31 @@ const REFUSED: readonly {
       "$JS.API.STREAM.UPDATE.HEARTBEATS",
       "$JS.API.CONSUMER.CREATE.HEARTBEATS.x",
       "$JS.API.CONSUMER.MSG.NEXT.HEARTBEATS.live",
-      "$JS.API.DIRECT.GET.ALERTS",
+      ...NOT_HEARTBEATS.map((stream) => `$JS.API.DIRECT.GET.${stream}`),
+      "$JS.API.DIRECT.GET.HEARTBEATS.hb.0.none",
+      "$JS.API.DIRECT.GET.ALERTS.alerts.pipeline.no-data",
       "alerts.rebuffer.a.b",
+      "totals.live.HEARTBEATS",
     ],
-    subscribe: ["alerts.>", "_INBOX_live.>"],
+    subscribe: ["alerts.>", "totals.>", "_INBOX_live.>"],
+  },
+  {
+    role: "auditor",
+    publish: [
+      "hb.0.none",
+      "quarantine.malformed",
+      "alerts.pipeline.x",
+      "$JS.API.STREAM.MSG.GET.HEARTBEATS",
+      "$JS.API.STREAM.MSG.DELETE.HEARTBEATS",
+      "$JS.API.STREAM.PURGE.HEARTBEATS",
+      "$JS.API.CONSUMER.CREATE.HEARTBEATS.x",
+      "$JS.API.CONSUMER.INFO.HEARTBEATS.royalty",
+      "$JS.API.CONSUMER.RESET.HEARTBEATS.royalty",
+      "$JS.API.CONSUMER.MSG.NEXT.HEARTBEATS.royalty",
+      "$JS.ACK.HEARTBEATS.royalty.1.1.1.1.1",
+      ...NOT_HEARTBEATS.map((stream) => `$JS.API.DIRECT.GET.${stream}`),
+    ],
+    subscribe: ["hb.>", "quarantine.>", "_INBOX_royalty.>", ">"],
   },
   {
     role: "triage",

@@ -67,22 +67,27 @@ async function lock(folder: string): Promise<Deno.FsFile> {
 
 async function installed(folder: string): Promise<Installation> {
   const file = `${folder}/installation.json`;
+  const before = await readInstallation(file);
+  const secret = () => `p${crypto.randomUUID().replaceAll("-", "")}`;
+  // A role that came with a newer version has no password yet.
+  const passwords = [...ROLES, "sys" as const].map((user) =>
+    [user, before?.passwords[user] ?? secret()] as const
+  );
+  const installation: Installation = {
+    ports: before?.ports ?? freePorts(),
+    fleetKey: before?.fleetKey ?? secret(),
+    passwords: Object.fromEntries(passwords) as Record<NatsUser, string>,
+  };
+  await writeSecret(file, JSON.stringify(installation, null, 2) + "\n");
+  return installation;
+}
+
+async function readInstallation(file: string): Promise<Installation | undefined> {
   try {
     return JSON.parse(await Deno.readTextFile(file));
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
-  const secret = () => `p${crypto.randomUUID().replaceAll("-", "")}`;
-  const installation: Installation = {
-    ports: freePorts(),
-    fleetKey: secret(),
-    passwords: Object.fromEntries([...ROLES, "sys"].map((user) => [user, secret()])) as Record<
-      NatsUser,
-      string
-    >,
-  };
-  await writeSecret(file, JSON.stringify(installation, null, 2) + "\n");
-  return installation;
 }
 
 async function writeEnvironments(pipeline: Pipeline): Promise<void> {

@@ -10,7 +10,15 @@ import { messageOf, RetryAfter } from "../errors.ts";
 import type { Log } from "../log.ts";
 
 /** The roles of the accounts file, one NATS user each. */
-export const ROLES = ["ingest", "live", "royalty", "triage", "oncall", "ops"] as const;
+export const ROLES = [
+  "ingest",
+  "live",
+  "royalty",
+  "auditor",
+  "triage",
+  "oncall",
+  "ops",
+] as const;
 export type Role = typeof ROLES[number];
 
 /** The prefix of every inbox of `role`; its user may subscribe below it and nowhere else. */

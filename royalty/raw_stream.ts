@@ -1,0 +1,143 @@
+/**
+ * Raw heartbeats read by sequence, beside every durable: for what checks the books, not for what
+ * writes them.
+ *
+ * Direct batch gets: no consumer is made or moved, nothing is acknowledged, and any replica may
+ * answer. Each message names the one sent before it, so a message lost on the way (asked for again)
+ * is told from a sequence that the stream does not have (left out of the answer).
+ *
+ * @module
+ */
+import type { NatsConnection } from "nats";
+import { type JetStreamManager, jetstreamManager, type StoredMsg } from "nats/jetstream";
+import { messageOf, RetryAfter } from "../shared/errors.ts";
+
+/** One heartbeat as the stream stored it. */
+export interface RawMessage {
+  readonly sequence: number;
+  /** When the stream stored it, ms since the epoch. */
+  readonly receivedAt: number;
+  readonly bytes: Uint8Array;
+}
+
+/** What a stream still has. */
+export interface RawExtent {
+  /** The oldest sequence kept; one more than `lastSeq` when the stream is empty. */
+  readonly firstSeq: number;
+  readonly lastSeq: number;
+  /** When the oldest message kept was received, ms since the epoch; 0 when the stream is empty. */
+  readonly firstReceivedAt: number;
+}
+
+/** Messages and bytes asked for at once; two such batches are in memory. */
+const BATCH_MESSAGES = 4_000;
+const BATCH_BYTES = 8 * 1024 * 1024;
+/** Longer than this without a message, the answer is taken for lost. */
+const SILENCE_MS = 3_000;
+/** Answers in a row that may be lost before the reader gives up. */
+const ATTEMPTS = 5;
+
+/** What `stream` still has. Rejects with {@link RetryAfter} while NATS does not tell. */
+export async function rawExtent(nc: NatsConnection, stream: string): Promise<RawExtent> {
+  const jsm = await jetstreamManager(nc, { checkAPI: false });
+  try {
+    const { state } = await jsm.streams.info(stream);
+    return {
+      firstSeq: state.first_seq,
+      lastSeq: state.last_seq,
+      firstReceivedAt: state.messages === 0 ? 0 : Date.parse(state.first_ts),
+    };
+  } catch (error) {
+    throw new RetryAfter(`stream ${stream}: ${messageOf(error)}`, 1_000, { cause: error });
+  }
+}
+
+/**
+ * The messages of `stream` from sequence `from` to `through`, both included, in order and in
+ * batches. Rejects with {@link RetryAfter} when NATS stops answering; a sequence that is not there is
+ * left out.
+ */
+export async function* readRaw(
+  nc: NatsConnection,
+  stream: string,
+  { from, through }: { readonly from: number; readonly through: number },
+): AsyncGenerator<readonly RawMessage[]> {
+  if (from > through) return;
+  const jsm = await jetstreamManager(nc, { checkAPI: false });
+  let next = insist(jsm, stream, from);
+  // Awaited below; a failure while the caller works is not unhandled.
+  next.catch(() => {});
+  for (;;) {
+    const batch = await next;
+    const last = batch.at(-1)?.sequence;
+    if (last === undefined) return;
+    if (last < through) {
+      next = insist(jsm, stream, last + 1);
+      next.catch(() => {});
+    }
+    const wanted = last <= through ? batch : batch.filter(({ sequence }) => sequence <= through);
+    if (wanted.length > 0) yield wanted;
+    if (last >= through) return;
+  }
+}
+
+async function insist(jsm: JetStreamManager, stream: string, from: number): Promise<RawMessage[]> {
+  for (let attempt = 1;; attempt++) {
+    const answer = await ask(jsm, stream, from);
+    if (answer.messages.length > 0 || answer.complete) return answer.messages;
+    if (attempt === ATTEMPTS) {
+      throw new RetryAfter(
+        `${stream} does not answer from sequence ${from} on: ${answer.trouble}`,
+        1_000,
+      );
+    }
+  }
+}
+
+interface Answer {
+  readonly messages: RawMessage[];
+  /** The server said that this is all; otherwise the rest was lost on the way. */
+  readonly complete: boolean;
+  readonly trouble: string;
+}
+
+async function ask(jsm: JetStreamManager, stream: string, from: number): Promise<Answer> {
+  const messages: RawMessage[] = [];
+  const { promise, resolve } = Promise.withResolvers<Answer>();
+  const end = (complete: boolean, trouble = "") => resolve({ messages, complete, trouble });
+  let heard = performance.now();
+  const iterator = await jsm.direct.getBatch(stream, {
+    seq: from,
+    batch: BATCH_MESSAGES,
+    max_bytes: BATCH_BYTES,
+    callback: (done, message) => {
+      heard = performance.now();
+      // The client's types say `done` is an object; while messages come it is null.
+      if (done) end(done.err === undefined, done.err?.message);
+      else if (message.lastSequence !== (messages.at(-1)?.sequence ?? 0)) end(false, "a loss");
+      else messages.push(rawMessage(message));
+    },
+  });
+  const guard = setInterval(() => {
+    if (performance.now() - heard > SILENCE_MS) end(false, "no answer");
+  }, 500);
+  try {
+    return await promise;
+  } finally {
+    clearInterval(guard);
+    iterator.stop();
+  }
+}
+
+function rawMessage(message: StoredMsg): RawMessage {
+  return {
+    sequence: message.seq,
+    receivedAt: millisecondsOf(message.timestamp),
+    bytes: message.data,
+  };
+}
+
+// RFC 3339 with up to nine decimals; what is below a millisecond is cut off, as everywhere.
+function millisecondsOf(timestamp: string): number {
+  return Date.parse(timestamp.replace(/(\.\d{3})\d+/, "$1"));
+}

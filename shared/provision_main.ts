@@ -43,6 +43,8 @@ export const provisionSettings = {
     .describe("password given to the Postgres role royalty"),
   TWOFOLD_POSTGRES_TRIAGE_PASSWORD: z.string().min(1).optional()
     .describe("password given to the Postgres role triage"),
+  TWOFOLD_POSTGRES_FINANCE_PASSWORD: z.string().min(1).optional()
+    .describe("password given to the Postgres role finance; not set: the role is not made"),
 } satisfies SettingsShape;
 
 if (import.meta.main) {
@@ -93,6 +95,7 @@ async function databaseRoles(settings: {
   readonly TWOFOLD_POSTGRES_ADMIN_URL?: string;
   readonly TWOFOLD_POSTGRES_ROYALTY_PASSWORD?: string;
   readonly TWOFOLD_POSTGRES_TRIAGE_PASSWORD?: string;
+  readonly TWOFOLD_POSTGRES_FINANCE_PASSWORD?: string;
 }): Promise<void> {
   const url = settings.TWOFOLD_POSTGRES_ADMIN_URL;
   if (!url) return;
@@ -104,10 +107,12 @@ async function databaseRoles(settings: {
         "TWOFOLD_POSTGRES_TRIAGE_PASSWORD must be too",
     );
   }
+  const finance = settings.TWOFOLD_POSTGRES_FINANCE_PASSWORD;
   const sql = postgres(url, { max: 1, onnotice: () => {} });
   try {
-    await provisionRoles(sql, { royalty, triage });
-    console.log("roles  royalty and triage are ready in Postgres");
+    await provisionRoles(sql, { royalty, triage, finance });
+    const made = finance === undefined ? "royalty and triage" : "royalty, triage and finance";
+    console.log(`roles  ${made} are ready in Postgres`);
   } finally {
     await sql.end();
   }

@@ -1,5 +1,5 @@
 /**
- * Postgres roles: one per service with a schema of its own, made by provisioning.
+ * Postgres roles, made by provisioning: one per service with a schema of its own, and one that reads.
  *
  * @module
  */
@@ -9,27 +9,41 @@ import type { Sql } from "postgres";
 export const DATABASE_ROLES = ["royalty", "triage"] as const;
 export type DatabaseRole = typeof DATABASE_ROLES[number];
 
+/** The role that reads statements. It owns nothing; royalty lets it read what finance may see. */
+export const FINANCE_ROLE = "finance";
+
+export interface RolePasswords extends Readonly<Record<DatabaseRole, string>> {
+  /** Without it the finance role is not made. */
+  readonly finance?: string;
+}
+
 /**
- * Makes each role with its password and a schema only it can use. `sql` is a superuser's connection
- * to Twofold's database. Idempotent; a changed password takes effect.
+ * Makes each role with its password and a schema only it can use, and the finance role with neither
+ * a schema nor a right to write. `sql` is a superuser's connection to Twofold's database.
+ * Idempotent; a changed password takes effect.
  */
-export async function provisionRoles(
-  sql: Sql,
-  passwords: Readonly<Record<DatabaseRole, string>>,
-): Promise<void> {
+export async function provisionRoles(sql: Sql, passwords: RolePasswords): Promise<void> {
+  const [{ database }] = await sql<{ database: string }[]>`select current_database() as database`;
   await sql`revoke all on schema public from public`;
+  await sql`revoke temporary on database ${sql(database)} from public`;
   for (const role of DATABASE_ROLES) {
-    const [exists] = await sql`select 1 from pg_roles where rolname = ${role}`;
-    if (!exists) await sql`create role ${sql(role)} login`;
-    // A utility statement takes no parameters, so the server quotes the password itself.
-    const [{ statement }] = await sql<{ statement: string }[]>`
-      select format('alter role %I password %L', ${role}::text, ${
-      passwords[role]
-    }::text) as statement`;
-    await sql.unsafe(statement);
+    await provisionRole(sql, role, passwords[role]);
     await sql`create schema if not exists ${sql(role)} authorization ${sql(role)}`;
     // migrate() says `create schema if not exists`, which asks for this right even when it exists.
-    const [{ database }] = await sql<{ database: string }[]>`select current_database() as database`;
-    await sql`grant create on database ${sql(database)} to ${sql(role)}`;
+    await sql`grant create, temporary on database ${sql(database)} to ${sql(role)}`;
   }
+  if (passwords.finance !== undefined) {
+    await provisionRole(sql, FINANCE_ROLE, passwords.finance);
+    await sql`alter role ${sql(FINANCE_ROLE)} set default_transaction_read_only = on`;
+    await sql`alter role ${sql(FINANCE_ROLE)} set statement_timeout = '30s'`;
+  }
+}
+
+async function provisionRole(sql: Sql, role: string, password: string): Promise<void> {
+  const [exists] = await sql`select 1 from pg_roles where rolname = ${role}`;
+  if (!exists) await sql`create role ${sql(role)} login`;
+  // A utility statement takes no parameters, so the server quotes the password itself.
+  const [{ statement }] = await sql<{ statement: string }[]>`
+    select format('alter role %I password %L', ${role}::text, ${password}::text) as statement`;
+  await sql.unsafe(statement);
 }

@@ -7,7 +7,7 @@ import { connect, type NatsConnection } from "nats";
 import { jetstreamManager } from "nats/jetstream";
 import { inboxPrefix } from "../nats/connection.ts";
 import { provision } from "../provision.ts";
-import { type DatabaseRole, provisionRoles } from "../roles.ts";
+import { type DatabaseRole, FINANCE_ROLE, provisionRoles } from "../roles.ts";
 import { DEFAULT_TOPOLOGY, desiredTopology, type TopologyOptions } from "../topology.ts";
 import { NatsServer, type NatsUser } from "./nats_server.ts";
 import { PostgresServer } from "./postgres_server.ts";
@@ -78,8 +78,8 @@ export class Stack implements AsyncDisposable {
     return this.natsStack.connect(user);
   }
 
-  /** Connection URL of a service's role. */
-  databaseUrl(role: DatabaseRole): string {
+  /** Connection URL of a service's role, or of the one that reads statements. */
+  databaseUrl(role: DatabaseRole | typeof FINANCE_ROLE): string {
     return this.postgres.url(DATABASE, role, DEV_PASSWORD);
   }
 
@@ -105,7 +105,11 @@ export async function createDatabase(server: PostgresServer): Promise<void> {
   }
   const sql = server.connect(DATABASE);
   try {
-    await provisionRoles(sql, { royalty: DEV_PASSWORD, triage: DEV_PASSWORD });
+    await provisionRoles(sql, {
+      royalty: DEV_PASSWORD,
+      triage: DEV_PASSWORD,
+      finance: DEV_PASSWORD,
+    });
   } finally {
     await sql.end();
   }

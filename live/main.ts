@@ -22,6 +22,7 @@ import { Monitor } from "./monitor.ts";
 import { Rules } from "./rules.ts";
 import { liveSettings } from "./settings.ts";
 import { Silence } from "./silence.ts";
+import { publishedTally } from "./totals.ts";
 import { Window } from "./window.ts";
 
 type LiveSettings = Settings<typeof liveSettings>;
@@ -98,7 +99,7 @@ async function assemble(
     now: () => performance.now(),
   });
   const copies = new Copies<Reject>(COPY_LIMITS, (reject) => quarantine(js, "live", reject), log);
-  const readers = openReaders(js, settings, copies, monitor, log);
+  const readers = openReaders(nc, js, settings, copies, monitor, log);
   await Promise.all(readers.map((reader) => reader.find(life.signal)));
   const silenceMs = settings.TWOFOLD_LIVE_SILENCE_SECONDS * 1_000;
   const silence = new Silence(silenceMs, incidents.silent);
@@ -146,21 +147,26 @@ async function recover(
 }
 
 function openReaders(
+  nc: NatsConnection,
   js: JetStreamClient,
   settings: LiveSettings,
   copies: Copies<Reject>,
   monitor: Monitor,
   log: Log,
 ): Reader[] {
-  return heartbeatStreams(settings.TWOFOLD_PARTITIONS).map((stream) =>
-    new Reader({
+  return heartbeatStreams(settings.TWOFOLD_PARTITIONS).map((stream) => {
+    const tally = publishedTally(nc, stream, settings.TWOFOLD_TOTALS_INTERVAL_MS);
+    return new Reader({
       js,
       stream,
       copies,
       log,
-      heartbeat: (heartbeat, receivedAt) => monitor.heartbeat(heartbeat, receivedAt),
-    })
-  );
+      heartbeat: (heartbeat, receivedAt) => {
+        monitor.heartbeat(heartbeat, receivedAt);
+        tally.add(receivedAt, heartbeat.played_ms);
+      },
+    });
+  });
 }
 
 function run(service: Service, life: Lifecycle): void {

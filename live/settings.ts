@@ -10,10 +10,12 @@ import {
   type SettingsShape,
   wholeNumber,
 } from "../shared/config.ts";
+import { totalsSettings } from "../shared/totals.ts";
 
 export const liveSettings = {
   ...natsSettings,
   ...processSettings,
+  ...totalsSettings,
   TWOFOLD_HTTP_PORT: wholeNumber(0, 65_535).default(8081)
     .describe("port of live's health and metrics"),
   TWOFOLD_LIVE_WINDOW_SECONDS: wholeNumber(10, 600).default(60)

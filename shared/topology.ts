@@ -73,6 +73,11 @@ export function quarantineSubject(reason: RejectionReason): string {
   return `quarantine.${reason}`;
 }
 
+/** Where live says what it has read of a stream; plain NATS, no stream keeps it. */
+export function liveTotalsSubject(stream: string): string {
+  return `totals.live.${stream}`;
+}
+
 export const alertSubject = {
   rebuffer: (region: string, title: string) => `alerts.rebuffer.${token(region)}.${token(title)}`,
   quarantine: (reason: string) => `alerts.quarantine.${token(reason)}`,

@@ -6,6 +6,9 @@
  * @module
  */
 const MINUTE_MS = 60_000;
+const DAY_MS = 86_400_000;
+/** Zones lie at most 14 hours from UTC; looked at with some to spare. */
+const FURTHEST_ZONE_MS = 15 * 3_600_000;
 /** Minutes remembered: a week at one a minute is 10,080, so events within the horizon fit. */
 const REMEMBERED_MINUTES = 20_000;
 
@@ -24,6 +27,11 @@ export function isDay(text: string): boolean {
   if (!/^\d{4}-\d{2}-\d{2}$/.test(text)) return false;
   const instant = Date.parse(`${text}T00:00:00Z`);
   return !Number.isNaN(instant) && new Date(instant).toISOString().startsWith(text);
+}
+
+/** The day after `day`. */
+export function nextDay(day: string): string {
+  return new Date(Date.parse(`${day}T00:00:00Z`) + DAY_MS).toISOString().slice(0, 10);
 }
 
 /** Tells days in one zone: 23 and 25 hour days included, whatever the zone's rules were then. */
@@ -53,6 +61,17 @@ export class BusinessCalendar {
     if (this.#dayOfMinute.size >= REMEMBERED_MINUTES) this.#dayOfMinute.clear();
     this.#dayOfMinute.set(minute, day);
     return day;
+  }
+
+  /**
+   * The first instant after `day`: 23 to 25 hours after its start. Where a zone has left the day out,
+   * the instant at which the day before ended.
+   */
+  endOf(day: string): number {
+    // Backwards, because a clock that is set back just after midnight shows the day twice.
+    let minute = Date.parse(`${day}T00:00:00Z`) + DAY_MS + FURTHEST_ZONE_MS;
+    while (this.#ask(minute - MINUTE_MS) > day) minute -= MINUTE_MS;
+    return minute;
   }
 
   #ask(instant: number): string {

@@ -11,6 +11,10 @@ import type { Delivery } from "../shared/consume.ts";
 import { type Heartbeat, judge, type Rejection } from "../shared/event.ts";
 import { fnv1aText } from "../shared/hash.ts";
 
+const decoder = new TextDecoder();
+/** The longest interval that a heartbeat may report. */
+const MOST_MS = 600_000;
+
 /** The rules that decide about one event. Durations in ms. */
 export interface AccrualRules {
   /** The business day of an instant (ms since the epoch), `YYYY-MM-DD`. */
@@ -37,6 +41,8 @@ export interface Claim {
 export interface Refusal {
   readonly delivery: Delivery;
   readonly rejection: Rejection;
+  /** What it says was played, if that can be read: minutes at risk, never credited. */
+  readonly msAtRisk: number | undefined;
 }
 
 export interface Accrual {
@@ -54,10 +60,25 @@ export function accrue(deliveries: readonly Delivery[], rules: AccrualRules): Ac
     const rejection = judgement.ok
       ? untimely(judgement.heartbeat, delivery.receivedAt, rules)
       : judgement.rejection;
-    if (rejection) refusals.push({ delivery, rejection });
-    else if (judgement.ok) claims.push(claimOf(judgement.heartbeat, delivery, rules));
+    if (rejection) {
+      const msAtRisk = judgement.ok
+        ? judgement.heartbeat.played_ms
+        : readablePlayedMs(delivery.bytes);
+      refusals.push({ delivery, rejection, msAtRisk });
+    } else if (judgement.ok) claims.push(claimOf(judgement.heartbeat, delivery, rules));
   }
   return { claims, refusals };
+}
+
+/** The `played_ms` of bytes that are no event, if they say one that an event could have. */
+export function readablePlayedMs(bytes: Uint8Array): number | undefined {
+  try {
+    const { played_ms } = JSON.parse(decoder.decode(bytes));
+    const isPlausible = Number.isInteger(played_ms) && played_ms >= 0 && played_ms <= MOST_MS;
+    return isPlausible ? played_ms : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function untimely(
@@ -146,9 +167,34 @@ export function settle(
   return { counted, credits, creditedMs, duplicates, conflicts };
 }
 
-function conflictOf({ delivery, eventId, build }: Claim): Refusal {
+function conflictOf({ delivery, eventId, build, playedMs }: Claim): Refusal {
   const detail = `event ${eventId} was counted with another ts, played_ms, title_id or region`;
-  return { delivery, rejection: { reason: "conflict", path: "$.event_id", detail, build } };
+  const rejection = { reason: "conflict", path: "$.event_id", detail, build } as const;
+  return { delivery, rejection, msAtRisk: playedMs };
+}
+
+/** Refusals of one reason. */
+export interface AtRisk {
+  readonly reason: string;
+  readonly entries: number;
+  /** Of those, how many said what was played. */
+  readonly readable: number;
+  readonly ms: number;
+}
+
+/** `refusals` summed by reason. */
+export function atRisk(refusals: readonly Refusal[]): AtRisk[] {
+  const sums = new Map<string, AtRisk>();
+  for (const { rejection: { reason }, msAtRisk } of refusals) {
+    const sum = sums.get(reason) ?? { reason, entries: 0, readable: 0, ms: 0 };
+    sums.set(reason, {
+      reason,
+      entries: sum.entries + 1,
+      readable: sum.readable + (msAtRisk === undefined ? 0 : 1),
+      ms: sum.ms + (msAtRisk ?? 0),
+    });
+  }
+  return [...sums.values()];
 }
 
 function creditsOf(claims: readonly Claim[], oldestOpenDay = ""): Credit[] {

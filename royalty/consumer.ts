@@ -34,6 +34,15 @@ const QUARANTINE_IN_FLIGHT = 256;
 export interface WorkerOptions extends ReaderOptions {
   readonly databaseUrl: string;
   readonly rules: AccrualRules;
+  readonly witness?: Witness;
+}
+
+/** Somebody who is told what is entered in the books, after the commit. Must not throw. */
+export interface Witness {
+  /** A lead of `stream` begins; what another one entered is not told. */
+  begins(stream: string): void;
+  /** A batch of `stream` is entered. */
+  entered(stream: string, accrual: Accrual): void;
 }
 
 type Continues = Extract<Continuation, { kind: "continues" }>;
@@ -86,6 +95,7 @@ export class StreamWorker {
   async #lead(session: LedgerSession, signal: AbortSignal): Promise<void> {
     let position = await session.position();
     this.metrics.at(position);
+    this.options.witness?.begins(this.stream);
     using reader = await StreamReader.open(this.nc, this.stream, this.options);
     this.log.info("leading", { stream: this.stream, lastSeq: position.lastSeq });
     while (!signal.aborted) {
@@ -151,11 +161,12 @@ export class StreamWorker {
       after: position.lastSeq,
       through: cursor,
       claims,
-      quarantined: refusals.length,
+      refusals,
       gaps,
     };
     const posted = await session.post(posting, (conflicts) => this.#setAside(conflicts));
     this.metrics.at(posted.position);
+    this.options.witness?.entered(this.stream, { claims, refusals });
     this.metrics.batch(fresh.length, (performance.now() - start) / 1000);
     // Only spares redelivery: the books know the position. The next batch's ack covers a lost one.
     if (!(await acknowledge())) this.log.warn("an acknowledgement got no answer");

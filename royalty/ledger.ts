@@ -14,7 +14,14 @@
 import postgres, { type Sql, type TransactionSql } from "postgres";
 import { messageOf, RetryAfter, Stop } from "../shared/errors.ts";
 import { migrate, type Migration } from "../shared/migrate.ts";
-import { type Claim, type Credit, settle, type Settlement } from "./accrue.ts";
+import {
+  atRisk,
+  type Claim,
+  type Credit,
+  type Refusal,
+  settle,
+  type Settlement,
+} from "./accrue.ts";
 import type { CatalogueEntry } from "./catalogue.ts";
 import type { Cursor, Gap } from "./continuity.ts";
 import type { StatementLine } from "./statement.ts";
@@ -40,7 +47,7 @@ export interface Posting {
   readonly through: Pick<Cursor, "lastSeq" | "lastReceivedAt">;
   readonly claims: readonly Claim[];
   /** Deliveries already copied to quarantine. */
-  readonly quarantined: number;
+  readonly refusals: readonly Refusal[];
   readonly gaps: readonly Gap[];
 }
 
@@ -161,11 +168,12 @@ export class LedgerSession implements AsyncDisposable {
       const settlement = settle(posting.claims, known, oldestOpenDay);
       await setAside(settlement.conflicts);
       // Sent together, answered together: one round trip.
-      const [, , , row] = await Promise.all([
+      const [row] = await Promise.all([
+        advance(tx, posting, settlement),
         addKeys(tx, settlement.counted),
         addCredits(tx, settlement.credits),
         addGaps(tx, posting),
-        advance(tx, posting, settlement),
+        addQuarantined(tx, posting, settlement),
       ]);
       return { position: positionOf(row), settlement };
     });
@@ -287,9 +295,29 @@ async function addGaps(tx: TransactionSql, { stream, gaps }: Posting): Promise<v
       ${arrayOf(gaps.map(({ lastSeq }) => lastSeq))}::text::bigint[])`;
 }
 
+async function addQuarantined(
+  tx: TransactionSql,
+  { stream, refusals }: Posting,
+  { conflicts }: Settlement,
+): Promise<void> {
+  if (refusals.length + conflicts.length === 0) return;
+  const sums = atRisk([...refusals, ...conflicts]);
+  await tx`
+    insert into royalty.quarantined as q (stream, reason, entries, readable, ms_at_risk)
+    select ${stream}, * from unnest(
+      ${arrayOf(sums.map(({ reason }) => reason))}::text::text[],
+      ${arrayOf(sums.map(({ entries }) => entries))}::text::bigint[],
+      ${arrayOf(sums.map(({ readable }) => readable))}::text::bigint[],
+      ${arrayOf(sums.map(({ ms }) => ms))}::text::bigint[])
+    on conflict (stream, reason) do update set
+      entries = q.entries + excluded.entries,
+      readable = q.readable + excluded.readable,
+      ms_at_risk = q.ms_at_risk + excluded.ms_at_risk`;
+}
+
 async function advance(
   tx: TransactionSql,
-  { stream, through, quarantined, gaps }: Posting,
+  { stream, through, refusals, gaps }: Posting,
   settlement: Settlement,
 ): Promise<PositionRow> {
   const lost = gaps.reduce((sum, { firstSeq, lastSeq }) => sum + lastSeq - firstSeq + 1, 0);
@@ -299,7 +327,7 @@ async function advance(
       last_received_ms = ${through.lastReceivedAt},
       counted = counted + ${settlement.counted.length},
       duplicates = duplicates + ${settlement.duplicates},
-      quarantined = quarantined + ${quarantined + settlement.conflicts.length},
+      quarantined = quarantined + ${refusals.length + settlement.conflicts.length},
       gaps = gaps + ${lost},
       credited_ms = credited_ms + ${settlement.creditedMs}
     where stream = ${stream} returning *`;
@@ -329,29 +357,36 @@ export interface Accounts {
 
 /** Reads the accounts in one snapshot and checks them against credits and gaps. */
 export async function readAccounts(sql: Sql): Promise<Accounts> {
-  const [rows, [sums], gapRows] = await sql.begin("isolation level repeatable read", async (tx) =>
-    [
-      await tx<PositionRow[]>`select * from royalty.stream_position order by stream`,
-      await tx<{ events: string; ms: string }[]>`
+  const [rows, [sums], gapRows, riskRows] = await sql.begin(
+    "isolation level repeatable read",
+    async (tx) =>
+      [
+        await tx<PositionRow[]>`select * from royalty.stream_position order by stream`,
+        await tx<{ events: string; ms: string }[]>`
       select coalesce(sum(events), 0)::text as events, coalesce(sum(ms_watched), 0)::text as ms
       from royalty.accrual`,
-      await tx<{ stream: string; missing: string }[]>`
+        await tx<{ stream: string; missing: string }[]>`
       select stream, sum(last_seq - first_seq + 1)::text as missing
       from royalty.gap group by stream`,
-    ] as const);
+        await tx<{ stream: string; entries: string }[]>`
+      select stream, sum(entries)::text as entries from royalty.quarantined group by stream`,
+      ] as const,
+  );
   const streams = rows.map(positionOf).map((position) => ({
     ...position,
     identityHolds: position.lastSeq ===
       position.counted + position.duplicates + position.quarantined + position.gaps,
   }));
   const missing = new Map(gapRows.map((row) => [row.stream, Number(row.missing)]));
-  return { streams, disagreements: disagreements(streams, sums, missing) };
+  const entries = new Map(riskRows.map((row) => [row.stream, Number(row.entries)]));
+  return { streams, disagreements: disagreements(streams, sums, missing, entries) };
 }
 
 function disagreements(
   streams: readonly Position[],
   sums: { readonly events: string; readonly ms: string },
   missing: ReadonlyMap<string, number>,
+  entries: ReadonlyMap<string, number>,
 ): string[] {
   const counted = streams.reduce((sum, each) => sum + BigInt(each.counted), 0n);
   const creditedMs = streams.reduce((sum, each) => sum + each.creditedMs, 0n);
@@ -368,12 +403,20 @@ function disagreements(
       BigInt(missing.get(stream) ?? 0),
       BigInt(gaps),
     ]),
+    ...streams.map(({ stream, quarantined }): [string, bigint, bigint] => [
+      `quarantined events of ${stream} by reason and its account`,
+      BigInt(entries.get(stream) ?? 0),
+      BigInt(quarantined),
+    ]),
   ];
   return pairs.filter(([, a, b]) => a !== b).map(([what, a, b]) => `${what} differ: ${a} and ${b}`);
 }
 
 /** The lines recognised on `day` (`YYYY-MM-DD`), in the order of a statement. */
-export async function readStatement(sql: Sql, day: string): Promise<StatementLine[]> {
+export async function readStatement(
+  sql: Sql | TransactionSql,
+  day: string,
+): Promise<StatementLine[]> {
   const rows = await sql<StatementRow[]>`
     select a.recognised_day::text, a.event_day::text, t.studio, a.title_id, a.region, a.events,
       a.ms_watched

@@ -1,0 +1,61 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { propertyRandom, type Random } from "../shared/dev/random.ts";
+import { Refused } from "../shared/errors.ts";
+import { ExternalSort, type ExternalSortOptions } from "./external_sort.ts";
+
+async function sort(
+  records: readonly Uint8Array[],
+  options: ExternalSortOptions,
+): Promise<string[]> {
+  await using sorter = await ExternalSort.in(options);
+  for (const record of records) await sorter.add(record);
+  const out: string[] = [];
+  for await (const chunk of sorter.sorted()) {
+    for (let at = 0; at < chunk.length; at += options.recordBytes) {
+      out.push(chunk.subarray(at, at + options.recordBytes).toHex());
+    }
+  }
+  return out;
+}
+
+// Few distinct bytes at the front make records that agree where the native sort looks.
+function aRecord(random: Random, bytes: number): Uint8Array {
+  const alike = random.chance(0.5);
+  return Uint8Array.from(
+    { length: bytes },
+    (_, i) => alike && i < 6 ? 7 : random.int(0, random.chance(0.5) ? 1 : 255),
+  );
+}
+
+Deno.test("records come back in the order of their bytes, whatever is on disk", async () => {
+  const random = propertyRandom("external sort against sort()");
+  const folder = await Deno.makeTempDir();
+  for (let run = 0; run < 60; run++) {
+    const recordBytes = random.int(6, 40);
+    const records = Array.from(
+      { length: random.pick([0, 1, 15, 16, 17, random.int(0, 2_000)]) },
+      () => aRecord(random, recordBytes),
+    );
+    const options = { folder, recordBytes, runRecords: 16, fanIn: random.int(2, 5) };
+    assertEquals(await sort(records, options), records.map((record) => record.toHex()).sort());
+  }
+  assertEquals([...Deno.readDirSync(folder)], [], "nothing stays behind");
+  await Deno.remove(folder);
+});
+
+Deno.test("a run longer than one read of the disk is merged whole", async () => {
+  const random = propertyRandom("external sort of long runs");
+  const folder = await Deno.makeTempDir();
+  const records = Array.from({ length: 40_000 }, () => aRecord(random, 32));
+  const options = { folder, recordBytes: 32, runRecords: 15_000 };
+  assertEquals(await sort(records, options), records.map((record) => record.toHex()).sort());
+  await Deno.remove(folder);
+});
+
+Deno.test("a folder that cannot be used is named", async () => {
+  const error = await assertRejects(
+    () => ExternalSort.in({ folder: "/nonexistent/sort", recordBytes: 8 }),
+    Refused,
+  );
+  assert(error.message.startsWith("/nonexistent/sort cannot be used for sorting: "), error.message);
+});

@@ -13,8 +13,19 @@ import {
 } from "../shared/config.ts";
 import { isZone } from "./business_day.ts";
 
+/** Settings of closing days, for the service and for the commands. */
+export const closingSettings = {
+  TWOFOLD_CLOSE_GRACE_MS: wholeNumber(0, 7 * 86_400_000).default(3_600_000)
+    .describe("how long after its end a day waits for late events before it closes, ms"),
+  TWOFOLD_STATEMENTS_DIR: z.string().min(1).optional()
+    .describe("folder that statements are written to; not set: they are in Postgres only"),
+} satisfies SettingsShape;
+
 /** Settings of the royalty service. */
 export const royaltySettings = {
+  ...closingSettings,
+  TWOFOLD_CLOSE_SCHEDULE: z.enum(["on", "off"]).default("on")
+    .describe("whether days close by themselves when their time has come"),
   ...natsSettings,
   ...processSettings,
   ...postgresSettings,
@@ -33,4 +44,4 @@ export const royaltySettings = {
 } satisfies SettingsShape;
 
 /** Settings of `deno task royalty`; with those of NATS, which may be missing, it tells the lag. */
-export const royaltyCliSettings = { ...postgresSettings } satisfies SettingsShape;
+export const royaltyCliSettings = { ...postgresSettings, ...closingSettings } satisfies SettingsShape;

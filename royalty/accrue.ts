@@ -10,6 +10,7 @@
 import type { Delivery } from "../shared/consume.ts";
 import { type Heartbeat, judge, type Rejection } from "../shared/event.ts";
 import { fnv1aText } from "../shared/hash.ts";
+import { forgettableAgeMs } from "./event_key.ts";
 
 const decoder = new TextDecoder();
 /** The longest interval that a heartbeat may report. */
@@ -82,7 +83,7 @@ export function readablePlayedMs(bytes: Uint8Array): number | undefined {
 }
 
 function untimely(
-  { ts, device }: Heartbeat,
+  { event_id, ts, device }: Heartbeat,
   receivedAt: number,
   { latenessHorizonMs, futureToleranceMs }: AccrualRules,
 ): Rejection | undefined {
@@ -94,6 +95,12 @@ function untimely(
   if (-lateMs > futureToleranceMs) {
     const detail = `ts is ${-lateMs} ms ahead of receipt, more than ${futureToleranceMs}`;
     return { reason: "from_the_future", path: "$.ts", detail, build: device.build };
+  }
+  const idAgeMs = forgettableAgeMs(event_id.toLowerCase(), receivedAt, latenessHorizonMs);
+  if (idAgeMs !== undefined) {
+    const detail = `the id was made ${idAgeMs} ms before receipt: whether it was counted before ` +
+      "cannot be known any more";
+    return { reason: "too_late", path: "$.event_id", detail, build: device.build };
   }
 }
 

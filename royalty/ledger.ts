@@ -22,8 +22,10 @@ import {
   settle,
   type Settlement,
 } from "./accrue.ts";
+import { arrayOf, quoted } from "./array_literal.ts";
 import type { CatalogueEntry } from "./catalogue.ts";
 import type { Cursor, Gap } from "./continuity.ts";
+import { addKeys, knownKeys } from "./key_table.ts";
 import type { StatementLine } from "./statement.ts";
 
 /** How far a stream is accounted for; `lastSeq = counted + duplicates + quarantined + gaps`. */
@@ -243,31 +245,6 @@ async function lockBooks(tx: TransactionSql, posting: Posting): Promise<string |
   return row.oldest_open_day ?? undefined;
 }
 
-// Looking first and then inserting plainly costs less than `insert … on conflict do nothing
-// returning`: per event 7.7 against 11.5 µs of a Postgres core, because speculative insertion writes
-// more log and its answer has to be joined (batches of 10,000; COPY alone: 4.0). When another stream
-// enters one of the ids in between, the insert fails as a whole and the batch is tried again.
-async function knownKeys(
-  tx: TransactionSql,
-  claims: readonly Claim[],
-): Promise<Map<string, number>> {
-  const ids = claims.map(({ eventId }) => eventId).sort();
-  const rows = await tx<{ event_id: string; fingerprint: number }[]>`
-    select event_id, fingerprint from royalty.event_key
-    where event_id = any(${arrayOf(ids)}::text::uuid[])`;
-  return new Map(rows.map((row) => [row.event_id, row.fingerprint]));
-}
-
-// Sorted, so that neighbours share index pages and two streams lock ids in one order.
-async function addKeys(tx: TransactionSql, claims: readonly Claim[]): Promise<void> {
-  const sorted = [...claims].sort((a, b) => (a.eventId < b.eventId ? -1 : 1));
-  await tx`
-    insert into royalty.event_key (event_id, fingerprint)
-    select * from unnest(
-      ${arrayOf(sorted.map(({ eventId }) => eventId))}::text::uuid[],
-      ${arrayOf(sorted.map(({ fingerprint }) => fingerprint))}::text::integer[])`;
-}
-
 async function addCredits(tx: TransactionSql, credits: readonly Credit[]): Promise<void> {
   const column = <K extends keyof Credit>(name: K) => credits.map((credit) => credit[name]);
   await tx`
@@ -332,15 +309,6 @@ async function advance(
       credited_ms = credited_ms + ${settlement.creditedMs}
     where stream = ${stream} returning *`;
   return row;
-}
-
-// An array literal joined here is a third of the cost of the driver's array serialiser.
-function arrayOf(items: readonly (string | number)[]): string {
-  return `{${items.join(",")}}`;
-}
-
-function quoted(text: string): string {
-  return `"${text.replace(/["\\]/g, "\\$&")}"`;
 }
 
 /** A stream's account, and whether it adds up. */

@@ -14,6 +14,7 @@ import { serveHttp, statusApp } from "../shared/status.ts";
 import { heartbeatStreams } from "../shared/topology.ts";
 import { BusinessCalendar } from "./business_day.ts";
 import { StreamWorker } from "./consumer.ts";
+import { startKeyPartitions } from "./key_partitions.ts";
 import { openBooks } from "./ledger.ts";
 import { RoyaltyMetrics } from "./royalty_metrics.ts";
 import { royaltySettings } from "./settings.ts";
@@ -35,6 +36,7 @@ async function start(life: Lifecycle): Promise<void> {
     log,
     () => openBooks(settings.TWOFOLD_POSTGRES_URL, settings.TWOFOLD_BUSINESS_ZONE, migrations),
   );
+  await startKeyPartitions(life, settings, log);
   const nc = await untilReady(life.signal, log, () => connectNats(settings, log));
   life.onStop("nats", () => nc.close());
   void nc.closed().then((error) => life.fail(error ?? new Stop("the NATS connection was closed")));

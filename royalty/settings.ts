@@ -37,6 +37,8 @@ export const royaltySettings = {
     .describe("an event older than this at receipt is quarantined as too_late, ms"),
   TWOFOLD_FUTURE_TOLERANCE_MS: wholeNumber(0, 86_400_000).default(300_000)
     .describe("an event further ahead of receipt is quarantined as from_the_future, ms"),
+  TWOFOLD_OTHER_KEYS_DAYS: wholeNumber(0, 3_660).default(0)
+    .describe("days that ids other than UUIDv7 are remembered; 0: for ever, so none counts twice"),
   TWOFOLD_ROYALTY_BATCH_EVENTS: wholeNumber(1, 100_000).default(10_000)
     .describe("most events in one transaction"),
   TWOFOLD_ROYALTY_BATCH_WAIT_MS: wholeNumber(100, 30_000).default(1_000)

@@ -14,6 +14,7 @@ import { serveHttp, statusApp } from "../shared/status.ts";
 import { heartbeatStreams } from "../shared/topology.ts";
 import { BusinessCalendar } from "./business_day.ts";
 import { StreamWorker } from "./consumer.ts";
+import { startDriftMonitor } from "./drift_monitor.ts";
 import { startKeyPartitions } from "./key_partitions.ts";
 import { openBooks } from "./ledger.ts";
 import { RoyaltyMetrics } from "./royalty_metrics.ts";
@@ -43,6 +44,7 @@ async function start(life: Lifecycle): Promise<void> {
 
   const calendar = new BusinessCalendar(settings.TWOFOLD_BUSINESS_ZONE);
   const options = {
+    witness: startDriftMonitor(life, nc, settings, metrics, log),
     databaseUrl: settings.TWOFOLD_POSTGRES_URL,
     maxEvents: settings.TWOFOLD_ROYALTY_BATCH_EVENTS,
     maxWaitMs: settings.TWOFOLD_ROYALTY_BATCH_WAIT_MS,

@@ -5,13 +5,24 @@
  */
 import { z } from "zod";
 import {
+  decimal,
   natsSettings,
   postgresSettings,
   processSettings,
   type SettingsShape,
   wholeNumber,
 } from "../shared/config.ts";
+import { totalsSettings } from "../shared/totals.ts";
 import { isZone } from "./business_day.ts";
+
+/** Settings of the comparison with live. */
+export const driftSettings = {
+  ...totalsSettings,
+  TWOFOLD_DRIFT_LIMIT: decimal(0, 1).default(0.01)
+    .describe("share that live's and royalty's totals may be apart; alerts.pipeline.drift beyond"),
+  TWOFOLD_DRIFT_MIN_EVENTS: wholeNumber(1, 1_000_000).default(100)
+    .describe("least number of events that are compared as one sample"),
+} satisfies SettingsShape;
 
 /** Settings of closing days, for the service and for the commands. */
 export const closingSettings = {
@@ -26,6 +37,7 @@ export const royaltySettings = {
   ...closingSettings,
   TWOFOLD_CLOSE_SCHEDULE: z.enum(["on", "off"]).default("on")
     .describe("whether days close by themselves when their time has come"),
+  ...driftSettings,
   ...natsSettings,
   ...processSettings,
   ...postgresSettings,
@@ -41,7 +53,7 @@ export const royaltySettings = {
     .describe("days that ids other than UUIDv7 are remembered; 0: for ever, so none counts twice"),
   TWOFOLD_ROYALTY_BATCH_EVENTS: wholeNumber(1, 100_000).default(10_000)
     .describe("most events in one transaction"),
-  TWOFOLD_ROYALTY_BATCH_WAIT_MS: wholeNumber(100, 30_000).default(1_000)
+  TWOFOLD_ROYALTY_BATCH_WAIT_MS: wholeNumber(1_000, 30_000).default(1_000)
     .describe("longest a batch waits to fill, ms"),
 } satisfies SettingsShape;
 

@@ -8,9 +8,9 @@ import {
   natsSettings,
   processSettings,
   type SettingsShape,
+  totalsSettings,
   wholeNumber,
 } from "../shared/config.ts";
-import { totalsSettings } from "../shared/totals.ts";
 
 export const liveSettings = {
   ...natsSettings,

@@ -10,9 +10,9 @@ import {
   postgresSettings,
   processSettings,
   type SettingsShape,
+  totalsSettings,
   wholeNumber,
 } from "../shared/config.ts";
-import { totalsSettings } from "../shared/totals.ts";
 import { isZone } from "./business_day.ts";
 
 /** Settings of the comparison with live. */

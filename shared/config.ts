@@ -99,3 +99,9 @@ export const postgresSettings = {
   TWOFOLD_POSTGRES_URL: z.string().regex(/^postgres(ql)?:\/\//, "expected a postgres:// URL")
     .describe("Postgres of this role, postgres://user:password@host:port/database"),
 } satisfies SettingsShape;
+
+/** Settings of every process that totals what it reads. */
+export const totalsSettings = {
+  TWOFOLD_TOTALS_INTERVAL_MS: wholeNumber(1_000, 3_600_000).default(60_000)
+    .describe("length of the intervals that live and royalty total, the same for both, ms"),
+} satisfies SettingsShape;

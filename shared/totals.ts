@@ -11,13 +11,6 @@
  * @module
  */
 import { z } from "zod";
-import { type SettingsShape, wholeNumber } from "./config.ts";
-
-/** Settings of every process that makes or compares totals. */
-export const totalsSettings = {
-  TWOFOLD_TOTALS_INTERVAL_MS: wholeNumber(1_000, 3_600_000).default(60_000)
-    .describe("length of the intervals that live and royalty total, the same for both, ms"),
-} satisfies SettingsShape;
 
 /** A message on `totals.live.<stream>`: what live read of an interval. */
 export const liveTotalsSchema = z.object({

@@ -16,6 +16,7 @@ const PURE = [
   "royalty/statement.ts",
   "royalty/catalogue.ts",
   "royalty/continuity.ts",
+  "royalty/drift.ts",
   "dlq-triage/classify.ts",
   "dlq-triage/limits.ts",
   "dlq-triage/render.ts",
@@ -24,6 +25,7 @@ const PURE = [
   "shared/event.ts",
   "shared/hash.ts",
   "shared/topology.ts",
+  "shared/totals.ts",
 ];
 const PURE_PACKAGES = ["zod", "nats/jetstream", "node:crypto"];
 const IMPURE =

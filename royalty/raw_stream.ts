@@ -25,8 +25,10 @@ export interface RawExtent {
   /** The oldest sequence kept; one more than `lastSeq` when the stream is empty. */
   readonly firstSeq: number;
   readonly lastSeq: number;
-  /** When the oldest message kept was received, ms since the epoch; 0 when the stream is empty. */
-  readonly firstReceivedAt: number;
+  /** When the oldest message kept was received, ms since the epoch; undefined when there is none. */
+  readonly firstReceivedAt: number | undefined;
+  /** How long the stream keeps messages, in ms; Infinity when it never drops any. */
+  readonly maxAgeMs: number;
 }
 
 /** Messages and bytes asked for at once; two such batches are in memory. */
@@ -41,11 +43,13 @@ const ATTEMPTS = 5;
 export async function rawExtent(nc: NatsConnection, stream: string): Promise<RawExtent> {
   const jsm = await jetstreamManager(nc, { checkAPI: false });
   try {
-    const { state } = await jsm.streams.info(stream);
+    const { state, config } = await jsm.streams.info(stream);
     return {
-      firstSeq: state.first_seq,
+      // An empty stream that never had a message says 0.
+      firstSeq: Math.max(state.first_seq, 1),
       lastSeq: state.last_seq,
-      firstReceivedAt: state.messages === 0 ? 0 : Date.parse(state.first_ts),
+      firstReceivedAt: state.messages === 0 ? undefined : millisecondsOf(state.first_ts),
+      maxAgeMs: config.max_age > 0 ? config.max_age / 1_000_000 : Infinity,
     };
   } catch (error) {
     throw new RetryAfter(`stream ${stream}: ${messageOf(error)}`, 1_000, { cause: error });

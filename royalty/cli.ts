@@ -5,14 +5,22 @@
  */
 import { messageOf, Stop } from "../shared/errors.ts";
 import { catalogueCommand } from "./cli_catalogue.ts";
+import { closeCommand } from "./cli_close.ts";
 import { exportCommand } from "./cli_export.ts";
+import { reissueCommand } from "./cli_reissue.ts";
+import { settleGapCommand } from "./cli_settle_gap.ts";
 import { statusCommand } from "./cli_status.ts";
+import { verifyChainCommand } from "./cli_verify_chain.ts";
 import { type Command, Misuse } from "./command.ts";
 
 const COMMANDS: readonly Command[] = [
   statusCommand,
   exportCommand,
   catalogueCommand,
+  closeCommand,
+  settleGapCommand,
+  reissueCommand,
+  verifyChainCommand,
 ];
 
 const USAGE = `usage: deno task royalty <command>

@@ -4,18 +4,29 @@
  * @module
  */
 import { messageOf, Refused } from "../shared/errors.ts";
-import { type Command, readArguments, requiredDay, withBooks, writeAll } from "./command.ts";
+import { readEntries, readStored } from "./books.ts";
+import {
+  type Books,
+  type Command,
+  readArguments,
+  requiredDay,
+  wholeNumberFlag,
+  withBooks,
+  writeAll,
+} from "./command.ts";
 import { readStatement } from "./ledger.ts";
 import { statementCsv } from "./statement.ts";
 
 export const exportCommand: Command = {
   name: "export",
-  usage: `export --day YYYY-MM-DD [--out FILE]
-the lines recognised on a day, as CSV`,
+  usage: `export --day YYYY-MM-DD [--version N] [--out FILE]
+the statement of a closed day, byte for byte as it was issued; of an open day the lines so
+far, which are provisional`,
   async run(args) {
-    const given = readArguments("export", args, { valued: ["--day", "--out"] });
+    const given = readArguments("export", args, { valued: ["--day", "--version", "--out"] });
     const day = requiredDay(given);
-    const csv = statementCsv(await withBooks((sql) => readStatement(sql, day)));
+    const version = wholeNumberFlag(given, "--version");
+    const csv = await withBooks((sql) => csvOf(sql, day, version));
     const out = given.flags.get("--out");
     if (out === undefined) await writeAll(csv);
     else await writeFileWhole(out, csv);
@@ -23,11 +34,30 @@ the lines recognised on a day, as CSV`,
   },
 };
 
+async function csvOf(
+  sql: Books,
+  day: string,
+  version: number | undefined,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const stored = await readStored(sql, day, version);
+  if (stored) return stored.csv;
+  if (version !== undefined) {
+    const versions = (await readEntries(sql, day)).map((each) => each.version).reverse();
+    throw new Refused(
+      versions.length === 0
+        ? `${day} is not closed, so it has no versions; without --version its lines so far are given`
+        : `${day} has no version ${version}; it has ${versions.join(", ")}`,
+    );
+  }
+  console.error(`royalty: ${day} is not closed; these lines are provisional`);
+  return new TextEncoder().encode(statementCsv(await readStatement(sql, day)));
+}
+
 // A reader never sees half a file.
-async function writeFileWhole(file: string, text: string): Promise<void> {
+async function writeFileWhole(file: string, content: Uint8Array): Promise<void> {
   const part = `${file}.part`;
   try {
-    await Deno.writeTextFile(part, text);
+    await Deno.writeFile(part, content);
     await Deno.rename(part, file);
   } catch (error) {
     await Deno.remove(part).catch(() => {});

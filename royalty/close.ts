@@ -166,14 +166,8 @@ export interface RecountResult {
   readonly seconds: number;
 }
 
-/**
- * Derives a recognised day from the raw streams. `through` is the last sequence of each stream that
- * may be recognised on it: those up to the cut before belong to earlier closes.
- */
-export type Recount = (
-  day: string,
-  through: ReadonlyMap<string, number>,
-) => Promise<RecountResult>;
+/** Derives a sealed day from the raw streams, without the books' own credits. */
+export type Recount = (day: string) => Promise<RecountResult>;
 
 /** Where two derivations of a day differ, one line each; empty when they agree. */
 export function differences(books: readonly DayLine[], recount: readonly DayLine[]): string[] {

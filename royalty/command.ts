@@ -3,8 +3,11 @@
  *
  * @module
  */
-import { localEnvironment, readSettings } from "../shared/config.ts";
+import type { NatsConnection } from "nats";
+import { localEnvironment, natsSettings, readSettings } from "../shared/config.ts";
 import { messageOf, Refused, RetryAfter, Stop } from "../shared/errors.ts";
+import { Log } from "../shared/log.ts";
+import { connectNats } from "../shared/nats/connection.ts";
 import { isDay } from "./business_day.ts";
 import { connectBooks } from "./ledger.ts";
 import { royaltyCliSettings } from "./settings.ts";
@@ -115,6 +118,25 @@ export async function withBooks<T>(work: (sql: Books) => Promise<T>): Promise<T>
     );
   } finally {
     await sql.end({ timeout: 2 });
+  }
+}
+
+/** What `ask` is told by NATS, or why it could not be asked. */
+export async function askNats<T>(
+  ask: (nc: NatsConnection, partitions: number) => Promise<T>,
+): Promise<T | string> {
+  const env = localEnvironment("royalty");
+  if (!env.TWOFOLD_NATS_USER) return "TWOFOLD_NATS_USER is not set";
+  try {
+    const settings = readSettings(natsSettings, env);
+    const nc = await connectNats(settings, new Log("royalty-cli", "error"));
+    try {
+      return await ask(nc, settings.TWOFOLD_PARTITIONS);
+    } finally {
+      await nc.close();
+    }
+  } catch (error) {
+    return messageOf(error);
   }
 }
 

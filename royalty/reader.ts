@@ -144,6 +144,22 @@ export async function lagOf(
   );
 }
 
+/** The last sequence of each HEARTBEATS stream. */
+export async function streamEnds(
+  nc: NatsConnection,
+  partitions: number,
+): Promise<ReadonlyMap<string, number>> {
+  const jsm = await jetstreamManager(nc, { checkAPI: false });
+  return new Map(
+    await Promise.all(
+      heartbeatStreams(partitions).map(async (stream) => {
+        const { state } = await jsm.streams.info(stream);
+        return [stream, state.last_seq] as const;
+      }),
+    ),
+  );
+}
+
 function fetched(messages: readonly JsMsg[]): Fetched {
   const last = messages.at(-1);
   return {

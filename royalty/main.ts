@@ -18,6 +18,7 @@ import { startDriftMonitor } from "./drift_monitor.ts";
 import { startKeyPartitions } from "./key_partitions.ts";
 import { openBooks } from "./ledger.ts";
 import { RoyaltyMetrics } from "./royalty_metrics.ts";
+import { startClosing } from "./scheduler.ts";
 import { royaltySettings } from "./settings.ts";
 
 async function start(life: Lifecycle): Promise<void> {
@@ -41,6 +42,7 @@ async function start(life: Lifecycle): Promise<void> {
   const nc = await untilReady(life.signal, log, () => connectNats(settings, log));
   life.onStop("nats", () => nc.close());
   void nc.closed().then((error) => life.fail(error ?? new Stop("the NATS connection was closed")));
+  startClosing(life, { settings, nc, metrics, log, now: Date.now });
 
   const calendar = new BusinessCalendar(settings.TWOFOLD_BUSINESS_ZONE);
   const options = {

@@ -15,6 +15,7 @@ import { heartbeatStreams } from "../shared/topology.ts";
 import { BusinessCalendar } from "./business_day.ts";
 import { StreamWorker } from "./consumer.ts";
 import { startDriftMonitor } from "./drift_monitor.ts";
+import { startFinance } from "./finance.ts";
 import { startKeyPartitions } from "./key_partitions.ts";
 import { openBooks } from "./ledger.ts";
 import { RoyaltyMetrics } from "./royalty_metrics.ts";
@@ -63,6 +64,7 @@ async function start(life: Lifecycle): Promise<void> {
   const running = Promise.all(workers.map((worker) => worker.run(life.signal)));
   running.catch(life.fail);
   life.onStop("workers", async () => void (await running));
+  await startFinance(life, log, metrics, settings, Date.now);
 }
 
 if (import.meta.main) await runService(new Log("royalty"), start);

@@ -1,9 +1,10 @@
 /**
- * Royalty alone: `deno run -A royalty/royalty_bench.ts [events]`.
+ * Royalty alone: `deno run -A royalty/royalty_bench.ts [events] [millions,millions…]`.
  *
  * The stream is filled before; then royalty counts it with a Postgres as safe as in production. One
  * event in twenty comes twice. The floor is `COPY` of the ids that royalty has to keep, in batches
- * of the same size, into a key table of the same shape, in the same run.
+ * of the same size, into a key table of the same shape, in the same run. Then what
+ * keys cost while so many millions of them are present, see `key_bench.ts`.
  *
  * @module
  */
@@ -22,6 +23,7 @@ import { createDatabase, DATABASE, DEV_PASSWORD, NatsStack } from "../shared/dev
 import { waitFor } from "../shared/dev/wait_for.ts";
 import { inboxPrefix } from "../shared/nats/connection.ts";
 import { heartbeatSubject } from "../shared/topology.ts";
+import { runKeyBench } from "./key_bench.ts";
 
 /** Royalty should reach this on two cores, events a second. */
 const AIM = 50_000;
@@ -141,5 +143,6 @@ async function measureRoyalty(
 
 if (import.meta.main) {
   await runRoyaltyBench(Number(Deno.args[0] ?? 500_000));
+  await runKeyBench(Deno.args[1]?.split(",").map(Number));
   Deno.exit(0);
 }

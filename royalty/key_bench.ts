@@ -1,0 +1,182 @@
+/**
+ * What keys cost: `deno run -A royalty/key_bench.ts [millions,millions…] [events]`.
+ *
+ * The books alone, on a Postgres as safe as in production: one session posts batches that are judged
+ * already, while so many millions of keys are present, of UUIDv7 and of random ids. Postgres makes
+ * the keys that are present; those of UUIDv7 are of the last day, so the partitions that are written
+ * to hold them all. Bytes are measured on keys that were posted, not on those.
+ *
+ * @module
+ */
+import type { Sql } from "postgres";
+import { aHeartbeat, encode } from "../shared/dev/heartbeats.ts";
+import { type Figure, measure, rateOf, report } from "../shared/dev/measure.ts";
+import { PostgresServer } from "../shared/dev/postgres_server.ts";
+import { Random } from "../shared/dev/random.ts";
+import { createDatabase, DATABASE, DEV_PASSWORD } from "../shared/dev/stack.ts";
+import { Workspace } from "../shared/dev/workspace.ts";
+import { readMigrations } from "../shared/migrate.ts";
+import { accrue } from "./accrue.ts";
+import { keepKeys } from "./key_partitions.ts";
+import { LedgerSession, openBooks, type Posting } from "./ledger.ts";
+
+const BATCH_EVENTS = 10_000;
+const WARM_UP = 3 * BATCH_EVENTS;
+const MILLION = 1_000_000;
+const DAY_MS = 86_400_000;
+const EVENTS_A_DAY = 2e9;
+const STREAM = "HEARTBEATS";
+const RULES = {
+  dayOf: (instant: number) => new Date(instant).toISOString().slice(0, 10),
+  latenessHorizonMs: 7 * DAY_MS,
+  futureToleranceMs: 300_000,
+};
+
+/** Ids of one kind: how a player makes one, where its key is kept, how Postgres makes many. */
+interface Kind {
+  readonly name: string;
+  readonly tables: string;
+  readonly idOf: (random: Random, ts: number) => string;
+  readonly present: (sql: Sql, count: number) => Promise<unknown>;
+}
+
+const KINDS: readonly Kind[] = [
+  {
+    name: "UUIDv7",
+    tables: "event_key_v7_%",
+    idOf: (random, ts) => random.uuidv7(ts),
+    // In the order of time, so the index grows as it does in service.
+    present: (sql, count) =>
+      sql`
+        insert into royalty.event_key_v7
+        select uuidv7(interval '1 day' * (n::float8 / ${count} - 1.001)), n
+        from generate_series(1, ${count}::int) n`,
+  },
+  {
+    name: "random ids",
+    tables: "event_key_other",
+    idOf: () => crypto.randomUUID(),
+    present: presentOther,
+  },
+];
+
+// The index is built at the end, as full as random splits leave one: entering millions in no order
+// would take longer than the measurement.
+async function presentOther(sql: Sql, count: number): Promise<void> {
+  await sql`alter table royalty.event_key_other drop constraint event_key_other_pkey`;
+  await sql`
+    insert into royalty.event_key_other
+    select gen_random_uuid(), n, current_date from generate_series(1, ${count}::int) n`;
+  await sql`set maintenance_work_mem = '1GB'`;
+  await sql`
+    alter table royalty.event_key_other add primary key (event_id) with (fillfactor = 70)`;
+}
+
+/** Posts `events` of each kind at each number of millions of keys, prints the figures, returns them. */
+export async function runKeyBench(
+  millions: readonly number[] = [0, 1],
+  events = 200_000,
+): Promise<Figure[]> {
+  await using workspace = await Workspace.temporary();
+  const server = await PostgresServer.start(workspace, { durable: true });
+  await createDatabase(server);
+  const url = server.url(DATABASE, "royalty", DEV_PASSWORD);
+  await openBooks(url, "UTC", await readMigrations(new URL("migrations/", import.meta.url)));
+  const sql = server.connect(DATABASE);
+  const keeping = { streams: [STREAM], latenessHorizonMs: 7 * DAY_MS, otherKeysDays: 0 };
+  await keepKeys(sql, keeping, Date.now());
+  const figures: Figure[] = [];
+  await using session = new LedgerSession(url, STREAM);
+  for (const kind of KINDS) {
+    for (const million of [...millions].sort((a, b) => a - b)) {
+      const present = await fillUp(sql, kind, million * MILLION);
+      const name = `${kind.name}, ${(present / MILLION).toFixed(1)} M keys present`;
+      figures.push(await measurePosting(server, session, { name, kind, events }));
+      console.log(report(figures.slice(-1)));
+      if (million === 0) await printSize(sql, kind);
+    }
+  }
+  await sql.end();
+  await server.stop();
+  return figures;
+}
+
+async function countOf(sql: Sql, { tables }: Kind): Promise<number> {
+  const names = await sql<{ name: string }[]>`
+    select relname as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where n.nspname = 'royalty' and relkind = 'r' and relname like ${tables}`;
+  let keys = 0;
+  for (const { name } of names) {
+    const [{ count }] = await sql`select count(*)::int as count from ${sql(`royalty.${name}`)}`;
+    keys += count;
+  }
+  return keys;
+}
+
+// Returns the keys that are present then.
+async function fillUp(sql: Sql, kind: Kind, wanted: number): Promise<number> {
+  const missing = wanted - await countOf(sql, kind);
+  if (missing > 0) await kind.present(sql, missing);
+  await sql`checkpoint`;
+  return await countOf(sql, kind);
+}
+
+async function measurePosting(
+  server: PostgresServer,
+  session: LedgerSession,
+  { name, kind, events }: {
+    readonly name: string;
+    readonly kind: Kind;
+    readonly events: number;
+  },
+): Promise<Figure> {
+  const random = new Random(crypto.getRandomValues(new Uint32Array(1))[0]);
+  const { lastSeq } = await session.position();
+  const batches = (WARM_UP + events) / BATCH_EVENTS;
+  const postings = Array.from(
+    { length: batches },
+    (_, i) => aPosting(random, kind, lastSeq + i * BATCH_EVENTS),
+  );
+  for (const posting of postings.splice(0, WARM_UP / BATCH_EVENTS)) await post(session, posting);
+  return await measure(name, { driver: Deno.pid, postgres: server.pid }, async () => {
+    for (const posting of postings) await post(session, posting);
+    return events;
+  });
+}
+
+function aPosting(random: Random, kind: Kind, after: number): Posting {
+  const now = Date.now();
+  const deliveries = Array.from({ length: BATCH_EVENTS }, (_, i) => {
+    const ts = now - random.int(0, 20_000);
+    const bytes = encode(aHeartbeat(random, ts, { event_id: kind.idOf(random, ts) }));
+    return { bytes, sequence: after + i + 1, receivedAt: now, redelivered: false };
+  });
+  const through = { lastSeq: after + BATCH_EVENTS, lastReceivedAt: now };
+  return { stream: STREAM, after, through, gaps: [], ...accrue(deliveries, RULES) };
+}
+
+async function post(session: LedgerSession, posting: Posting): Promise<void> {
+  const { position } = await session.post(posting, () => Promise.resolve());
+  if (position.counted !== position.lastSeq) throw new Error("an id came twice");
+}
+
+async function printSize(sql: Sql, kind: Kind): Promise<void> {
+  const [{ heap, index }] = await sql<{ heap: number; index: number }[]>`
+    select sum(pg_relation_size(c.oid))::float8 as heap, sum(pg_indexes_size(c.oid))::float8 as index
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where n.nspname = 'royalty' and relkind = 'r' and relname like ${kind.tables}`;
+  const keys = await countOf(sql, kind);
+  const bytes = (heap + index) / keys;
+  console.log(
+    `${kind.name}: ${bytes.toFixed(1)} bytes a key (table ${(heap / keys).toFixed(1)}, index ` +
+      `${(index / keys).toFixed(1)}); two billion a day are ` +
+      `${Math.round(bytes * EVENTS_A_DAY / 1e9)} GB a day`,
+  );
+}
+
+if (import.meta.main) {
+  const millions = (Deno.args[0] ?? "0,1").split(",").map(Number);
+  const figures = await runKeyBench(millions, Number(Deno.args[1] ?? 200_000));
+  console.log(figures.map((figure) => Math.round(rateOf(figure))).join(" "));
+  Deno.exit(0);
+}

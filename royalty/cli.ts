@@ -7,6 +7,7 @@ import { messageOf, Stop } from "../shared/errors.ts";
 import { catalogueCommand } from "./cli_catalogue.ts";
 import { closeCommand } from "./cli_close.ts";
 import { exportCommand } from "./cli_export.ts";
+import { recountCommand } from "./cli_recount.ts";
 import { reissueCommand } from "./cli_reissue.ts";
 import { settleGapCommand } from "./cli_settle_gap.ts";
 import { statusCommand } from "./cli_status.ts";
@@ -21,6 +22,7 @@ const COMMANDS: readonly Command[] = [
   settleGapCommand,
   reissueCommand,
   verifyChainCommand,
+  recountCommand,
 ];
 
 const USAGE = `usage: deno task royalty <command>

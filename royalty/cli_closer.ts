@@ -6,8 +6,10 @@
 import { localEnvironment, readSettings } from "../shared/config.ts";
 import type { StoredStatement } from "./chain.ts";
 import { type Closed, Closer } from "./closer.ts";
+import { withRawStreams } from "./cli_recounter.ts";
 import { askNats, Misuse, withBooks } from "./command.ts";
 import { streamEnds } from "./reader.ts";
+import { recountForClose } from "./recount_day.ts";
 import { royaltyCliSettings } from "./settings.ts";
 import { fileNames, StatementFiles } from "./statement_files.ts";
 
@@ -30,6 +32,7 @@ export async function withCloser(work: (closer: Closer) => Promise<Closed>): Pro
       console.error(`royalty: the streams cannot be asked: ${ends}`);
       return new Map();
     },
+    recount: (day) => withRawStreams((options) => recountForClose(day, options)),
     files: statementFiles(),
   });
   // For its errors: the closer has connections of its own.

@@ -10,8 +10,11 @@
 import { messageOf, Refused } from "../shared/errors.ts";
 
 export interface ExternalSortOptions {
-  /** Where the runs go, in a folder of their own that is removed at the end. */
-  readonly folder: string;
+  /**
+   * Where the runs go, in a folder of their own that is removed at the end. It is not touched, and
+   * need not be given, when one run holds everything.
+   */
+  readonly folder: string | undefined;
   /** At least 6. */
   readonly recordBytes: number;
   /** Records sorted in memory at once, at most 2^20. */
@@ -27,40 +30,32 @@ const BUFFER_BYTES = 256 * 1024;
 
 /** Takes records one by one, then gives them back in order, once. */
 export class ExternalSort implements AsyncDisposable {
-  readonly #folder: string;
   readonly #recordBytes: number;
   readonly #runRecords: number;
   readonly #fanIn: number;
   readonly #run: Uint8Array<ArrayBuffer>;
   #count = 0;
+  #folder: string | undefined;
   #files = 0;
   /** Paths of runs; those of one level are about the same length. */
   readonly #levels: string[][] = [];
 
-  private constructor(folder: string, options: ExternalSortOptions) {
+  constructor(readonly options: ExternalSortOptions) {
     const { recordBytes, runRecords = MAX_RUN_RECORDS, fanIn = FAN_IN } = options;
-    this.#folder = folder;
     this.#recordBytes = recordBytes;
     this.#runRecords = Math.min(runRecords, MAX_RUN_RECORDS);
     this.#fanIn = fanIn;
     this.#run = new Uint8Array(this.#runRecords * recordBytes);
   }
 
-  /** Rejects with {@link Refused} when the folder cannot be written. */
-  static async in(options: ExternalSortOptions): Promise<ExternalSort> {
-    try {
-      const folder = await Deno.makeTempDir({ dir: options.folder, prefix: "twofold-sort-" });
-      return new ExternalSort(folder, options);
-    } catch (error) {
-      throw unwritable(options.folder, error);
-    }
-  }
-
-  /** Copies `record`. Wait for the promise, if there is one, before adding the next. */
+  /**
+   * Copies `record`. Wait for the promise, if there is one, before adding the next: it rejects with
+   * {@link Refused} when there is no folder to go on in, or it takes no more.
+   */
   add(record: Uint8Array): Promise<void> | undefined {
+    if (this.#count === this.#runRecords) return this.#spill().then(() => this.add(record));
     this.#run.set(record, this.#count * this.#recordBytes);
     this.#count += 1;
-    return this.#count === this.#runRecords ? this.#spill() : undefined;
   }
 
   /** All records in order, in chunks of whole records; a chunk is overwritten by the next. */
@@ -75,7 +70,7 @@ export class ExternalSort implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Deno.remove(this.#folder, { recursive: true });
+    if (this.#folder) await Deno.remove(this.#folder, { recursive: true });
   }
 
   async #spill(): Promise<void> {
@@ -86,7 +81,7 @@ export class ExternalSort implements AsyncDisposable {
   }
 
   async #keep(level: number, chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>) {
-    const path = `${this.#folder}/${this.#files++}`;
+    const path = `${this.#folder ??= await this.#makeFolder()}/${this.#files++}`;
     await this.#write(path, chunks);
     const runs = this.#levels[level] ??= [];
     runs.push(path);
@@ -96,6 +91,21 @@ export class ExternalSort implements AsyncDisposable {
     await Promise.all(runs.map((run) => Deno.remove(run)));
   }
 
+  async #makeFolder(): Promise<string> {
+    const { folder } = this.options;
+    if (folder === undefined) {
+      throw new Refused(
+        `more than ${this.#runRecords} records are to be sorted, and there is no folder for it; ` +
+          "set TWOFOLD_RECOUNT_DIR",
+      );
+    }
+    try {
+      return await Deno.makeTempDir({ dir: folder, prefix: "twofold-sort-" });
+    } catch (error) {
+      throw unwritable(folder, error);
+    }
+  }
+
   async #write(path: string, chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>) {
     try {
       using file = await Deno.open(path, { createNew: true, write: true });
@@ -103,13 +113,13 @@ export class ExternalSort implements AsyncDisposable {
         for (let at = 0; at < chunk.length;) at += await file.write(chunk.subarray(at));
       }
     } catch (error) {
-      throw unwritable(this.#folder, error);
+      throw unwritable(path, error);
     }
   }
 }
 
-function unwritable(folder: string, error: unknown): Refused {
-  return new Refused(`${folder} cannot be used for sorting: ${messageOf(error)}`, { cause: error });
+function unwritable(path: string, error: unknown): Refused {
+  return new Refused(`${path} cannot be used for sorting: ${messageOf(error)}`, { cause: error });
 }
 
 // The engine sorts 64-bit integers natively, several times faster than with a comparison in

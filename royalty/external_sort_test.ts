@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { propertyRandom, type Random } from "../shared/dev/random.ts";
+import { propertyRandom, Random } from "../shared/dev/random.ts";
 import { Refused } from "../shared/errors.ts";
 import { ExternalSort, type ExternalSortOptions } from "./external_sort.ts";
 
@@ -7,7 +7,7 @@ async function sort(
   records: readonly Uint8Array[],
   options: ExternalSortOptions,
 ): Promise<string[]> {
-  await using sorter = await ExternalSort.in(options);
+  await using sorter = new ExternalSort(options);
   for (const record of records) await sorter.add(record);
   const out: string[] = [];
   for await (const chunk of sorter.sorted()) {
@@ -52,10 +52,32 @@ Deno.test("a run longer than one read of the disk is merged whole", async () => 
   await Deno.remove(folder);
 });
 
-Deno.test("a folder that cannot be used is named", async () => {
-  const error = await assertRejects(
-    () => ExternalSort.in({ folder: "/nonexistent/sort", recordBytes: 8 }),
-    Refused,
-  );
+Deno.test("what fits one run needs no folder; what does not, a usable one", async () => {
+  const random = new Random(1);
+  const records = Array.from({ length: 5 }, () => aRecord(random, 8));
+  const inMemory = { folder: undefined, recordBytes: 8, runRecords: 5 };
+  assertEquals(await sort(records, inMemory), records.map((record) => record.toHex()).sort());
+  const more = [...records, ...records];
+  const none = await assertRejects(() => sort(more, inMemory), Refused);
+  assert(none.message.endsWith("set TWOFOLD_RECOUNT_DIR"), none.message);
+  const missing = { ...inMemory, folder: "/nonexistent/sort" };
+  const error = await assertRejects(() => sort(more, missing), Refused);
   assert(error.message.startsWith("/nonexistent/sort cannot be used for sorting: "), error.message);
+});
+
+Deno.test("a full disk is refused by name, and leaves nothing behind", async () => {
+  const folder = await Deno.makeTempDir();
+  const random = new Random(1);
+  const open = Deno.open;
+  Deno.open = () => Promise.reject(new Error("No space left on device (os error 28)"));
+  try {
+    const records = Array.from({ length: 20 }, () => aRecord(random, 8));
+    const full = { folder, recordBytes: 8, runRecords: 5 };
+    const error = await assertRejects(() => sort(records, full), Refused);
+    assert(error.message.endsWith("No space left on device (os error 28)"), error.message);
+  } finally {
+    Deno.open = open;
+  }
+  assertEquals([...Deno.readDirSync(folder)], []);
+  await Deno.remove(folder);
 });

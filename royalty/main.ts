@@ -18,6 +18,7 @@ import { startDriftMonitor } from "./drift_monitor.ts";
 import { startFinance } from "./finance.ts";
 import { startKeyPartitions } from "./key_partitions.ts";
 import { openBooks } from "./ledger.ts";
+import { serviceRecount } from "./recount_day.ts";
 import { RoyaltyMetrics } from "./royalty_metrics.ts";
 import { startClosing } from "./scheduler.ts";
 import { royaltySettings } from "./settings.ts";
@@ -43,7 +44,8 @@ async function start(life: Lifecycle): Promise<void> {
   const nc = await untilReady(life.signal, log, () => connectNats(settings, log));
   life.onStop("nats", () => nc.close());
   void nc.closed().then((error) => life.fail(error ?? new Stop("the NATS connection was closed")));
-  startClosing(life, { settings, nc, metrics, log, now: Date.now });
+  const recount = serviceRecount(settings, nc, Date.now);
+  startClosing(life, { settings, nc, metrics, log, now: Date.now, recount });
 
   const calendar = new BusinessCalendar(settings.TWOFOLD_BUSINESS_ZONE);
   const options = {

@@ -42,8 +42,8 @@ export interface RecountTask {
   readonly zone: string;
   readonly rules: RecountRules;
   readonly sources: readonly RawSource[];
-  /** Where the sort writes. */
-  readonly folder: string;
+  /** Where the sort writes what does not fit one run. */
+  readonly folder: string | undefined;
   /** Records sorted in memory at once; the sort's own choice when not given. */
   readonly runRecords?: number;
 }
@@ -76,7 +76,7 @@ const ELSEWHERE = 0xffff_ffff;
 /** Recounts one day. Rejects with what reading or the disk rejects with. */
 export async function recount(task: RecountTask): Promise<Recounted> {
   const { folder, runRecords, sources } = task;
-  await using sort = await ExternalSort.in({ folder, recordBytes: RECORD_BYTES, runRecords });
+  await using sort = new ExternalSort({ folder, recordBytes: RECORD_BYTES, runRecords });
   const writer = new RecordWriter(task);
   for (const [index, source] of sources.entries()) {
     for await (const batch of source.read()) {

@@ -6,12 +6,15 @@
  */
 import type { NatsConnection } from "nats";
 import type { Sql } from "postgres";
+import type { postgresSettings, Settings } from "../shared/config.ts";
 import { Refused } from "../shared/errors.ts";
-import type { DayLine } from "./close.ts";
+import type { DayLine, Recount, RecountResult } from "./close.ts";
+import { connectBooks } from "./ledger.ts";
 import { type RawExtent, rawExtent, readRaw } from "./raw_stream.ts";
 import { type RawSource, recount, type RecountedLine } from "./recount.ts";
 import { type BookedLines, readBooksOfDay, type StreamSpan } from "./recount_books.ts";
 import { DayStarts, type RecountRules } from "./recount_event.ts";
+import type { recountSettings } from "./settings.ts";
 import { compareLines, lineKey, type RecountReport, totals } from "./recount_report.ts";
 
 /** What a recount works with. */
@@ -21,8 +24,11 @@ export interface RecountOptions {
   /** May read raw heartbeats by sequence: royalty or auditor. */
   readonly nc: NatsConnection;
   readonly rules: RecountRules;
-  /** Where the sort writes: 32 bytes for each heartbeat kept, removed afterwards. */
-  readonly folder: string;
+  /**
+   * Where the sort writes: 32 bytes for each heartbeat kept, removed afterwards. Without it a million
+   * heartbeats can be recounted.
+   */
+  readonly folder: string | undefined;
   readonly now: () => number;
 }
 
@@ -117,18 +123,14 @@ function iso(instant: number): string {
   return Number.isFinite(instant) ? new Date(instant).toISOString() : "its beginning";
 }
 
-/** A recount as the close of a day asks for it. */
-export interface CloseRecount {
-  readonly method: string;
-  readonly lines: readonly DayLine[];
-  readonly seconds: number;
-}
-
 /**
  * The recount that a close waits for. A line whose doubtful events leave room for what the books
  * say is given as the books have it, and the method says how many events that concerns.
  */
-export async function recountForClose(day: string, options: RecountOptions): Promise<CloseRecount> {
+export async function recountForClose(
+  day: string,
+  options: RecountOptions,
+): Promise<RecountResult> {
   const { report: { method, lines, seconds }, booked: [accruals] } = await derive(day, options);
   const { doubtfulEvents } = totals(lines);
   if (doubtfulEvents === 0n) return { method, lines, seconds };
@@ -141,4 +143,25 @@ function asBooked(lines: readonly RecountedLine[], booked: readonly DayLine[]): 
   const disputed = new Set(compareLines(booked, lines).map(lineKey));
   const agreed = booked.filter((line) => !disputed.has(lineKey(line)));
   return [...agreed, ...lines.filter((line) => disputed.has(lineKey(line)))];
+}
+
+/** The recount of the service, with a connection of its own while it lasts. */
+export function serviceRecount(
+  settings: Settings<typeof recountSettings & typeof postgresSettings>,
+  nc: NatsConnection,
+  now: () => number,
+): Recount {
+  const rules = {
+    latenessHorizonMs: settings.TWOFOLD_LATENESS_HORIZON_MS,
+    futureToleranceMs: settings.TWOFOLD_FUTURE_TOLERANCE_MS,
+  };
+  return async (day) => {
+    const sql = connectBooks(settings.TWOFOLD_POSTGRES_URL);
+    try {
+      const folder = settings.TWOFOLD_RECOUNT_DIR;
+      return await recountForClose(day, { sql, nc, rules, folder, now });
+    } finally {
+      await sql.end({ timeout: 2 });
+    }
+  };
 }

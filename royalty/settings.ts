@@ -62,9 +62,28 @@ export const closingSettings = {
     .describe("folder that statements are written to; not set: they are in Postgres only"),
 } satisfies SettingsShape;
 
+/** When a heartbeat is late or ahead: to count by, and to recount by. */
+const timelinessSettings = {
+  TWOFOLD_LATENESS_HORIZON_MS: wholeNumber(60_000, 366 * 86_400_000).default(7 * 86_400_000)
+    .describe("an event older than this at receipt is quarantined as too_late, ms"),
+  TWOFOLD_FUTURE_TOLERANCE_MS: wholeNumber(0, 86_400_000).default(300_000)
+    .describe("an event further ahead of receipt is quarantined as from_the_future, ms"),
+} satisfies SettingsShape;
+
+/** Settings of the recount of a day, for the service and for the commands. */
+export const recountSettings = {
+  ...timelinessSettings,
+  TWOFOLD_RECOUNT_DIR: z.string().min(1).optional()
+    .describe(
+      "folder that a recount sorts in, 32 bytes per raw heartbeat; not set: the service recounts " +
+        "in memory, a million heartbeats at most",
+    ),
+} satisfies SettingsShape;
+
 /** Settings of the royalty service. */
 export const royaltySettings = {
   ...closingSettings,
+  ...recountSettings,
   TWOFOLD_CLOSE_SCHEDULE: z.enum(["on", "off"]).default("on")
     .describe("whether days close by themselves when their time has come"),
   ...driftSettings,
@@ -76,10 +95,6 @@ export const royaltySettings = {
     .describe("port of the HTTP server"),
   TWOFOLD_BUSINESS_ZONE: z.string().refine(isZone, "expected an IANA time zone").default("UTC")
     .describe("time zone of the business day; fixed once the books are opened"),
-  TWOFOLD_LATENESS_HORIZON_MS: wholeNumber(60_000, 366 * 86_400_000).default(7 * 86_400_000)
-    .describe("an event older than this at receipt is quarantined as too_late, ms"),
-  TWOFOLD_FUTURE_TOLERANCE_MS: wholeNumber(0, 86_400_000).default(300_000)
-    .describe("an event further ahead of receipt is quarantined as from_the_future, ms"),
   TWOFOLD_OTHER_KEYS_DAYS: wholeNumber(0, 3_660).default(0)
     .describe("days that ids other than UUIDv7 are remembered; 0: for ever, so none counts twice"),
   TWOFOLD_ROYALTY_BATCH_EVENTS: wholeNumber(1, 100_000).default(10_000)
@@ -92,4 +107,5 @@ export const royaltySettings = {
 export const royaltyCliSettings = {
   ...postgresSettings,
   ...closingSettings,
+  ...recountSettings,
 } satisfies SettingsShape;

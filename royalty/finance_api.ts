@@ -23,6 +23,7 @@ import {
 } from "./finance_parameters.ts";
 import { Problem } from "./finance_problem.ts";
 import { minutesOf } from "./statement.ts";
+import { fileNames } from "./statement_files.ts";
 import type { Issued, StatementStore, StoredFile } from "./statement_store.ts";
 
 export interface FinanceNeeds {
@@ -184,7 +185,7 @@ function storedFile(store: StatementStore, issued: Issued, file: StoredFile): Fi
     tag: issued.csvSha256,
     bytes: issued.csvBytes,
     contentType: CSV,
-    saveAs: `statement-${issued.day}-v${issued.version}.csv`,
+    saveAs: fileNames(issued).csv,
     location: pathTo(issued, "csv"),
     headers: { link: `<${pathTo(issued, "json")}>; rel="describedby"` },
     read,
@@ -197,7 +198,7 @@ async function studioFile(desk: FinanceDesk, issued: Issued, studio: string): Pr
     tag: createHash("sha256").update(csv).digest("hex"),
     bytes: csv.length,
     contentType: CSV,
-    saveAs: `statement-${issued.day}-v${issued.version}-${studio}.csv`,
+    saveAs: fileNames(issued).csv.replace(/\.csv$/, () => `-${studio}.csv`),
     location: `${pathTo(issued, "csv")}&studio=${encodeURIComponent(studio)}`,
     headers: { link: `<${pathTo(issued, "json")}>; rel="describedby"` },
     read: (offset, bytes) => Promise.resolve(csv.subarray(offset, offset + bytes)),

@@ -4,6 +4,7 @@
  * @module
  */
 import { messageOf, Stop } from "../shared/errors.ts";
+import { auditCommand } from "./cli_audit.ts";
 import { catalogueCommand } from "./cli_catalogue.ts";
 import { closeCommand } from "./cli_close.ts";
 import { exportCommand } from "./cli_export.ts";
@@ -23,6 +24,7 @@ const COMMANDS: readonly Command[] = [
   reissueCommand,
   verifyChainCommand,
   recountCommand,
+  auditCommand,
 ];
 
 const USAGE = `usage: deno task royalty <command>

@@ -10,7 +10,7 @@ import { Log } from "../shared/log.ts";
 import { connectNats } from "../shared/nats/connection.ts";
 import { isDay } from "./business_day.ts";
 import { connectBooks } from "./ledger.ts";
-import { royaltyCliSettings } from "./settings.ts";
+import { countedSettings, countedStreams, royaltyCliSettings } from "./settings.ts";
 
 /** One command. */
 export interface Command {
@@ -121,17 +121,17 @@ export async function withBooks<T>(work: (sql: Books) => Promise<T>): Promise<T>
   }
 }
 
-/** What `ask` is told by NATS, or why it could not be asked. */
+/** What `ask` is told by NATS about the streams that are counted here, or why it could not be asked. */
 export async function askNats<T>(
-  ask: (nc: NatsConnection, partitions: number) => Promise<T>,
+  ask: (nc: NatsConnection, streams: readonly string[]) => Promise<T>,
 ): Promise<T | string> {
   const env = localEnvironment("royalty");
   if (!env.TWOFOLD_NATS_USER) return "TWOFOLD_NATS_USER is not set";
   try {
-    const settings = readSettings(natsSettings, env);
+    const settings = readSettings({ ...natsSettings, ...countedSettings }, env);
     const nc = await connectNats(settings, new Log("royalty-cli", "error"));
     try {
-      return await ask(nc, settings.TWOFOLD_PARTITIONS);
+      return await ask(nc, countedStreams(settings));
     } finally {
       await nc.close();
     }

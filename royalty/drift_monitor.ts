@@ -19,11 +19,11 @@ import type { Lifecycle } from "../shared/lifecycle.ts";
 import type { Log } from "../shared/log.ts";
 import type { Metrics } from "../shared/metrics.ts";
 import { IntervalTally, type LiveTotals, liveTotalsSchema } from "../shared/totals.ts";
-import { ALERTS, alertSubject, heartbeatStreams, liveTotalsSubject } from "../shared/topology.ts";
+import { ALERTS, alertSubject, liveTotalsSubject } from "../shared/topology.ts";
 import type { Accrual, Refusal } from "./accrue.ts";
 import type { Witness } from "./consumer.ts";
 import { DRIFT, Drift, driftAlert, type DriftRules, type Side, type Verdict } from "./drift.ts";
-import type { driftSettings } from "./settings.ts";
+import { type countedSettings, countedStreams, type driftSettings } from "./settings.ts";
 
 const SUBJECT = alertSubject.pipeline(DRIFT);
 const OPEN_AFTER = 2;
@@ -31,7 +31,9 @@ const RESOLVE_AFTER = 5;
 /** A day of minutes: as long as one side may be behind the other and still be compared. */
 const MAX_WAITING = 1_440;
 
-type DriftSettings = Settings<typeof driftSettings> & { readonly TWOFOLD_PARTITIONS: number };
+type DriftSettings =
+  & Settings<typeof driftSettings & typeof countedSettings>
+  & { readonly TWOFOLD_PARTITIONS: number };
 
 /** Starts to compare; the result is to be told of everything that is entered in the books. */
 export function startDriftMonitor(
@@ -50,7 +52,7 @@ export function startDriftMonitor(
     maxWaiting: MAX_WAITING,
   };
   const reporter = new Reporter(nc, rules.limit, () => Date.now(), log);
-  const streams = heartbeatStreams(settings.TWOFOLD_PARTITIONS);
+  const streams = countedStreams(settings);
   const monitor = new DriftMonitor(streams, intervalMs, rules, reporter, driftMetrics(metrics));
   const subscription = nc.subscribe(liveTotalsSubject("*"), {
     callback: (error, message) => {

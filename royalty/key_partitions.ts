@@ -11,10 +11,10 @@
  * @module
  */
 import type { Sql, TransactionSql } from "postgres";
+import type { Settings } from "../shared/config.ts";
 import { messageOf, RetryAfter, Stop } from "../shared/errors.ts";
 import { type Lifecycle, pause, untilReady } from "../shared/lifecycle.ts";
 import type { Log } from "../shared/log.ts";
-import { heartbeatStreams } from "../shared/topology.ts";
 import {
   dateOf,
   dayNumber,
@@ -25,6 +25,7 @@ import {
   planKeys,
 } from "./event_key.ts";
 import { connectBooks } from "./ledger.ts";
+import { type countedSettings, countedStreams } from "./settings.ts";
 
 const ROUND_MS = 3_600_000;
 const LOCK_WAIT_MS = 3_000;
@@ -179,7 +180,7 @@ async function deleteOther(
 }
 
 /** Settings that keeping keys takes. */
-export interface KeySettings {
+export interface KeySettings extends Settings<typeof countedSettings> {
   readonly TWOFOLD_POSTGRES_URL: string;
   readonly TWOFOLD_PARTITIONS: number;
   readonly TWOFOLD_LATENESS_HORIZON_MS: number;
@@ -199,7 +200,7 @@ export async function startKeyPartitions(
   const sql = connectBooks(settings.TWOFOLD_POSTGRES_URL);
   life.onStop("keys", () => sql.end({ timeout: 2 }));
   const keeping: KeyKeeping = {
-    streams: heartbeatStreams(settings.TWOFOLD_PARTITIONS),
+    streams: countedStreams(settings),
     latenessHorizonMs: settings.TWOFOLD_LATENESS_HORIZON_MS,
     otherKeysDays: settings.TWOFOLD_OTHER_KEYS_DAYS,
   };

@@ -11,7 +11,6 @@ import { Metrics } from "../shared/metrics.ts";
 import { readMigrations } from "../shared/migrate.ts";
 import { connectNats } from "../shared/nats/connection.ts";
 import { serveHttp, statusApp } from "../shared/status.ts";
-import { heartbeatStreams } from "../shared/topology.ts";
 import { BusinessCalendar } from "./business_day.ts";
 import { StreamWorker } from "./consumer.ts";
 import { startDriftMonitor } from "./drift_monitor.ts";
@@ -21,7 +20,7 @@ import { openBooks } from "./ledger.ts";
 import { serviceRecount } from "./recount_day.ts";
 import { RoyaltyMetrics } from "./royalty_metrics.ts";
 import { startClosing } from "./scheduler.ts";
-import { royaltySettings } from "./settings.ts";
+import { countedStreams, royaltySettings } from "./settings.ts";
 
 async function start(life: Lifecycle): Promise<void> {
   const settings = readSettings(royaltySettings, environment());
@@ -59,7 +58,7 @@ async function start(life: Lifecycle): Promise<void> {
       futureToleranceMs: settings.TWOFOLD_FUTURE_TOLERANCE_MS,
     },
   };
-  for (const stream of heartbeatStreams(settings.TWOFOLD_PARTITIONS)) {
+  for (const stream of countedStreams(settings)) {
     workers.push(new StreamWorker(stream, nc, options, royaltyMetrics, log));
   }
   trouble = undefined;

@@ -13,7 +13,7 @@ import {
 } from "nats/jetstream";
 import { deliveryOf } from "../shared/consume.ts";
 import { messageOf, Refused, RetryAfter } from "../shared/errors.ts";
-import { DURABLE, heartbeatStreams } from "../shared/topology.ts";
+import { DURABLE } from "../shared/topology.ts";
 import type { Cursor, NumberedDelivery } from "./continuity.ts";
 
 /** Longer than this past a fetch's own end, the server is taken for gone. */
@@ -128,15 +128,15 @@ export class StreamReader implements Disposable {
   }
 }
 
-/** Messages of each HEARTBEATS stream that are not acknowledged yet. */
+/** Messages of each of `streams` that are not acknowledged yet. */
 export async function lagOf(
   nc: NatsConnection,
-  partitions: number,
+  streams: readonly string[],
 ): Promise<ReadonlyMap<string, number>> {
   const jsm = await jetstreamManager(nc, { checkAPI: false });
   return new Map(
     await Promise.all(
-      heartbeatStreams(partitions).map(async (stream) => {
+      streams.map(async (stream) => {
         const info = await jsm.consumers.info(stream, DURABLE.royalty);
         return [stream, info.num_pending + info.num_ack_pending] as const;
       }),
@@ -144,15 +144,15 @@ export async function lagOf(
   );
 }
 
-/** The last sequence of each HEARTBEATS stream. */
+/** The last sequence of each of `streams`. */
 export async function streamEnds(
   nc: NatsConnection,
-  partitions: number,
+  streams: readonly string[],
 ): Promise<ReadonlyMap<string, number>> {
   const jsm = await jetstreamManager(nc, { checkAPI: false });
   return new Map(
     await Promise.all(
-      heartbeatStreams(partitions).map(async (stream) => {
+      streams.map(async (stream) => {
         const { state } = await jsm.streams.info(stream);
         return [stream, state.last_seq] as const;
       }),

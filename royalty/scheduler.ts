@@ -17,7 +17,7 @@ import { alertSubject } from "../shared/topology.ts";
 import type { Recount } from "./close.ts";
 import { Closer, type NextClose } from "./closer.ts";
 import { streamEnds } from "./reader.ts";
-import type { royaltySettings } from "./settings.ts";
+import { countedStreams, type royaltySettings } from "./settings.ts";
 import { StatementFiles } from "./statement_files.ts";
 
 /** Longest time between two looks: another process, or a person, may have closed meanwhile. */
@@ -50,7 +50,7 @@ export function startClosing(life: Lifecycle, service: ClosingService): void {
     databaseUrl: settings.TWOFOLD_POSTGRES_URL,
     graceMs: settings.TWOFOLD_CLOSE_GRACE_MS,
     now,
-    streamEnds: () => streamEnds(nc, settings.TWOFOLD_PARTITIONS),
+    streamEnds: () => streamEnds(nc, countedStreams(settings)),
     recount,
     files: folder ? new StatementFiles(folder) : undefined,
     signal: life.signal,

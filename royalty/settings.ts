@@ -9,10 +9,13 @@ import {
   natsSettings,
   postgresSettings,
   processSettings,
+  type Settings,
   type SettingsShape,
   totalsSettings,
   wholeNumber,
 } from "../shared/config.ts";
+import { Stop } from "../shared/errors.ts";
+import { heartbeatStreams } from "../shared/topology.ts";
 import { isZone } from "./business_day.ts";
 
 const KEY_MIN_CHARS = 16;
@@ -62,6 +65,30 @@ export const closingSettings = {
     .describe("folder that statements are written to; not set: they are in Postgres only"),
 } satisfies SettingsShape;
 
+/** Which of the streams are counted in this database. */
+export const countedSettings = {
+  TWOFOLD_ROYALTY_PARTITIONS: z.string()
+    .regex(/^\d{1,2}(,\d{1,2})*$/, "expected partitions such as 0,2")
+    .transform((text) => new Set(text.split(",").map(Number))).optional()
+    .describe("partitions that this database counts, others in others; not set: all of them"),
+} satisfies SettingsShape;
+
+/** The streams that are counted in this database, of all that there are. */
+export function countedStreams(
+  { TWOFOLD_PARTITIONS: partitions, TWOFOLD_ROYALTY_PARTITIONS: counted }:
+    & Settings<typeof countedSettings>
+    & { readonly TWOFOLD_PARTITIONS: number },
+): string[] {
+  const unknown = [...counted ?? []].filter((partition) => partition >= partitions);
+  if (unknown.length > 0) {
+    throw new Stop(
+      `TWOFOLD_ROYALTY_PARTITIONS names ${unknown.join(", ")}, but there are ${partitions} ` +
+        "partitions, counted from 0",
+    );
+  }
+  return heartbeatStreams(partitions).filter((_, partition) => counted?.has(partition) ?? true);
+}
+
 /** When a heartbeat is late or ahead: to count by, and to recount by. */
 const timelinessSettings = {
   TWOFOLD_LATENESS_HORIZON_MS: wholeNumber(60_000, 366 * 86_400_000).default(7 * 86_400_000)
@@ -82,6 +109,7 @@ export const recountSettings = {
 
 /** Settings of the royalty service. */
 export const royaltySettings = {
+  ...countedSettings,
   ...closingSettings,
   ...recountSettings,
   TWOFOLD_CLOSE_SCHEDULE: z.enum(["on", "off"]).default("on")

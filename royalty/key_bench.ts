@@ -86,12 +86,11 @@ export async function runKeyBench(
   const keeping = { streams: [STREAM], latenessHorizonMs: 7 * DAY_MS, otherKeysDays: 0 };
   await keepKeys(sql, keeping, Date.now());
   const figures: Figure[] = [];
-  await using session = new LedgerSession(url, STREAM);
   for (const kind of KINDS) {
     for (const million of [...millions].sort((a, b) => a - b)) {
       const present = await fillUp(sql, kind, million * MILLION);
       const name = `${kind.name}, ${(present / MILLION).toFixed(1)} M keys present`;
-      figures.push(await measurePosting(server, session, { name, kind, events }));
+      figures.push(await measurePosting(server, url, { name, kind, events }));
       console.log(report(figures.slice(-1)));
       if (million === 0) await printSize(sql, kind);
     }
@@ -123,7 +122,7 @@ async function fillUp(sql: Sql, kind: Kind, wanted: number): Promise<number> {
 
 async function measurePosting(
   server: PostgresServer,
-  session: LedgerSession,
+  url: string,
   { name, kind, events }: {
     readonly name: string;
     readonly kind: Kind;
@@ -131,6 +130,8 @@ async function measurePosting(
   },
 ): Promise<Figure> {
   const random = new Random(crypto.getRandomValues(new Uint32Array(1))[0]);
+  // Postgres ends a session that idles while keys are made.
+  await using session = new LedgerSession(url, STREAM);
   const { lastSeq } = await session.position();
   const batches = (WARM_UP + events) / BATCH_EVENTS;
   const postings = Array.from(

@@ -8,6 +8,7 @@ import { auditCommand } from "./cli_audit.ts";
 import { catalogueCommand } from "./cli_catalogue.ts";
 import { closeCommand } from "./cli_close.ts";
 import { exportCommand } from "./cli_export.ts";
+import { rebuildCommand } from "./cli_rebuild.ts";
 import { recountCommand } from "./cli_recount.ts";
 import { reissueCommand } from "./cli_reissue.ts";
 import { settleGapCommand } from "./cli_settle_gap.ts";
@@ -24,6 +25,7 @@ const COMMANDS: readonly Command[] = [
   reissueCommand,
   verifyChainCommand,
   recountCommand,
+  rebuildCommand,
   auditCommand,
 ];
 

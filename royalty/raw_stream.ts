@@ -117,7 +117,7 @@ async function ask(jsm: JetStreamManager, stream: string, from: number): Promise
     callback: (done, message) => {
       heard = performance.now();
       // The client's types say `done` is an object; while messages come it is null.
-      if (done) end(done.err === undefined, done.err?.message);
+      if (done) end(isEnd(done.err), done.err?.message);
       else if (message.lastSequence !== (messages.at(-1)?.sequence ?? 0)) end(false, "a loss");
       else messages.push(rawMessage(message));
     },
@@ -131,6 +131,11 @@ async function ask(jsm: JetStreamManager, stream: string, from: number): Promise
     clearInterval(guard);
     iterator.stop();
   }
+}
+
+// "Message not found" is how the server says that nothing is left.
+function isEnd(error: Error | undefined): boolean {
+  return error === undefined || (error as { readonly code?: number }).code === 404;
 }
 
 function rawMessage(message: StoredMsg): RawMessage {

@@ -23,6 +23,7 @@ export interface StreamSpan {
 
 /** The books of one day, in one snapshot. */
 export interface BooksOfDay {
+  readonly day: string;
   readonly zone: string;
   /** `open`, `sealed` (being closed), or `closed` with a statement. */
   readonly state: "open" | "sealed" | "closed";
@@ -40,6 +41,7 @@ export async function readBooksOfDay(sql: Sql, day: string): Promise<BooksOfDay>
     const accruals = { name: "accruals", lines: await readAccruals(tx, day) };
     const [sealed] = await tx`select from royalty.seal where recognised_day = ${day}::text::date`;
     return {
+      day,
       zone,
       state: statement ? "closed" : sealed ? "sealed" : "open",
       spans,

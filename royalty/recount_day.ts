@@ -7,15 +7,14 @@
 import type { NatsConnection } from "nats";
 import type { Sql } from "postgres";
 import type { postgresSettings, Settings } from "../shared/config.ts";
-import { Refused } from "../shared/errors.ts";
 import type { DayLine, Recount, RecountResult } from "./close.ts";
 import { connectBooks } from "./ledger.ts";
-import { type RawExtent, rawExtent, readRaw } from "./raw_stream.ts";
-import { type RawSource, recount, type RecountedLine } from "./recount.ts";
-import { type BookedLines, readBooksOfDay, type StreamSpan } from "./recount_books.ts";
-import { DayStarts, type RecountRules } from "./recount_event.ts";
-import type { recountSettings } from "./settings.ts";
+import { recount, type RecountedLine } from "./recount.ts";
+import { type BookedLines, readBooksOfDay } from "./recount_books.ts";
+import type { RecountRules } from "./recount_event.ts";
 import { compareLines, lineKey, type RecountReport, totals } from "./recount_report.ts";
+import { keptSources } from "./recount_sources.ts";
+import type { recountSettings } from "./settings.ts";
 
 /** What a recount works with. */
 export interface RecountOptions {
@@ -49,24 +48,20 @@ async function derive(
 ): Promise<{ readonly report: RecountReport; readonly booked: readonly BookedLines[] }> {
   const { sql, nc, rules, folder, now } = options;
   const begun = now();
-  const { zone, state, spans, booked } = await readBooksOfDay(sql, day);
-  const kept = await Promise.all(spans.map(async (span) => ({
-    span,
-    extent: await rawExtent(nc, span.stream),
-  })));
-  const needed = new DayStarts(zone).startOf(day) - rules.futureToleranceMs;
-  const sources = kept.map(({ span, extent }) => sourceOf(nc, span, extent, needed, begun));
+  const books = await readBooksOfDay(sql, day);
+  const { zone, state, booked } = books;
+  const sources = await keptSources(nc, books, rules, begun);
   const recounted = await recount({ day, zone, rules, sources, folder });
   const report: RecountReport = {
     day,
     state,
     method: METHOD,
     ...recounted,
-    streams: kept.map(({ span: { stream, through }, extent: { firstSeq } }, i) => ({
+    streams: sources.map(({ stream, firstSeq, through, messages }) => ({
       stream,
       from: firstSeq,
       through,
-      missing: Math.max(through - firstSeq + 1, 0) - sources[i].messages,
+      missing: Math.max(through - firstSeq + 1, 0) - messages,
     })),
     comparisons: booked.map(({ name, lines }) => ({
       name,
@@ -75,52 +70,6 @@ async function derive(
     seconds: (now() - begun) / 1000,
   };
   return { report, booked };
-}
-
-function sourceOf(
-  nc: NatsConnection,
-  { stream, through, closedThrough }: StreamSpan,
-  extent: RawExtent,
-  needed: number,
-  asked: number,
-): RawSource & { readonly messages: number } {
-  if (extent.lastSeq < through) {
-    throw new Refused(
-      `${stream} ends at ${extent.lastSeq}, but ${through} is accounted for: it was restored or ` +
-        "made anew, and its sequences name other heartbeats than those counted",
-    );
-  }
-  const completeSince = completeSinceOf(extent, asked);
-  const isCut = closedThrough !== undefined && extent.firstSeq > closedThrough + 1;
-  if (completeSince > needed || isCut) {
-    throw new Refused(
-      `${stream} keeps raw heartbeats since ${iso(completeSince)}, sequence ${extent.firstSeq}; ` +
-        `this day needs all since ${iso(needed)}` +
-        (closedThrough === undefined ? "" : `, sequence ${closedThrough + 1}`) +
-        ". It cannot be recounted any more",
-    );
-  }
-  const source = {
-    ...{ stream, through, closedThrough, completeSince },
-    messages: 0,
-    read: async function* () {
-      for await (const batch of readRaw(nc, stream, { from: extent.firstSeq, through })) {
-        source.messages += batch.length;
-        yield batch;
-      }
-    },
-  };
-  return source;
-}
-
-// What is gone was older than the stream's age; a heartbeat that is still there proves more.
-function completeSinceOf({ firstSeq, firstReceivedAt, maxAgeMs }: RawExtent, asked: number) {
-  if (firstSeq === 1) return -Infinity;
-  return Math.min(firstReceivedAt ?? Infinity, asked - maxAgeMs);
-}
-
-function iso(instant: number): string {
-  return Number.isFinite(instant) ? new Date(instant).toISOString() : "its beginning";
 }
 
 /**

@@ -157,6 +157,20 @@ Deno.test("the horizon and the tolerance are themselves still in time", () => {
   );
 });
 
+Deno.test("an id that may have been forgotten is refused, whatever ts says", () => {
+  const random = new Random(1);
+  const made = (event_id: string) =>
+    accrue([delivery(aHeartbeat(random, NOW, { event_id }))], RULES);
+  const limit = NOW - 8 * DAY_MS;
+  assertEquals(made(random.uuidv7(limit)).claims.length, 1);
+  for (const id of [random.uuidv7(limit - 1), random.uuidv7(limit - 1).toUpperCase()]) {
+    const [{ rejection, msAtRisk }] = made(id).refusals;
+    assertEquals([rejection.reason, rejection.path, msAtRisk], ["too_late", "$.event_id", 10_000]);
+  }
+  assertEquals(made(random.uuidv7(0)).claims.length, 1, "a clock that was never set");
+  assertEquals(made(random.uuidv7(limit - 1).replace("-7", "-4")).claims.length, 1);
+});
+
 Deno.test("a broken event in the middle leaves its neighbours alone", () => {
   const random = new Random(1);
   const good = [aHeartbeat(random, NOW), aHeartbeat(random, NOW)];

@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { propertyRandom } from "../shared/dev/random.ts";
-import { BusinessCalendar, isDay, isZone } from "./business_day.ts";
+import { BusinessCalendar, isDay, isZone, nextDay } from "./business_day.ts";
 
 /** Milliseconds of `day` in `zone`, found by asking every minute around it. */
 function lengthOf(zone: string, day: string): number {
@@ -55,4 +55,43 @@ Deno.test("days and zones are checked", () => {
     assertEquals(isDay(day), false, day);
   }
   assertEquals([isZone("Europe/Berlin"), isZone("Europe/Bonn"), isZone("")], [true, false, false]);
+});
+
+Deno.test("a day ends where the next begins, whatever the clocks do", () => {
+  const hours = (zone: string, day: string) => {
+    const calendar = new BusinessCalendar(zone);
+    const before = new Date(Date.parse(day) - 86_400_000).toISOString().slice(0, 10);
+    return (calendar.endOf(day) - calendar.endOf(before)) / 3_600_000;
+  };
+  assertEquals(new BusinessCalendar("UTC").endOf("2028-02-29"), Date.UTC(2028, 2, 1));
+  assertEquals(hours("Europe/Berlin", "2026-03-29"), 23);
+  assertEquals(hours("Europe/Berlin", "2026-10-25"), 25);
+  assertEquals(hours("America/New_York", "2026-11-01"), 25);
+  assertEquals(hours("Australia/Lord_Howe", "2026-04-05"), 24.5);
+  assertEquals(hours("America/Santiago", "2026-09-06"), 23);
+  // Samoa went over the date line and had no 30 December.
+  assertEquals(hours("Pacific/Apia", "2011-12-30"), 0);
+  // At 00:01 the clocks of Newfoundland went back to 23:01: the day ends a second time.
+  assertEquals(hours("America/St_Johns", "2010-11-06"), 25);
+});
+
+Deno.test("no instant before a day's end is later, none after it belongs to it", () => {
+  const random = propertyRandom("ends of days");
+  for (const zone of ["UTC", "Europe/Berlin", "America/New_York", "Pacific/Kiritimati"]) {
+    const calendar = new BusinessCalendar(zone);
+    for (let i = 0; i < 40; i++) {
+      const instant = Date.UTC(2026, 0, 1) + random.int(0, 3 * 366 * 86_400) * 1000;
+      const day = calendar.dayOf(instant);
+      const end = calendar.endOf(day);
+      assertEquals([calendar.dayOf(end - 1), calendar.dayOf(end)], [day, nextDay(day)]);
+    }
+  }
+});
+
+Deno.test("days follow each other through leap years", () => {
+  assertEquals(nextDay("2028-02-28"), "2028-02-29");
+  assertEquals(nextDay("2028-02-29"), "2028-03-01");
+  assertEquals(nextDay("2027-02-28"), "2027-03-01");
+  assertEquals(nextDay("2100-02-28"), "2100-03-01");
+  assertEquals(nextDay("2026-12-31"), "2027-01-01");
 });

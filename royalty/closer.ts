@@ -7,7 +7,7 @@
  *
  * @module
  */
-import type { ReservedSql, Sql } from "postgres";
+import type { Sql, TransactionSql } from "postgres";
 import { messageOf, Refused } from "../shared/errors.ts";
 import { pause } from "../shared/lifecycle.ts";
 import {
@@ -217,28 +217,29 @@ export class Closer {
     }
   }
 
-  // The lock only spares a second recount: what keeps the books right is in the transactions.
+  // The lock only spares a second recount: what keeps the books right is in the transactions of
+  // `work`, on the pool's other connection.
   async #alone<T>(work: (sql: Sql) => Promise<T>): Promise<T> {
     const { databaseUrl, signal } = this.options;
     const sql = connectBooks(databaseUrl);
-    const holder = connectBooks(databaseUrl);
     try {
-      const lock = await holder.reserve();
-      while (!(await tryLock(lock))) {
-        await pause(LOCK_POLL_MS, signal);
-        signal?.throwIfAborted();
-      }
-      return await work(sql);
+      const result = await sql.begin(async (tx) => {
+        while (!(await tryLock(tx))) {
+          await pause(LOCK_POLL_MS, signal);
+          signal?.throwIfAborted();
+        }
+        return await work(sql);
+      });
+      return result as T;
     } finally {
-      // The end of its connection frees the lock.
-      await Promise.all([holder.end({ timeout: 0 }), sql.end({ timeout: 2 })]);
+      await sql.end({ timeout: 2 });
     }
   }
 }
 
-async function tryLock(lock: ReservedSql): Promise<boolean> {
-  const [{ locked }] = await lock<{ locked: boolean }[]>`
-    select pg_try_advisory_lock(hashtext('twofold royalty'), hashtext('close')) as locked`;
+async function tryLock(tx: TransactionSql): Promise<boolean> {
+  const [{ locked }] = await tx<{ locked: boolean }[]>`
+    select pg_try_advisory_xact_lock(hashtext('twofold royalty'), hashtext('close')) as locked`;
   return locked;
 }
 

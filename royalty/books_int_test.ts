@@ -1,0 +1,520 @@
+/**
+ * Closing against a real Postgres: late events, races, kills, reissues, and the chain.
+ *
+ * @module
+ */
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import type { Sql } from "postgres";
+import { aHeartbeat, encode } from "../shared/dev/heartbeats.ts";
+import { PostgresServer } from "../shared/dev/postgres_server.ts";
+import { propertyRandom, Random } from "../shared/dev/random.ts";
+import { createDatabase, DATABASE, DEV_PASSWORD } from "../shared/dev/stack.ts";
+import { Workspace } from "../shared/dev/workspace.ts";
+import { Refused } from "../shared/errors.ts";
+import type { Heartbeat } from "../shared/event.ts";
+import { pause } from "../shared/lifecycle.ts";
+import { readMigrations } from "../shared/migrate.ts";
+import { accrue } from "./accrue.ts";
+import { readDayLines, readEntries, readStored, settleGap } from "./books.ts";
+import { BusinessCalendar, nextDay } from "./business_day.ts";
+import { Closer, type CloserOptions } from "./closer.ts";
+import type { Gap } from "./continuity.ts";
+import { connectBooks, LedgerSession, openBooks, putCatalogue, readAccounts } from "./ledger.ts";
+import { StatementFiles } from "./statement_files.ts";
+
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+const NOTHING_ASIDE = () => Promise.resolve();
+
+/** One server; every test gets books of its own in it. */
+class Server implements AsyncDisposable {
+  private constructor(readonly workspace: Workspace, readonly postgres: PostgresServer) {}
+
+  static async start(): Promise<Server> {
+    const workspace = await Workspace.temporary();
+    const server = await PostgresServer.start(workspace);
+    await createDatabase(server);
+    return new Server(workspace, server);
+  }
+
+  get url(): string {
+    return this.postgres.url(DATABASE, "royalty", DEV_PASSWORD);
+  }
+
+  async newBooks(zone = "UTC"): Promise<Rig> {
+    const admin = this.postgres.connect(DATABASE);
+    await admin`drop schema royalty cascade`;
+    await admin`create schema royalty authorization royalty`;
+    await admin.end();
+    await openBooks(this.url, zone, await readMigrations(new URL("migrations/", import.meta.url)));
+    return new Rig(this, zone);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.postgres.stop("SIGQUIT");
+    await this.workspace[Symbol.asyncDispose]();
+  }
+}
+
+/** Books with one posting session and a clock that the test sets. */
+class Rig implements AsyncDisposable {
+  now = 0;
+  readonly sql: Sql;
+  readonly calendar: BusinessCalendar;
+  readonly session: LedgerSession;
+
+  constructor(readonly server: Server, readonly zone: string) {
+    this.sql = connectBooks(server.url);
+    this.calendar = new BusinessCalendar(zone);
+    this.session = new LedgerSession(server.url, "HEARTBEATS");
+  }
+
+  /** Posts what a stream received at `receivedAt`, after `lost` sequences that are gone. */
+  async post(
+    heartbeats: readonly (Heartbeat | string)[],
+    receivedAt = this.now,
+    lost = 0,
+  ): Promise<void> {
+    const { lastSeq: after } = await this.session.position();
+    const first = after + lost + 1;
+    const deliveries = heartbeats.map((heartbeat, i) => ({
+      bytes: typeof heartbeat === "string"
+        ? new TextEncoder().encode(heartbeat)
+        : encode(heartbeat),
+      sequence: first + i,
+      receivedAt,
+      redelivered: false,
+    }));
+    const { claims, refusals } = accrue(deliveries, {
+      dayOf: (instant) => this.calendar.dayOf(instant),
+      latenessHorizonMs: 30 * DAY_MS,
+      futureToleranceMs: 300_000,
+    });
+    const gaps: Gap[] = lost > 0 ? [{ firstSeq: after + 1, lastSeq: after + lost }] : [];
+    const through = { lastSeq: first + deliveries.length - 1, lastReceivedAt: receivedAt };
+    const posting = { stream: "HEARTBEATS", after, through, claims, refusals, gaps };
+    await this.session.post(posting, NOTHING_ASIDE);
+  }
+
+  closer(options: Partial<CloserOptions> = {}): Closer {
+    return new Closer({
+      databaseUrl: this.server.url,
+      graceMs: HOUR_MS,
+      now: () => this.now,
+      // Everything there is has been posted.
+      streamEnds: async () => new Map([["HEARTBEATS", (await this.session.position()).lastSeq]]),
+      ...options,
+    });
+  }
+
+  /** Closes `day` an hour after its end. */
+  async close(day: string, options: Partial<CloserOptions> = {}) {
+    this.now = Math.max(this.now, this.calendar.endOf(day) + HOUR_MS);
+    return await this.closer(options).close(day);
+  }
+
+  async csv(day: string, version?: number): Promise<string> {
+    return new TextDecoder().decode((await readStored(this.sql, day, version))!.csv);
+  }
+
+  async manifest(day: string, version?: number) {
+    return JSON.parse(
+      new TextDecoder().decode((await readStored(this.sql, day, version))!.manifest),
+    );
+  }
+
+  /** Runs a command as a person does. */
+  async cli(settings: Record<string, string>, ...args: string[]) {
+    const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: ["task", "--quiet", "royalty", ...args],
+      cwd: new URL("../", import.meta.url),
+      env: { TWOFOLD_POSTGRES_URL: this.server.url, TWOFOLD_NATS_USER: "", ...settings },
+    }).output();
+    const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+    return { code, out: text(stdout), err: text(stderr) };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.session[Symbol.asyncDispose]();
+    await this.sql.end({ timeout: 1 });
+  }
+}
+
+function at(text: string): number {
+  return Date.parse(text);
+}
+
+/** Lines of a CSV without the header, split at commas. */
+function cells(csv: string): string[][] {
+  return csv.trimEnd().split("\r\n").slice(1).map((line) => line.split(","));
+}
+
+Deno.test("days close", async (t) => {
+  await using server = await Server.start();
+
+  await t.step("late events count once, over many closes, as a naive model says", async () => {
+    const random = propertyRandom("late events over many closes");
+    await using rig = await server.newBooks("America/New_York");
+    // Over the end of daylight saving: 2026-11-01 has 25 hours.
+    let day = "2026-10-30";
+    let from = at("2026-10-30T04:00:00Z");
+    const known = new Map<string, Heartbeat>();
+    const expected = new Map<string, { events: number; ms: number }>();
+    for (let closes = 0; closes < 8; closes++) {
+      const end = rig.calendar.endOf(day);
+      for (let batch = 0; batch < 4; batch++) {
+        rig.now = Math.max(rig.now, random.int(from, end + HOUR_MS - 1));
+        const arriving = Array.from({ length: random.int(1, 60) }, () => {
+          if (known.size > 0 && random.chance(0.3)) return random.pick([...known.values()]);
+          const lateMs = random.chance(0.4) ? random.int(0, 3 * DAY_MS) : random.int(0, 60_000);
+          return aHeartbeat(random, rig.now - lateMs, { played_ms: random.int(0, 10_000) });
+        });
+        for (const heartbeat of arriving) {
+          if (known.has(heartbeat.event_id)) continue;
+          known.set(heartbeat.event_id, heartbeat);
+          const watched = rig.calendar.dayOf(heartbeat.ts);
+          const recognised = closes > 0 && watched < day ? day : watched;
+          // Before the first close the oldest credited day is where the statements begin.
+          const key = [recognised, watched, heartbeat.title_id, heartbeat.region].join();
+          const sum = expected.get(key) ?? { events: 0, ms: 0 };
+          expected.set(key, { events: sum.events + 1, ms: sum.ms + heartbeat.played_ms });
+        }
+        await rig.post(random.shuffle(arriving));
+      }
+      if (closes === 0) {
+        for (let next = (await rig.closer().next())!.day; next < day; next = nextDay(next)) {
+          await rig.close(next);
+        }
+      }
+      await rig.close(day);
+      from = end;
+      day = nextDay(day);
+    }
+    // What was watched on the day that is still open, and nothing else, is in no statement.
+    const open = await readDayLines(rig.sql, day);
+    const stated = new Map(open.map((line) => [
+      [day, line.eventDay, line.titleId, line.territory].join(),
+      { events: Number(line.events), ms: Number(line.msWatched) },
+    ]));
+    for (const { recognised_day } of await readEntries(rig.sql)) {
+      for (
+        const [type, recognised, watched, , title, territory, events, ms] of cells(
+          await rig.csv(recognised_day),
+        )
+      ) {
+        assertEquals(recognised, recognised_day);
+        assertEquals(type, recognised === watched ? "USAGE" : "ADJUSTMENT");
+        const key = [recognised, watched, title, territory].join();
+        assert(!stated.has(key), `${key} is stated twice`);
+        stated.set(key, { events: Number(events), ms: Number(ms) });
+      }
+    }
+    assertEquals(new Map([...stated].sort()), new Map([...expected].sort()));
+    const accounts = await readAccounts(rig.sql);
+    assertEquals(accounts.disagreements, []);
+    assertEquals(accounts.streams[0].counted, known.size);
+    assertEquals((await rig.cli({}, "verify-chain")).code, 0);
+  });
+
+  await t.step("a close that races postings leaves nothing out and nothing twice", async () => {
+    await using rig = await server.newBooks();
+    const random = new Random(7);
+    const noon = at("2026-11-22T12:00:00Z");
+    rig.now = noon;
+    await rig.post([aHeartbeat(random, noon)]);
+    rig.now = at("2026-11-23T01:00:00Z");
+    let done = false;
+    const events: Heartbeat[] = [];
+    const posting = (async () => {
+      while (!done) {
+        const batch = Array.from({ length: 20 }, () => aHeartbeat(random, noon));
+        events.push(...batch);
+        await rig.post(batch);
+      }
+    })();
+    // Everything posted so far has been received after the grace.
+    const racing = rig.closer({ streamEnds: () => Promise.resolve(new Map()) });
+    const outcomes = await Promise.all([
+      racing.close("2026-11-22"),
+      racing.close("2026-11-22"),
+      racing.close("2026-11-22"),
+    ]);
+    while (events.length < 400) await rig.session.position();
+    done = true;
+    await posting;
+    assertEquals(outcomes.map(({ outcome }) => outcome).sort(), [
+      "closed",
+      "closed before",
+      "closed before",
+    ]);
+    const [{ manifestSha256 }] = outcomes.map(({ statement }) => statement);
+    assert(outcomes.every(({ statement }) => statement.manifestSha256 === manifestSha256));
+    await rig.close("2026-11-23");
+    const [first, second] = [await rig.manifest("2026-11-22"), await rig.manifest("2026-11-23")];
+    assertEquals(first.total_events + second.total_events, events.length + 1);
+    assertEquals(second.adjustments.events, second.total_events);
+    assertEquals(second.streams[0].first_seq, first.streams[0].last_seq + 1);
+    assertEquals(second.previous.sha256, manifestSha256);
+  });
+
+  await t.step("a close says why not, and changes nothing", async () => {
+    await using rig = await server.newBooks();
+    const random = new Random(8);
+    const noon = at("2026-11-22T12:00:00Z");
+    rig.now = noon;
+    await rig.post([aHeartbeat(random, noon)]);
+    await rig.post([aHeartbeat(random, noon)], noon, 3);
+    const refused = async (day: string, text: string, closer = rig.closer()) => {
+      const error = await assertRejects(() => closer.close(day), Refused);
+      assertStringIncludes(error.message, text);
+    };
+    await refused("2026-11-22", "its end and the grace pass at 2026-11-23T01:00:00.000Z");
+    rig.now = at("2026-11-24T02:00:00Z");
+    await refused("2026-11-23", "begin with 2026-11-22");
+    await refused("2026-11-22", "HEARTBEATS lost sequences 2 to 4");
+    const behind = () => Promise.resolve(new Map([["HEARTBEATS", 9]]));
+    await refused("2026-11-22", "4 more wait", rig.closer({ streamEnds: behind }));
+    const second = new Map([["HEARTBEATS", 5], ["HEARTBEATS_1", 1]]);
+    const unread = rig.closer({ streamEnds: () => Promise.resolve(second) });
+    await refused("2026-11-22", "HEARTBEATS_1 is posted up to sequence 0", unread);
+    assertEquals((await rig.closer().next())?.day, "2026-11-22");
+    assertEquals(await rig.sql`select * from royalty.seal`.then((rows) => rows.length), 0);
+
+    const settled = await rig.cli(
+      {},
+      ...["settle-gap", "--stream", "HEARTBEATS", "--first", "2"],
+      ...["--by", "Ada", "--reason", "disk of node 3 lost"],
+    );
+    assertEquals([settled.code, settled.err], [0, ""]);
+    const again = { stream: "HEARTBEATS", firstSeq: 2, by: "Bob", reason: "me too", at: rig.now };
+    assertEquals((await settleGap(rig.sql, again)).kind, "settled before");
+    const none = await rig.cli(
+      {},
+      ...["settle-gap", "--stream", "HEARTBEATS", "--first", "77", "--by", "Ada", "--reason", "x"],
+    );
+    assertEquals(none.code, 1);
+    assertStringIncludes(none.err, "no gap that begins at 77; no gap is open");
+    await rig.close("2026-11-22");
+    const { settled_gaps, streams } = await rig.manifest("2026-11-22");
+    assertEquals(settled_gaps.length, 1);
+    assertEquals(
+      [settled_gaps[0].first_seq, settled_gaps[0].last_seq, settled_gaps[0].by],
+      [2, 4, "Ada"],
+    );
+    assertEquals([streams[0].counted, streams[0].gaps, streams[0].last_seq], [2, 3, 5]);
+    await rig.close("2026-11-23");
+    assertEquals((await rig.manifest("2026-11-23")).settled_gaps, []);
+    await refused("2026-11-21", "before the first statement");
+    await refused("2026-11-25", "2026-11-24 is still open");
+  });
+
+  await t.step("a recount that differs, or a kill, leaves a sealed day to go on with", async () => {
+    await using rig = await server.newBooks();
+    const noon = at("2026-11-22T12:00:00Z");
+    rig.now = noon;
+    await rig.post([aHeartbeat(new Random(9), noon, { title_id: "t", region: "de" })]);
+    const line = { eventDay: "2026-11-22", titleId: "t", territory: "de", events: 1n };
+    const recount = (msWatched: bigint) => () =>
+      Promise.resolve({ method: "test", seconds: 1, lines: [{ ...line, msWatched }] });
+    const wrong = await assertRejects(
+      () => rig.close("2026-11-22", { recount: recount(9_999n) }),
+      Refused,
+    );
+    assertStringIncludes(
+      wrong.message,
+      "2026-11-22 de t: the books have 1 events and 10000 ms, the recount 1 events and 9999 ms",
+    );
+    // As a kill during the recount would leave it.
+    const killed = () => Promise.reject(new Error("killed"));
+    await assertRejects(() => rig.close("2026-11-22", { recount: killed }), Error, "killed");
+    await assertRejects(() => rig.close("2026-11-23"), Refused, "2026-11-22 is still open");
+    assertEquals((await rig.closer().next())?.day, "2026-11-22");
+    // What comes now is recognised on the next day.
+    await rig.post([aHeartbeat(new Random(10), noon)]);
+    await rig.close("2026-11-22", { recount: recount(10_000n) });
+    const manifest = await rig.manifest("2026-11-22");
+    assertEquals(manifest.recount, { method: "test", events: 1, ms: 10_000, seconds: 1 });
+    assertEquals([manifest.total_events, manifest.streams[0].last_seq], [1, 1]);
+    const broken = await rig.cli({}, "close", "--day", "2026-11-23", "--by", "Ada");
+    assertEquals(broken.code, 2);
+    const closed = await rig.closer({ recount: killed }).close(
+      "2026-11-23",
+      at("2026-11-24T01:00:00Z"),
+      { by: "Ada", reason: "raw heartbeats are gone" },
+    );
+    assertEquals(closed.outcome, "closed");
+    const { recount: note, adjustments } = await rig.manifest("2026-11-23");
+    assertEquals(note, { waived_by: "Ada", reason: "raw heartbeats are gone" });
+    assertEquals(adjustments, { rows: 1, events: 1, ms: 10_000 });
+  });
+
+  await t.step("a close that is killed anywhere can be run again", async () => {
+    await using rig = await server.newBooks();
+    const random = propertyRandom("kills during a close");
+    const noon = at("2026-11-22T12:00:00Z");
+    rig.now = noon;
+    await rig.post(Array.from({ length: 500 }, () => aHeartbeat(random, noon)));
+    // Received after the grace, so that the position alone lets the day close.
+    await rig.post([aHeartbeat(random, at("2026-11-23T02:00:00Z"))], at("2026-11-23T02:00:00Z"));
+    for (let kills = 0; kills < 4; kills++) {
+      const process = new Deno.Command(Deno.execPath(), {
+        args: ["run", "-A", "royalty/cli.ts", "close", "--day", "2026-11-22"],
+        cwd: new URL("../", import.meta.url),
+        env: { TWOFOLD_POSTGRES_URL: server.url, TWOFOLD_NATS_USER: "" },
+        stdout: "null",
+        stderr: "null",
+      }).spawn();
+      // Half of them wait for the books, the others are hit wherever they are.
+      const holding = rig.sql.begin(async (tx) => {
+        if (kills % 2 === 0) await tx`lock table royalty.books in exclusive mode`;
+        await pause(random.int(500, 1_500));
+        process.kill("SIGKILL");
+      }).catch(() => {});
+      await process.status;
+      await holding;
+    }
+    await rig.closer().close("2026-11-22", at("2026-11-23T02:00:00Z"));
+    const { total_events, streams } = await rig.manifest("2026-11-22");
+    assertEquals([total_events, streams[0].last_seq, streams[0].counted], [500, 501, 501]);
+    assertStringIncludes((await rig.cli({}, "verify-chain")).out, "the chain holds: 1 statements");
+  });
+
+  await t.step("Postgres stopped during a close: an error, then the same statement", async () => {
+    await using rig = await server.newBooks();
+    const noon = at("2026-11-22T12:00:00Z");
+    rig.now = noon;
+    await rig.post([aHeartbeat(new Random(11), noon)]);
+    const lines = await readDayLines(rig.sql, "2026-11-22");
+    const stopping = async () => {
+      await server.postgres.stop("SIGQUIT");
+      return { method: "test", seconds: 0, lines };
+    };
+    rig.now = at("2026-11-23T01:00:00Z");
+    const ends = { streamEnds: () => Promise.resolve(new Map([["HEARTBEATS", 1]])) };
+    await assertRejects(() => rig.closer({ ...ends, recount: stopping }).close("2026-11-22"));
+    await server.postgres.start();
+    assertEquals((await rig.closer(ends).close("2026-11-22")).outcome, "closed");
+    assertEquals((await rig.closer(ends).close("2026-11-22")).outcome, "closed before");
+  });
+
+  await t.step("a reissue follows, replaces, and leaves the old one as it was", async () => {
+    await using rig = await server.newBooks();
+    const noon = at("2026-11-22T12:00:00Z");
+    rig.now = noon;
+    const random = new Random(12);
+    await rig.post([
+      aHeartbeat(random, noon, { title_id: "=1+1", region: "de" }),
+      aHeartbeat(random, noon, { title_id: "b,c", region: "de" }),
+      '{"v":1,"played_ms":777}',
+      "not json",
+    ]);
+    await rig.close("2026-11-22");
+    await rig.close("2026-11-23");
+    const old = await rig.csv("2026-11-22");
+    await assertRejects(
+      () => rig.closer().reissue("2026-11-22", "why"),
+      Refused,
+      "same as version 1",
+    );
+    await assertRejects(() => rig.closer().reissue("2026-11-24", "why"), Refused, "no statement");
+    await putCatalogue(rig.sql, [{ titleId: "=1+1", studio: "Acme", titleName: undefined }]);
+    const reissued = await rig.cli(
+      {},
+      ...["reissue", "--day", "2026-11-22", "--reason", "studio of =1+1 was missing"],
+    );
+    assertEquals([reissued.code, reissued.err], [0, ""]);
+    assertEquals(await rig.csv("2026-11-22", 1), old);
+    assertEquals(
+      cells(await rig.csv("2026-11-22")).map(([, , , studio, title]) => [studio, title]),
+      [["Acme", "'=1+1"], ["UNMAPPED", '"b']],
+    );
+    const [first, second] = [await rig.manifest("2026-11-22", 1), await rig.manifest("2026-11-22")];
+    assertEquals(second.replaces.version, 1);
+    assertEquals(second.replaces.reason, "studio of =1+1 was missing");
+    assertEquals(second.previous.recognised_day, "2026-11-23");
+    assertEquals(second.streams, first.streams);
+    assertEquals(first.quarantined, 2);
+    assertEquals(first.quarantined_unresolved, {
+      entries: 2,
+      ms_at_risk: 777,
+      by_reason: [
+        { reason: "malformed", entries: 1, readable: 1, ms_at_risk: 777 },
+        { reason: "not_json", entries: 1, readable: 0, ms_at_risk: 0 },
+      ],
+    });
+    const empty = await rig.manifest("2026-11-23");
+    assertEquals([empty.row_count, empty.total_ms, empty.quarantined], [0, 0, 0]);
+    assertEquals(cells(await rig.csv("2026-11-23")), []);
+
+    const exported = await rig.cli({}, "export", "--day", "2026-11-22", "--version", "1");
+    assertEquals([exported.out, exported.err], [old, ""]);
+    const unknown = await rig.cli({}, "export", "--day", "2026-11-22", "--version", "3");
+    assertEquals(unknown.code, 1);
+    assertStringIncludes(unknown.err, "has no version 3; it has 1, 2");
+    const open = await rig.cli({}, "export", "--day", "2026-11-24");
+    assertEquals(open.code, 0);
+    assertStringIncludes(open.err, "2026-11-24 is not closed; these lines are provisional");
+  });
+
+  await t.step("files are written, restored, checked, and no change goes unseen", async () => {
+    await using rig = await server.newBooks();
+    await using workspace = await Workspace.temporary();
+    const folder = `${workspace.folder}/statements`;
+    rig.now = at("2026-11-22T12:00:00Z");
+    await rig.post([aHeartbeat(new Random(13), rig.now)]);
+    // A file where the folder should be stands for a disk that takes nothing.
+    await Deno.writeTextFile(folder, "");
+    const closer = { files: new StatementFiles(folder) };
+    const { filesMissing } = await rig.close("2026-11-22", closer);
+    assertStringIncludes(filesMissing ?? "", "The statement is safe in Postgres");
+    await Deno.remove(folder);
+    await rig.close("2026-11-23", closer);
+    assertEquals(await rig.closer(closer).restoreFiles(), 1);
+    assertEquals(await rig.closer(closer).restoreFiles(), 0);
+    const names = [...Deno.readDirSync(folder)].map(({ name }) => name).sort();
+    assertEquals(names, [
+      "statement-2026-11-22-v1.csv",
+      "statement-2026-11-22-v1.manifest.json",
+      "statement-2026-11-23-v1.csv",
+      "statement-2026-11-23-v1.manifest.json",
+    ]);
+    const settings = { TWOFOLD_STATEMENTS_DIR: folder };
+    const whole = await rig.cli(settings, "verify-chain");
+    assertEquals([whole.code, whole.err], [0, ""]);
+    assertStringIncludes(whole.out, "the chain holds: 2 statements and their files");
+    await Deno.writeTextFile(`${folder}/${names[0]}`, "x", { append: true });
+    await rig.sql`update royalty.statement_line set ms_watched = ms_watched + 1`;
+    const broken = await rig.cli(settings, "verify-chain");
+    assertEquals(broken.code, 1);
+    assertStringIncludes(broken.out, "has other bytes than Postgres");
+    assertStringIncludes(broken.out, "2026-11-22 version 1: sum of ms is");
+    const again = await rig.cli(settings, "close", "--day", "2026-11-22");
+    assertEquals(again.code, 1);
+    assertStringIncludes(again.err, "it is not overwritten");
+  });
+
+  await t.step("wrong arguments get a clear sentence", async () => {
+    await using rig = await server.newBooks();
+    rig.now = at("2026-11-24T00:00:00Z");
+    const cases: [string[], number, string][] = [
+      [["close"], 2, "close needs --day YYYY-MM-DD"],
+      [["close", "--day", "2026-02-30"], 2, "--day 2026-02-30 is not a day"],
+      [["close", "--day", "2026-11-22", "--as-of", "tomorrow"], 2, "is not an instant"],
+      [["close", "--day", "2099-01-01"], 1, "its end and the grace pass at 2099-01-02T01:00"],
+      [["close", "--day", "2099-01-01", "--as-of", "2099-01-03T00:00Z"], 1, "seven days ahead"],
+      [["close", "--day", "1999-01-01"], 1, "more than a year ago"],
+      [["reissue", "--day", "2026-11-22"], 2, "reissue needs --reason TEXT"],
+      [["reissue", "--day", "2026-11-22", "--reason", " x"], 2, "--reason must be 1 to 200"],
+      [["reissue", "--day", "2026-11-22", "--reason", "x"], 1, "has no statement to issue again"],
+      [["export", "--day", "2026-11-22", "--version", "0"], 2, "--version 0 is not a whole"],
+      [["settle-gap", "--stream", "S", "--first", "1x"], 2, "--first 1x is not a whole number"],
+      [["verify-chain", "now"], 2, "unexpected argument now"],
+    ];
+    const outcomes = await Promise.all(cases.map(([args]) => rig.cli({}, ...args)));
+    for (const [i, [args, code, text]] of cases.entries()) {
+      assertEquals([args, outcomes[i].code], [args, code]);
+      assertStringIncludes(outcomes[i].err, text);
+    }
+    assertStringIncludes((await rig.cli({}, "verify-chain")).out, "the chain holds: 0 statements");
+  });
+});

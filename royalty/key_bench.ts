@@ -91,13 +91,19 @@ export async function runKeyBench(
       const present = await fillUp(sql, kind, million * MILLION);
       const name = `${kind.name}, ${(present / MILLION).toFixed(1)} M keys present`;
       figures.push(await measurePosting(server, url, { name, kind, events }));
-      console.log(report(figures.slice(-1)));
+      console.log(`${report(figures.slice(-1))}  ${microsecondsOf(figures[figures.length - 1])}`);
       if (million === 0) await printSize(sql, kind);
     }
   }
   await sql.end();
   await server.stop();
   return figures;
+}
+
+// The rate also tells of disks and of neighbours on the machine; this does not.
+function microsecondsOf(figure: Figure): string {
+  const each = figure.cores.postgres * MILLION / rateOf(figure);
+  return `Postgres ${each.toFixed(1)} µs of a core per event`;
 }
 
 async function countOf(sql: Sql, { tables }: Kind): Promise<number> {

@@ -21,7 +21,7 @@ import { countedStreams, type royaltySettings } from "./settings.ts";
 import { StatementFiles } from "./statement_files.ts";
 
 /** Longest time between two looks: another process, or a person, may have closed meanwhile. */
-const LOOK_MS = 30_000;
+const LOOK_MS = 10_000;
 /** After a refusal: the first wait and the longest, because each try may recount a whole day. */
 const RETRY_MS = 5_000;
 const MOST_RETRY_MS = 600_000;

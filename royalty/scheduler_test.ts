@@ -53,7 +53,7 @@ class Rig {
 
 Deno.test("days close in their time, one after the other, and none early", async () => {
   const rig = new Rig();
-  assertEquals(await rig.scheduler.step(), 30_000);
+  assertEquals(await rig.scheduler.step(), 10_000);
   rig.next = { day: "d", due: 10_000 };
   assertEquals(await rig.scheduler.step(), 10_000);
   rig.now = 9_999;
@@ -61,7 +61,7 @@ Deno.test("days close in their time, one after the other, and none early", async
   assertEquals(rig.effects, ["restore files"]);
   rig.now = 10_000 + HOUR_MS;
   assertEquals([await rig.scheduler.step(), await rig.scheduler.step()], [0, 0]);
-  assertEquals(await rig.scheduler.step(), 30_000);
+  assertEquals(await rig.scheduler.step(), 10_000);
   assertEquals(rig.effects, ["restore files", "close d", "close d+"]);
 });
 

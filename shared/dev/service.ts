@@ -113,17 +113,25 @@ export function parseMetrics(text: string): ReadonlyMap<string, number> {
   }));
 }
 
-/** Deno's flags for a service: it can reach what it is told to, read its migrations, no more. */
+/** Settings that name a folder which the service writes to. */
+const FOLDER_SETTINGS = ["TWOFOLD_STATEMENTS_DIR", "TWOFOLD_RECOUNT_DIR"];
+
+/**
+ * Deno's flags for a service: it can reach what it is told to, read its migrations, write to the
+ * folders it is given, no more.
+ */
 export function permissions(name: ServiceName, options: ServiceOptions): string[] {
   const hasDatabase = DATABASE_ROLES.includes(name as DatabaseRole);
+  const folders = FOLDER_SETTINGS.flatMap((setting) => options.settings[setting] ?? []);
+  const migrations = new URL(`${FOLDER[name]}/migrations`, ROOT).pathname;
+  const readable = [...(hasDatabase ? [migrations] : []), ...folders];
   return [
     "--no-prompt",
     `--allow-net=${[`127.0.0.1:${options.httpPort}`, ...options.reach].join(",")}`,
     // The Postgres driver looks for libpq's variables.
     hasDatabase ? "--allow-env=TWOFOLD_*,PG*" : "--allow-env=TWOFOLD_*",
-    ...(hasDatabase
-      ? [`--allow-read=${new URL(`${FOLDER[name]}/migrations`, ROOT).pathname}`]
-      : []),
+    ...(readable.length > 0 ? [`--allow-read=${readable.join(",")}`] : []),
+    ...(folders.length > 0 ? [`--allow-write=${folders.join(",")}`] : []),
   ];
 }
 

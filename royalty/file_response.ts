@@ -22,7 +22,11 @@ export interface SentFile extends Sendable {
   /** Other headers. */
   readonly headers?: Readonly<Record<string, string>>;
   read(offset: number, bytes: number): Promise<Uint8Array>;
+  /** Told why a transfer is broken off; the client only sees that it is. */
+  readonly onBroken: (error: unknown) => void;
 }
+
+type Body = ReadableStream<Uint8Array<ArrayBuffer>>;
 
 /** Bytes read at a time. */
 const SLICE_BYTES = 4 * 1024 * 1024;
@@ -76,25 +80,32 @@ function bytesOfHex(hex: string): string {
 }
 
 // Nothing is read before the client is ready to take it.
-function sliced(
-  file: SentFile,
-  first: number,
-  last: number,
-  hash?: Hash,
-): ReadableStream<Uint8Array<ArrayBuffer>> {
+function sliced(file: SentFile, first: number, last: number, hash?: Hash): Body {
   let at = first;
+  let isGone = false;
   return new ReadableStream({
+    cancel: () => void (isGone = true),
     async pull(controller) {
-      const bytes = Math.min(SLICE_BYTES, last + 1 - at);
-      const slice = await file.read(at, bytes);
-      if (slice.length !== bytes) throw new Error(`${file.location} is shorter than it was`);
-      at += bytes;
-      hash?.update(slice);
-      if (at > last && hash && hash.digest("hex") !== file.tag) {
-        throw new Error(`${file.location} does not have its hash any more`);
+      try {
+        const bytes = Math.min(SLICE_BYTES, last + 1 - at);
+        const slice = await file.read(at, bytes);
+        if (isGone) return;
+        at += slice.length;
+        hash?.update(slice);
+        checkSlice(file, slice.length === bytes, at > last ? hash : undefined);
+        controller.enqueue(new Uint8Array(slice));
+        if (at > last) controller.close();
+      } catch (error) {
+        file.onBroken(error);
+        throw error;
       }
-      controller.enqueue(new Uint8Array(slice));
-      if (at > last) controller.close();
     },
   }, { highWaterMark: 0 });
+}
+
+function checkSlice({ bytes, tag }: SentFile, isWhole: boolean, hash: Hash | undefined): void {
+  if (!isWhole) throw new Error(`there are fewer than ${bytes} bytes`);
+  if (hash && hash.digest("hex") !== tag) {
+    throw new Error(`the bytes do not have the SHA-256 ${tag}`);
+  }
 }

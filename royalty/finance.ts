@@ -9,7 +9,7 @@
  */
 import type { Settings } from "../shared/config.ts";
 import { Stop } from "../shared/errors.ts";
-import { type Lifecycle, untilReady } from "../shared/lifecycle.ts";
+import { type Lifecycle, pause, untilReady } from "../shared/lifecycle.ts";
 import type { Log } from "../shared/log.ts";
 import type { Metrics } from "../shared/metrics.ts";
 import { serveHttp } from "../shared/status.ts";
@@ -18,6 +18,9 @@ import { financeApp } from "./finance_api.ts";
 import { FinanceKeys } from "./finance_keys.ts";
 import type { royaltySettings } from "./settings.ts";
 import { connectStatements, letFinanceRead, PostgresStatements } from "./statement_store.ts";
+
+/** Longest that a stop waits for downloads; whoever is still at it goes on by ranges, elsewhere. */
+const DOWNLOADS_STOP_MS = 2_000;
 
 /** Serves the finance API if it has keys. The books must be open. Resolves once it is listening. */
 export async function startFinance(
@@ -45,5 +48,18 @@ export async function startFinance(
     { store: new PostgresStatements(sql), keys: new FinanceKeys(keys), metrics, log },
   );
   const hostname = settings.TWOFOLD_HTTP_HOST;
-  serveHttp(life, log, { hostname, port: settings.TWOFOLD_FINANCE_PORT }, app);
+  serveHttp(impatient(life), log, { hostname, port: settings.TWOFOLD_FINANCE_PORT }, app);
+}
+
+// The stop waits for every response to end; a slow download would keep the books from stopping.
+function impatient(life: Lifecycle): Lifecycle {
+  return {
+    ...life,
+    onStop: (name, step) =>
+      life.onStop(`finance ${name}`, async () => {
+        const stopped = new AbortController();
+        const done = Promise.resolve(step()).finally(() => stopped.abort());
+        await Promise.race([done, pause(DOWNLOADS_STOP_MS, stopped.signal)]);
+      }),
+  };
 }

@@ -67,7 +67,7 @@ export function financeApp(options: DeskOptions, needs: FinanceNeeds): OpenAPIHo
     await next();
   });
   app.get("/v1/statements", (c) => sendList(c, desk));
-  app.get("/v1/statements/:file", (c) => sendStatement(c, desk));
+  app.get("/v1/statements/:file", (c) => sendStatement(c, desk, log));
   app.get("/v1/provisional/:file", (c) => sendProvisional(c, desk));
   app.get("/", (c) => showList(c, desk));
   app.get("/statements/:day", (c) => showStatement(c, desk));
@@ -152,7 +152,11 @@ function listed(issued: Issued): StatementList["statements"][number]["versions"]
   };
 }
 
-async function sendStatement(c: Context<Env>, desk: FinanceDesk): Promise<Response> {
+async function sendStatement(
+  c: Context<Env>,
+  desk: FinanceDesk,
+  log: Log,
+): Promise<Response> {
   const { day, extension } = readFileName(c.req.param("file") ?? "", ["csv", "json"]);
   const { version, studio } = readParameters(
     c.req.url,
@@ -160,14 +164,18 @@ async function sendStatement(c: Context<Env>, desk: FinanceDesk): Promise<Respon
   ) as { version?: string; studio?: string };
   const { shown } = await desk.find(day, readVersion(version));
   const only = readStudio(studio);
-  const about = { isPermanent: version !== undefined };
   const file = only !== undefined
     ? await studioFile(desk, shown, only)
     : storedFile(desk.store, shown, extension === "csv" ? "csv" : "manifest");
-  return fileResponse(c.req.method, (name) => c.req.header(name), { ...file, ...about });
+  return fileResponse(c.req.method, (name) => c.req.header(name), {
+    ...file,
+    isPermanent: version !== undefined,
+    onBroken: (error) =>
+      log.error("a download was broken off", { path: file.location, error: messageOf(error) }),
+  });
 }
 
-type File = Omit<SentFile, "isPermanent">;
+type File = Omit<SentFile, "isPermanent" | "onBroken">;
 
 function storedFile(store: StatementStore, issued: Issued, file: StoredFile): File {
   const read = (offset: number, bytes: number) => store.slice(issued, file, offset, bytes);

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { parseCsv } from "../shared/dev/csv.ts";
 import { propertyRandom } from "../shared/dev/random.ts";
 import { RetryAfter } from "../shared/errors.ts";
-import { Log } from "../shared/log.ts";
+import { Log, type LogFields } from "../shared/log.ts";
 import { Metrics } from "../shared/metrics.ts";
 import { BusinessCalendar } from "./business_day.ts";
 import { financeApp } from "./finance_api.ts";
@@ -140,7 +140,17 @@ function library() {
   return { store, first, second };
 }
 
-function serve(store: StatementStore, now = NOW) {
+class ErrorLog extends Log {
+  readonly errors: unknown[] = [];
+  constructor() {
+    super("test", "error");
+  }
+  override error(_: string, fields?: LogFields): void {
+    this.errors.push(fields);
+  }
+}
+
+function serve(store: StatementStore, now = NOW, log = new Log("test", "error")) {
   const metrics = new Metrics();
   const app = financeApp(
     { calendar: new BusinessCalendar("UTC"), graceMs: HOUR_MS, now: () => now },
@@ -148,7 +158,7 @@ function serve(store: StatementStore, now = NOW) {
       store,
       keys: new FinanceKeys(new Map([["finance", KEY]])),
       metrics,
-      log: new Log("test", "error"),
+      log,
     },
   );
   return async (path: string, headers: Record<string, string> = {}, method = "GET") =>
@@ -298,9 +308,17 @@ Deno.test("a download that began with another version begins anew", async () => 
 Deno.test("what is damaged in storage arrives broken off, never complete", async () => {
   const { store, second } = library();
   second.csv[second.csv.length - 5] ^= 1;
-  const response = await serve(store)("/v1/statements/2026-11-22.csv");
-  const broken = await response.arrayBuffer().then(() => false, () => true);
-  assert(broken);
+  const log = new ErrorLog();
+  const get = serve(store, NOW, log);
+  for (const encoding of ["identity", "gzip"]) {
+    const response = await get("/v1/statements/2026-11-22.csv", { "accept-encoding": encoding });
+    assert(await response.arrayBuffer().then(() => false, () => true), encoding);
+  }
+  const broken = {
+    path: "/v1/statements/2026-11-22.csv?version=2",
+    error: `the bytes do not have the SHA-256 ${second.csvSha256}`,
+  };
+  assertEquals(log.errors, [broken, broken]);
 });
 
 Deno.test("a studio's file has the header and exactly its lines", async () => {
@@ -543,7 +561,7 @@ Deno.test("the page lists open and closed days with state, totals and files", as
   for (
     const text of [
       ...["Provisional</strong>, closes after", "/v1/provisional/2026-11-23.csv"],
-      ...["Closed, version 2 of 2", "/v1/statements/2026-11-22.csv?version=2"],
+      ...["Closed, 2 versions", "/v1/statements/2026-11-22.csv?version=2"],
       ...["1,294,568", "21.576", "/v1/statements/2026-11-21.json?version=1"],
     ]
   ) assertStringIncludes(page, text);

@@ -4,7 +4,8 @@ import postgres, { type Sql } from "postgres";
 import { parseCsv } from "../shared/dev/csv.ts";
 import { freePort } from "../shared/dev/free_port.ts";
 import { PostgresServer } from "../shared/dev/postgres_server.ts";
-import { createDatabase, DATABASE, DEV_PASSWORD } from "../shared/dev/stack.ts";
+import { Service } from "../shared/dev/service.ts";
+import { createDatabase, DATABASE, DEV_PASSWORD, Stack } from "../shared/dev/stack.ts";
 import { waitFor } from "../shared/dev/wait_for.ts";
 import { Workspace } from "../shared/dev/workspace.ts";
 import { readSettings } from "../shared/config.ts";
@@ -21,8 +22,8 @@ import { letFinanceRead } from "./statement_store.ts";
 
 const KEY = "0123456789abcdef";
 const NOW = Date.UTC(2026, 10, 23, 12, 30);
-/** More than two slices of a download. */
-const BIG_LINES = 140_000;
+/** Many slices of a download, and more than sockets hold for a client that does not read. */
+const BIG_LINES = 200_000;
 
 function sha256(bytes: Uint8Array): string {
   return createHash("sha256").update(bytes).digest("hex");
@@ -226,18 +227,14 @@ Deno.test("finance on a real Postgres", async (t) => {
   });
 
   await t.step("a statement of many megabytes is sent in slices that fit", async () => {
-    const many = Array.from({ length: BIG_LINES }, (_, i): StatementLine => ({
-      ...{ recognisedDay: "2026-11-21", eventDay: "2026-11-21", studio: `Studio ${i % 7}` },
-      ...{ titleId: `title-${i}`, territory: "de", events: 1n, msWatched: BigInt(i) },
-    }));
-    const big = await issueFiles(books, "2026-11-21", 1, many);
-    assert(big.length > 8 * 1024 * 1024);
+    const big = await issueFiles(books, "2026-11-21", 1, manyLines("2026-11-21"));
+    assert(big.length > 20 * 1024 * 1024);
     const path = "/v1/statements/2026-11-21.csv";
     assertEquals(sha256(await desk.bytes(path)), sha256(big));
     const gzip = await desk.bytes(path, { "accept-encoding": "gzip" });
     assertEquals(sha256(gzip), sha256(big));
-    const middle = await desk.bytes(path, { range: "bytes=3000000-8999999" });
-    assertEquals(sha256(middle), sha256(big.slice(3_000_000, 9_000_000)));
+    const middle = await desk.bytes(path, { range: "bytes=3000000-12999999" });
+    assertEquals(sha256(middle), sha256(big.slice(3_000_000, 13_000_000)));
     // Who goes away in the middle leaves nothing behind.
     const left = await desk.get(path);
     await left.body!.cancel();
@@ -264,6 +261,14 @@ Deno.test("finance on a real Postgres", async (t) => {
     assertEquals(back, csv);
   });
 });
+
+function manyLines(day: string): StatementLine[] {
+  return Array.from({ length: BIG_LINES }, (_, i) => ({
+    ...{ recognisedDay: day, eventDay: day, studio: `Studio ${i % 7}` },
+    ...{ titleId: `title-${i}`.padEnd(64, "-"), territory: "de" },
+    ...{ events: 1n, msWatched: BigInt(i) },
+  }));
+}
 
 async function drained(response: Response): Promise<Response> {
   await response.arrayBuffer();
@@ -315,4 +320,32 @@ Deno.test("the right to read is given once and again, by many at once, and not t
   await admin.unsafe("drop owned by finance; drop role finance");
   await admin.end();
   await assertRejects(() => letFinanceRead(desk.url), Stop, "TWOFOLD_POSTGRES_FINANCE_PASSWORD");
+});
+
+Deno.test("the royalty process serves finance, and a slow download does not keep it from stopping", async () => {
+  await using stack = await Stack.start();
+  const port = freePort();
+  const service = await Service.start(stack.workspace, "royalty", {
+    httpPort: freePort(),
+    reach: [stack.nats.url, `127.0.0.1:${stack.postgres.port}`, `127.0.0.1:${port}`],
+    settings: {
+      ...stack.nats.settings("royalty"),
+      TWOFOLD_POSTGRES_URL: stack.databaseUrl("royalty"),
+      TWOFOLD_FINANCE_POSTGRES_URL: stack.databaseUrl("finance"),
+      TWOFOLD_FINANCE_KEYS: `finance:${KEY}`,
+      TWOFOLD_FINANCE_PORT: String(port),
+    },
+  });
+  const books = postgres(stack.databaseUrl("royalty"), { max: 1, onnotice: () => {} });
+  await issueFiles(books, "2026-11-21", 1, manyLines("2026-11-21"));
+  await books.end();
+  const download = await waitFor("the finance port to answer", async () => {
+    const headers = { authorization: `Bearer ${KEY}`, "accept-encoding": "identity" };
+    return await fetch(`http://127.0.0.1:${port}/v1/statements/2026-11-21.csv`, { headers });
+  });
+  assertEquals(download.status, 200);
+  const reader = download.body!.getReader();
+  assert((await reader.read()).value!.length > 0);
+  assertEquals(await service.stop(), 0);
+  await reader.cancel().catch(() => {});
 });

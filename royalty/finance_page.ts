@@ -89,12 +89,10 @@ function closedTable({ closed }: ListView): Html {
       <tr>
         <th scope="row"><a href="/statements/${newest.day}"
           aria-label="Statement of ${newest.day}">${newest.day}</a></th>
-        <td>Closed${older.length === 0
-          ? ""
-          : `, version ${newest.version} of ${older.length + 1}`}</td>
+        <td>${older.length === 0 ? "Closed" : `Closed, ${older.length + 1} versions`}</td>
         ${totalCells(newest)}
         <td>${time(newest.closedAt)}</td>
-        <td>${fileLinks(newest)}</td>
+        <td class="files">${fileLinks(newest)}</td>
       </tr>
     `;
   return html`
@@ -193,7 +191,7 @@ function versionTable(shown: Issued, versions: readonly Issued[]): Html {
         <td>${time(each.closedAt)}</td>
         <td>${each.reason ?? ""}</td>
         ${totalCells(each)}
-        <td>${fileLinks(each)}</td>
+        <td class="files">${fileLinks(each)}</td>
       </tr>
     `;
   return html`
@@ -281,7 +279,7 @@ function grouped(number: bigint | number | string): string {
 /** The style of every page; its hash is what the content security policy lets in. */
 export const STYLE = `
 :root { color-scheme: light dark; --line: #8886; --accent: light-dark(#0b57d0, #a8c7fa); }
-body { font: 1rem/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 76rem; padding: 1rem; }
+body { font: 1rem/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 80rem; padding: 1rem; }
 a { color: var(--accent); }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
 .skip { position: absolute; left: -99rem; }
@@ -295,11 +293,15 @@ th, td { border-bottom: 1px solid var(--line); padding: .4rem .75rem; text-align
   vertical-align: baseline; }
 th { white-space: nowrap; }
 tbody th { font-weight: 600; }
-.number { text-align: right; white-space: nowrap; }
-time { white-space: nowrap; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1.5rem; }
+.number { text-align: right; }
+.number, .files, time { white-space: nowrap; }
+dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .25rem 1.5rem; }
 dt { opacity: .8; }
 dd { margin: 0; overflow-wrap: anywhere; }
+@media (max-width: 40rem) {
+  dl { grid-template-columns: minmax(0, 1fr); }
+  dd { margin-bottom: .5rem; }
+}
 @media print {
   :root { color-scheme: light; }
   body { max-width: none; padding: 0; font-size: 9pt; }

@@ -8,11 +8,10 @@
  */
 import { statementCsv, type StatementLine } from "./statement.ts";
 
-const HEADER = statementCsv([]);
-
 /** The lines of an open day so far, as of `asOf` (ms since the epoch). */
 export function provisionalCsv(lines: readonly StatementLine[], asOf: number): string {
   const mark = `PROVISIONAL,${new Date(asOf).toISOString()},`;
-  const marked = lines.map((line) => mark + statementCsv([line]).slice(HEADER.length));
-  return `provisional,as_of,${HEADER}${marked.join("")}`;
+  // No text of a line holds a line end, because control characters are refused where they come in.
+  const [header, ...rest] = statementCsv(lines).split(/(?<=\r\n)/);
+  return `provisional,as_of,${header}${rest.map((line) => mark + line).join("")}`;
 }

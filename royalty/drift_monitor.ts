@@ -14,13 +14,13 @@ import { jetstreamManager } from "nats/jetstream";
 import { type PipelineAlert, pipelineAlertSchema } from "../shared/alert.ts";
 import type { Settings } from "../shared/config.ts";
 import { messageOf } from "../shared/errors.ts";
-import { judge } from "../shared/event.ts";
+import type { RejectionReason } from "../shared/event.ts";
 import type { Lifecycle } from "../shared/lifecycle.ts";
 import type { Log } from "../shared/log.ts";
 import type { Metrics } from "../shared/metrics.ts";
 import { IntervalTally, type LiveTotals, liveTotalsSchema } from "../shared/totals.ts";
 import { ALERTS, alertSubject, liveTotalsSubject } from "../shared/topology.ts";
-import type { Accrual, Refusal } from "./accrue.ts";
+import type { Accrual, Claim } from "./accrue.ts";
 import type { Witness } from "./consumer.ts";
 import { DRIFT, Drift, driftAlert, type DriftRules, type Side, type Verdict } from "./drift.ts";
 import { type countedSettings, countedStreams, type driftSettings } from "./settings.ts";
@@ -30,6 +30,7 @@ const OPEN_AFTER = 2;
 const RESOLVE_AFTER = 5;
 /** A day of minutes: as long as one side may be behind the other and still be compared. */
 const MAX_WAITING = 1_440;
+const UNTIMELY: ReadonlySet<string> = new Set<RejectionReason>(["too_late", "from_the_future"]);
 
 type DriftSettings =
   & Settings<typeof driftSettings & typeof countedSettings>
@@ -105,7 +106,7 @@ class DriftMonitor implements Witness {
 
   entered(stream: string, accrual: Accrual): void {
     const tally = this.#streams.get(stream)?.tally;
-    for (const { receivedAt, playedMs } of usable(accrual)) tally?.add(receivedAt, playedMs);
+    for (const { delivery, playedMs } of usable(accrual)) tally?.add(delivery.receivedAt, playedMs);
   }
 
   /** Takes in a message of live; returns why it cannot be used, if so. */
@@ -136,18 +137,13 @@ class DriftMonitor implements Witness {
   }
 }
 
-/** What of a batch live can use too, in the order of the stream: too late or early is for royalty only. */
-function usable({ claims, refusals }: Accrual): { receivedAt: number; playedMs: number }[] {
-  const accepted = claims.map(({ delivery, playedMs }) => ({ ...delivery, playedMs }));
-  const untimely = refusals.flatMap(untimelyReading);
-  if (untimely.length === 0) return accepted;
-  return [...accepted, ...untimely].sort((a, b) => a.sequence - b.sequence);
-}
-
-function untimelyReading({ delivery, rejection: { reason } }: Refusal) {
-  if (reason !== "too_late" && reason !== "from_the_future") return [];
-  const judgement = judge(delivery.bytes);
-  return judgement.ok ? [{ ...delivery, playedMs: judgement.heartbeat.played_ms }] : [];
+/** What of a batch live can use too, in the order of the stream: only royalty minds the time. */
+function usable({ claims, refusals }: Accrual): readonly Pick<Claim, "delivery" | "playedMs">[] {
+  const untimely = refusals.flatMap(({ delivery, rejection: { reason }, msAtRisk: playedMs }) =>
+    UNTIMELY.has(reason) && playedMs !== undefined ? [{ delivery, playedMs }] : []
+  );
+  if (untimely.length === 0) return claims;
+  return [...claims, ...untimely].sort((a, b) => a.delivery.sequence - b.delivery.sequence);
 }
 
 function readTotals(data: Uint8Array): LiveTotals | undefined {

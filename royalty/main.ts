@@ -43,7 +43,7 @@ async function start(life: Lifecycle): Promise<void> {
   const nc = await untilReady(life.signal, log, () => connectNats(settings, log));
   life.onStop("nats", () => nc.close());
   void nc.closed().then((error) => life.fail(error ?? new Stop("the NATS connection was closed")));
-  const recount = serviceRecount(settings, nc, Date.now);
+  const recount = serviceRecount(settings, nc, Date.now, life.signal);
   startClosing(life, { settings, nc, metrics, log, now: Date.now, recount });
 
   const calendar = new BusinessCalendar(settings.TWOFOLD_BUSINESS_ZONE);

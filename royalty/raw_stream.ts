@@ -11,6 +11,7 @@
 import type { NatsConnection } from "nats";
 import { type JetStreamManager, jetstreamManager, type StoredMsg } from "nats/jetstream";
 import { messageOf, RetryAfter } from "../shared/errors.ts";
+import { pause } from "../shared/lifecycle.ts";
 
 /** One heartbeat as the stream stored it. */
 export interface RawMessage {
@@ -36,8 +37,9 @@ const BATCH_MESSAGES = 4_000;
 const BATCH_BYTES = 8 * 1024 * 1024;
 /** Longer than this without a message, the answer is taken for lost. */
 const SILENCE_MS = 3_000;
-/** Answers in a row that may be lost before the reader gives up. */
+/** Answers in a row that may be lost or empty, and the wait between them. */
 const ATTEMPTS = 5;
+const RETRY_MS = 200;
 
 /** What `stream` still has. Rejects with {@link RetryAfter} while NATS does not tell. */
 export async function rawExtent(nc: NatsConnection, stream: string): Promise<RawExtent> {
@@ -85,16 +87,15 @@ export async function* readRaw(
   }
 }
 
+// An empty answer is asked for again too: a replica that is behind does not know better.
 async function insist(jsm: JetStreamManager, stream: string, from: number): Promise<RawMessage[]> {
   for (let attempt = 1;; attempt++) {
-    const answer = await ask(jsm, stream, from);
-    if (answer.messages.length > 0 || answer.complete) return answer.messages;
+    const { messages, complete, trouble } = await ask(jsm, stream, from);
+    if (messages.length > 0 || (complete && attempt === ATTEMPTS)) return messages;
     if (attempt === ATTEMPTS) {
-      throw new RetryAfter(
-        `${stream} does not answer from sequence ${from} on: ${answer.trouble}`,
-        1_000,
-      );
+      throw new RetryAfter(`${stream} does not answer from sequence ${from} on: ${trouble}`, 1_000);
     }
+    await pause(RETRY_MS);
   }
 }
 

@@ -46,6 +46,8 @@ export interface RecountTask {
   readonly folder: string | undefined;
   /** Records sorted in memory at once; the sort's own choice when not given. */
   readonly runRecords?: number;
+  /** Ends the recount early: it rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
 }
 
 /** A line of the day; `events` and `msWatched` include the doubtful ones. */
@@ -75,11 +77,12 @@ const ELSEWHERE = 0xffff_ffff;
 
 /** Recounts one day. Rejects with what reading or the disk rejects with. */
 export async function recount(task: RecountTask): Promise<Recounted> {
-  const { folder, runRecords, sources } = task;
+  const { folder, runRecords, sources, signal } = task;
   await using sort = new ExternalSort({ folder, recordBytes: RECORD_BYTES, runRecords });
   const writer = new RecordWriter(task);
   for (const [index, source] of sources.entries()) {
     for await (const batch of source.read()) {
+      signal?.throwIfAborted();
       for (const message of batch) {
         const record = writer.write(index, message);
         const spilling = record && sort.add(record);
@@ -88,7 +91,10 @@ export async function recount(task: RecountTask): Promise<Recounted> {
     }
   }
   const counter = new FirstCounter(writer.lines.size);
-  for await (const chunk of sort.sorted()) counter.take(chunk);
+  for await (const chunk of sort.sorted()) {
+    signal?.throwIfAborted();
+    counter.take(chunk);
+  }
   counter.end();
   const { read, unearned } = writer;
   return { lines: linesOf(writer.lines, counter), read, unearned, repeats: counter.repeats };

@@ -29,6 +29,8 @@ export interface RecountOptions {
    */
   readonly folder: string | undefined;
   readonly now: () => number;
+  /** Ends the recount early: it rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
 }
 
 const METHOD = "external sort of raw heartbeats by event id, the first of each id counted";
@@ -46,12 +48,12 @@ async function derive(
   day: string,
   options: RecountOptions,
 ): Promise<{ readonly report: RecountReport; readonly booked: readonly BookedLines[] }> {
-  const { sql, nc, rules, folder, now } = options;
+  const { sql, nc, rules, folder, now, signal } = options;
   const begun = now();
   const books = await readBooksOfDay(sql, day);
   const { zone, state, booked } = books;
   const sources = await keptSources(nc, books, rules, begun);
-  const recounted = await recount({ day, zone, rules, sources, folder });
+  const recounted = await recount({ day, zone, rules, sources, folder, signal });
   const report: RecountReport = {
     day,
     state,
@@ -99,6 +101,7 @@ export function serviceRecount(
   settings: Settings<typeof recountSettings & typeof postgresSettings>,
   nc: NatsConnection,
   now: () => number,
+  signal: AbortSignal,
 ): Recount {
   const rules = {
     latenessHorizonMs: settings.TWOFOLD_LATENESS_HORIZON_MS,
@@ -108,7 +111,7 @@ export function serviceRecount(
     const sql = connectBooks(settings.TWOFOLD_POSTGRES_URL);
     try {
       const folder = settings.TWOFOLD_RECOUNT_DIR;
-      return await recountForClose(day, { sql, nc, rules, folder, now });
+      return await recountForClose(day, { sql, nc, rules, folder, now, signal });
     } finally {
       await sql.end({ timeout: 2 });
     }

@@ -1,4 +1,4 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { aHeartbeat, encode } from "../shared/dev/heartbeats.ts";
 import { propertyRandom, Random } from "../shared/dev/random.ts";
 import type { Heartbeat } from "../shared/event.ts";
@@ -222,6 +222,27 @@ Deno.test("what an aged stream cannot tell is doubtful, and only that", () =>
         lines.filter(({ eventDay }) => eventDay < "2026-11-22");
       assertEquals(compareLines(late(whole.lines), late(recounted.lines)), []);
     }
+  }));
+
+Deno.test("a recount that is told to stop does, and leaves no files", () =>
+  inFolder(async (folder) => {
+    const task = taskOf(aModel(new Random(1), DAYS), "2026-11-22", folder, 16);
+    const stop = new AbortController();
+    const sources = task.sources.map((source) => ({
+      ...source,
+      read: async function* () {
+        for await (const batch of source.read()) {
+          yield batch;
+          if (batch.at(-1)!.sequence > 150) stop.abort(new Error("stopping"));
+        }
+      },
+    }));
+    await assertRejects(
+      () => recount({ ...task, sources, signal: stop.signal }),
+      Error,
+      "stopping",
+    );
+    assertEquals([...Deno.readDirSync(folder)], []);
   }));
 
 Deno.test("one id on two streams counts once when alike, and is doubtful when not", () =>

@@ -14,6 +14,7 @@ import type { Lifecycle } from "../shared/lifecycle.ts";
 import { Log } from "../shared/log.ts";
 import { Metrics } from "../shared/metrics.ts";
 import { readMigrations } from "../shared/migrate.ts";
+import { Closer } from "./closer.ts";
 import { startFinance } from "./finance.ts";
 import { openBooks, readStatement } from "./ledger.ts";
 import { royaltySettings } from "./settings.ts";
@@ -312,6 +313,41 @@ async function assertReadsOnly(url: string): Promise<void> {
     await sql.end();
   }
 }
+
+Deno.test("what royalty closes and reissues is what finance downloads", async () => {
+  await using desk = await Desk.open();
+  await credit(desk.books);
+  // A manifest's totals are JSON numbers, and refuse to be inexact.
+  await desk.books`update royalty.accrual set ms_watched = 1 where title_id = 't2'`;
+  await desk.serve();
+  const csvOf = "/v1/statements/2026-11-22.csv";
+  assertEquals((await desk.get(csvOf).then(drained)).status, 409);
+  const closer = new Closer({
+    databaseUrl: desk.url,
+    graceMs: 3_600_000,
+    now: () => NOW,
+    streamEnds: () => Promise.resolve(new Map()),
+  });
+  const { statement: first } = await closer.close("2026-11-22");
+  await desk.books`update royalty.title set studio = 'Other' where title_id = 't1'`;
+  const { statement: second } = await closer.reissue("2026-11-22", "t1 is Other's");
+  assertEquals(await desk.bytes(`${csvOf}?version=1`), first.csv);
+  assertEquals(await desk.bytes(csvOf), second.csv);
+  assertEquals(await desk.bytes("/v1/statements/2026-11-22.json"), second.manifest);
+
+  const { statements } = await (await desk.get("/v1/statements")).json();
+  const [newest, before] = statements[0].versions;
+  assertEquals([newest.version, newest.reason, newest.ms_watched], [
+    2,
+    "t1 is Other's",
+    String(second.ms),
+  ]);
+  assertEquals([before.sha256, before.manifest_sha256], [first.sha256, first.manifestSha256]);
+  const others = await desk.bytes(`${csvOf}?studio=Other`);
+  const all = new TextDecoder().decode(second.csv).split("\r\n");
+  const expected = all.filter((line, i) => i === 0 || line.includes(",Other,"));
+  assertEquals(new TextDecoder().decode(others), `${expected.join("\r\n")}\r\n`);
+});
 
 Deno.test("the right to read is given once and again, by many at once, and not to nobody", async () => {
   await using desk = await Desk.open();

@@ -63,6 +63,7 @@ export function describeFinanceApi<E extends Env>(app: OpenAPIHono<E>): void {
       description: "Statements of minutes watched. A statement never changes; a correction is a " +
         "new version. Files answer HEAD, If-None-Match, Range with If-Range, and gzip.",
     },
+    servers: [{ url: "/" }],
   });
 }
 
@@ -74,6 +75,7 @@ const FILE_ANSWERS = {
 
 const PATHS = {
   "/v1/statements": {
+    operationId: "listStatements",
     summary: "List statements, the newest day first",
     request: {
       query: z.object({
@@ -87,6 +89,7 @@ const PATHS = {
     },
   },
   "/v1/statements/{day}.csv": {
+    operationId: "downloadStatement",
     summary: "Download a statement, or one studio's lines of it",
     request: {
       params: z.object({ day: dayParameter }),
@@ -105,6 +108,7 @@ const PATHS = {
     },
   },
   "/v1/statements/{day}.json": {
+    operationId: "downloadManifest",
     summary: "Download the manifest of a statement",
     request: {
       params: z.object({ day: dayParameter }),
@@ -123,6 +127,7 @@ const PATHS = {
     },
   },
   "/v1/provisional/{day}.csv": {
+    operationId: "downloadProvisional",
     summary: "What an open day has so far; never a statement",
     request: { params: z.object({ day: dayParameter }) },
     responses: {

@@ -16,6 +16,9 @@ const DUPLICATE_WINDOW_MS = 5_000;
 const INCIDENT_AT = 0.4;
 const STALL_RATIO = 0.3;
 const KILL_AT = 0.6;
+/** Heartbeats of the run's first seconds that arrive when their day is closed. */
+const LATE_MS = 4_000;
+const LATE_SESSIONS = 2_000;
 
 if (import.meta.main) await runScenario(demo);
 
@@ -47,8 +50,14 @@ function demo(args: readonly string[]): Scenario & ScenarioOutput {
         incident,
         uplink,
       });
+      const late = new Simulator({
+        ...DEFAULT_SIMULATION,
+        ...{ seed: seed + 1, startEpochMs, durationMs: LATE_MS, sessions: LATE_SESSIONS },
+        ...{ brokenShare: 0, conflicts: 0, uplink: { ...uplink, lateMaxMs: LATE_MS } },
+      });
       return {
         ticks: simulator.ticks(),
+        late: late.ticks(),
         firstEventMs: startEpochMs,
         expectations: [{
           ...simulator.biggest,

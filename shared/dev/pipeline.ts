@@ -6,7 +6,7 @@
 import { connect, type NatsConnection } from "nats";
 import { Stop } from "../errors.ts";
 import { inboxPrefix } from "../nats/connection.ts";
-import type { DatabaseRole } from "../roles.ts";
+import { type DatabaseRole, FINANCE_ROLE } from "../roles.ts";
 import { freePort } from "./free_port.ts";
 import { NatsServer, type NatsUser } from "./nats_server.ts";
 import { PostgresServer } from "./postgres_server.ts";
@@ -22,6 +22,7 @@ export interface Ports {
   readonly nats: number;
   readonly natsMonitor: number;
   readonly postgres: number;
+  readonly finance: number;
   readonly http: Readonly<Record<ServiceName, number>>;
 }
 
@@ -35,6 +36,8 @@ export interface PipelineOptions {
   readonly passwords?: Record<NatsUser, string>;
   /** Bearer key of the device fleet `demo`. */
   readonly fleetKey?: string;
+  /** Key of the finance reader `demo`. */
+  readonly financeKey?: string;
   /** Postgres as safe as in production. */
   readonly durable?: boolean;
   /** Told each step as it begins. */
@@ -51,6 +54,8 @@ export class Pipeline implements AsyncDisposable {
     readonly postgres: PostgresServer,
     readonly services: Readonly<Record<ServiceName, Service>>,
     readonly fleetKey: string,
+    readonly financeKey: string,
+    readonly ports: Ports,
     readonly options: PipelineOptions,
   ) {}
 
@@ -63,7 +68,8 @@ export class Pipeline implements AsyncDisposable {
   static async start(workspace: Workspace, options: PipelineOptions = {}): Promise<Pipeline> {
     const progress = options.progress ?? (() => {});
     const ports = options.ports ?? freePorts();
-    const fleetKey = options.fleetKey ?? `k${crypto.randomUUID().replaceAll("-", "")}`;
+    const fleetKey = options.fleetKey ?? randomKey();
+    const financeKey = options.financeKey ?? randomKey();
     progress("starting nats-server and Postgres");
     const [nats, database] = await Promise.all([
       NatsServer.start(workspace, {
@@ -80,9 +86,17 @@ export class Pipeline implements AsyncDisposable {
     const own: Record<ServiceName, SettingsText> = {
       ingest: { TWOFOLD_FLEET_KEYS: `demo:${fleetKey}` },
       live: {},
-      royalty: { TWOFOLD_POSTGRES_URL: roleUrl(database, "royalty") },
+      royalty: {
+        ...royaltyFolders(workspace),
+        TWOFOLD_POSTGRES_URL: roleUrl(database, "royalty"),
+        TWOFOLD_FINANCE_KEYS: `demo:${financeKey}`,
+        TWOFOLD_FINANCE_POSTGRES_URL: roleUrl(database, FINANCE_ROLE),
+        TWOFOLD_FINANCE_PORT: String(ports.finance),
+      },
       triage: { TWOFOLD_POSTGRES_URL: roleUrl(database, "triage") },
     };
+    const folders = Object.values(royaltyFolders(workspace));
+    await Promise.all(folders.map((folder) => Deno.mkdir(folder, { recursive: true })));
     const started = await Promise.all(SERVICES.map(async (name) => {
       const service = await Service.start(workspace, name, {
         httpPort: ports.http[name],
@@ -97,7 +111,16 @@ export class Pipeline implements AsyncDisposable {
       return [name, service] as const;
     }));
     const services = Object.fromEntries(started) as Record<ServiceName, Service>;
-    return new Pipeline(workspace, nats, database, services, fleetKey, options);
+    return new Pipeline(
+      workspace,
+      nats,
+      database,
+      services,
+      fleetKey,
+      financeKey,
+      ports,
+      options,
+    );
   }
 
   /** A NATS connection as `user`, closed with the pipeline. */
@@ -118,6 +141,7 @@ export class Pipeline implements AsyncDisposable {
     return {
       ...this.nats.settings(role),
       ...this.settings,
+      ...(role === "royalty" ? royaltyFolders(this.workspace) : {}),
       TWOFOLD_POSTGRES_URL: roleUrl(this.postgres, role),
     };
   }
@@ -157,6 +181,7 @@ function provisionEnvironment(
     TWOFOLD_POSTGRES_ADMIN_URL: database.url(DATABASE),
     TWOFOLD_POSTGRES_ROYALTY_PASSWORD: DEV_PASSWORD,
     TWOFOLD_POSTGRES_TRIAGE_PASSWORD: DEV_PASSWORD,
+    TWOFOLD_POSTGRES_FINANCE_PASSWORD: DEV_PASSWORD,
     ...options.provision,
   };
 }
@@ -186,11 +211,24 @@ export function freePorts(): Ports {
     nats: freePort(),
     natsMonitor: freePort(),
     postgres: freePort(),
+    finance: freePort(),
     http: { ingest: freePort(), live: freePort(), royalty: freePort(), triage: freePort() },
   };
 }
 
-function roleUrl(server: PostgresServer, role: DatabaseRole): string {
+/** Where statements are written, and where a recount sorts. */
+function royaltyFolders({ folder }: Workspace) {
+  return {
+    TWOFOLD_STATEMENTS_DIR: `${folder}/statements`,
+    TWOFOLD_RECOUNT_DIR: `${folder}/recount`,
+  };
+}
+
+function randomKey(): string {
+  return `k${crypto.randomUUID().replaceAll("-", "")}`;
+}
+
+function roleUrl(server: PostgresServer, role: DatabaseRole | typeof FINANCE_ROLE): string {
   return server.url(DATABASE, role, DEV_PASSWORD);
 }
 

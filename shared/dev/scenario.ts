@@ -13,7 +13,7 @@ import type { Tick } from "./fleet.ts";
 import { Observer } from "./observer.ts";
 import { Pipeline, type PipelineOptions } from "./pipeline.ts";
 import { Terminal } from "./terminal.ts";
-import { Truth } from "./truth.ts";
+import { type TitleTotals, Truth } from "./truth.ts";
 import {
   type AlertExpectation,
   type AlertSeen,
@@ -27,6 +27,8 @@ import { waitFor } from "./wait_for.ts";
 import { Workspace } from "./workspace.ts";
 
 const DAY_MS = 86_400_000;
+/** The service's own default. */
+const CLOSE_GRACE_MS = 3_600_000;
 /** Longest that the pipeline may take to work off what was sent, ms. */
 const SETTLE_DEADLINE_MS = 120_000;
 /** The slowest acceptable alert, from the start of the incident; DESIGN's hard limit. */
@@ -48,6 +50,8 @@ export interface Scenario {
   /** Called when the servers are up: event times depend on when the run really starts. */
   readonly begin: (startEpochMs: number) => {
     readonly ticks: Iterable<Tick>;
+    /** Sent when the days so far are closed; the next day's statement takes them. */
+    readonly late?: Iterable<Tick>;
     readonly expectations: readonly AlertExpectation[];
     /** The earliest event time; statements are exported from its day to today's. */
     readonly firstEventMs: number;
@@ -92,6 +96,7 @@ async function play(scenario: Scenario & ScenarioOutput, signal: AbortSignal): P
   const run = new Run(scenario, pipeline, observer, terminal, signal);
   await run.send();
   await run.settle();
+  await run.close();
   return await run.judge();
 }
 
@@ -99,6 +104,12 @@ class Run {
   readonly #truth: Truth;
   readonly #startEpochMs = Date.now();
   readonly #plan: ReturnType<Scenario["begin"]>;
+  readonly #client: DeviceClient;
+  /** Truth per title when the days were closed. */
+  #closedTruth: ReadonlyMap<string, TitleTotals> = new Map();
+  #closedDays: readonly string[] = [];
+  /** The day closed after the late events. */
+  #nextDay?: string;
 
   constructor(
     readonly scenario: Scenario & ScenarioOutput,
@@ -109,30 +120,30 @@ class Run {
   ) {
     this.#truth = new Truth(scenario.duplicateWindowMs);
     this.#plan = scenario.begin(this.#startEpochMs);
-  }
-
-  /** Sends the timeline while faults happen and the view is kept up to date. */
-  async send(): Promise<void> {
-    const { pipeline, scenario, signal } = this;
-    const client = new DeviceClient({
+    this.#client = new DeviceClient({
       url: pipeline.services.ingest.url,
       key: pipeline.fleetKey,
       seed: scenario.seed,
       record: (send, outcome, sentAtMs) => this.#truth.record(send, outcome, sentAtMs),
     });
+  }
+
+  /** Sends the timeline while faults happen and the view is kept up to date. */
+  async send(): Promise<void> {
+    const { signal } = this;
     const finished = new AbortController();
     const watching = this.#watch(finished.signal);
     const faults = this.#faults();
     try {
       this.#note("sending heartbeats");
-      await drive(client, this.#plan.ticks, { startAtMs: performance.now(), signal });
+      await drive(this.#client, this.#plan.ticks, { startAtMs: performance.now(), signal });
       signal.throwIfAborted();
       await faults;
     } finally {
       finished.abort();
       await watching;
     }
-    const { requests, refused, refusals } = client.report;
+    const { requests, refused, refusals } = this.#client.report;
     this.#note(`sent ${this.#truth.report().sent} events in ${requests} requests`);
     if (refused > 0) this.#note(`the edge refused ${refused} for good: ${refusals.join("; ")}`);
   }
@@ -149,13 +160,38 @@ class Run {
     }, { timeoutMs: SETTLE_DEADLINE_MS });
   }
 
-  /** Exports the statement as finance would and compares. */
+  /** Closes the days so far, then sends what is late and closes the day that takes it. */
+  async close(): Promise<void> {
+    this.#closedTruth = this.#truth.report().titles;
+    this.#closedDays = daysBetween(this.#plan.firstEventMs, Date.now());
+    for (const day of this.#closedDays) await this.#closeDay(day);
+    const { late } = this.#plan;
+    if (!late) return;
+    const before = this.#truth.report().sent;
+    await drive(this.#client, late, { startAtMs: performance.now(), signal: this.signal });
+    this.#note(`sent ${this.#truth.report().sent - before} events that are late for a closed day`);
+    await this.settle();
+    const last = Date.parse(this.#closedDays.at(-1)!);
+    [this.#nextDay] = daysBetween(last + DAY_MS, last + DAY_MS);
+    await this.#closeDay(this.#nextDay);
+  }
+
+  /** Reads the statements as finance would and compares. */
   async judge(): Promise<Verdict> {
     const { pipeline, observer, scenario } = this;
     const truth = this.#truth.report();
+    const closed = await Promise.all(this.#closedDays.map((day) => this.#statement(day)));
+    const next = this.#nextDay ? await this.#statement(this.#nextDay) : undefined;
     const input = {
       truth,
-      statement: await this.#statement(),
+      statement: totalsOf([...closed, ...next ? [next] : []]),
+      closing: {
+        before: this.#closedTruth,
+        after: truth.titles,
+        closed,
+        next,
+        chain: await pipeline.cli("royalty", ["verify-chain"]),
+      },
       accounting: await accountingOf(pipeline),
       triageEntries: await entriesOf(pipeline),
       expectations: this.#plan.expectations,
@@ -176,16 +212,15 @@ class Run {
     return verdict;
   }
 
-  async #statement() {
-    const totals = new Map<string, { ms: number; events: number }>();
-    for (const day of daysBetween(this.#plan.firstEventMs, Date.now())) {
-      const csv = await this.pipeline.cli("royalty", ["export", "--day", day]);
-      for (const [titleId, { ms, events }] of readStatement(csv)) {
-        const sum = totals.get(titleId) ?? { ms: 0, events: 0 };
-        totals.set(titleId, { ms: sum.ms + ms, events: sum.events + events });
-      }
-    }
-    return totals;
+  async #statement(day: string): Promise<string> {
+    return await this.pipeline.cli("royalty", ["export", "--day", day]);
+  }
+
+  // The run does not wait for the day to end: the instant says that it is over.
+  async #closeDay(day: string): Promise<void> {
+    const asOf = new Date(Date.parse(day) + DAY_MS + CLOSE_GRACE_MS).toISOString();
+    const said = await this.pipeline.cli("royalty", ["close", "--day", day, "--as-of", asOf]);
+    this.#note(`statement: ${firstLine(said)}`);
   }
 
   async #faults(): Promise<void> {
@@ -261,6 +296,20 @@ function daysBetween(fromMs: number, toMs: number): string[] {
     days.push(new Date(ms).toISOString().slice(0, 10));
   }
   return days;
+}
+
+/** Totals per title over several statements. */
+function totalsOf(statements: readonly string[]): Map<string, TitleTotals> {
+  const totals = new Map<string, TitleTotals>();
+  for (const [titleId, { ms, events }] of statements.flatMap((csv) => [...readStatement(csv)])) {
+    const sum = totals.get(titleId) ?? { ms: 0, events: 0 };
+    totals.set(titleId, { ms: sum.ms + ms, events: sum.events + events });
+  }
+  return totals;
+}
+
+function firstLine(text: string): string {
+  return text.split("\n", 1)[0];
 }
 
 function mapsAsObjects(_key: string, value: unknown): unknown {

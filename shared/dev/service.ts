@@ -116,6 +116,9 @@ export function parseMetrics(text: string): ReadonlyMap<string, number> {
 /** Settings that name a folder which the service writes to. */
 const FOLDER_SETTINGS = ["TWOFOLD_STATEMENTS_DIR", "TWOFOLD_RECOUNT_DIR"];
 
+/** Settings that name a further port which the service listens on. */
+const PORT_SETTINGS = ["TWOFOLD_FINANCE_PORT"];
+
 /**
  * Deno's flags for a service: it can reach what it is told to, read its migrations, write to the
  * folders it is given, no more.
@@ -124,10 +127,15 @@ export function permissions(name: ServiceName, options: ServiceOptions): string[
   const hasDatabase = DATABASE_ROLES.includes(name as DatabaseRole);
   const folders = FOLDER_SETTINGS.flatMap((setting) => options.settings[setting] ?? []);
   const migrations = new URL(`${FOLDER[name]}/migrations`, ROOT).pathname;
+  const ports = [
+    options.httpPort,
+    ...PORT_SETTINGS.flatMap((name) => options.settings[name] ?? []),
+  ];
+  const own = ports.map((port) => `127.0.0.1:${port}`);
   const readable = [...(hasDatabase ? [migrations] : []), ...folders];
   return [
     "--no-prompt",
-    `--allow-net=${[`127.0.0.1:${options.httpPort}`, ...options.reach].join(",")}`,
+    `--allow-net=${[...own, ...options.reach].join(",")}`,
     // The Postgres driver looks for libpq's variables.
     hasDatabase ? "--allow-env=TWOFOLD_*,PG*" : "--allow-env=TWOFOLD_*",
     ...(readable.length > 0 ? [`--allow-read=${readable.join(",")}`] : []),

@@ -80,7 +80,8 @@ export class Truth {
 
   /** What is known so far. */
   report(): TruthReport {
-    return { titles: new Map(this.#titles), ...this.#counts };
+    const titles = new Map([...this.#titles].map(([titleId, totals]) => [titleId, { ...totals }]));
+    return { titles, ...this.#counts };
   }
 
   #acknowledged(send: Send, state: ClaimState, sentAtMs: number): void {

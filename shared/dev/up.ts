@@ -17,6 +17,7 @@ const FOLDER = ".twofold";
 interface Installation {
   readonly ports: Ports;
   readonly fleetKey: string;
+  readonly financeKey: string;
   readonly passwords: Record<NatsUser, string>;
 }
 
@@ -74,8 +75,10 @@ async function installed(folder: string): Promise<Installation> {
     [user, before?.passwords[user] ?? secret()] as const
   );
   const installation: Installation = {
-    ports: before?.ports ?? freePorts(),
+    // Likewise a port.
+    ports: { ...freePorts(), ...before?.ports },
     fleetKey: before?.fleetKey ?? secret(),
+    financeKey: before?.financeKey ?? secret(),
     passwords: Object.fromEntries(passwords) as Record<NatsUser, string>,
   };
   await writeSecret(file, JSON.stringify(installation, null, 2) + "\n");
@@ -122,7 +125,7 @@ async function writeSecret(file: string, text: string): Promise<void> {
 }
 
 function guide(pipeline: Pipeline, contexts: string): string {
-  const { services, fleetKey, nats, postgres } = pipeline;
+  const { services, fleetKey, financeKey, nats, ports, postgres } = pipeline;
   const event = JSON.stringify({
     v: 1,
     event_id: crypto.randomUUID(),
@@ -145,6 +148,7 @@ Twofold is up. Data, logs and secrets are in ${FOLDER}/; Ctrl-C stops it, the ne
   edge      ${services.ingest.url}/v1/heartbeats   (also /openapi.json)
   each has  /healthz /readyz /metrics:
 ${SERVICES.map((name) => `            ${name.padEnd(8)} ${services[name].url}`).join("\n")}
+  finance   http://127.0.0.1:${ports.finance}/   (user demo, password ${financeKey})
   nats      ${nats.url}   monitoring http://127.0.0.1:${nats.monitorPort}
   postgres  127.0.0.1:${postgres.port}   database twofold
 

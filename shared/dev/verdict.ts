@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { closingChecks, type ClosingInput } from "./closing_verdict.ts";
 import { parseCsv } from "./csv.ts";
 import type { Cohort } from "./simulator.ts";
 import type { TitleTotals, TruthReport } from "./truth.ts";
@@ -48,6 +49,8 @@ export interface VerdictInput {
   /** Cohorts that are not named must not alert. */
   readonly expectations: readonly AlertExpectation[];
   readonly alerts: readonly AlertSeen[];
+  /** What closing the days must have come to. */
+  readonly closing?: ClosingInput;
   /** Longest acceptable time from the start of an incident to its alert. */
   readonly alertLimitMs: number;
 }
@@ -83,6 +86,7 @@ export function verdictOf(input: VerdictInput): Verdict {
   const checks = [
     ...creditChecks(input, titles),
     ...accountingChecks(input),
+    ...(input.closing ? closingChecks(input.closing) : []),
     ...alertChecks(input),
   ];
   return { ok: checks.every(({ ok }) => ok), titles, checks };

@@ -1,0 +1,36 @@
+import { assertEquals } from "@std/assert";
+import { closingChecks, type ClosingInput } from "./closing_verdict.ts";
+
+const HEADER = "line_type,recognised_day,event_day,title_id,ms_watched";
+const GOOD: ClosingInput = {
+  before: new Map([["a", { ms: 700, events: 2 }]]),
+  after: new Map([["a", { ms: 900, events: 3 }], ["b", { ms: 50, events: 1 }]]),
+  closed: [`${HEADER}\r\nUSAGE,2026-11-23,2026-11-23,a,700\r\n`],
+  next: `${HEADER}\r\nADJUSTMENT,2026-11-24,2026-11-23,a,200\r\n` +
+    "ADJUSTMENT,2026-11-24,2026-11-23,b,50\r\n",
+  chain: "the chain holds: 2 statements",
+};
+
+function failing(changes: Partial<ClosingInput>): string[] {
+  return closingChecks({ ...GOOD, ...changes }).filter(({ ok }) => !ok).map(({ name }) => name);
+}
+
+Deno.test("closed books that keep every promise pass", () => {
+  assertEquals(failing({}), []);
+  assertEquals(failing({ next: undefined, after: GOOD.before }), []);
+});
+
+Deno.test("each broken promise fails its own line", () => {
+  const late = "late, in the next statement, ms";
+  const adjusts = "lines that do not name the closed day they adjust";
+  assertEquals(failing({ chain: "the chain is BROKEN" }), ["chain of statements"]);
+  assertEquals(failing({ closed: [`${HEADER}\r\nUSAGE,2026-11-23,2026-11-23,a,701\r\n`] }), [
+    "watched before the close, in its statements, ms",
+  ]);
+  // A late event that is not there, is there twice, or passes for usage of its own day.
+  assertEquals(failing({ next: `${HEADER}\r\nADJUSTMENT,2026-11-24,2026-11-23,a,200\r\n` }), [
+    late,
+  ]);
+  assertEquals(failing({ next: GOOD.next + "ADJUSTMENT,2026-11-24,2026-11-23,a,200\r\n" }), [late]);
+  assertEquals(failing({ next: `${HEADER}\r\nUSAGE,2026-11-24,2026-11-24,a,250\r\n` }), [adjusts]);
+});

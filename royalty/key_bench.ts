@@ -32,45 +32,29 @@ const RULES = {
   futureToleranceMs: 300_000,
 };
 
-/** Ids of one kind: how a player makes one, where its key is kept, how Postgres makes many. */
+/** Ids of one kind: where their keys are kept, how a player makes one, how Postgres makes many. */
 interface Kind {
   readonly name: string;
-  readonly tables: string;
+  readonly table: string;
   readonly idOf: (random: Random, ts: number) => string;
-  readonly present: (sql: Sql, count: number) => Promise<unknown>;
+  /** A row of `table`, of the key `n` of `count`. */
+  readonly row: string;
 }
 
 const KINDS: readonly Kind[] = [
   {
     name: "UUIDv7",
-    tables: "event_key_v7_%",
+    table: "event_key_v7",
     idOf: (random, ts) => random.uuidv7(ts),
-    // In the order of time, so the index grows as it does in service.
-    present: (sql, count) =>
-      sql`
-        insert into royalty.event_key_v7
-        select uuidv7(interval '1 day' * (n::float8 / ${count} - 1.001)), n
-        from generate_series(1, ${count}::int) n`,
+    row: "uuidv7(interval '1 day' * (n::float8 / count - 1.001)), n",
   },
   {
     name: "random ids",
-    tables: "event_key_other",
+    table: "event_key_other",
     idOf: () => crypto.randomUUID(),
-    present: presentOther,
+    row: "gen_random_uuid(), n, current_date",
   },
 ];
-
-// The index is built at the end, as full as random splits leave one: entering millions in no order
-// would take longer than the measurement.
-async function presentOther(sql: Sql, count: number): Promise<void> {
-  await sql`alter table royalty.event_key_other drop constraint event_key_other_pkey`;
-  await sql`
-    insert into royalty.event_key_other
-    select gen_random_uuid(), n, current_date from generate_series(1, ${count}::int) n`;
-  await sql`set maintenance_work_mem = '1GB'`;
-  await sql`
-    alter table royalty.event_key_other add primary key (event_id) with (fillfactor = 70)`;
-}
 
 /** Posts `events` of each kind at each number of millions of keys, prints the figures, returns them. */
 export async function runKeyBench(
@@ -88,8 +72,8 @@ export async function runKeyBench(
   const figures: Figure[] = [];
   for (const kind of KINDS) {
     for (const million of [...millions].sort((a, b) => a - b)) {
-      const present = await fillUp(sql, kind, million * MILLION);
-      const name = `${kind.name}, ${(present / MILLION).toFixed(1)} M keys present`;
+      if (million > 0) await fillUp(sql, kind, million * MILLION);
+      const name = `${kind.name}, ${million} M keys present`;
       figures.push(await measurePosting(server, url, { name, kind, events }));
       console.log(`${report(figures.slice(-1))}  ${microsecondsOf(figures[figures.length - 1])}`);
       if (million === 0) await printSize(sql, kind);
@@ -106,28 +90,22 @@ function microsecondsOf(figure: Figure): string {
   return `Postgres ${each.toFixed(1)} µs of a core per event`;
 }
 
-async function countOf(sql: Sql, { tables }: Kind): Promise<number> {
-  const names = await sql<{ name: string }[]>`
-    select relname as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
-    where n.nspname = 'royalty' and relkind = 'r' and relname like ${tables}`;
-  let keys = 0;
-  for (const { name } of names) {
-    const [{ count }] = await sql`select count(*)::int as count from ${sql(`royalty.${name}`)}`;
-    keys += count;
-  }
-  return keys;
-}
-
-// Returns the keys that are present then.
-async function fillUp(sql: Sql, kind: Kind, wanted: number): Promise<number> {
-  const missing = wanted - await countOf(sql, kind);
-  if (missing > 0) {
-    await kind.present(sql, missing);
-    // Otherwise autovacuum does it, during the measurement.
-    await sql`vacuum analyze`;
-  }
+// The index is built at the end, as full as posting leaves one: entering millions one by one would
+// take longer than the measurement.
+async function fillUp(sql: Sql, { table, row }: Kind, count: number): Promise<void> {
+  const keys = `royalty.${table}`;
+  await sql.begin(async (tx) => {
+    await tx.unsafe(`
+      set local maintenance_work_mem = '1GB';
+      truncate ${keys};
+      alter table ${keys} drop constraint ${table}_pkey;
+      insert into ${keys} select ${row} from generate_series(1, ${count}) n, (select ${count} as count);
+      alter table ${keys} add constraint ${table}_pkey
+        primary key (event_id) with (fillfactor = 75)`);
+  });
+  // Otherwise autovacuum does it, during the measurement.
+  await sql.unsafe(`vacuum analyze ${keys}`);
   await sql`checkpoint`;
-  return await countOf(sql, kind);
 }
 
 async function measurePosting(
@@ -143,7 +121,7 @@ async function measurePosting(
   // Postgres ends a session that idles while keys are made.
   await using session = new LedgerSession(url, STREAM);
   const { lastSeq } = await session.position();
-  const batches = (WARM_UP + events) / BATCH_EVENTS;
+  const batches = Math.ceil((WARM_UP + events) / BATCH_EVENTS);
   const postings = Array.from(
     { length: batches },
     (_, i) => aPosting(random, kind, lastSeq + i * BATCH_EVENTS),
@@ -151,7 +129,7 @@ async function measurePosting(
   for (const posting of postings.splice(0, WARM_UP / BATCH_EVENTS)) await post(session, posting);
   return await measure(name, { driver: Deno.pid, postgres: server.pid }, async () => {
     for (const posting of postings) await post(session, posting);
-    return events;
+    return postings.length * BATCH_EVENTS;
   });
 }
 
@@ -171,15 +149,19 @@ async function post(session: LedgerSession, posting: Posting): Promise<void> {
   if (position.counted !== position.lastSeq) throw new Error("an id came twice");
 }
 
-async function printSize(sql: Sql, kind: Kind): Promise<void> {
+async function printSize(sql: Sql, { name, table }: Kind): Promise<void> {
+  const [{ keys }] = await sql<{ keys: number }[]>`
+    select count(*)::int as keys from ${sql(`royalty.${table}`)}`;
+  // A table without partitions is not in its own tree.
   const [{ heap, index }] = await sql<{ heap: number; index: number }[]>`
-    select sum(pg_relation_size(c.oid))::float8 as heap, sum(pg_indexes_size(c.oid))::float8 as index
-    from pg_class c join pg_namespace n on n.oid = c.relnamespace
-    where n.nspname = 'royalty' and relkind = 'r' and relname like ${kind.tables}`;
-  const keys = await countOf(sql, kind);
+    select sum(pg_relation_size(oid))::float8 as heap, sum(pg_indexes_size(oid))::float8 as index
+    from (
+      select relid as oid from pg_partition_tree(${`royalty.${table}`}::text::regclass)
+      union select ${`royalty.${table}`}::text::regclass
+    ) as tables`;
   const bytes = (heap + index) / keys;
   console.log(
-    `${kind.name}: ${bytes.toFixed(1)} bytes a key (table ${(heap / keys).toFixed(1)}, index ` +
+    `${name}: ${bytes.toFixed(1)} bytes a key (table ${(heap / keys).toFixed(1)}, index ` +
       `${(index / keys).toFixed(1)}); two billion a day are ` +
       `${Math.round(bytes * EVENTS_A_DAY / 1e9)} GB a day`,
   );

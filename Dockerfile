@@ -22,5 +22,8 @@ RUN deno install --frozen --entrypoint \
   dlq-triage/main.ts \
   dlq-triage/cli.ts
 
+# Folders that volumes are mounted on belong to the user that writes to them.
+RUN mkdir statements recount && chown deno:deno statements recount
+
 USER deno
 CMD ["deno", "task"]

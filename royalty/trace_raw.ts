@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 import type { NatsConnection } from "nats";
 import { jetstreamManager } from "nats/jetstream";
 import type { Sql } from "postgres";
@@ -98,8 +99,10 @@ async function traceStream(
   from: number,
   trace: Trace,
 ): Promise<void> {
+  const mayName = naming(trace.wanted.titleId);
   for await (const batch of readRaw(nc, stream, { from, through })) {
-    const deliveries = batch.map((message) => ({ ...message, redelivered: false }));
+    const deliveries = batch.filter(({ bytes }) => mayName(bytes))
+      .map((message) => ({ ...message, redelivered: false }));
     const claims = trace.select(accrue(deliveries, rules).claims);
     if (claims.length === 0) continue;
     const counted = await sql.begin((tx) => knownKeys(tx, claims));
@@ -112,4 +115,16 @@ async function traceStream(
       );
     }
   }
+}
+
+/**
+ * Tells bytes that may be a heartbeat of `titleId` from those that cannot be, without reading them:
+ * JSON spells a text as it is unless there is a backslash.
+ */
+export function naming(titleId: string): (bytes: Uint8Array) => boolean {
+  const title = Buffer.from(titleId);
+  return ({ buffer, byteOffset, length }) => {
+    const bytes = Buffer.from(buffer, byteOffset, length);
+    return bytes.includes(title) || bytes.includes("\\");
+  };
 }

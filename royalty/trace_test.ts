@@ -5,6 +5,7 @@ import type { Heartbeat } from "../shared/event.ts";
 import { accrue, type Claim } from "./accrue.ts";
 import type { StatementLine } from "./statement.ts";
 import { addsUp, type Fate, linesOf, Trace, traceText, type Wanted } from "./trace.ts";
+import { naming } from "./trace_raw.ts";
 
 const DAY_MS = 86_400_000;
 const RULES = {
@@ -107,6 +108,29 @@ Deno.test("every line of every day is traced to what a naive ledger put into it"
       );
       assertEquals(trace.fates.counted, counted.length, "nothing else is in the line");
     }
+  }
+});
+
+Deno.test("no heartbeat of a title is passed over, however its title is spelled", () => {
+  const titles = ["t-1", 'a "quoted" one', "back\\slash", "größer", "\u{1f3ac}", "a/b"];
+  const spellings = [
+    (text: string) => text,
+    (text: string) => text.replaceAll("/", "\\/"),
+    (text: string) =>
+      text.replace(
+        /[^\x20-\x7e]/g,
+        (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`,
+      ),
+  ];
+  const random = propertyRandom("spellings of titles");
+  for (const titleId of titles) {
+    const mayName = naming(titleId);
+    for (const spell of spellings) {
+      const text = spell(JSON.stringify(aHeartbeat(random, FIRST_MS, { title_id: titleId })));
+      assertEquals(JSON.parse(text).title_id, titleId);
+      assert(mayName(new TextEncoder().encode(text)), text);
+    }
+    assert(!mayName(encode(aHeartbeat(random, FIRST_MS, { title_id: "another" }))));
   }
 });
 

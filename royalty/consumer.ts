@@ -45,7 +45,6 @@ type Prepared = Continues & Accrual & Pick<Fetched, "pending" | "acknowledge">;
 export class StreamWorker {
   /** Why nothing is being counted, or undefined while leading or standing by in good order. */
   trouble: string | undefined = "starting";
-  role: "leader" | "standby" | "none" = "none";
   readonly #js: JetStreamClient;
 
   constructor(
@@ -68,16 +67,13 @@ export class StreamWorker {
       } catch (error) {
         this.#troubled(error);
         await pause(retryMs(error), signal);
-      } finally {
-        this.role = "none";
       }
     }
   }
 
   async #waitForLead(session: LedgerSession, signal: AbortSignal): Promise<void> {
-    while (!signal.aborted && !(await session.lead())) {
-      if (this.role !== "standby") this.log.info("standing by", { stream: this.stream });
-      this.role = "standby";
+    for (let waits = 0; !signal.aborted && !(await session.lead()); waits++) {
+      if (waits === 0) this.log.info("standing by", { stream: this.stream });
       this.trouble = undefined;
       await pause(STANDBY_MS, signal);
     }
@@ -90,8 +86,6 @@ export class StreamWorker {
     this.log.info("leading", { stream: this.stream, lastSeq: position.lastSeq });
     while (!signal.aborted) {
       const cursor = await reader.rewind(position);
-      this.role = "leader";
-      this.trouble = undefined;
       await this.#announceGaps(session);
       position = await this.#work(session, reader, position, cursor, signal);
     }
@@ -120,6 +114,8 @@ export class StreamWorker {
         ? await this.#settle(session, position, prepared)
         : await session.position();
       this.metrics.lag(this.stream, prepared.pending);
+      // Only a whole round shows that every step works.
+      this.trouble = undefined;
     }
     return position;
   }

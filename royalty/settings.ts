@@ -28,8 +28,8 @@ export const royaltySettings = {
     .describe("an event further ahead of receipt is quarantined as from_the_future, ms"),
   TWOFOLD_ROYALTY_BATCH_EVENTS: wholeNumber(1, 100_000).default(10_000)
     .describe("most events in one transaction"),
-  TWOFOLD_ROYALTY_BATCH_WAIT_MS: wholeNumber(100, 30_000).default(1_000)
-    .describe("longest a batch waits to fill, ms"),
+  TWOFOLD_ROYALTY_BATCH_WAIT_MS: wholeNumber(1_000, 10_000).default(1_000)
+    .describe("longest a batch waits to fill, ms; the NATS client allows no less than 1000"),
 } satisfies SettingsShape;
 
 /** Settings of `deno task royalty`; with those of NATS, which may be missing, it tells the lag. */

@@ -28,6 +28,8 @@ const STANDBY_MS = 500;
 /** Wait after a failure that names no other, and after one that a person has to settle. */
 const RETRY_MS = 500;
 const REFUSED_RETRY_MS = 10_000;
+/** Wait before the durable is set back: another process's last fetch may still take messages. */
+const BROKEN_MS = 200;
 /** Copies to quarantine that may be under way at once. */
 const QUARANTINE_IN_FLIGHT = 256;
 
@@ -105,6 +107,7 @@ export class StreamWorker {
       const prepared = await next;
       if (prepared.kind === "broken") {
         this.log.warn("setting the durable back", { stream: this.stream, why: prepared.reason });
+        await pause(BROKEN_MS, signal);
         return position;
       }
       next = this.#prepare(reader, prepared.cursor);

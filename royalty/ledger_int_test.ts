@@ -8,6 +8,7 @@ import { aHeartbeat, encode } from "../shared/dev/heartbeats.ts";
 import { PostgresServer } from "../shared/dev/postgres_server.ts";
 import { Random } from "../shared/dev/random.ts";
 import { createDatabase, DATABASE, DEV_PASSWORD } from "../shared/dev/stack.ts";
+import { waitFor } from "../shared/dev/wait_for.ts";
 import { Workspace } from "../shared/dev/workspace.ts";
 import { RetryAfter, Stop } from "../shared/errors.ts";
 import { readMigrations } from "../shared/migrate.ts";

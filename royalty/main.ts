@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { environment, readSettings } from "../shared/config.ts";
+import { environment, readSettings, type Settings } from "../shared/config.ts";
 import { Stop } from "../shared/errors.ts";
 import { type Lifecycle, runService, untilReady } from "../shared/lifecycle.ts";
 import { Log } from "../shared/log.ts";
@@ -13,7 +13,7 @@ import { connectNats } from "../shared/nats/connection.ts";
 import { serveHttp, statusApp } from "../shared/status.ts";
 import { heartbeatStreams } from "../shared/topology.ts";
 import { BusinessCalendar } from "./business_day.ts";
-import { StreamWorker } from "./consumer.ts";
+import { StreamWorker, type WorkerOptions } from "./consumer.ts";
 import { openBooks } from "./ledger.ts";
 import { RoyaltyMetrics } from "./royalty_metrics.ts";
 import { royaltySettings } from "./settings.ts";
@@ -39,17 +39,7 @@ async function start(life: Lifecycle): Promise<void> {
   life.onStop("nats", () => nc.close());
   void nc.closed().then((error) => life.fail(error ?? new Stop("the NATS connection was closed")));
 
-  const calendar = new BusinessCalendar(settings.TWOFOLD_BUSINESS_ZONE);
-  const options = {
-    databaseUrl: settings.TWOFOLD_POSTGRES_URL,
-    maxEvents: settings.TWOFOLD_ROYALTY_BATCH_EVENTS,
-    maxWaitMs: settings.TWOFOLD_ROYALTY_BATCH_WAIT_MS,
-    rules: {
-      dayOf: (instant: number) => calendar.dayOf(instant),
-      latenessHorizonMs: settings.TWOFOLD_LATENESS_HORIZON_MS,
-      futureToleranceMs: settings.TWOFOLD_FUTURE_TOLERANCE_MS,
-    },
-  };
+  const options = workerOptions(settings);
   for (const stream of heartbeatStreams(settings.TWOFOLD_PARTITIONS)) {
     workers.push(new StreamWorker(stream, nc, options, royaltyMetrics, log));
   }
@@ -57,6 +47,20 @@ async function start(life: Lifecycle): Promise<void> {
   const running = Promise.all(workers.map((worker) => worker.run(life.signal)));
   running.catch(life.fail);
   life.onStop("workers", async () => void (await running));
+}
+
+function workerOptions(settings: Settings<typeof royaltySettings>): WorkerOptions {
+  const calendar = new BusinessCalendar(settings.TWOFOLD_BUSINESS_ZONE);
+  return {
+    databaseUrl: settings.TWOFOLD_POSTGRES_URL,
+    maxEvents: settings.TWOFOLD_ROYALTY_BATCH_EVENTS,
+    maxWaitMs: settings.TWOFOLD_ROYALTY_BATCH_WAIT_MS,
+    rules: {
+      dayOf: (instant) => calendar.dayOf(instant),
+      latenessHorizonMs: settings.TWOFOLD_LATENESS_HORIZON_MS,
+      futureToleranceMs: settings.TWOFOLD_FUTURE_TOLERANCE_MS,
+    },
+  };
 }
 
 if (import.meta.main) await runService(new Log("royalty"), start);

@@ -81,7 +81,7 @@ class Rig implements AsyncDisposable {
 
   /** Publishes bytes that are no event. */
   async publishBroken(text: string): Promise<void> {
-    await this.js.publish("hb.0.none", text);
+    await this.js.publish("hb.0.none", text, { timeout: 1_000 });
   }
 
   async position(stream = "HEARTBEATS") {
@@ -354,7 +354,7 @@ Deno.test("lost messages are named gaps: in the books, in the status, on call, o
   await rig.publish(1);
   await rig.counted(11, { counted: 8, gaps: 3 });
   await waitFor("both alerts", () => heard.length >= 2);
-  await royalty.stop();
+  assertEquals(await royalty.stop(), 0, "an orderly stop");
   await royalty.restart();
   await rig.publish(1);
   await rig.counted(12, { counted: 9, gaps: 3 });
@@ -418,7 +418,7 @@ Deno.test("the commands: status, export, catalogue, and what they refuse", async
     ]);
   });
   await rig.royalty();
-  await rig.publish(2, { title_id: '=1,"x"', played_ms: 15_000, region: "de" });
+  await rig.publish(2, { title_id: '=1,"x"\\', played_ms: 15_000, region: "de" });
   await rig.publish(1, { title_id: "known", played_ms: 29, region: "us-east" });
   await rig.counted(3);
 
@@ -450,7 +450,7 @@ Deno.test("the commands: status, export, catalogue, and what they refuse", async
       out,
       "line_type,recognised_day,event_day,studio,title_id,territory,events,ms_watched,minutes\r\n" +
         `USAGE,${day},${day},"Acme, Inc",known,us-east,1,29,0.000\r\n` +
-        `USAGE,${day},${day},UNMAPPED,"'=1,""x""",de,2,30000,0.500\r\n`,
+        `USAGE,${day},${day},UNMAPPED,"'=1,""x""\\",de,2,30000,0.500\r\n`,
     );
     const file = `${rig.stack.workspace.folder}/day.csv`;
     assertEquals((await rig.cli("export", `--day=${day}`, "--out", file)).code, 0);

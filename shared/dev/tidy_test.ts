@@ -25,7 +25,7 @@ const PURE = [
   "shared/hash.ts",
   "shared/topology.ts",
 ];
-const PURE_PACKAGES = ["zod", "nats/jetstream", "node:crypto"];
+const PURE_PACKAGES = ["zod", "nats/jetstream", "node:buffer", "node:crypto"];
 const IMPURE =
   /\bDeno\b|\bDate\.now\b|\bnew Date\(\)|\bperformance\b|\bfetch\(|\bset(Timeout|Interval)\b|\bMath\.random\b|\bcrypto\.(random|getRandom)|\bconsole\b/;
 

@@ -18,7 +18,7 @@ export const triageSettings = {
   ...postgresSettings,
   ...processSettings,
   TWOFOLD_HTTP_PORT: wholeNumber(0, 65_535).default(8083)
-    .describe("port of /healthz, /readyz and /metrics"),
+    .describe("port of the HTTP server"),
   TWOFOLD_TRIAGE_DEPTH_LIMIT: wholeNumber(1, 10_000_000_000).default(100_000)
     .describe("an alert opens when more entries than this arrived within the depth window"),
   TWOFOLD_TRIAGE_DEPTH_WINDOW_MS: wholeNumber(60_000, 30 * 86_400_000).default(86_400_000)

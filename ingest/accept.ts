@@ -77,7 +77,10 @@ export class Acceptor {
       const body = isGzip ? gunzip(sent, holding) : sent;
       const events = admitOrRefuse(body, framing, this.options);
       const waitMs = this.#limits.take(fleet, events.length, this.needs.nowMs());
-      if (waitMs > 0) throw fleetTooFast(waitMs);
+      if (waitMs > 0) {
+        this.#events.add(events.length, { outcome: "refused" });
+        throw fleetTooFast(waitMs);
+      }
       await this.#publish(events);
       return events.length;
     } finally {

@@ -7,7 +7,8 @@
  *
  * Why not the client's `startFastIngest`: it makes a promise and, once the server asks for slower
  * flow, a timer for every event, builds a header map for every message id and subscribes anew for
- * every batch; together 12 µs of CPU an event, a third of what the edge spent.
+ * every batch. In three interleaved pairs of runs on a busy two-core machine (100 events a request)
+ * the edge spent 16 to 18 µs of CPU an event this way, and 22 to 39 µs that way.
  *
  * @module
  */

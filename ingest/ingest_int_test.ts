@@ -35,7 +35,7 @@ class Edge implements AsyncDisposable {
       TWOFOLD_NATS_URL: nats.url,
       TWOFOLD_NATS_USER: "ingest",
       TWOFOLD_NATS_PASSWORD: nats.passwords.ingest,
-      TWOFOLD_NATS_CA_FILE: undefined,
+      TWOFOLD_NATS_CA: undefined,
       TWOFOLD_PARTITIONS: partitions,
     }, log);
     const streams = heartbeatStreams(partitions);

@@ -57,7 +57,8 @@ export class Problem extends Error {
     return PROBLEMS[this.problem][0];
   }
 
-  toResponse(): Response {
+  /** The answer, with `more` headers. */
+  toResponse(more: Readonly<Record<string, string>> = {}): Response {
     const [status, title, action] = PROBLEMS[this.problem];
     const { retryAfterMs, eventIndex } = this.more;
     const retry_after_s = retryAfterMs === undefined
@@ -67,8 +68,11 @@ export class Problem extends Error {
       ...{ type: `urn:twofold:problem:${this.problem}`, title, status, detail: this.detail },
       ...{ action, retry_after_s, event_index: eventIndex },
     };
-    const headers = new Headers({ "content-type": "application/problem+json" });
-    if (retry_after_s !== undefined) headers.set("retry-after", String(retry_after_s));
+    const headers = {
+      ...more,
+      "content-type": "application/problem+json",
+      ...(retry_after_s === undefined ? {} : { "retry-after": String(retry_after_s) }),
+    };
     return new Response(JSON.stringify(body), { status, headers });
   }
 }

@@ -37,7 +37,7 @@ const fleetKeys = z.string().transform((text, context): ReadonlyMap<string, stri
 export const ingestSettings = {
   ...natsSettings,
   ...processSettings,
-  TWOFOLD_HTTP_PORT: wholeNumber(1, 65_535).default(8080).describe("port of the edge"),
+  TWOFOLD_HTTP_PORT: wholeNumber(1, 65_535).default(8080).describe("port of the HTTP server"),
   TWOFOLD_FLEET_KEYS: fleetKeys
     .describe("bearer keys of device fleets, fleet:key separated by commas"),
   TWOFOLD_CORS_ORIGINS: z.string().min(1).default("*")

@@ -63,10 +63,12 @@ function print(figures: readonly Figure[]): void {
   console.log(report([floor]));
   console.log(report(others, floor, AIM));
   for (const { name, cores, events, seconds } of figures) {
-    const microseconds = (share: number) => (share * seconds * 1e6 / events).toFixed(1);
+    const microseconds = (share: number) => share * seconds * 1e6 / events;
+    const perCore = Math.round(1e6 / microseconds(cores.live)).toLocaleString("en-US");
     console.log(
-      `${name}: ${microseconds(cores.live)} µs of live's CPU and ` +
-        `${microseconds(cores.nats)} µs of nats-server's per event`,
+      `${name}: ${microseconds(cores.live).toFixed(1)} µs of live's CPU and ` +
+        `${microseconds(cores.nats).toFixed(1)} µs of nats-server's per event, ` +
+        `${perCore} events/s per core of live`,
     );
   }
 }

@@ -71,10 +71,19 @@ interface Watched {
   stallingEvaluations: number;
   /** Event time since when it is healthy or without data, while open. */
   since?: { readonly state: "healthy" | "no_data"; readonly eventMs: number };
+  /** Number of the last evaluation that had a cell for it. */
   lastEvaluation: number;
 }
 
-const NOTHING: Sums = { heartbeats: 0, playedMs: 0, rebufferMs: 0 };
+const NO_EVIDENCE: Evidence = {
+  heartbeats: 0,
+  playedMs: 0,
+  rebufferMs: 0,
+  buckets: 0,
+  ratio: 0,
+  stalledSessions: 0,
+  receivedAt: 0,
+};
 
 /** One-sided 95 % quantile of the normal distribution. */
 const Z_95 = 1.645;
@@ -128,7 +137,8 @@ export class Rules {
     return decisions;
   }
 
-  // The newest quarter alone may be above the threshold while the window is at a quarter of it.
+  // A quarter of the window that is above the threshold leaves the whole above a quarter of it,
+  // unless the audience shrinks at the same time; then the longer spans find it.
   #mayBeStalling(ratio: number): boolean {
     return ratio >= this.options.openRatio / 4;
   }
@@ -196,14 +206,6 @@ export class Rules {
     };
   }
 }
-
-const NO_EVIDENCE: Evidence = {
-  ...NOTHING,
-  buckets: 0,
-  ratio: 0,
-  stalledSessions: 0,
-  receivedAt: 0,
-};
 
 /** Σ rebuffer_ms / Σ (played_ms + rebuffer_ms), 0 to 1; 0 when nobody watched. */
 export function rebufferRatio({ playedMs, rebufferMs }: Sums): number {

@@ -227,7 +227,7 @@ Deno.test("real incidents are found soon, the larger the audience the sooner", (
 });
 
 Deno.test("the confidence bound is Wilson's", () => {
-  // R: prop.test(10, 100, conf.level = 0.90, correct = FALSE), lower end.
+  // By hand: (0.1135 - 0.0512) / 1.0271.
   assert(Math.abs(wilsonLowerBound(0.1, 100) - 0.0607) < 0.0005);
   assertEquals(wilsonLowerBound(0, 50), 0);
   assertEquals(wilsonLowerBound(0.5, 0), 0);

@@ -17,7 +17,7 @@ export const liveSettings = {
   ...processSettings,
   ...totalsSettings,
   TWOFOLD_HTTP_PORT: wholeNumber(0, 65_535).default(8081)
-    .describe("port of live's health and metrics"),
+    .describe("port of the HTTP server"),
   TWOFOLD_LIVE_WINDOW_SECONDS: wholeNumber(10, 600).default(60)
     .describe("length of the sliding window, and how late a heartbeat may be, s"),
   TWOFOLD_LIVE_MAX_KEYS: wholeNumber(1, 1_000_000).default(50_000)

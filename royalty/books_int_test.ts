@@ -324,6 +324,12 @@ Deno.test("days close", async (t) => {
       wrong.message,
       "2026-11-22 de t: the books have 1 events and 10000 ms, the recount 1 events and 9999 ms",
     );
+    const gone = () => Promise.reject(new Refused("HEARTBEATS keeps raw heartbeats since noon"));
+    await assertRejects(
+      () => rig.close("2026-11-22", { recount: gone }),
+      Refused,
+      "close with --without-recount REASON --by PERSON",
+    );
     // As a kill during the recount would leave it.
     const killed = () => Promise.reject(new Error("killed"));
     await assertRejects(() => rig.close("2026-11-22", { recount: killed }), Error, "killed");
@@ -405,6 +411,7 @@ Deno.test("days close", async (t) => {
     await rig.post([
       aHeartbeat(random, noon, { title_id: "=1+1", region: "de" }),
       aHeartbeat(random, noon, { title_id: "b,c", region: "de" }),
+      aHeartbeat(random, noon, { title_id: "d", region: "de" }),
       '{"v":1,"played_ms":777}',
       "not json",
     ]);
@@ -417,7 +424,10 @@ Deno.test("days close", async (t) => {
       "same as version 1",
     );
     await assertRejects(() => rig.closer().reissue("2026-11-24", "why"), Refused, "no statement");
-    await putCatalogue(rig.sql, [{ titleId: "=1+1", studio: "Acme", titleName: undefined }]);
+    await putCatalogue(rig.sql, [
+      { titleId: "=1+1", studio: "Zeta", titleName: undefined },
+      { titleId: "d", studio: "Acme", titleName: undefined },
+    ]);
     const reissued = await rig.cli(
       {},
       ...["reissue", "--day", "2026-11-22", "--reason", "studio of =1+1 was missing"],
@@ -426,8 +436,9 @@ Deno.test("days close", async (t) => {
     assertEquals(await rig.csv("2026-11-22", 1), old);
     assertEquals(
       cells(await rig.csv("2026-11-22")).map(([, , , studio, title]) => [studio, title]),
-      [["Acme", "'=1+1"], ["UNMAPPED", '"b']],
+      [["Acme", "d"], ["Zeta", "'=1+1"], ["UNMAPPED", '"b']],
     );
+    assertEquals((await rig.cli({}, "verify-chain")).code, 0);
     const [first, second] = [await rig.manifest("2026-11-22", 1), await rig.manifest("2026-11-22")];
     assertEquals(second.replaces.version, 1);
     assertEquals(second.replaces.reason, "studio of =1+1 was missing");

@@ -191,7 +191,14 @@ export class Closer {
   async #recount(sql: Sql, day: string): Promise<RecountNote | null> {
     const { recount } = this.options;
     if (!recount) return null;
-    const { method, lines, seconds } = await recount(day);
+    const { method, lines, seconds } = await recount(day).catch((error) => {
+      if (!(error instanceof Refused)) throw error;
+      throw new Refused(
+        `${day} is not closed: ${error.message}. It takes no more credits. A named person may ` +
+          "close it all the same: deno task royalty close with --without-recount REASON --by PERSON",
+        { cause: error },
+      );
+    });
     const differing = differences(await readDayLines(sql, day), lines);
     if (differing.length > 0) {
       const named = differing.slice(0, MOST_DIFFERENCES_NAMED);

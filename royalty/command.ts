@@ -112,7 +112,7 @@ export async function withBooks<T>(work: (sql: Books) => Promise<T>): Promise<T>
     const isNew = /^(42P01|42703|3F000)$/.test(String((error as { code?: unknown }).code));
     throw new Stop(
       isNew
-        ? "the books are not opened yet; start this version of the royalty service once"
+        ? "the books are not opened yet; start the royalty service once"
         : `Postgres: ${messageOf(error)}`,
       { cause: error },
     );

@@ -28,6 +28,8 @@ const STANDBY_MS = 500;
 /** Wait after a failure that names no other, and after one that a person has to settle. */
 const RETRY_MS = 500;
 const REFUSED_RETRY_MS = 10_000;
+/** Wait before the durable is set back: another process's last fetch may still take messages. */
+const BROKEN_MS = 200;
 /** Copies to quarantine that may be under way at once. */
 const QUARANTINE_IN_FLIGHT = 256;
 
@@ -54,7 +56,6 @@ type Prepared = Continues & Accrual & Pick<Fetched, "pending" | "acknowledge">;
 export class StreamWorker {
   /** Why nothing is being counted, or undefined while leading or standing by in good order. */
   trouble: string | undefined = "starting";
-  role: "leader" | "standby" | "none" = "none";
   readonly #js: JetStreamClient;
 
   constructor(
@@ -77,16 +78,13 @@ export class StreamWorker {
       } catch (error) {
         this.#troubled(error);
         await pause(retryMs(error), signal);
-      } finally {
-        this.role = "none";
       }
     }
   }
 
   async #waitForLead(session: LedgerSession, signal: AbortSignal): Promise<void> {
-    while (!signal.aborted && !(await session.lead())) {
-      if (this.role !== "standby") this.log.info("standing by", { stream: this.stream });
-      this.role = "standby";
+    for (let waits = 0; !signal.aborted && !(await session.lead()); waits++) {
+      if (waits === 0) this.log.info("standing by", { stream: this.stream });
       this.trouble = undefined;
       await pause(STANDBY_MS, signal);
     }
@@ -100,8 +98,6 @@ export class StreamWorker {
     this.log.info("leading", { stream: this.stream, lastSeq: position.lastSeq });
     while (!signal.aborted) {
       const cursor = await reader.rewind(position);
-      this.role = "leader";
-      this.trouble = undefined;
       await this.#announceGaps(session);
       position = await this.#work(session, reader, position, cursor, signal);
     }
@@ -121,6 +117,7 @@ export class StreamWorker {
       const prepared = await next;
       if (prepared.kind === "broken") {
         this.log.warn("setting the durable back", { stream: this.stream, why: prepared.reason });
+        await pause(BROKEN_MS, signal);
         return position;
       }
       next = this.#prepare(reader, prepared.cursor);
@@ -130,6 +127,8 @@ export class StreamWorker {
         ? await this.#settle(session, position, prepared)
         : await session.position();
       this.metrics.lag(this.stream, prepared.pending);
+      // Only a whole round shows that every step works.
+      this.trouble = undefined;
     }
     return position;
   }

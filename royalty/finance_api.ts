@@ -4,7 +4,7 @@
  * @module
  */
 import { OpenAPIHono } from "@hono/zod-openapi";
-import type { Context } from "hono";
+import type { Context, MiddlewareHandler } from "hono";
 import { createHash } from "node:crypto";
 import { messageOf, RetryAfter } from "../shared/errors.ts";
 import type { Log } from "../shared/log.ts";
@@ -42,38 +42,46 @@ const MOST_PAGE_DAYS = 366;
 /** The app; needs no socket, so tests call its `fetch`. */
 export function financeApp(options: DeskOptions, needs: FinanceNeeds): OpenAPIHono<Env> {
   const app = new OpenAPIHono<Env>();
-  const { log } = needs;
   const desk = new FinanceDesk(needs.store, options);
-  const requests = needs.metrics.counter(
+  app.use(record(needs));
+  describeFinanceApi(app);
+  // What is registered from here on needs a key.
+  app.use(guard(needs.keys));
+  app.get("/v1/statements", (c) => sendList(c, desk));
+  app.get("/v1/statements/:file", (c) => sendStatement(c, desk, needs.log));
+  app.get("/v1/provisional/:file", (c) => sendProvisional(c, desk));
+  app.get("/", (c) => showList(c, desk));
+  app.get("/statements/:day", (c) => showStatement(c, desk));
+  app.notFound((c) => answer(c, new Problem("not-found", "The statements are listed at /.")));
+  app.onError((error, c) => answer(c, problemOf(error, needs.log)));
+  return app;
+}
+
+// Counts requests, and keeps who has read which figures: an audit asks.
+function record({ metrics, log }: FinanceNeeds): MiddlewareHandler<Env> {
+  const requests = metrics.counter(
     "twofold_royalty_finance_requests_total",
     "Requests to the finance API by status",
   );
-  app.use(async (c, next) => {
+  return async (c, next) => {
     await next();
     c.header("x-content-type-options", "nosniff");
     c.header("referrer-policy", "no-referrer");
     requests.add(1, { status: String(c.res.status) });
-    // Who has read which figures is asked in an audit.
     const reader = c.get("reader");
     if (reader) log.info("read", { reader, path: pathOf(c), status: c.res.status });
-  });
-  describeFinanceApi(app);
-  app.use(async (c, next) => {
-    c.set("reader", requireReader(needs.keys, c.req.header("authorization")));
+  };
+}
+
+function guard(keys: FinanceKeys): MiddlewareHandler<Env> {
+  return async (c, next) => {
+    c.set("reader", requireReader(keys, c.req.header("authorization")));
     if (c.req.method !== "GET" && c.req.method !== "HEAD") {
       const detail = "Statements are made by closing a day, not here. Use GET or HEAD.";
       throw new Problem("method-not-allowed", detail, {}, { allow: "GET, HEAD" });
     }
     await next();
-  });
-  app.get("/v1/statements", (c) => sendList(c, desk));
-  app.get("/v1/statements/:file", (c) => sendStatement(c, desk, log));
-  app.get("/v1/provisional/:file", (c) => sendProvisional(c, desk));
-  app.get("/", (c) => showList(c, desk));
-  app.get("/statements/:day", (c) => showStatement(c, desk));
-  app.notFound((c) => answer(c, new Problem("not-found", "The statements are listed at /.")));
-  app.onError((error, c) => answer(c, problemOf(error, log)));
-  return app;
+  };
 }
 
 function requireReader(keys: FinanceKeys, authorization: string | undefined): string {

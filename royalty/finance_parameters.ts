@@ -34,7 +34,8 @@ export function readDay(text: string): string {
 
 /** A version, or undefined for the newest. */
 export function readVersion(text: string | undefined): number | undefined {
-  if (text === undefined || /^[1-9]\d{0,8}$/.test(text)) return text && Number(text) || undefined;
+  if (text === undefined) return undefined;
+  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
   throw new Problem("bad-parameter", `"${text}" is not a version; versions are 1, 2, 3 and so on.`);
 }
 

@@ -74,7 +74,7 @@ const CONNECTION = {
 // A leader that hangs or loses its network is noticed, and its lock freed, within these bounds.
 const LEADER_LIMITS = {
   application_name: "twofold-royalty",
-  idle_session_timeout: 15_000,
+  idle_session_timeout: 30_000,
   idle_in_transaction_session_timeout: 60_000,
   tcp_keepalives_idle: 5,
   tcp_keepalives_interval: 2,

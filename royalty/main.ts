@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { environment, readSettings } from "../shared/config.ts";
+import { environment, readSettings, type Settings } from "../shared/config.ts";
 import { Stop } from "../shared/errors.ts";
 import { type Lifecycle, runService, untilReady } from "../shared/lifecycle.ts";
 import { Log } from "../shared/log.ts";
@@ -12,7 +12,7 @@ import { readMigrations } from "../shared/migrate.ts";
 import { connectNats } from "../shared/nats/connection.ts";
 import { serveHttp, statusApp } from "../shared/status.ts";
 import { BusinessCalendar } from "./business_day.ts";
-import { StreamWorker } from "./consumer.ts";
+import { StreamWorker, type WorkerOptions } from "./consumer.ts";
 import { startDriftMonitor } from "./drift_monitor.ts";
 import { startFinance } from "./finance.ts";
 import { startKeyPartitions } from "./key_partitions.ts";
@@ -46,17 +46,9 @@ async function start(life: Lifecycle): Promise<void> {
   const recount = serviceRecount(settings, nc, Date.now, life.signal);
   startClosing(life, { settings, nc, metrics, log, now: Date.now, recount });
 
-  const calendar = new BusinessCalendar(settings.TWOFOLD_BUSINESS_ZONE);
   const options = {
+    ...workerOptions(settings),
     witness: startDriftMonitor(life, nc, settings, metrics, log),
-    databaseUrl: settings.TWOFOLD_POSTGRES_URL,
-    maxEvents: settings.TWOFOLD_ROYALTY_BATCH_EVENTS,
-    maxWaitMs: settings.TWOFOLD_ROYALTY_BATCH_WAIT_MS,
-    rules: {
-      dayOf: (instant: number) => calendar.dayOf(instant),
-      latenessHorizonMs: settings.TWOFOLD_LATENESS_HORIZON_MS,
-      futureToleranceMs: settings.TWOFOLD_FUTURE_TOLERANCE_MS,
-    },
   };
   for (const stream of countedStreams(settings)) {
     workers.push(new StreamWorker(stream, nc, options, royaltyMetrics, log));
@@ -66,6 +58,20 @@ async function start(life: Lifecycle): Promise<void> {
   running.catch(life.fail);
   life.onStop("workers", async () => void (await running));
   await startFinance(life, log, metrics, settings, Date.now);
+}
+
+function workerOptions(settings: Settings<typeof royaltySettings>): Omit<WorkerOptions, "witness"> {
+  const calendar = new BusinessCalendar(settings.TWOFOLD_BUSINESS_ZONE);
+  return {
+    databaseUrl: settings.TWOFOLD_POSTGRES_URL,
+    maxEvents: settings.TWOFOLD_ROYALTY_BATCH_EVENTS,
+    maxWaitMs: settings.TWOFOLD_ROYALTY_BATCH_WAIT_MS,
+    rules: {
+      dayOf: (instant) => calendar.dayOf(instant),
+      latenessHorizonMs: settings.TWOFOLD_LATENESS_HORIZON_MS,
+      futureToleranceMs: settings.TWOFOLD_FUTURE_TOLERANCE_MS,
+    },
+  };
 }
 
 if (import.meta.main) await runService(new Log("royalty"), start);

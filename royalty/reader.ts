@@ -18,7 +18,7 @@ import type { Cursor, NumberedDelivery } from "./continuity.ts";
 
 /** Longer than this past a fetch's own end, the server is taken for gone. */
 const SILENCE_MS = 3_000;
-const ACK_TIMEOUT_MS = 2_000;
+const REQUEST_TIMEOUT_MS = 2_000;
 
 /** One fetched batch, in the order of delivery. */
 export interface Fetched {
@@ -57,7 +57,7 @@ export class StreamReader implements Disposable {
     stream: string,
     options: ReaderOptions,
   ): Promise<StreamReader> {
-    const jsm = await jetstreamManager(nc, { checkAPI: false });
+    const jsm = await jetstreamManager(nc, { checkAPI: false, timeout: REQUEST_TIMEOUT_MS });
     try {
       const consumer = await jsm.jetstream().consumers.get(stream, DURABLE.royalty);
       return new StreamReader(nc, stream, options, jsm, consumer);
@@ -167,7 +167,7 @@ function fetched(messages: readonly JsMsg[]): Fetched {
     pending: last?.info.pending ?? 0,
     acknowledge: async () => {
       if (!last) return true;
-      return await last.ackAck({ timeout: ACK_TIMEOUT_MS }).catch(() => false);
+      return await last.ackAck({ timeout: REQUEST_TIMEOUT_MS }).catch(() => false);
     },
   };
 }

@@ -127,8 +127,8 @@ export const royaltySettings = {
     .describe("days that ids other than UUIDv7 are remembered; 0: for ever, so none counts twice"),
   TWOFOLD_ROYALTY_BATCH_EVENTS: wholeNumber(1, 100_000).default(10_000)
     .describe("most events in one transaction"),
-  TWOFOLD_ROYALTY_BATCH_WAIT_MS: wholeNumber(1_000, 30_000).default(1_000)
-    .describe("longest a batch waits to fill, ms"),
+  TWOFOLD_ROYALTY_BATCH_WAIT_MS: wholeNumber(1_000, 10_000).default(1_000)
+    .describe("longest a batch waits to fill, ms; the NATS client allows no less than 1000"),
 } satisfies SettingsShape;
 
 /** Settings of `deno task royalty`; with those of NATS, which may be missing, it tells the lag. */

@@ -51,13 +51,19 @@ export function environment(): Record<string, string | undefined> {
   });
 }
 
+/** What says which installation is meant. */
+const ADDRESSES = ["TWOFOLD_NATS_URL", "TWOFOLD_POSTGRES_URL", "TWOFOLD_POSTGRES_ADMIN_URL"];
+
 /**
  * {@link environment}, and below it what `deno task up` wrote for `role` on this machine, so that a
- * person at the checkout's root needs to set nothing. Needs read permission for `.twofold`.
+ * person at the checkout's root needs to set nothing. An environment that names a server is taken
+ * alone: half of one installation and half of another would be the end of both. Needs read
+ * permission for `.twofold`.
  */
 export function localEnvironment(
   role: "royalty" | "triage" | "ops",
 ): Record<string, string | undefined> {
+  if (ADDRESSES.some((name) => Deno.env.get(name))) return environment();
   let file = "";
   try {
     file = Deno.readTextFileSync(`.twofold/${role}.env`);
@@ -80,8 +86,9 @@ export const natsSettings = {
     .describe("NATS servers, comma separated host:port"),
   TWOFOLD_NATS_USER: z.string().min(1).describe("NATS user of this role"),
   TWOFOLD_NATS_PASSWORD: z.string().min(1).describe("password of that user"),
-  TWOFOLD_NATS_CA_FILE: z.string().optional()
-    .describe("CA certificate; set it to connect to NATS over TLS"),
+  TWOFOLD_NATS_CA: z.string().startsWith("-----BEGIN CERTIFICATE-----", "expected PEM text")
+    .optional()
+    .describe("CA certificate as PEM text; set it to connect to NATS over TLS"),
   TWOFOLD_PARTITIONS: wholeNumber(1, 64).default(1)
     .describe("number of HEARTBEATS streams; the same for every process"),
 } satisfies SettingsShape;

@@ -27,7 +27,7 @@ Deno.test("what is not given takes its default; an empty value is not given", ()
   assertEquals(settings.TWOFOLD_PARTITIONS, 1);
   assertEquals(settings.TWOFOLD_TEST_SHARE, 0.5);
   assertEquals(settings.TWOFOLD_LOG_LEVEL, "info");
-  assertEquals(settings.TWOFOLD_NATS_CA_FILE, undefined);
+  assertEquals(settings.TWOFOLD_NATS_CA, undefined);
   assert(!("TWOFOLD_OTHER" in settings));
 });
 

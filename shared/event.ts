@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { Buffer, isAscii } from "node:buffer";
 import { z } from "zod";
 
 /** The largest heartbeat the edge lands, in bytes. */
@@ -77,7 +78,7 @@ const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 export function judge(bytes: Uint8Array): Judgement {
   let text: string;
   try {
-    text = utf8.decode(bytes);
+    text = decode(bytes);
   } catch {
     return reject("not_utf8", "$", "the bytes are not valid UTF-8");
   }
@@ -88,6 +89,13 @@ export function judge(bytes: Uint8Array): Judgement {
     return reject("not_json", "$", error instanceof Error ? error.message : String(error));
   }
   return judgeValue(value);
+}
+
+// Nearly all heartbeats are ASCII, which Latin-1 reads in a third of the time; the string it makes is
+// parsed faster, too.
+function decode(bytes: Uint8Array): string {
+  if (!isAscii(bytes)) return utf8.decode(bytes);
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1");
 }
 
 function judgeValue(value: unknown): Judgement {

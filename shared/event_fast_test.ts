@@ -93,6 +93,48 @@ Deno.test("every odd value in every field is judged as by the schema", () => {
   }
 });
 
+Deno.test("damaged bytes are judged as a strict decoder and parser would", () => {
+  const random = propertyRandom("damaged bytes");
+  const reasons = new Set<string>();
+  for (let round = 0; round < ROUNDS; round++) {
+    const title_id = random.pick(["plain", "größe", "日本語"]);
+    const bytes = encode(aHeartbeat(random, 1_795_000_000_000, { title_id }));
+    for (let flips = random.int(0, 2); flips > 0; flips--) {
+      bytes[random.int(0, bytes.length - 1)] = random.int(0, 255);
+    }
+    // As they come from a socket: a part of a larger buffer.
+    const buffer = new Uint8Array([...bytes.slice(0, 5), ...bytes, 0xff]);
+    const judgement = judge(buffer.subarray(5, 5 + bytes.length));
+    const reason = judgement.ok ? "ok" : judgement.rejection.reason;
+    reasons.add(reason);
+    const expected = plainReading(bytes);
+    if (typeof expected === "string") assertEquals(reason, expected);
+    else assertEquals(reason === "ok" || reason === "implausible", isValid(expected.value));
+  }
+  assertEquals(
+    ["malformed", "not_json", "not_utf8", "ok"].every((each) => reasons.has(each)),
+    true,
+  );
+});
+
+function isValid(value: unknown): boolean {
+  return heartbeatSchema.safeParse(value).success;
+}
+
+function plainReading(bytes: Uint8Array): "not_utf8" | "not_json" | { readonly value: unknown } {
+  let text: string;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    return "not_utf8";
+  }
+  try {
+    return { value: JSON.parse(text) };
+  } catch {
+    return "not_json";
+  }
+}
+
 function mutated(random: Random): unknown {
   let value: Record<string, unknown> = aHeartbeat(random, 1_795_000_000_000);
   if (random.chance(0.5)) Object.assign(value, extras(random));

@@ -7,7 +7,7 @@ import { messageOf, RetryAfter, Stop } from "./errors.ts";
 import type { Log } from "./log.ts";
 
 /** Longest that an orderly stop may take before the process ends anyway, in ms. */
-const STOP_DEADLINE_MS = 10_000;
+const STOP_DEADLINE_MS = 12_000;
 
 /** What a service's `main` is given. */
 export interface Lifecycle {

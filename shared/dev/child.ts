@@ -56,7 +56,7 @@ export class Child {
   }
 
   /** Sends `signal` and waits for the end; after `graceMs` it is SIGKILL. */
-  async stop(signal: Deno.Signal = "SIGTERM", graceMs = 12_000): Promise<number> {
+  async stop(signal: Deno.Signal = "SIGTERM", graceMs = 14_000): Promise<number> {
     this.#kill(signal);
     const timer = setTimeout(() => this.#kill("SIGKILL"), graceMs);
     const code = await this.ended;

@@ -16,6 +16,8 @@ const PURE = [
   "royalty/business_day.ts",
   "royalty/statement.ts",
   "royalty/catalogue.ts",
+  "royalty/chain.ts",
+  "royalty/close.ts",
   "royalty/continuity.ts",
   "royalty/event_key.ts",
   "royalty/recount_event.ts",
@@ -39,7 +41,7 @@ const PURE = [
   "shared/topology.ts",
   "shared/totals.ts",
 ];
-const PURE_PACKAGES = ["zod", "nats/jetstream", "node:crypto"];
+const PURE_PACKAGES = ["zod", "nats/jetstream", "node:buffer", "node:crypto"];
 const IMPURE =
   /\bDeno\b|\bDate\.now\b|\bnew Date\(\)|\bperformance\b|\bfetch\(|\bset(Timeout|Interval)\b|\bMath\.random\b|\bcrypto\.(random|getRandom)|\bconsole\b/;
 

@@ -31,6 +31,8 @@ const COHORT_SESSIONS = 60;
 /** Live has to promise p99 within this, ms. */
 const ALERT_AIM_MS = 5_000;
 const ROYALTY_LAG_AIM_S = 10;
+/** Keep-alive connections of the load; a real edge has thousands. */
+const LOAD_CONNECTIONS = 32;
 const FLOOR_SECONDS = 5;
 const BATCH = 500;
 
@@ -200,7 +202,13 @@ async function load(
   seconds: number,
   eventsPerSecond: number,
 ): Promise<LoadResult> {
-  const options = { url: services.ingest.url, key: fleetKey, seconds, eventsPerSecond };
+  const options = {
+    url: services.ingest.url,
+    key: fleetKey,
+    seconds,
+    eventsPerSecond,
+    concurrency: LOAD_CONNECTIONS,
+  };
   const script = new URL("./load_main.ts", import.meta.url).pathname;
   const child = new Deno.Command(Deno.execPath(), {
     args: ["run", "--quiet", "-A", script, JSON.stringify(options)],

@@ -35,7 +35,7 @@ export async function connectNats(
   log: Log,
 ): Promise<NatsConnection> {
   const user = settings.TWOFOLD_NATS_USER;
-  const caFile = settings.TWOFOLD_NATS_CA_FILE;
+  const ca = settings.TWOFOLD_NATS_CA;
   let nc: NatsConnection;
   try {
     nc = await connect({
@@ -44,7 +44,8 @@ export async function connectNats(
       pass: settings.TWOFOLD_NATS_PASSWORD,
       name: `twofold-${log.service}`,
       inboxPrefix: inboxPrefix(user),
-      ...(caFile ? { tls: { caFile } } : {}),
+      // The text, not a file: the process needs no right to read one.
+      ...(ca ? { tls: { ca } } : {}),
       maxReconnectAttempts: -1,
       reconnectTimeWait: 250,
       reconnectJitter: 100,

@@ -12,7 +12,7 @@
 import { z } from "zod";
 import type { StoredStatement } from "./chain.ts";
 import type { OpenGap } from "./close.ts";
-import { sha256, type StreamRange } from "./manifest.ts";
+import { type SettledGap, sha256, type StreamRange } from "./manifest.ts";
 import { lineType, minutesOf, type StatementLine } from "./statement.ts";
 
 /** A statement and the lines kept of it. */
@@ -42,6 +42,8 @@ export interface Audit {
   readonly state: "open" | "sealed" | "closed";
   readonly ranges: readonly StreamRange[];
   readonly lines: readonly StatementLine[];
+  /** Gaps among the sequences of a closed day, each answered for by a person. */
+  readonly settledGaps: readonly SettledGap[];
   /** What does not agree, one line each; empty when the account is complete. */
   readonly disagreements: readonly string[];
 }
@@ -61,7 +63,16 @@ const manifestSchema = z.object({
     quarantined: z.int(),
     gaps: z.int(),
   })),
+  settled_gaps: z.array(z.object({
+    stream: z.string(),
+    first_seq: z.int(),
+    last_seq: z.int(),
+    by: z.string(),
+    reason: z.string(),
+    at: z.string(),
+  })),
 });
+type Manifest = z.infer<typeof manifestSchema>;
 
 /** Whether anything is known of the day at all. */
 export function isKnown({ sealedAsOf, statement, credits }: AuditedDay): boolean {
@@ -76,6 +87,7 @@ export function auditOf(audited: AuditedDay, elsewhere: readonly string[] = []):
       state: sealedAsOf === undefined ? "open" : "sealed",
       ranges,
       lines: credits,
+      settledGaps: [],
       disagreements: [...ranges.flatMap(brokenIdentity), ...elsewhere],
     };
   }
@@ -85,8 +97,10 @@ export function auditOf(audited: AuditedDay, elsewhere: readonly string[] = []):
     state: "closed",
     ranges: of,
     lines: statement.lines,
+    settledGaps: manifest?.settled_gaps ?? [],
     disagreements: [
       ...of.flatMap(brokenIdentity),
+      ...of.flatMap((range) => unnamedGaps(range, manifest?.settled_gaps ?? [])),
       ...(manifest ? [] : ["the manifest cannot be read"]),
       ...statementDisagreements(statement, manifest),
       ...differing("the statement's lines", statement.lines, "the credits", credits),
@@ -96,7 +110,7 @@ export function auditOf(audited: AuditedDay, elsewhere: readonly string[] = []):
   };
 }
 
-function readManifest(bytes: Uint8Array): z.infer<typeof manifestSchema> | undefined {
+function readManifest(bytes: Uint8Array): Manifest | undefined {
   try {
     return manifestSchema.safeParse(JSON.parse(new TextDecoder().decode(bytes))).data;
   } catch {
@@ -118,9 +132,18 @@ function brokenIdentity(range: StreamRange): string[] {
   return [`${range.stream} has ${sequences} sequences and ${outcomes} outcomes`];
 }
 
+function unnamedGaps(
+  { stream, gaps }: StreamRange,
+  settled: readonly SettledGap[],
+): string[] {
+  const named = settled.filter((gap) => gap.stream === stream)
+    .reduce((sum, { first_seq, last_seq }) => sum + last_seq - first_seq + 1, 0);
+  return named === gaps ? [] : [`${stream} lost ${gaps} sequences, and ${named} are answered for`];
+}
+
 function statementDisagreements(
   { lines, csv, sha256: csvSha256, manifest: bytes, manifestSha256 }: BookedStatement,
-  manifest: z.infer<typeof manifestSchema> | undefined,
+  manifest: Manifest | undefined,
 ): string[] {
   const { events, ms } = sumOf(lines);
   const pairs: [string, unknown, unknown][] = [
@@ -220,6 +243,9 @@ export function auditText(audited: AuditedDay, audit: Audit): string {
       sumRow("both", lines),
     ]),
     "",
+    ...audit.settledGaps.map(({ stream, first_seq, last_seq, by, reason }) =>
+      `settled gap  ${stream} ${first_seq} to ${last_seq}, by ${by}: ${reason}`
+    ),
     ...openGaps.map(({ stream, firstSeq, lastSeq }) =>
       `open gap  ${stream} ${firstSeq} to ${lastSeq}: no day closes until somebody settles it`
     ),

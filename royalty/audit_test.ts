@@ -9,6 +9,14 @@ const LINES: readonly StatementLine[] = [
   line({ territory: "br", events: 1n, msWatched: 5n }),
   line({ eventDay: "2026-11-18", territory: "de", events: 2n, msWatched: 70_000n }),
 ];
+const SETTLED = {
+  stream: "HEARTBEATS_0",
+  first_seq: 15,
+  last_seq: 15,
+  by: "A. Person",
+  reason: "restored from a backup",
+  at: "2026-11-21T00:30:00.000Z",
+};
 const RANGES: readonly StreamRange[] = [
   range("HEARTBEATS_0", 11, 20, { counted: 4, duplicates: 3, quarantined: 2, gaps: 1 }),
   range("HEARTBEATS_1", 5, 4, { counted: 0, duplicates: 0, quarantined: 0, gaps: 0 }),
@@ -48,7 +56,7 @@ function closedDay(changes: Partial<AuditedDay> = {}): AuditedDay {
     csv,
     streams: RANGES,
     quarantined: [],
-    settledGaps: [],
+    settledGaps: [SETTLED],
     recount: null,
     previous: null,
     replaces: null,
@@ -96,6 +104,7 @@ USAGE           2       4       30005    0.500
 ADJUSTMENT      1       2       70000    1.167
 both            3       6      100005    1.667
 
+settled gap  HEARTBEATS_0 15 to 15, by A. Person: restored from a backup
 the account is complete`,
   );
 });
@@ -107,6 +116,7 @@ Deno.test("whatever was changed after the close is named", () => {
   const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
   const bytes = (content: string) => new TextEncoder().encode(content);
   const fewer = bytes(text(statement.manifest).replace('"counted": 4', '"counted": 3'));
+  const unsettled = bytes(text(statement.manifest).replace('"first_seq": 15', '"first_seq": 16'));
   const cases: readonly [Partial<AuditedDay>, string][] = [
     [
       { credits: otherLines },
@@ -124,6 +134,10 @@ Deno.test("whatever was changed after the close is named", () => {
       "HEARTBEATS_0 has 10 sequences and 9 outcomes",
     ],
     [{ statement: { ...statement, manifest: fewer } }, "the hash of the manifest differ"],
+    [
+      { statement: { ...statement, manifest: unsettled } },
+      "HEARTBEATS_0 lost 1 sequences, and 0 are answered for",
+    ],
     [{ ranges: RANGES.slice(0, 1) }, "the manifest and the books differ on HEARTBEATS_1"],
     [
       { ranges: [RANGES[0], { ...RANGES[1], first_seq: 6, last_seq: 5 }] },

@@ -9,6 +9,7 @@ import { aHeartbeat, encode } from "../shared/dev/heartbeats.ts";
 import { PostgresServer } from "../shared/dev/postgres_server.ts";
 import { propertyRandom, Random } from "../shared/dev/random.ts";
 import { createDatabase, DATABASE, DEV_PASSWORD } from "../shared/dev/stack.ts";
+import { waitFor } from "../shared/dev/wait_for.ts";
 import { Workspace } from "../shared/dev/workspace.ts";
 import { Refused } from "../shared/errors.ts";
 import type { Heartbeat } from "../shared/event.ts";
@@ -74,6 +75,7 @@ class Rig implements AsyncDisposable {
     heartbeats: readonly (Heartbeat | string)[],
     receivedAt = this.now,
     lost = 0,
+    setAside = NOTHING_ASIDE,
   ): Promise<void> {
     const { lastSeq: after } = await this.session.position();
     const first = after + lost + 1;
@@ -93,7 +95,7 @@ class Rig implements AsyncDisposable {
     const gaps: Gap[] = lost > 0 ? [{ firstSeq: after + 1, lastSeq: after + lost }] : [];
     const through = { lastSeq: first + deliveries.length - 1, lastReceivedAt: receivedAt };
     const posting = { stream: "HEARTBEATS", after, through, claims, refusals, gaps };
-    await this.session.post(posting, NOTHING_ASIDE);
+    await this.session.post(posting, setAside);
   }
 
   closer(options: Partial<CloserOptions> = {}): Closer {
@@ -255,6 +257,34 @@ Deno.test("days close", async (t) => {
     assertEquals(second.adjustments.events, second.total_events);
     assertEquals(second.streams[0].first_seq, first.streams[0].last_seq + 1);
     assertEquals(second.previous.sha256, manifestSha256);
+  });
+
+  await t.step("a close waits for the posting under way and counts it in", async () => {
+    await using rig = await server.newBooks();
+    const noon = at("2026-11-22T12:00:00Z");
+    rig.now = noon;
+    const [first, second] = [new Random(14), new Random(15)].map((r) => aHeartbeat(r, noon));
+    await rig.post([first]);
+    const copied = Promise.withResolvers<void>();
+    const reached = Promise.withResolvers<void>();
+    const posting = rig.post([second, { ...first, played_ms: 1 }], noon, 0, async () => {
+      reached.resolve();
+      await copied.promise;
+    });
+    await reached.promise;
+    rig.now = at("2026-11-23T01:00:00Z");
+    const closing = rig.closer({ streamEnds: () => Promise.resolve(new Map([["HEARTBEATS", 3]])) })
+      .close("2026-11-22");
+    await waitFor("the close to wait for the books", async () => {
+      const [{ waiting }] = await rig.sql<{ waiting: boolean }[]>`
+        select exists (select from pg_locks where not granted) as waiting`;
+      return waiting;
+    });
+    copied.resolve();
+    await posting;
+    await closing;
+    const { total_events, streams, quarantined } = await rig.manifest("2026-11-22");
+    assertEquals([total_events, streams[0].last_seq, quarantined], [2, 3, 1]);
   });
 
   await t.step("a close says why not, and changes nothing", async () => {

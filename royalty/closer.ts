@@ -229,16 +229,20 @@ export class Closer {
   async #alone<T>(work: (sql: Sql) => Promise<T>): Promise<T> {
     const { databaseUrl, signal } = this.options;
     const sql = connectBooks(databaseUrl);
+    let working: Promise<T> | undefined;
     try {
       const result = await sql.begin(async (tx) => {
         while (!(await tryLock(tx))) {
           await pause(LOCK_POLL_MS, signal);
           signal?.throwIfAborted();
         }
-        return await work(sql);
+        working = work(sql);
+        return await working;
       });
       return result as T;
     } finally {
+      // When the lock's connection is lost, the driver does not wait for the work.
+      await working?.catch(() => {});
       await sql.end({ timeout: 2 });
     }
   }

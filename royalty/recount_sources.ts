@@ -37,32 +37,20 @@ export async function keptSources(
 
 function sourceOf(
   nc: NatsConnection,
-  { stream, through, closedThrough }: StreamSpan,
+  span: StreamSpan,
   extent: RawExtent,
   needed: number,
   asked: number,
 ): KeptSource {
-  if (extent.lastSeq < through) {
-    throw new Refused(
-      `${stream} ends at ${extent.lastSeq}, but ${through} is accounted for: it was restored or ` +
-        "made anew, and its sequences name other heartbeats than those counted",
-    );
-  }
-  const completeSince = completeSinceOf(extent, asked);
-  const isCut = closedThrough !== undefined && extent.firstSeq > closedThrough + 1;
-  if (completeSince > needed || isCut) {
-    throw new Refused(
-      `${stream} keeps raw heartbeats since ${iso(completeSince)}, sequence ${extent.firstSeq}; ` +
-        `this day needs all since ${iso(needed)}` +
-        (closedThrough === undefined ? "" : `, sequence ${closedThrough + 1}`) +
-        ". It cannot be recounted any more",
-    );
-  }
+  const { stream, through } = span;
+  const { firstSeq } = extent;
   const source = {
-    ...{ stream, through, closedThrough, completeSince, messages: 0 },
-    firstSeq: extent.firstSeq,
+    ...span,
+    completeSince: completeSince(span, extent, needed, asked),
+    firstSeq,
+    messages: 0,
     read: async function* () {
-      for await (const batch of readRaw(nc, stream, { from: extent.firstSeq, through })) {
+      for await (const batch of readRaw(nc, stream, { from: firstSeq, through })) {
         source.messages += batch.length;
         yield batch;
       }
@@ -71,10 +59,34 @@ function sourceOf(
   return source;
 }
 
-// What is gone was older than the stream's age; a heartbeat that is still there proves more.
-function completeSinceOf({ firstSeq, firstReceivedAt, maxAgeMs }: RawExtent, asked: number) {
+/**
+ * Since when all that `stream` received is kept, ms since the epoch; -Infinity when all of it is.
+ * Throws {@link Refused} when the day needs more: what was received since `needed`, and what was
+ * posted since the close before.
+ */
+export function completeSince(
+  { stream, through, closedThrough }: StreamSpan,
+  { firstSeq, lastSeq, firstReceivedAt, maxAgeMs }: RawExtent,
+  needed: number,
+  asked: number,
+): number {
+  if (lastSeq < through) {
+    throw new Refused(
+      `${stream} ends at ${lastSeq}, but ${through} is accounted for: it was restored or made ` +
+        "anew, and its sequences name other heartbeats than those counted",
+    );
+  }
   if (firstSeq === 1) return -Infinity;
-  return Math.min(firstReceivedAt ?? Infinity, asked - maxAgeMs);
+  // What is gone was older than the stream's age; a heartbeat that is still there proves more.
+  const since = Math.min(firstReceivedAt ?? Infinity, asked - maxAgeMs);
+  const isCut = closedThrough !== undefined && firstSeq > closedThrough + 1;
+  if (since <= needed && !isCut) return since;
+  throw new Refused(
+    `${stream} keeps raw heartbeats from sequence ${firstSeq} on, all since ${iso(since)}; this ` +
+      `day needs all since ${iso(needed)}` +
+      (isCut ? ` and from sequence ${closedThrough + 1} on` : "") +
+      ". It cannot be recounted any more",
+  );
 }
 
 function iso(instant: number): string {

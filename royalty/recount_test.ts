@@ -1,6 +1,7 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { aHeartbeat, encode } from "../shared/dev/heartbeats.ts";
 import { propertyRandom, Random } from "../shared/dev/random.ts";
+import { Refused } from "../shared/errors.ts";
 import type { Heartbeat } from "../shared/event.ts";
 import { accrue, settle } from "./accrue.ts";
 import { BusinessCalendar, nextDay } from "./business_day.ts";
@@ -9,6 +10,7 @@ import type { RawMessage } from "./raw_stream.ts";
 import { recount, type Recounted, type RecountTask } from "./recount.ts";
 import { appraise, DayStarts, writeId } from "./recount_event.ts";
 import { agrees, compareLines, lineKey, recountText, totals } from "./recount_report.ts";
+import { completeSince } from "./recount_sources.ts";
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
@@ -245,6 +247,36 @@ Deno.test("a recount that is told to stop does, and leaves no files", () =>
     );
     assertEquals([...Deno.readDirSync(folder)], []);
   }));
+
+Deno.test("a day is recounted while all that it needs is kept, and refused afterwards", () => {
+  const needed = Date.parse("2026-11-22") - 300_000;
+  const span = { stream: "HEARTBEATS", through: 900, closedThrough: 400 };
+  const kept = { firstSeq: 1, lastSeq: 1_000, firstReceivedAt: needed + 1, maxAgeMs: 3 * DAY_MS };
+  const since = (extent: Partial<typeof kept>, asked = needed, at: Partial<typeof span> = {}) =>
+    completeSince({ ...span, ...at }, { ...kept, ...extent }, needed, asked);
+  const refusal = (extent: Partial<typeof kept>, asked = needed) =>
+    assertThrows(() => since(extent, asked), Refused).message;
+
+  assertEquals(since({}), -Infinity, "nothing is gone, however late its first heartbeat came");
+  const aged = { firstSeq: 300, firstReceivedAt: needed - 10 };
+  assertEquals(since(aged), needed - 3 * DAY_MS, "what is gone was older than the stream's age");
+  assertEquals(since(aged, needed + 9 * DAY_MS), needed - 10, "the first one kept proves it");
+  assertEquals(since({ firstSeq: 401 }, needed + 3 * DAY_MS), needed);
+  assertEquals(since({ firstSeq: 300, maxAgeMs: Infinity }), -Infinity, "lost, not aged");
+  const unaged = { ...kept, firstSeq: 1_001, firstReceivedAt: undefined };
+  assertEquals(
+    completeSince({ ...span, closedThrough: undefined }, unaged, needed, needed),
+    needed - 3 * DAY_MS,
+  );
+
+  assertEquals(
+    refusal({ firstSeq: 300 }, needed + 3 * DAY_MS + 1),
+    "HEARTBEATS keeps raw heartbeats from sequence 300 on, all since 2026-11-21T23:55:00.001Z; " +
+      "this day needs all since 2026-11-21T23:55:00.000Z. It cannot be recounted any more",
+  );
+  assert(refusal({ firstSeq: 402 }).includes(" and from sequence 401 on"));
+  assert(refusal({ lastSeq: 899 }).startsWith("HEARTBEATS ends at 899, but 900 is accounted for"));
+});
 
 Deno.test("one id on two streams counts once when alike, and is doubtful when not", () =>
   inFolder(async (folder) => {

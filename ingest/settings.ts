@@ -5,6 +5,7 @@
  */
 import { z } from "zod";
 import {
+  namedKeys,
   natsSettings,
   processSettings,
   type SettingsShape,
@@ -14,31 +15,11 @@ import {
 /** The largest body the edge reads, as sent and after gunzip, in bytes. */
 export const MAX_BODY_BYTES = 1024 * 1024;
 
-const KEY_MIN_CHARS = 16;
-
-/** `fleet:key,fleet:key` as a map of key by fleet; the messages never show a key. */
-const fleetKeys = z.string().transform((text, context): ReadonlyMap<string, string> => {
-  const keys = new Map<string, string>();
-  for (const [index, pair] of text.split(",").entries()) {
-    const [, fleet, key] = pair.trim().match(/^([a-z0-9-]{1,32}):([\x21-\x7e]+)$/) ?? [];
-    const problem = fleet === undefined
-      ? "expected fleet:key, the fleet of a-z, 0-9 and -, the key without spaces"
-      : key.length < KEY_MIN_CHARS
-      ? `the key of ${fleet} is shorter than ${KEY_MIN_CHARS} characters`
-      : keys.has(fleet)
-      ? `fleet ${fleet} appears twice`
-      : undefined;
-    if (problem) context.addIssue({ code: "custom", message: `pair ${index + 1}: ${problem}` });
-    else keys.set(fleet, key);
-  }
-  return keys;
-});
-
 export const ingestSettings = {
   ...natsSettings,
   ...processSettings,
   TWOFOLD_HTTP_PORT: wholeNumber(1, 65_535).default(8080).describe("port of the HTTP server"),
-  TWOFOLD_FLEET_KEYS: fleetKeys
+  TWOFOLD_FLEET_KEYS: namedKeys("fleet")
     .describe("bearer keys of device fleets, fleet:key separated by commas"),
   TWOFOLD_CORS_ORIGINS: z.string().min(1).default("*")
     .transform((text) => text.split(",").map((origin) => origin.trim()))

@@ -6,6 +6,7 @@
 import { z } from "zod";
 import {
   decimal,
+  namedKeys,
   natsSettings,
   postgresSettings,
   processSettings,
@@ -18,29 +19,9 @@ import { Stop } from "../shared/errors.ts";
 import { heartbeatStreams } from "../shared/topology.ts";
 import { isZone } from "./business_day.ts";
 
-const KEY_MIN_CHARS = 16;
-
-/** `reader:key,reader:key` as a map of key by reader; the messages never show a key. */
-const financeKeys = z.string().transform((text, context): ReadonlyMap<string, string> => {
-  const keys = new Map<string, string>();
-  for (const [index, pair] of text.split(",").entries()) {
-    const [, reader, key] = pair.trim().match(/^([a-z0-9-]{1,32}):([\x21-\x7e]+)$/) ?? [];
-    const problem = reader === undefined
-      ? "expected reader:key, the reader of a-z, 0-9 and -, the key without spaces"
-      : key.length < KEY_MIN_CHARS
-      ? `the key of ${reader} is shorter than ${KEY_MIN_CHARS} characters`
-      : keys.has(reader)
-      ? `reader ${reader} appears twice`
-      : undefined;
-    if (problem) context.addIssue({ code: "custom", message: `pair ${index + 1}: ${problem}` });
-    else keys.set(reader, key);
-  }
-  return keys;
-});
-
 /** Settings of the finance API. It is served when it has keys. */
 export const financeSettings = {
-  TWOFOLD_FINANCE_KEYS: financeKeys.optional()
+  TWOFOLD_FINANCE_KEYS: namedKeys("reader").optional()
     .describe("keys that read statements, reader:key separated by commas; not set: no finance API"),
   TWOFOLD_FINANCE_POSTGRES_URL: postgresSettings.TWOFOLD_POSTGRES_URL.optional()
     .describe("Postgres of the role finance, which only reads; needed with finance keys"),

@@ -25,6 +25,28 @@ export function decimal(min: number, max: number): z.ZodType<number, string> {
     .pipe(z.number().min(min).max(max));
 }
 
+const KEY_MIN_CHARS = 16;
+
+/** `name:key,name:key` as a map of key by `what` they name; the messages never show a key. */
+export function namedKeys(what: string): z.ZodType<ReadonlyMap<string, string>, string> {
+  return z.string().transform((text, context): ReadonlyMap<string, string> => {
+    const keys = new Map<string, string>();
+    for (const [index, pair] of text.split(",").entries()) {
+      const [, name, key] = pair.trim().match(/^([a-z0-9-]{1,32}):([\x21-\x7e]+)$/) ?? [];
+      const problem = name === undefined
+        ? `expected ${what}:key, the ${what} of a-z, 0-9 and -, the key without spaces`
+        : key.length < KEY_MIN_CHARS
+        ? `the key of ${name} is shorter than ${KEY_MIN_CHARS} characters`
+        : keys.has(name)
+        ? `${what} ${name} appears twice`
+        : undefined;
+      if (problem) context.addIssue({ code: "custom", message: `pair ${index + 1}: ${problem}` });
+      else keys.set(name, key);
+    }
+    return keys;
+  });
+}
+
 /** Reads and validates; throws {@link Stop} that names every wrong setting at once. */
 export function readSettings<S extends SettingsShape>(
   shape: S,

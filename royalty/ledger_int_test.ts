@@ -35,7 +35,7 @@ function posting(random: Random, after: number, count: number): Posting {
     after,
     through: { lastSeq: after + count, lastReceivedAt: NOW },
     claims: accrue(deliveries, RULES).claims,
-    quarantined: 0,
+    refusals: [],
     gaps: [],
   };
 }

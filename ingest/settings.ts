@@ -38,7 +38,7 @@ export const ingestSettings = {
     .describe("most events in one batch to JetStream"),
   TWOFOLD_BATCHES_UNDER_WAY: wholeNumber(1, 16).default(4)
     .describe("batches on their way to one stream at a time"),
-  TWOFOLD_BATCH_LINGER_MS: wholeNumber(0, 1_000).default(5)
+  TWOFOLD_BATCH_LINGER_MS: wholeNumber(0, 1_000).default(25)
     .describe("longest that an event waits for others to share its batch, ms"),
   TWOFOLD_ACK_DEADLINE_MS: wholeNumber(100, 9_000).default(5_000)
     .describe("longest that a request waits for JetStream, retries included, ms"),

@@ -89,6 +89,8 @@ async function launch(
       ...["--http_port", String(monitorPort), "--store_dir", `${workspace.folder}/nats`],
     ],
     env: {
+      // As in compose.yaml: a tenth of the CPU for some tens of MiB more.
+      GOGC: "400",
       TWOFOLD_NATS_SERVER_NAME: "twofold-dev",
       TWOFOLD_NATS_MAX_FILE_STORE: "200GB",
       ...Object.fromEntries(

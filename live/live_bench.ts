@@ -7,7 +7,7 @@
  * @module
  */
 import { jetstream, jetstreamManager } from "nats/jetstream";
-import { startFastIngest } from "nats/jetstream/internal";
+import { landBatch } from "../shared/dev/filled_stream.ts";
 import { aHeartbeat, encode } from "../shared/dev/heartbeats.ts";
 import { type Figure, measure, rateOf, report } from "../shared/dev/measure.ts";
 import { Random } from "../shared/dev/random.ts";
@@ -15,8 +15,7 @@ import { NatsStack } from "../shared/dev/stack.ts";
 import { waitFor } from "../shared/dev/wait_for.ts";
 import { judge } from "../shared/event.ts";
 import { Log } from "../shared/log.ts";
-import { inboxPrefix } from "../shared/nats/connection.ts";
-import { DURABLE, heartbeatSubject } from "../shared/topology.ts";
+import { DURABLE } from "../shared/topology.ts";
 import { Reader } from "./consumer.ts";
 import { Monitor } from "./monitor.ts";
 import { Rules } from "./rules.ts";
@@ -77,7 +76,6 @@ async function fill(stack: NatsStack, events: number): Promise<void> {
   const nc = await stack.connect("ingest");
   const random = new Random(1);
   const startMs = Date.now() - 60_000;
-  const subject = heartbeatSubject(0, "de");
   // Heartbeats of a minute, in the order of their time; 0.5 % of them stalled.
   const bodies = Array.from({ length: DISTINCT }, (_, i) => {
     const ts = startMs + Math.floor(i * 60_000 / DISTINCT);
@@ -85,20 +83,15 @@ async function fill(stack: NatsStack, events: number): Promise<void> {
     return encode(aHeartbeat(random, ts, stalled));
   });
   // As ingest lands them: with a message id each, so that they come back with headers.
-  const msgID = (i: number) => ({ msgID: `${i.toString(16).padStart(36, "0")}.01234567` });
-  const land = async (first: number, last: number) => {
-    const fast = await startFastIngest(nc, subject, bodies[first % DISTINCT], {
-      ackInterval: BATCH,
-      allowGaps: false,
-      inboxPrefix: inboxPrefix("ingest"),
-      ...msgID(first),
-    });
-    for (let i = first + 1; i < last; i++) void fast.add(subject, bodies[i % DISTINCT], msgID(i));
-    await fast.last(subject, bodies[last % DISTINCT], msgID(last));
+  const land = (first: number) => {
+    const count = Math.min(BATCH, events - first);
+    const batch = Array.from({ length: count }, (_, i) => bodies[(first + i) % DISTINCT]);
+    const msgIdOf = (i: number) => `${(first + i).toString(16).padStart(36, "0")}.01234567`;
+    return landBatch(nc, batch, msgIdOf);
   };
   for (let first = 0; first < events; first += 4 * BATCH) {
     const starts = [0, 1, 2, 3].map((i) => first + i * BATCH).filter((start) => start < events);
-    await Promise.all(starts.map((start) => land(start, Math.min(start + BATCH, events) - 1)));
+    await Promise.all(starts.map(land));
   }
 }
 

@@ -58,7 +58,7 @@ const KINDS: readonly Kind[] = [
 
 /** Posts `events` of each kind at each number of millions of keys, prints the figures, returns them. */
 export async function runKeyBench(
-  millions: readonly number[] = [0, 1],
+  millions: readonly number[] = [0, 10, 50],
   events = 200_000,
 ): Promise<Figure[]> {
   await using workspace = await Workspace.temporary();
@@ -168,7 +168,7 @@ async function printSize(sql: Sql, { name, table }: Kind): Promise<void> {
 }
 
 if (import.meta.main) {
-  const millions = (Deno.args[0] ?? "0,1").split(",").map(Number);
+  const millions = (Deno.args[0] ?? "0,10,50").split(",").map(Number);
   const figures = await runKeyBench(millions, Number(Deno.args[1] ?? 200_000));
   console.log(figures.map((figure) => Math.round(rateOf(figure))).join(" "));
   Deno.exit(0);

@@ -6,27 +6,19 @@
  *
  * @module
  */
-import type { NatsConnection } from "nats";
-import { startFastIngest } from "nats/jetstream/internal";
-import { aHeartbeat, encode } from "../shared/dev/heartbeats.ts";
+import { fillStream } from "../shared/dev/filled_stream.ts";
 import { cpuSeconds, type Figure, measure, rateOf, report } from "../shared/dev/measure.ts";
 import { PostgresServer } from "../shared/dev/postgres_server.ts";
-import { Random } from "../shared/dev/random.ts";
 import { createDatabase, DATABASE, DEV_PASSWORD, NatsStack } from "../shared/dev/stack.ts";
 import { readMigrations } from "../shared/migrate.ts";
-import { inboxPrefix } from "../shared/nats/connection.ts";
-import { heartbeatSubject } from "../shared/topology.ts";
 import { connectBooks, openBooks } from "./ledger.ts";
-
-const FAST_BATCH_EVENTS = 500;
-const REPEATED = 0.05;
 
 /** Fills, recounts and prints the figures. */
 export async function runRecountBench(events = 1_500_000): Promise<Figure[]> {
   await using stack = await NatsStack.start();
   const database = await PostgresServer.start(stack.workspace);
   await createDatabase(database);
-  await fill(await stack.connect("ingest"), events);
+  await fillStream(await stack.connect("ingest"), events);
   const url = database.url(DATABASE, "royalty", DEV_PASSWORD);
   await openBooks(url, "UTC", await readMigrations(new URL("migrations/", import.meta.url)));
   await postedThrough(url, events);
@@ -44,26 +36,6 @@ export async function runRecountBench(events = 1_500_000): Promise<Figure[]> {
       "one core for two billion",
   );
   return [figure];
-}
-
-async function fill(nc: NatsConnection, events: number): Promise<void> {
-  const random = new Random(1);
-  const now = Date.now();
-  const subject = heartbeatSubject(0, "de");
-  let last = encode(aHeartbeat(random, now));
-  for (let at = 0; at < events; at += FAST_BATCH_EVENTS) {
-    const batch = Array.from({ length: FAST_BATCH_EVENTS }, () => {
-      if (!random.chance(REPEATED)) last = encode(aHeartbeat(random, now - random.int(0, 20_000)));
-      return last;
-    });
-    const fast = await startFastIngest(nc, subject, batch[0], {
-      ackInterval: FAST_BATCH_EVENTS,
-      allowGaps: false,
-      inboxPrefix: inboxPrefix("ingest"),
-    });
-    for (const bytes of batch.slice(1, -1)) await fast.add(subject, bytes);
-    await fast.last(subject, batch[batch.length - 1]);
-  }
 }
 
 // The recount reads as far as the books say; what they say beyond that is not measured.

@@ -37,6 +37,8 @@ export interface WorkerOptions extends ReaderOptions {
   readonly databaseUrl: string;
   readonly rules: AccrualRules;
   readonly witness?: Witness;
+  /** Ms since the epoch. */
+  readonly now: () => number;
 }
 
 /** Somebody who is told what is entered in the books, after the commit. Must not throw. */
@@ -192,7 +194,7 @@ export class StreamWorker {
 
   async #announceGaps(session: LedgerSession): Promise<void> {
     for (const gap of await session.unannouncedGaps()) {
-      const alert = gapAlert(this.stream, gap, Date.now());
+      const alert = gapAlert(this.stream, gap, this.options.now());
       this.log.error("gap", { stream: this.stream, ...gap });
       await this.#js.publish(alertSubject.pipeline("royalty-gap"), JSON.stringify(alert), {
         msgID: alert.incident_id,

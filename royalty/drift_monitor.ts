@@ -36,13 +36,17 @@ type DriftSettings =
   & Settings<typeof driftSettings & typeof countedSettings>
   & { readonly TWOFOLD_PARTITIONS: number };
 
-/** Starts to compare; the result is to be told of everything that is entered in the books. */
+/**
+ * Starts to compare; the result is to be told of everything that is entered in the books. `now` is ms
+ * since the epoch.
+ */
 export function startDriftMonitor(
   life: Lifecycle,
   nc: NatsConnection,
   settings: DriftSettings,
   metrics: Metrics,
   log: Log,
+  now: () => number,
 ): Witness {
   const intervalMs = settings.TWOFOLD_TOTALS_INTERVAL_MS;
   const rules = {
@@ -52,7 +56,7 @@ export function startDriftMonitor(
     resolveAfter: RESOLVE_AFTER,
     maxWaiting: MAX_WAITING,
   };
-  const reporter = new Reporter(nc, rules.limit, () => Date.now(), log);
+  const reporter = new Reporter(nc, rules.limit, now, log);
   const streams = countedStreams(settings);
   const monitor = new DriftMonitor(streams, intervalMs, rules, reporter, driftMetrics(metrics));
   const subscription = nc.subscribe(liveTotalsSubject("*"), {

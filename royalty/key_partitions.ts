@@ -195,7 +195,7 @@ export async function startKeyPartitions(
   life: Lifecycle,
   settings: KeySettings,
   log: Log,
-  now: () => number = Date.now,
+  now: () => number,
 ): Promise<void> {
   const sql = connectBooks(settings.TWOFOLD_POSTGRES_URL);
   life.onStop("keys", () => sql.end({ timeout: 2 }));

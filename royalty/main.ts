@@ -22,6 +22,9 @@ import { RoyaltyMetrics } from "./royalty_metrics.ts";
 import { startClosing } from "./scheduler.ts";
 import { countedStreams, royaltySettings } from "./settings.ts";
 
+/** The clock of everything below, ms since the epoch. */
+const now = Date.now;
+
 async function start(life: Lifecycle): Promise<void> {
   const settings = readSettings(royaltySettings, environment());
   const log = new Log("royalty", settings.TWOFOLD_LOG_LEVEL);
@@ -39,16 +42,17 @@ async function start(life: Lifecycle): Promise<void> {
     log,
     () => openBooks(settings.TWOFOLD_POSTGRES_URL, settings.TWOFOLD_BUSINESS_ZONE, migrations),
   );
-  await startKeyPartitions(life, settings, log);
+  await startKeyPartitions(life, settings, log, now);
   const nc = await untilReady(life.signal, log, () => connectNats(settings, log));
   life.onStop("nats", () => nc.close());
   void nc.closed().then((error) => life.fail(error ?? new Stop("the NATS connection was closed")));
-  const recount = serviceRecount(settings, nc, Date.now, life.signal);
-  startClosing(life, { settings, nc, metrics, log, now: Date.now, recount });
+  const recount = serviceRecount(settings, nc, now, life.signal);
+  startClosing(life, { settings, nc, metrics, log, now, recount });
 
   const options = {
     ...workerOptions(settings),
-    witness: startDriftMonitor(life, nc, settings, metrics, log),
+    now,
+    witness: startDriftMonitor(life, nc, settings, metrics, log, now),
   };
   for (const stream of countedStreams(settings)) {
     workers.push(new StreamWorker(stream, nc, options, royaltyMetrics, log));
@@ -57,10 +61,12 @@ async function start(life: Lifecycle): Promise<void> {
   const running = Promise.all(workers.map((worker) => worker.run(life.signal)));
   running.catch(life.fail);
   life.onStop("workers", async () => void (await running));
-  await startFinance(life, log, metrics, settings, Date.now);
+  await startFinance(life, log, metrics, settings, now);
 }
 
-function workerOptions(settings: Settings<typeof royaltySettings>): Omit<WorkerOptions, "witness"> {
+function workerOptions(
+  settings: Settings<typeof royaltySettings>,
+): Omit<WorkerOptions, "now" | "witness"> {
   const calendar = new BusinessCalendar(settings.TWOFOLD_BUSINESS_ZONE);
   return {
     databaseUrl: settings.TWOFOLD_POSTGRES_URL,

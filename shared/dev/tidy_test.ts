@@ -175,6 +175,16 @@ Deno.test("pure files touch no clock, socket, NATS, SQL or Deno", () => {
   }));
 });
 
+Deno.test("the time of day is read where a process begins, and passed on", () => {
+  const clock = /\bDate\.now\b|\bnew Date\(\)|\bTemporal\.Now\b/;
+  assertTidy(
+    code.filter(({ path }) => SERVICES.some((service) => path.startsWith(`${service}/`)))
+      .filter(({ path }) => !isTest(path) && !/\/(main|cli(_\w+)?)\.ts$/.test(path))
+      .filter(({ text }) => clock.test(withoutComments(text)))
+      .map(({ path }) => `${path} reads the clock`),
+  );
+});
+
 Deno.test("files are named in snake_case and after what they hold", () => {
   const vague = /^(utils?|helpers?|types|common|misc|lib)$/;
   assertTidy(

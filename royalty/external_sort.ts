@@ -8,6 +8,7 @@
  * @module
  */
 import { messageOf, Refused } from "../shared/errors.ts";
+import { ScratchFolder } from "./scratch_folder.ts";
 
 export interface ExternalSortOptions {
   /**
@@ -35,7 +36,7 @@ export class ExternalSort implements AsyncDisposable {
   readonly #fanIn: number;
   readonly #run: Uint8Array<ArrayBuffer>;
   #count = 0;
-  #folder: string | undefined;
+  #folder: ScratchFolder | undefined;
   #files = 0;
   /** Paths of runs; those of one level are about the same length. */
   readonly #levels: string[][] = [];
@@ -70,7 +71,7 @@ export class ExternalSort implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#folder) await Deno.remove(this.#folder, { recursive: true });
+    await this.#folder?.[Symbol.asyncDispose]();
   }
 
   async #spill(): Promise<void> {
@@ -81,7 +82,8 @@ export class ExternalSort implements AsyncDisposable {
   }
 
   async #keep(level: number, chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>) {
-    const path = `${this.#folder ??= await this.#makeFolder()}/${this.#files++}`;
+    this.#folder ??= await this.#makeFolder();
+    const path = `${this.#folder.path}/${this.#files++}`;
     await this.#write(path, chunks);
     const runs = this.#levels[level] ??= [];
     runs.push(path);
@@ -91,7 +93,7 @@ export class ExternalSort implements AsyncDisposable {
     await Promise.all(runs.map((run) => Deno.remove(run)));
   }
 
-  async #makeFolder(): Promise<string> {
+  async #makeFolder(): Promise<ScratchFolder> {
     const { folder } = this.options;
     if (folder === undefined) {
       throw new Refused(
@@ -100,7 +102,7 @@ export class ExternalSort implements AsyncDisposable {
       );
     }
     try {
-      return await Deno.makeTempDir({ dir: folder, prefix: "twofold-sort-" });
+      return await ScratchFolder.make(folder);
     } catch (error) {
       throw unwritable(folder, error);
     }

@@ -13,7 +13,6 @@ import { waitFor } from "../shared/dev/wait_for.ts";
 import { Workspace } from "../shared/dev/workspace.ts";
 import { Refused } from "../shared/errors.ts";
 import type { Heartbeat } from "../shared/event.ts";
-import { pause } from "../shared/lifecycle.ts";
 import { readMigrations } from "../shared/migrate.ts";
 import { accrue } from "./accrue.ts";
 import { readDayLines, readEntries, readStored, settleGap } from "./books.ts";
@@ -136,6 +135,33 @@ class Rig implements AsyncDisposable {
     return { code, out: text(stdout), err: text(stderr) };
   }
 
+  /** Runs a command until it waits to write to `table`, and kills it there. */
+  async killWhenItWaitsFor(
+    table: string,
+    settings: Record<string, string>,
+    args: readonly string[],
+  ): Promise<void> {
+    await this.sql.begin(async (tx) => {
+      // Readers pass.
+      await tx`lock table ${tx(`royalty.${table}`)} in exclusive mode`;
+      const process = new Deno.Command(Deno.execPath(), {
+        args: ["run", "-A", "royalty/cli.ts", ...args],
+        cwd: new URL("../", import.meta.url),
+        env: { TWOFOLD_POSTGRES_URL: this.server.url, TWOFOLD_NATS_USER: "", ...settings },
+        stdout: "null",
+        stderr: "null",
+      }).spawn();
+      await waitFor(`the command to wait for ${table}`, async () => {
+        const [{ waiting }] = await this.sql<{ waiting: boolean }[]>`
+          select exists (select from pg_locks where not granted
+            and relation = ${`royalty.${table}`}::text::regclass) as waiting`;
+        return waiting;
+      });
+      process.kill("SIGKILL");
+      await process.status;
+    });
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.session[Symbol.asyncDispose]();
     await this.sql.end({ timeout: 1 });
@@ -151,72 +177,128 @@ function cells(csv: string): string[][] {
   return csv.trimEnd().split("\r\n").slice(1).map((line) => line.split(","));
 }
 
+/** Posts events of random lateness over `closes` closes, and compares with a naive model. */
+async function assertLateEventsCountOnce(
+  rig: Rig,
+  random: Random,
+  firstDay: string,
+  closes: number,
+): Promise<void> {
+  let day = firstDay;
+  let from = new BusinessCalendar(rig.zone).endOf(day) - 20 * HOUR_MS;
+  const known = new Map<string, Heartbeat>();
+  const expected = new Map<string, { events: number; ms: number }>();
+  for (let closed = 0; closed < closes; closed++) {
+    const end = rig.calendar.endOf(day);
+    for (let batch = 0; batch < 4; batch++) {
+      rig.now = Math.max(rig.now, random.int(from, end + HOUR_MS - 1));
+      const arriving = Array.from({ length: random.int(1, 60) }, () => {
+        if (known.size > 0 && random.chance(0.3)) return random.pick([...known.values()]);
+        const lateMs = random.chance(0.4) ? random.int(0, 3 * DAY_MS) : random.int(0, 60_000);
+        return aHeartbeat(random, rig.now - lateMs, { played_ms: random.int(0, 10_000) });
+      });
+      for (const heartbeat of arriving) {
+        if (known.has(heartbeat.event_id)) continue;
+        known.set(heartbeat.event_id, heartbeat);
+        const watched = rig.calendar.dayOf(heartbeat.ts);
+        // Before the first close the oldest credited day is where the statements begin.
+        const recognised = closed > 0 && watched < day ? day : watched;
+        const key = [recognised, watched, heartbeat.title_id, heartbeat.region].join();
+        const sum = expected.get(key) ?? { events: 0, ms: 0 };
+        expected.set(key, { events: sum.events + 1, ms: sum.ms + heartbeat.played_ms });
+      }
+      await rig.post(random.shuffle(arriving));
+    }
+    if (closed === 0) {
+      for (let next = (await rig.closer().next())!.day; next < day; next = nextDay(next)) {
+        await rig.close(next);
+      }
+    }
+    await rig.close(day);
+    from = end;
+    day = nextDay(day);
+  }
+  assertEquals(new Map([...await statedOf(rig, day)].sort()), new Map([...expected].sort()));
+  const accounts = await readAccounts(rig.sql);
+  assertEquals(accounts.disagreements, []);
+  assertEquals(accounts.streams[0].counted, known.size);
+  assertEquals((await rig.cli({}, "verify-chain")).code, 0);
+}
+
+/** What all statements say, and the lines of `openDay` that are in none yet; no line is in two. */
+async function statedOf(rig: Rig, openDay: string) {
+  const open = await readDayLines(rig.sql, openDay);
+  const stated = new Map(open.map((line) => [
+    [openDay, line.eventDay, line.titleId, line.territory].join(),
+    { events: Number(line.events), ms: Number(line.msWatched) },
+  ]));
+  for (const { recognised_day } of await readEntries(rig.sql)) {
+    const lines = cells(await rig.csv(recognised_day));
+    for (const [type, recognised, watched, , title, territory, events, ms] of lines) {
+      assertEquals(recognised, recognised_day);
+      assertEquals(type, recognised === watched ? "USAGE" : "ADJUSTMENT");
+      const key = [recognised, watched, title, territory].join();
+      assert(!stated.has(key), `${key} is stated twice`);
+      stated.set(key, { events: Number(events), ms: Number(ms) });
+    }
+  }
+  return stated;
+}
+
 Deno.test("days close", async (t) => {
   await using server = await Server.start();
 
-  await t.step("late events count once, over many closes, as a naive model says", async () => {
-    const random = propertyRandom("late events over many closes");
-    await using rig = await server.newBooks("America/New_York");
-    // Over the end of daylight saving: 2026-11-01 has 25 hours.
-    let day = "2026-10-30";
-    let from = at("2026-10-30T04:00:00Z");
-    const known = new Map<string, Heartbeat>();
-    const expected = new Map<string, { events: number; ms: number }>();
-    for (let closes = 0; closes < 8; closes++) {
-      const end = rig.calendar.endOf(day);
-      for (let batch = 0; batch < 4; batch++) {
-        rig.now = Math.max(rig.now, random.int(from, end + HOUR_MS - 1));
-        const arriving = Array.from({ length: random.int(1, 60) }, () => {
-          if (known.size > 0 && random.chance(0.3)) return random.pick([...known.values()]);
-          const lateMs = random.chance(0.4) ? random.int(0, 3 * DAY_MS) : random.int(0, 60_000);
-          return aHeartbeat(random, rig.now - lateMs, { played_ms: random.int(0, 10_000) });
-        });
-        for (const heartbeat of arriving) {
-          if (known.has(heartbeat.event_id)) continue;
-          known.set(heartbeat.event_id, heartbeat);
-          const watched = rig.calendar.dayOf(heartbeat.ts);
-          const recognised = closes > 0 && watched < day ? day : watched;
-          // Before the first close the oldest credited day is where the statements begin.
-          const key = [recognised, watched, heartbeat.title_id, heartbeat.region].join();
-          const sum = expected.get(key) ?? { events: 0, ms: 0 };
-          expected.set(key, { events: sum.events + 1, ms: sum.ms + heartbeat.played_ms });
-        }
-        await rig.post(random.shuffle(arriving));
-      }
-      if (closes === 0) {
-        for (let next = (await rig.closer().next())!.day; next < day; next = nextDay(next)) {
-          await rig.close(next);
-        }
-      }
-      await rig.close(day);
-      from = end;
-      day = nextDay(day);
-    }
-    // What was watched on the day that is still open, and nothing else, is in no statement.
-    const open = await readDayLines(rig.sql, day);
-    const stated = new Map(open.map((line) => [
-      [day, line.eventDay, line.titleId, line.territory].join(),
-      { events: Number(line.events), ms: Number(line.msWatched) },
-    ]));
-    for (const { recognised_day } of await readEntries(rig.sql)) {
-      for (
-        const [type, recognised, watched, , title, territory, events, ms] of cells(
-          await rig.csv(recognised_day),
-        )
-      ) {
-        assertEquals(recognised, recognised_day);
-        assertEquals(type, recognised === watched ? "USAGE" : "ADJUSTMENT");
-        const key = [recognised, watched, title, territory].join();
-        assert(!stated.has(key), `${key} is stated twice`);
-        stated.set(key, { events: Number(events), ms: Number(ms) });
-      }
-    }
-    assertEquals(new Map([...stated].sort()), new Map([...expected].sort()));
-    const accounts = await readAccounts(rig.sql);
-    assertEquals(accounts.disagreements, []);
-    assertEquals(accounts.streams[0].counted, known.size);
-    assertEquals((await rig.cli({}, "verify-chain")).code, 0);
-  });
+  for (
+    const [zone, firstDay, closes] of [
+      // The end of daylight saving has 25 hours, its beginning 23; then a leap day.
+      ["America/New_York", "2026-10-30", 8],
+      ["Europe/Berlin", "2027-03-26", 4],
+      ["UTC", "2028-02-27", 4],
+    ] as const
+  ) {
+    await t.step(`late events count once, over ${closes} closes from ${firstDay}`, async () => {
+      await using rig = await server.newBooks(zone);
+      const random = propertyRandom(`late events over closes in ${zone}`);
+      await assertLateEventsCountOnce(rig, random, firstDay, closes);
+    });
+  }
+
+  await t.step(
+    "a clock that is hours wrong is late, adjusted or set aside, and accounted for",
+    async () => {
+      await using rig = await server.newBooks();
+      const random = new Random(17);
+      rig.now = at("2026-11-22T12:00:00Z");
+      const watched = (hours: number, played_ms: number) =>
+        aHeartbeat(random, rig.now + hours * HOUR_MS, { played_ms, title_id: "t", region: "de" });
+      // Ten hours behind is still the same day; two ahead, or a year behind, is no time to pay for.
+      await rig.post([watched(0, 1), watched(-10, 20), watched(2, 300), watched(-24 * 365, 4_000)]);
+      await rig.close("2026-11-22");
+      // In the small hours of the next day, five hours behind is the day that is closed.
+      rig.now = at("2026-11-23T02:00:00Z");
+      await rig.post([watched(0, 5_000), watched(-5, 6_000)]);
+      await rig.close("2026-11-23");
+      const amounts = async (day: string) =>
+        cells(await rig.csv(day)).map(([type, , watchedOn, , , , events, ms]) =>
+          [type, watchedOn, events, ms].join()
+        );
+      assertEquals(await amounts("2026-11-22"), ["USAGE,2026-11-22,2,21"]);
+      assertEquals(await amounts("2026-11-23"), [
+        "USAGE,2026-11-23,1,5000",
+        "ADJUSTMENT,2026-11-22,1,6000",
+      ]);
+      const { streams, quarantined_unresolved } = await rig.manifest("2026-11-22");
+      assertEquals([streams[0].counted, streams[0].quarantined, streams[0].last_seq], [2, 2, 4]);
+      assertEquals(quarantined_unresolved, {
+        entries: 2,
+        ms_at_risk: 4_300,
+        by_reason: [
+          { reason: "from_the_future", entries: 1, readable: 1, ms_at_risk: 300 },
+          { reason: "too_late", entries: 1, readable: 1, ms_at_risk: 4_000 },
+        ],
+      });
+    },
+  );
 
   await t.step("a close that races postings leaves nothing out and nothing twice", async () => {
     await using rig = await server.newBooks();
@@ -386,33 +468,41 @@ Deno.test("days close", async (t) => {
 
   await t.step("a close that is killed anywhere can be run again", async () => {
     await using rig = await server.newBooks();
-    const random = propertyRandom("kills during a close");
+    await using workspace = await Workspace.temporary();
+    const random = new Random(16);
     const noon = at("2026-11-22T12:00:00Z");
+    const afterGrace = at("2026-11-23T02:00:00Z");
     rig.now = noon;
     await rig.post(Array.from({ length: 500 }, () => aHeartbeat(random, noon)));
     // Received after the grace, so that the position alone lets the day close.
-    await rig.post([aHeartbeat(random, at("2026-11-23T02:00:00Z"))], at("2026-11-23T02:00:00Z"));
-    for (let kills = 0; kills < 4; kills++) {
-      const process = new Deno.Command(Deno.execPath(), {
-        args: ["run", "-A", "royalty/cli.ts", "close", "--day", "2026-11-22"],
-        cwd: new URL("../", import.meta.url),
-        env: { TWOFOLD_POSTGRES_URL: server.url, TWOFOLD_NATS_USER: "" },
-        stdout: "null",
-        stderr: "null",
-      }).spawn();
-      // Half of them wait for the books, the others are hit wherever they are.
-      const holding = rig.sql.begin(async (tx) => {
-        if (kills % 2 === 0) await tx`lock table royalty.books in exclusive mode`;
-        await pause(random.int(500, 1_500));
-        process.kill("SIGKILL");
-      }).catch(() => {});
-      await process.status;
-      await holding;
+    await rig.post([aHeartbeat(random, afterGrace)], afterGrace);
+    const settings = { TWOFOLD_STATEMENTS_DIR: `${workspace.folder}/statements` };
+    const close = [
+      ...["close", "--day", "2026-11-22"],
+      ...["--without-recount", "no NATS in this test", "--by", "Ada"],
+    ];
+    // What each kill leaves: nothing, a seal, a seal, and files that a later run writes.
+    for (
+      const [table, seals] of [["books", 0], ["seal_quarantined", 0], ["statement", 1], [
+        "statement_line",
+        1,
+      ]] as const
+    ) {
+      await rig.killWhenItWaitsFor(table, settings, close);
+      const [left] = await rig.sql<{ seals: number; statements: number }[]>`
+        select (select count(*)::int from royalty.seal) as seals,
+          (select count(*)::int from royalty.statement) as statements`;
+      assertEquals([table, left.seals, left.statements], [table, seals, 0]);
     }
-    await rig.closer().close("2026-11-22", at("2026-11-23T02:00:00Z"));
+    const closed = await rig.cli(settings, ...close);
+    assertEquals(closed.code, 0, closed.err);
+    assertStringIncludes((await rig.cli(settings, ...close)).out, "2026-11-22 was closed before");
     const { total_events, streams } = await rig.manifest("2026-11-22");
     assertEquals([total_events, streams[0].last_seq, streams[0].counted], [500, 501, 501]);
-    assertStringIncludes((await rig.cli({}, "verify-chain")).out, "the chain holds: 1 statements");
+    assertStringIncludes(
+      (await rig.cli(settings, "verify-chain")).out,
+      "the chain holds: 1 statements and their files",
+    );
   });
 
   await t.step("Postgres stopped during a close: an error, then the same statement", async () => {

@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
+import { evalOnFullDisk, FULL_BYTES } from "../shared/dev/full_disk.ts";
 import { propertyRandom, Random } from "../shared/dev/random.ts";
 import { Refused } from "../shared/errors.ts";
 import { ExternalSort, type ExternalSortOptions } from "./external_sort.ts";
@@ -67,17 +68,21 @@ Deno.test("what fits one run needs no folder; what does not, a usable one", asyn
 
 Deno.test("a full disk is refused by name, and leaves nothing behind", async () => {
   const folder = await Deno.makeTempDir();
-  const random = new Random(1);
-  const open = Deno.open;
-  Deno.open = () => Promise.reject(new Error("No space left on device (os error 28)"));
-  try {
-    const records = Array.from({ length: 20 }, () => aRecord(random, 8));
-    const full = { folder, recordBytes: 8, runRecords: 5 };
-    const error = await assertRejects(() => sort(records, full), Refused);
-    assert(error.message.endsWith("No space left on device (os error 28)"), error.message);
-  } finally {
-    Deno.open = open;
-  }
+  const error = await evalOnFullDisk(`
+    import { ExternalSort } from "${new URL("./external_sort.ts", import.meta.url).href}";
+    await using sort = new ExternalSort({
+      folder: "${folder}",
+      recordBytes: 1024,
+      runRecords: ${FULL_BYTES / 1024 + 1},
+    });
+    const record = new Uint8Array(1024);
+    try {
+      for (let i = 0; i < ${2 * FULL_BYTES / 1024}; i++) await sort.add(record);
+    } catch ({ name, message }) {
+      console.log(name, message);
+    }`);
+  assert(error.startsWith(`Refused ${folder}/`), error);
+  assert(error.includes("cannot be used for sorting: File too large"), error);
   assertEquals([...Deno.readDirSync(folder)], []);
   await Deno.remove(folder);
 });

@@ -1,5 +1,6 @@
 import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { Refused, RetryAfter } from "../shared/errors.ts";
+import { evalOnFullDisk, FULL_BYTES } from "../shared/dev/full_disk.ts";
 import { Workspace } from "../shared/dev/workspace.ts";
 import { StatementFiles } from "./statement_files.ts";
 
@@ -51,6 +52,24 @@ Deno.test("a folder that takes nothing is an error that passes", async () => {
   await Deno.remove(folder);
   await files.write(STATEMENT);
   assertEquals(namesIn(folder), [CSV, MANIFEST]);
+});
+
+Deno.test("a disk that fills up in the middle leaves no half a file, and the next try a whole one", async () => {
+  await using workspace = await Workspace.temporary();
+  const files = new StatementFiles(workspace.folder);
+  const csv = new Uint8Array(FULL_BYTES + 1).fill(65);
+  const error = await evalOnFullDisk(`
+    import { StatementFiles } from "${new URL("./statement_files.ts", import.meta.url).href}";
+    const manifest = new TextEncoder().encode("{}");
+    const csv = new Uint8Array(${csv.length}).fill(65);
+    await new StatementFiles("${files.folder}")
+      .write({ day: "2026-11-22", version: 1, csv, manifest })
+      .catch(({ name, message }) => console.log(name, message));`);
+  assertStringIncludes(error, `RetryAfter ${files.folder}/${CSV} cannot be written`);
+  assertStringIncludes(error, "The statement is safe in Postgres");
+  assertEquals(namesIn(files.folder), []);
+  await files.write({ ...STATEMENT, csv });
+  assertEquals(await Deno.readFile(`${files.folder}/${CSV}`), csv);
 });
 
 Deno.test("parts of killed writers go after an hour, those of others stay", async () => {

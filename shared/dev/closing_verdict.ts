@@ -21,16 +21,19 @@ export interface ClosingInput {
   readonly next?: string;
   /** What `royalty verify-chain` said, when it found nothing broken. */
   readonly chain: string;
+  /** What `royalty audit` said of each closed day; its last line is its verdict. */
+  readonly audits: readonly string[];
 }
 
 /** One line for each promise. */
 export function closingChecks(input: ClosingInput): CheckLine[] {
-  const { before, after, closed, next, chain } = input;
+  const { before, after, closed, next, chain, audits } = input;
   const usage = closed.flatMap(parseCsv);
   const lines = [
     amounts("watched before the close, in its statements, ms", total(before), sum(usage)),
     wrongLines("of another type than USAGE", usage, ({ line_type }) => line_type === "USAGE"),
     chainLine(chain),
+    auditLine(audits),
   ];
   if (next === undefined) return lines;
   const late = parseCsv(next);
@@ -52,6 +55,28 @@ export function closingChecks(input: ClosingInput): CheckLine[] {
 function chainLine(chain: string): CheckLine {
   const [found = "broken"] = chain.match(/^the chain holds: \d+ statements/) ?? [];
   return { name: "chain of statements", expected: "holds", found, ok: found !== "broken" };
+}
+
+function auditLine(audits: readonly string[]): CheckLine {
+  const complete = audits.filter((text) => /^the account is complete$/m.test(text)).length;
+  const ok = complete === audits.length && complete > 0;
+  return {
+    name: "days whose audit is complete",
+    expected: whole(audits.length),
+    found: whole(complete),
+    ok,
+  };
+}
+
+/** The beginning of a statement, as a person would look at it. */
+export function statementText(name: string, csv: string, most = 4): string {
+  const [header, ...lines] = csv.trimEnd().split("\r\n");
+  const left = lines.length - most;
+  return [
+    name,
+    ...[header, ...lines.slice(0, most)].map((line) => `  ${line}`),
+    ...(left > 0 ? [`  … and ${whole(left)} more lines`] : []),
+  ].join("\n");
 }
 
 function amounts(name: string, expected: number, found: number): CheckLine {

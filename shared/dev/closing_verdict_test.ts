@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { closingChecks, type ClosingInput } from "./closing_verdict.ts";
+import { closingChecks, type ClosingInput, statementText } from "./closing_verdict.ts";
 
 const HEADER = "line_type,recognised_day,event_day,title_id,ms_watched";
 const GOOD: ClosingInput = {
@@ -9,6 +9,7 @@ const GOOD: ClosingInput = {
   next: `${HEADER}\r\nADJUSTMENT,2026-11-24,2026-11-23,a,200\r\n` +
     "ADJUSTMENT,2026-11-24,2026-11-23,b,50\r\n",
   chain: "the chain holds: 2 statements",
+  audits: ["2026-11-23 …\nthe account is complete", "2026-11-24 …\nthe account is complete"],
 };
 
 function failing(changes: Partial<ClosingInput>): string[] {
@@ -24,6 +25,8 @@ Deno.test("each broken promise fails its own line", () => {
   const late = "late, in the next statement, ms";
   const adjusts = "lines that do not name the closed day they adjust";
   assertEquals(failing({ chain: "the chain is BROKEN" }), ["chain of statements"]);
+  const audits = [GOOD.audits[0], "2026-11-24 …\nthe account is NOT complete"];
+  assertEquals(failing({ audits }), ["days whose audit is complete"]);
   assertEquals(failing({ closed: [`${HEADER}\r\nUSAGE,2026-11-23,2026-11-23,a,701\r\n`] }), [
     "watched before the close, in its statements, ms",
   ]);
@@ -33,4 +36,10 @@ Deno.test("each broken promise fails its own line", () => {
   ]);
   assertEquals(failing({ next: GOOD.next + "ADJUSTMENT,2026-11-24,2026-11-23,a,200\r\n" }), [late]);
   assertEquals(failing({ next: `${HEADER}\r\nUSAGE,2026-11-24,2026-11-24,a,250\r\n` }), [adjusts]);
+});
+
+Deno.test("a statement is shown by its first lines and how many follow", () => {
+  const csv = `${HEADER}\r\na\r\nb\r\nc\r\n`;
+  assertEquals(statementText("x", csv, 2), `x\n  ${HEADER}\n  a\n  b\n  … and 1 more lines`);
+  assertEquals(statementText("x", `${HEADER}\r\n`), `x\n  ${HEADER}`);
 });

@@ -19,6 +19,7 @@ const KILL_AT = 0.6;
 /** Heartbeats of the run's first seconds that arrive when their day is closed. */
 const LATE_MS = 4_000;
 const LATE_SESSIONS = 2_000;
+const STUDIOS = ["Aurora", "Blue Door", '"Harbour, Lights & Sons"'];
 
 if (import.meta.main) await runScenario(demo);
 
@@ -58,6 +59,7 @@ function demo(args: readonly string[]): Scenario & ScenarioOutput {
       return {
         ticks: simulator.ticks(),
         late: late.ticks(),
+        catalogue: catalogueOf(simulator.titles),
         firstEventMs: startEpochMs,
         expectations: [{
           ...simulator.biggest,
@@ -71,6 +73,12 @@ function demo(args: readonly string[]): Scenario & ScenarioOutput {
       ...killRoyalty(durationMs * KILL_AT),
     ],
   };
+}
+
+// One title is in no catalogue: its minutes are counted all the same, for nobody yet.
+function catalogueOf(titles: readonly string[]): string {
+  const rows = titles.slice(0, -1).map((title, i) => `${title},${STUDIOS[i % STUDIOS.length]}\n`);
+  return `title_id,studio\n${rows.join("")}`;
 }
 
 function killRoyalty(atMs: number): Fault[] {

@@ -8,6 +8,7 @@
 import { z } from "zod";
 import { messageOf, Stop } from "../errors.ts";
 import { pause } from "../lifecycle.ts";
+import { statementText } from "./closing_verdict.ts";
 import { DeviceClient, drive } from "./device_client.ts";
 import type { Tick } from "./fleet.ts";
 import { Observer } from "./observer.ts";
@@ -52,6 +53,8 @@ export interface Scenario {
     readonly ticks: Iterable<Tick>;
     /** Sent when the days so far are closed; the next day's statement takes them. */
     readonly late?: Iterable<Tick>;
+    /** Which studio is paid for a title, as CSV; loaded before the first close. */
+    readonly catalogue?: string;
     readonly expectations: readonly AlertExpectation[];
     /** The earliest event time; statements are exported from its day to today's. */
     readonly firstEventMs: number;
@@ -77,8 +80,8 @@ export async function runScenario(
   }
   try {
     const scenario = await read(Deno.args);
-    const verdict = await play(scenario, abort.signal);
-    console.log(`\n${renderVerdict(verdict)}`);
+    const { statements, verdict } = await play(scenario, abort.signal);
+    console.log(`\n${[...statements, renderVerdict(verdict)].join("\n\n")}`);
     Deno.exit(verdict.ok ? 0 : 1);
   } catch (error) {
     console.error(messageOf(error));
@@ -86,7 +89,14 @@ export async function runScenario(
   }
 }
 
-async function play(scenario: Scenario & ScenarioOutput, signal: AbortSignal): Promise<Verdict> {
+/** What a run came to. */
+interface Outcome {
+  /** The beginning of each statement. */
+  readonly statements: readonly string[];
+  readonly verdict: Verdict;
+}
+
+async function play(scenario: Scenario & ScenarioOutput, signal: AbortSignal): Promise<Outcome> {
   const terminal = new Terminal(Date.now());
   const progress = (step: string) => terminal.note(Date.now(), step);
   await using workspace = await Workspace.temporary();
@@ -162,6 +172,7 @@ class Run {
 
   /** Closes the days so far, then sends what is late and closes the day that takes it. */
   async close(): Promise<void> {
+    await this.#loadCatalogue();
     this.#closedTruth = this.#truth.report().titles;
     this.#closedDays = daysBetween(this.#plan.firstEventMs, Date.now());
     for (const day of this.#closedDays) await this.#closeDay(day);
@@ -177,11 +188,12 @@ class Run {
   }
 
   /** Reads the statements as finance would and compares. */
-  async judge(): Promise<Verdict> {
+  async judge(): Promise<Outcome> {
     const { pipeline, observer, scenario } = this;
     const truth = this.#truth.report();
     const closed = await Promise.all(this.#closedDays.map((day) => this.#statement(day)));
     const next = this.#nextDay ? await this.#statement(this.#nextDay) : undefined;
+    const days = [...this.#closedDays, ...this.#nextDay ? [this.#nextDay] : []];
     const input = {
       truth,
       statement: totalsOf([...closed, ...next ? [next] : []]),
@@ -191,6 +203,7 @@ class Run {
         closed,
         next,
         chain: await pipeline.cli("royalty", ["verify-chain"]),
+        audits: await Promise.all(days.map((day) => this.#audit(day))),
       },
       accounting: await accountingOf(pipeline),
       triageEntries: await entriesOf(pipeline),
@@ -209,7 +222,22 @@ class Run {
       const text = JSON.stringify({ ...all, verdict }, mapsAsObjects, 2);
       await Deno.writeTextFile(scenario.json, text + "\n");
     }
-    return verdict;
+    const statements = [...closed, ...next ? [next] : []]
+      .map((csv, i) => statementText(`statement of ${days[i]}`, csv));
+    return { statements, verdict };
+  }
+
+  async #loadCatalogue(): Promise<void> {
+    const { catalogue } = this.#plan;
+    if (catalogue === undefined) return;
+    const file = `${this.pipeline.workspace.folder}/catalogue.csv`;
+    await Deno.writeTextFile(file, catalogue);
+    this.#note(firstLine(await this.pipeline.cli("royalty", ["catalogue", file])));
+  }
+
+  // An audit that finds something exits with 1; what it found belongs in the verdict.
+  async #audit(day: string): Promise<string> {
+    return await this.pipeline.cli("royalty", ["audit", "--day", day]).catch(messageOf);
   }
 
   async #statement(day: string): Promise<string> {

@@ -88,6 +88,8 @@ const BITRATES_KBPS = [1_800, 3_500, 5_800, 8_000, 16_000];
 export class Simulator {
   /** The cohort with the most viewers; the one that stalls when there is an incident. */
   readonly biggest: Cohort;
+  /** Ids of all titles, the most watched first. */
+  readonly titles: readonly string[];
   readonly #random: Random;
   readonly #titles: Zipf;
   readonly #regions: Zipf;
@@ -100,13 +102,13 @@ export class Simulator {
     const random = new Random(seed);
     this.#random = random;
     const width = String(titles).length;
-    const names = Array.from(
+    this.titles = Array.from(
       { length: titles },
       (_, i) => `title-${String(i + 1).padStart(width, "0")}`,
     );
-    this.#titles = new Zipf(names, zipf);
+    this.#titles = new Zipf(this.titles, zipf);
     this.#regions = new Zipf(REGIONS.slice(0, regions), zipf * 0.75);
-    this.biggest = { titleId: names[0], region: REGIONS[0] };
+    this.biggest = { titleId: this.titles[0], region: REGIONS[0] };
     this.#due = new Calendar(tickMs);
     this.#uplink = new Uplink(random, uplink, durationMs - 1, tickMs);
   }

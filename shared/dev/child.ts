@@ -48,8 +48,7 @@ export class Child {
       stderr: "piped",
     }).spawn();
     for (const stream of [process.stdout, process.stderr]) {
-      const log = await Deno.open(logFile, { append: true, create: true });
-      void stream.pipeTo(log.writable).catch(() => {});
+      void append(stream, await Deno.open(logFile, { append: true, create: true }));
     }
     await workspace.watch(process);
     return new Child(options.name, logFile, process);
@@ -78,4 +77,17 @@ export class Child {
       // It ended between the check and the signal.
     }
   }
+}
+
+// Chunk by chunk: piped into the file's own stream, a line would appear when the process ends.
+async function append(stream: ReadableStream<Uint8Array>, log: Deno.FsFile): Promise<void> {
+  for await (const chunk of stream) {
+    // On a full disk what is said is lost, but read: a child must not stall for its log.
+    await writeAll(log, chunk).catch(() => {});
+  }
+  log.close();
+}
+
+async function writeAll(file: Deno.FsFile, bytes: Uint8Array): Promise<void> {
+  for (let at = 0; at < bytes.length;) at += await file.write(bytes.subarray(at));
 }

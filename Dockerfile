@@ -18,6 +18,7 @@ RUN deno install --frozen --entrypoint \
   ingest/main.ts \
   live/main.ts \
   royalty/main.ts \
+  royalty/closing_main.ts \
   royalty/cli.ts \
   dlq-triage/main.ts \
   dlq-triage/cli.ts

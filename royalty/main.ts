@@ -12,14 +12,13 @@ import { readMigrations } from "../shared/migrate.ts";
 import { connectNats } from "../shared/nats/connection.ts";
 import { serveHttp, statusApp } from "../shared/status.ts";
 import { BusinessCalendar } from "./business_day.ts";
+import { startClosing } from "./closing.ts";
 import { StreamWorker, type WorkerOptions } from "./consumer.ts";
 import { startDriftMonitor } from "./drift_monitor.ts";
 import { startFinance } from "./finance.ts";
 import { startKeyPartitions } from "./key_partitions.ts";
 import { openBooks } from "./ledger.ts";
-import { serviceRecount } from "./recount_day.ts";
 import { RoyaltyMetrics } from "./royalty_metrics.ts";
-import { startClosing } from "./scheduler.ts";
 import { countedStreams, royaltySettings } from "./settings.ts";
 
 /** The clock of everything below, ms since the epoch. */
@@ -46,8 +45,7 @@ async function start(life: Lifecycle): Promise<void> {
   const nc = await untilReady(life.signal, log, () => connectNats(settings, log));
   life.onStop("nats", () => nc.close());
   void nc.closed().then((error) => life.fail(error ?? new Stop("the NATS connection was closed")));
-  const recount = serviceRecount(settings, nc, now, life.signal);
-  startClosing(life, { settings, nc, metrics, log, now, recount });
+  startClosing(life, settings, metrics, log);
 
   const options = {
     ...workerOptions(settings),

@@ -5,20 +5,12 @@
  *
  * @module
  */
-import type { NatsConnection } from "nats";
-import { jetstream } from "nats/jetstream";
 import type { PipelineAlert } from "../shared/alert.ts";
-import type { Settings } from "../shared/config.ts";
 import { messageOf, Refused } from "../shared/errors.ts";
-import { type Lifecycle, pause } from "../shared/lifecycle.ts";
+import { pause } from "../shared/lifecycle.ts";
 import type { Log } from "../shared/log.ts";
-import type { Gauge, Metrics } from "../shared/metrics.ts";
-import { alertSubject } from "../shared/topology.ts";
-import type { Recount } from "./close.ts";
-import { Closer, type NextClose } from "./closer.ts";
-import { streamEnds } from "./reader.ts";
-import { countedStreams, type royaltySettings } from "./settings.ts";
-import { StatementFiles } from "./statement_files.ts";
+import type { Gauge } from "../shared/metrics.ts";
+import type { Closer, NextClose } from "./closer.ts";
 
 /** Longest time between two looks: another process, or a person, may have closed meanwhile. */
 const LOOK_MS = 10_000;
@@ -28,53 +20,13 @@ const MOST_RETRY_MS = 600_000;
 /** A day that is still open so long after its time is somebody's business. */
 const OVERDUE_MS = 900_000;
 
-export interface ClosingService {
-  readonly settings: Settings<typeof royaltySettings>;
-  readonly nc: NatsConnection;
-  readonly metrics: Metrics;
-  readonly log: Log;
-  /** Ms since the epoch. */
-  readonly now: () => number;
-  readonly recount?: Recount;
-}
-
-/** Starts closing, and ends it with the process. */
-export function startClosing(life: Lifecycle, service: ClosingService): void {
-  const { settings, nc, metrics, log, now, recount } = service;
-  if (settings.TWOFOLD_CLOSE_SCHEDULE === "off") {
-    log.info("days close only by command", { setting: "TWOFOLD_CLOSE_SCHEDULE" });
-    return;
-  }
-  const folder = settings.TWOFOLD_STATEMENTS_DIR;
-  const closer = new Closer({
-    databaseUrl: settings.TWOFOLD_POSTGRES_URL,
-    graceMs: settings.TWOFOLD_CLOSE_GRACE_MS,
-    now,
-    streamEnds: () => streamEnds(nc, countedStreams(settings)),
-    recount,
-    files: folder ? new StatementFiles(folder) : undefined,
-    signal: life.signal,
-  });
-  const alert = async (what: PipelineAlert) => {
-    await jetstream(nc).publish(alertSubject.pipeline(what.what), JSON.stringify(what), {
-      msgID: `${what.incident_id}:${what.status}`,
-    });
-  };
-  const overdue = metrics.gauge(
-    "twofold_royalty_close_overdue_seconds",
-    "How long the oldest open day has been due to close",
-  );
-  const running = new Scheduler(closer, { alert, log, now, overdue }).run(life.signal);
-  running.catch(life.fail);
-  life.onStop("closing", () => running);
-}
-
 /** What a scheduler uses besides the closer. */
 export interface SchedulerOptions {
   readonly alert: (alert: PipelineAlert) => Promise<void>;
   readonly log: Log;
   readonly now: () => number;
-  readonly overdue: Gauge;
+  /** How long the oldest open day has been due, s. */
+  readonly overdue: Pick<Gauge, "set">;
 }
 
 /** Closes the days of one closer. */

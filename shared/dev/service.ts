@@ -126,13 +126,18 @@ const PORT_SETTINGS = ["TWOFOLD_FINANCE_PORT"];
 export function permissions(name: ServiceName, options: ServiceOptions): string[] {
   const hasDatabase = DATABASE_ROLES.includes(name as DatabaseRole);
   const folders = FOLDER_SETTINGS.flatMap((setting) => options.settings[setting] ?? []);
-  const migrations = new URL(`${FOLDER[name]}/migrations`, ROOT).pathname;
+  const code = (path: string) => new URL(path, ROOT).pathname;
   const ports = [
     options.httpPort,
     ...PORT_SETTINGS.flatMap((name) => options.settings[name] ?? []),
   ];
   const own = ports.map((port) => `127.0.0.1:${port}`);
-  const readable = [...(hasDatabase ? [migrations] : []), ...folders];
+  const readable = [
+    ...(hasDatabase ? [code(`${FOLDER[name]}/migrations`)] : []),
+    // A thread may be started only from code that the process may read.
+    ...(name === "royalty" ? [code("royalty"), code("shared")] : []),
+    ...folders,
+  ];
   return [
     "--no-prompt",
     `--allow-net=${[...own, ...options.reach].join(",")}`,

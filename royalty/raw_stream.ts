@@ -9,17 +9,12 @@
  * @module
  */
 import type { NatsConnection } from "nats";
-import { type JetStreamManager, jetstreamManager, type StoredMsg } from "nats/jetstream";
+import { jetstreamManager } from "nats/jetstream";
 import { messageOf, RetryAfter } from "../shared/errors.ts";
 import { pause } from "../shared/lifecycle.ts";
+import { millisecondsOf, type RawMessage, storedMessage } from "./stored_message.ts";
 
-/** One heartbeat as the stream stored it. */
-export interface RawMessage {
-  readonly sequence: number;
-  /** When the stream stored it, ms since the epoch. */
-  readonly receivedAt: number;
-  readonly bytes: Uint8Array;
-}
+export type { RawMessage };
 
 /** What a stream still has. */
 export interface RawExtent {
@@ -35,8 +30,8 @@ export interface RawExtent {
 /** Messages and bytes asked for at once; two such batches are in memory. */
 const BATCH_MESSAGES = 4_000;
 const BATCH_BYTES = 8 * 1024 * 1024;
-/** Longer than this without a message, the answer is taken for lost. */
-const SILENCE_MS = 3_000;
+/** The longest that an answer may take; what came by then is used, and the rest asked for again. */
+const ANSWER_MS = 3_000;
 /** Answers in a row that may be lost or empty, and the wait between them. */
 const ATTEMPTS = 5;
 const RETRY_MS = 200;
@@ -69,8 +64,7 @@ export async function* readRaw(
   { from, through }: { readonly from: number; readonly through: number },
 ): AsyncGenerator<readonly RawMessage[]> {
   if (from > through) return;
-  const jsm = await jetstreamManager(nc, { checkAPI: false });
-  let next = insist(jsm, stream, from);
+  let next = insist(nc, stream, from);
   // Awaited below; a failure while the caller works is not unhandled.
   next.catch(() => {});
   for (;;) {
@@ -78,7 +72,7 @@ export async function* readRaw(
     const last = batch.at(-1)?.sequence;
     if (last === undefined) return;
     if (last < through) {
-      next = insist(jsm, stream, last + 1);
+      next = insist(nc, stream, last + 1);
       next.catch(() => {});
     }
     const wanted = last <= through ? batch : batch.filter(({ sequence }) => sequence <= through);
@@ -88,9 +82,9 @@ export async function* readRaw(
 }
 
 // An empty answer is asked for again too: a replica that is behind does not know better.
-async function insist(jsm: JetStreamManager, stream: string, from: number): Promise<RawMessage[]> {
+async function insist(nc: NatsConnection, stream: string, from: number): Promise<RawMessage[]> {
   for (let attempt = 1;; attempt++) {
-    const { messages, complete, trouble } = await ask(jsm, stream, from);
+    const { messages, complete, trouble } = await ask(nc, stream, from);
     if (messages.length > 0 || (complete && attempt === ATTEMPTS)) return messages;
     if (attempt === ATTEMPTS) {
       throw new RetryAfter(`${stream} does not answer from sequence ${from} on: ${trouble}`, 1_000);
@@ -106,48 +100,31 @@ interface Answer {
   readonly trouble: string;
 }
 
-async function ask(jsm: JetStreamManager, stream: string, from: number): Promise<Answer> {
+/** What came after the batch: 204, or 404 when nothing is left. */
+const ENDS: ReadonlySet<number> = new Set([204, 404]);
+
+async function ask(nc: NatsConnection, stream: string, from: number): Promise<Answer> {
+  const request = { seq: from, batch: BATCH_MESSAGES, max_bytes: BATCH_BYTES };
   const messages: RawMessage[] = [];
-  const { promise, resolve } = Promise.withResolvers<Answer>();
-  const end = (complete: boolean, trouble = "") => resolve({ messages, complete, trouble });
-  let heard = performance.now();
-  const iterator = await jsm.direct.getBatch(stream, {
-    seq: from,
-    batch: BATCH_MESSAGES,
-    max_bytes: BATCH_BYTES,
-    callback: (done, message) => {
-      heard = performance.now();
-      // The client's types say `done` is an object; while messages come it is null.
-      if (done) end(isEnd(done.err), done.err?.message);
-      else if (message.lastSequence !== (messages.at(-1)?.sequence ?? 0)) end(false, "a loss");
-      else messages.push(rawMessage(message));
-    },
-  });
-  const guard = setInterval(() => {
-    if (performance.now() - heard > SILENCE_MS) end(false, "no answer");
-  }, 500);
+  const answer = (complete: boolean, trouble: string) => ({ messages, complete, trouble });
   try {
-    return await promise;
-  } finally {
-    clearInterval(guard);
-    iterator.stop();
+    const answers = await nc.requestMany(
+      `$JS.API.DIRECT.GET.${stream}`,
+      JSON.stringify(request),
+      { strategy: "sentinel", maxWait: ANSWER_MS, noMux: true },
+    );
+    for await (const message of answers) {
+      // An event without bytes is no end; it has no status.
+      const status = message.data.length === 0 ? message.headers : undefined;
+      if (status?.code) {
+        return answer(ENDS.has(status.code), status.description);
+      }
+      const { previous, ...stored } = storedMessage(message);
+      if (previous !== (messages.at(-1)?.sequence ?? 0)) return answer(false, "a loss");
+      messages.push(stored);
+    }
+    return answer(false, "no answer");
+  } catch (error) {
+    return answer(false, messageOf(error));
   }
-}
-
-// "Message not found" is how the server says that nothing is left.
-function isEnd(error: Error | undefined): boolean {
-  return error === undefined || (error as { readonly code?: number }).code === 404;
-}
-
-function rawMessage(message: StoredMsg): RawMessage {
-  return {
-    sequence: message.seq,
-    receivedAt: millisecondsOf(message.timestamp),
-    bytes: message.data,
-  };
-}
-
-// RFC 3339 with up to nine decimals; what is below a millisecond is cut off, as everywhere.
-function millisecondsOf(timestamp: string): number {
-  return Date.parse(timestamp.replace(/(\.\d{3})\d+/, "$1"));
 }

@@ -15,6 +15,7 @@ const PURE = [
   "royalty/array_literal.ts",
   "royalty/business_day.ts",
   "royalty/statement.ts",
+  "royalty/stored_message.ts",
   "royalty/catalogue.ts",
   "royalty/chain.ts",
   "royalty/close.ts",

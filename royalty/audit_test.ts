@@ -45,7 +45,7 @@ function range(
 }
 
 function closedDay(changes: Partial<AuditedDay> = {}): AuditedDay {
-  const csv = new TextEncoder().encode(statementCsv(LINES));
+  const csv = statementCsv(LINES);
   const manifest = manifestOf({
     day: DAY,
     version: 1,

@@ -109,7 +109,7 @@ function faultsOf(statement: StoredStatement, lines: readonly StatementLine[]): 
     differ(what, found, recorded);
     differ(`the manifest's ${what}`, stated, recorded);
   }
-  const again = sha256(new TextEncoder().encode(statementCsv(lines)));
+  const again = sha256(statementCsv(lines));
   differ("SHA-256 of the lines written again", again, statement.sha256);
   return faults;
 }

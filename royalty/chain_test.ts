@@ -40,7 +40,7 @@ function issued(
   lines: readonly StatementLine[],
   before: StoredStatement | undefined,
 ): StoredStatement {
-  const csv = new TextEncoder().encode(statementCsv(lines));
+  const csv = statementCsv(lines);
   const manifest = manifestOf({
     ...{ day, version, lines, csv, zone: "UTC", graceMs: 0, closedAt: 0, recount: null },
     ...{ streams: [], quarantined: [], settledGaps: [], replaces: null },

@@ -50,7 +50,7 @@ async function csvOf(
     );
   }
   console.error(`royalty: ${day} is not closed; these lines are provisional`);
-  return new TextEncoder().encode(statementCsv(await readStatement(sql, day)));
+  return statementCsv(await readStatement(sql, day));
 }
 
 // A reader never sees half a file.

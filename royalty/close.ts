@@ -174,13 +174,17 @@ export function differences(books: readonly DayLine[], recount: readonly DayLine
   const key = ({ eventDay, territory, titleId }: DayLine) => `${eventDay} ${territory} ${titleId}`;
   const amount = (line?: DayLine) =>
     line ? `${line.events} events and ${line.msWatched} ms` : "nothing";
-  const recounted = new Map(recount.map((line) => [key(line), line]));
-  const booked = new Map(books.map((line) => [key(line), line]));
-  const all = new Set([...booked.keys(), ...recounted.keys()]);
-  return [...all].filter((each) => amount(booked.get(each)) !== amount(recounted.get(each)))
-    .sort().map((each) =>
-      `${each}: the books have ${amount(booked.get(each))}, the recount ${
-        amount(recounted.get(each))
-      }`
-    );
+  const rest = new Map(recount.map((line) => [key(line), line]));
+  const differing = (name: string, ours: string, theirs: string) =>
+    `${name}: the books have ${ours}, the recount ${theirs}`;
+  const found: string[] = [];
+  for (const line of books) {
+    const [name, ours] = [key(line), amount(line)];
+    const theirs = amount(rest.get(name));
+    if (ours !== theirs) found.push(differing(name, ours, theirs));
+    rest.delete(name);
+  }
+  // What is left, the books do not have.
+  for (const [name, line] of rest) found.push(differing(name, amount(), amount(line)));
+  return found.sort();
 }

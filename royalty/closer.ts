@@ -269,7 +269,7 @@ function compose(
   },
 ): NewStatement {
   const { lines, newest, previous } = basis;
-  const csv = new TextEncoder().encode(statementCsv(lines));
+  const csv = statementCsv(lines);
   const version = (newest?.version ?? 0) + 1;
   const manifest = manifestOf({
     ...basis,

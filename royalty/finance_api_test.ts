@@ -41,7 +41,7 @@ class MemoryStatements implements StatementStore {
   bytesRead = 0;
 
   issue(day: string, lines: readonly StatementLine[], reason?: string): Shelved {
-    const csv = encoder.encode(statementCsv(lines));
+    const csv = statementCsv(lines);
     const version = this.shelf.filter((each) => each.day === day).length + 1;
     const manifest = encoder.encode(JSON.stringify({ recognised_day: day, version }));
     const issued = {

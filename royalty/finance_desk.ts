@@ -37,8 +37,6 @@ const MOST_WAITING = 8;
 const MOST_OPEN_DAYS = 10;
 const MOST_STUDIOS_NAMED = 100;
 
-const encoder = new TextEncoder();
-
 export class FinanceDesk {
   #last: Promise<unknown> = Promise.resolve();
   #waiting = 0;
@@ -63,7 +61,7 @@ export class FinanceDesk {
   async studioCsv(ref: StatementRef, studio: string): Promise<Uint8Array<ArrayBuffer>> {
     return await this.#inTurn(async () => {
       const lines = await this.store.studioLines(ref, studio);
-      if (lines.length > 0) return encoder.encode(statementCsv(lines));
+      if (lines.length > 0) return statementCsv(lines);
       const all = (await this.store.studios(ref)).map((each) => each.studio);
       const studios = all.slice(0, MOST_STUDIOS_NAMED);
       throw new Problem(
@@ -90,7 +88,7 @@ export class FinanceDesk {
     }
     return await this.#inTurn(async () => {
       const asOf = this.options.now();
-      return { csv: encoder.encode(provisionalCsv(await this.store.openLines(day), asOf)), asOf };
+      return { csv: provisionalCsv(await this.store.openLines(day), asOf), asOf };
     });
   }
 

@@ -70,7 +70,7 @@ async function issueFiles(
   version: number,
   lines: readonly StatementLine[],
 ): Promise<Uint8Array> {
-  const csv = new TextEncoder().encode(statementCsv(lines));
+  const csv = statementCsv(lines);
   const manifest = new TextEncoder().encode(JSON.stringify({ recognised_day: day, version }));
   await sql`
     insert into royalty.statement (recognised_day, version, csv, manifest, sha256, manifest_sha256,
@@ -185,7 +185,7 @@ Deno.test("finance on a real Postgres", async (t) => {
       const path = `/v1/statements/2026-11-22.csv?studio=${encodeURIComponent(studio)}`;
       const text = new TextDecoder().decode(await desk.bytes(path));
       const ours = lines.filter((line) => (line.studio ?? UNMAPPED) === studio);
-      assertEquals(text, statementCsv(ours), studio);
+      assertEquals(text, new TextDecoder().decode(statementCsv(ours)), studio);
       for (const line of text.split("\r\n")) assert(all.includes(line), line);
     }
   });

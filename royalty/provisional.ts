@@ -6,12 +6,13 @@
  *
  * @module
  */
-import { statementCsv, type StatementLine } from "./statement.ts";
+import { COLUMNS, csvBytes, csvLine, type StatementLine } from "./statement.ts";
 
-/** The lines of an open day so far, as of `asOf` (ms since the epoch). */
-export function provisionalCsv(lines: readonly StatementLine[], asOf: number): string {
+/** The lines of an open day so far, as of `asOf` (ms since the epoch), as the bytes of a file. */
+export function provisionalCsv(
+  lines: readonly StatementLine[],
+  asOf: number,
+): Uint8Array<ArrayBuffer> {
   const mark = `PROVISIONAL,${new Date(asOf).toISOString()},`;
-  // No text of a line holds a line end, because control characters are refused where they come in.
-  const [header, ...rest] = statementCsv(lines).split(/(?<=\r\n)/);
-  return `provisional,as_of,${header}${rest.map((line) => mark + line).join("")}`;
+  return csvBytes(["provisional", "as_of", ...COLUMNS], lines, (line) => mark + csvLine(line));
 }

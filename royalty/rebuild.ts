@@ -71,7 +71,7 @@ export async function rebuildDay(day: string, options: RebuildOptions): Promise<
   return {
     version,
     stored,
-    rebuilt: sha256(new TextEncoder().encode(csv)),
+    rebuilt: sha256(csv),
     events: replay.events,
     seconds: (now() - begun) / 1000,
   };

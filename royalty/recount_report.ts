@@ -51,14 +51,21 @@ export function compareLines(
   booked: readonly DayLine[],
   recounted: readonly RecountedLine[],
 ): LineDifference[] {
-  const ours = new Map(recounted.map((line) => [lineKey(line), line]));
-  const theirs = new Map(booked.map((line) => [lineKey(line), line]));
-  return [...new Set([...theirs.keys(), ...ours.keys()])].sort().flatMap((key) => {
-    const [mine, their] = [ours.get(key), theirs.get(key)];
-    if (agree(their, mine)) return [];
-    const { eventDay, territory, titleId } = (their ?? mine)!;
-    return [{ eventDay, territory, titleId, booked: their, recounted: mine }];
-  });
+  const rest = new Map(recounted.map((line) => [lineKey(line), line]));
+  const differing: LineDifference[] = [];
+  const compare = (booked: DayLine | undefined, recounted: RecountedLine | undefined) => {
+    if (agree(booked, recounted)) return;
+    const { eventDay, territory, titleId } = (booked ?? recounted)!;
+    differing.push({ eventDay, territory, titleId, booked, recounted });
+  };
+  for (const line of booked) {
+    const key = lineKey(line);
+    compare(line, rest.get(key));
+    rest.delete(key);
+  }
+  // What is left, the books do not have.
+  for (const line of rest.values()) compare(undefined, line);
+  return differing.sort((a, b) => lineKey(a) < lineKey(b) ? -1 : 1);
 }
 
 /** What identifies a line of a day. */

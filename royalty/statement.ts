@@ -23,7 +23,7 @@ export interface StatementLine {
 /** The studio of a title that the catalogue does not know: counted, never dropped. */
 export const UNMAPPED = "UNMAPPED";
 
-const COLUMNS = [
+export const COLUMNS = [
   "line_type",
   "recognised_day",
   "event_day",
@@ -35,9 +35,34 @@ const COLUMNS = [
   "minutes",
 ] as const;
 
-/** The CSV of `lines`, in their order; the header alone when there are none. */
-export function statementCsv(lines: readonly StatementLine[]): string {
-  return [COLUMNS.join(","), ...lines.map(csvLine)].map((line) => `${line}\r\n`).join("");
+// One text of millions of lines would be longer than the longest that the engine can make.
+const LINES_AT_ONCE = 5_000;
+const encoder = new TextEncoder();
+
+/** The CSV of `lines`, in their order, as the bytes of a file; the header alone for no lines. */
+export function statementCsv(lines: readonly StatementLine[]): Uint8Array<ArrayBuffer> {
+  return csvBytes(COLUMNS, lines, csvLine);
+}
+
+/** A CSV file with the header `columns` and the `row` of each of `lines`. */
+export function csvBytes<T>(
+  columns: readonly string[],
+  lines: readonly T[],
+  row: (line: T) => string,
+): Uint8Array<ArrayBuffer> {
+  const encode = (rows: readonly string[]) =>
+    encoder.encode(rows.map((each) => `${each}\r\n`).join(""));
+  const parts = [encode([columns.join(",")])];
+  for (let at = 0; at < lines.length; at += LINES_AT_ONCE) {
+    parts.push(encode(lines.slice(at, at + LINES_AT_ONCE).map(row)));
+  }
+  const file = new Uint8Array(parts.reduce((bytes, part) => bytes + part.length, 0));
+  let end = 0;
+  for (const part of parts) {
+    file.set(part, end);
+    end += part.length;
+  }
+  return file;
 }
 
 /** What was watched on the statement's own day, or an addition to a day closed before. */
@@ -45,7 +70,8 @@ export function lineType(line: Pick<StatementLine, "recognisedDay" | "eventDay">
   return line.recognisedDay === line.eventDay ? "USAGE" : "ADJUSTMENT";
 }
 
-function csvLine(line: StatementLine): string {
+/** A line as a row of a statement, without the line end. */
+export function csvLine(line: StatementLine): string {
   return [
     lineType(line),
     line.recognisedDay,

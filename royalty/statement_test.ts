@@ -15,18 +15,27 @@ const LINE: StatementLine = {
 const HEADER =
   "line_type,recognised_day,event_day,studio,title_id,territory,events,ms_watched,minutes\r\n";
 
+function csv(lines: readonly StatementLine[]): string {
+  return new TextDecoder().decode(statementCsv(lines));
+}
+
 Deno.test("a day with nothing is a header", () => {
-  assertEquals(statementCsv([]), HEADER);
+  assertEquals(csv([]), HEADER);
 });
 
 Deno.test("lines name both days, and a late one is an adjustment", () => {
   const late = { ...LINE, eventDay: "2026-11-20", studio: undefined };
   assertEquals(
-    statementCsv([LINE, late]),
+    csv([LINE, late]),
     HEADER +
       "USAGE,2026-11-22,2026-11-22,Acme,title-1,de,3,90000,1.500\r\n" +
       "ADJUSTMENT,2026-11-22,2026-11-20,UNMAPPED,title-1,de,3,90000,1.500\r\n",
   );
+});
+
+Deno.test("a statement of thousands of lines is all of them, in their order", () => {
+  const lines = Array.from({ length: 12_345 }, (_, i) => ({ ...LINE, titleId: `影-${i}` }));
+  assertEquals(csv(lines), HEADER + lines.map((line) => csv([line]).slice(HEADER.length)).join(""));
 });
 
 Deno.test("minutes round half up, once, and exactly beyond the safe integers", () => {

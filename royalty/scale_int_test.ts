@@ -6,6 +6,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { jetstream, type JetStreamClient } from "nats/jetstream";
 import type { Sql } from "postgres";
+import { parseCsv } from "../shared/dev/csv.ts";
 import { freePort } from "../shared/dev/free_port.ts";
 import { aHeartbeat, encode } from "../shared/dev/heartbeats.ts";
 import { propertyRandom, type Random } from "../shared/dev/random.ts";
@@ -14,6 +15,7 @@ import { DATABASE, DEV_PASSWORD, Stack } from "../shared/dev/stack.ts";
 import { waitFor } from "../shared/dev/wait_for.ts";
 import { provisionRoles } from "../shared/roles.ts";
 import { heartbeatStreams, heartbeatSubject, partitionOf } from "../shared/topology.ts";
+import { readStored } from "./books.ts";
 import { readAccounts, readStatement } from "./ledger.ts";
 import type { StatementLine } from "./statement.ts";
 
@@ -21,6 +23,8 @@ const PARTITIONS = 4;
 const STREAMS = heartbeatStreams(PARTITIONS);
 /** The promise: a dead worker's streams are counted again by then. */
 const TAKEOVER_MS = 15_000;
+/** Databases and the partitions that each counts. */
+const SHARES = [["twofold_a", "0,3"], ["twofold_b", "1,2"]] as const;
 const DAY_MS = 86_400_000;
 // A whole day ago, so that no test runs across the end of the day that it watches.
 const WATCHED_AT = Math.floor(Date.now() / DAY_MS) * DAY_MS - DAY_MS / 2;
@@ -77,10 +81,11 @@ class Rig implements AsyncDisposable {
     const { postgres } = this.stack;
     const sql = postgres.connect(name);
     this.#connections.push(sql);
-    if (name !== DATABASE) {
-      const admin = postgres.connect();
-      await admin`create database ${admin(name)}`;
-      await admin.end();
+    const admin = postgres.connect();
+    const [exists] = await admin`select from pg_database where datname = ${name}`;
+    if (!exists) await admin`create database ${admin(name)}`;
+    await admin.end();
+    if (!exists) {
       await provisionRoles(sql, { royalty: DEV_PASSWORD, triage: DEV_PASSWORD });
     }
     return sql;
@@ -102,6 +107,28 @@ class Rig implements AsyncDisposable {
     });
     this.#processes.push(service);
     return service;
+  }
+
+  /** Closes the day in `database`, as a person does, and returns what finance gets. */
+  async close(database: string, partitions: string) {
+    const { nats, postgres } = this.stack;
+    const env = {
+      ...nats.settings("royalty"),
+      TWOFOLD_POSTGRES_URL: postgres.url(database, "royalty", DEV_PASSWORD),
+      TWOFOLD_PARTITIONS: String(PARTITIONS),
+      TWOFOLD_ROYALTY_PARTITIONS: partitions,
+      TWOFOLD_CLOSE_GRACE_MS: "0",
+    };
+    const { code, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: ["task", "--quiet", "royalty", "close", "--day", WATCHED_ON],
+      cwd: new URL("../", import.meta.url),
+      env,
+    }).output();
+    assertEquals(code, 0, new TextDecoder().decode(stderr));
+    const sql = await this.database(database);
+    const statement = (await readStored(sql, WATCHED_ON))!;
+    const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+    return { csv: text(statement.csv), manifest: JSON.parse(text(statement.manifest)) };
   }
 
   /** Waits until all that was sent is accounted for in `databases`, each with streams of its own. */
@@ -187,9 +214,10 @@ Deno.test("four partitions: two processes take over from each other, two databas
 
   await t.step("two databases with two streams each add up to the statement of one", async () => {
     const whole = await readStatement(one, WATCHED_ON);
-    const halves = [await rig.database("twofold_a"), await rig.database("twofold_b")];
-    await rig.royalty("twofold_a", { TWOFOLD_ROYALTY_PARTITIONS: "0,3" });
-    await rig.royalty("twofold_b", { TWOFOLD_ROYALTY_PARTITIONS: "1,2" });
+    const halves = [await rig.database(SHARES[0][0]), await rig.database(SHARES[1][0])];
+    for (const [name, partitions] of SHARES) {
+      await rig.royalty(name, { TWOFOLD_ROYALTY_PARTITIONS: partitions });
+    }
     await rig.accountedFor(halves);
     await assertExact(rig, halves);
     const streams = await Promise.all(
@@ -199,5 +227,22 @@ Deno.test("four partitions: two processes take over from each other, two databas
     const parts = await Promise.all(halves.map((sql) => readStatement(sql, WATCHED_ON)));
     assert(parts.every((lines) => lines.length > 0));
     assertEquals(creditedMs(parts.flat()), creditedMs(whole));
+  });
+
+  await t.step("each database closes its own share, recounted; the statements add up", async () => {
+    const covered: string[] = [];
+    const sums = new Map<string, number>();
+    for (const [name, partitions] of SHARES) {
+      const { csv, manifest } = await rig.close(name, partitions);
+      assert(manifest.recount.method.length > 0);
+      assertEquals(manifest.recount.ms, manifest.total_ms);
+      covered.push(...manifest.streams.map(({ stream }: { stream: string }) => stream));
+      for (const { values } of parseCsv(csv)) {
+        const key = `${values.title_id} ${values.territory}`;
+        sums.set(key, (sums.get(key) ?? 0) + Number(values.ms_watched));
+      }
+    }
+    assertEquals(covered.sort(), [...STREAMS]);
+    assertEquals(new Map([...sums].sort()), new Map([...rig.players.expectedMs].sort()));
   });
 });

@@ -79,9 +79,11 @@ export class Scheduler {
     const { outcome, statement, filesMissing } = await this.closer.close(day);
     this.#retryMs = RETRY_MS;
     this.#lastTrouble = "";
-    const { version, rows, events, ms, manifestSha256 } = statement;
+    const { version, rows, events, ms, manifestSha256, manifest } = statement;
+    // What the recount cost is part of it.
+    const { recount } = JSON.parse(new TextDecoder().decode(manifest));
     this.options.log.info(outcome === "closed" ? "day closed" : "day was closed elsewhere", {
-      ...{ day, version, rows, manifestSha256 },
+      ...{ day, version, rows, manifestSha256, recount },
       ...{ events: String(events), ms: String(ms) },
     });
     if (filesMissing === undefined) return;

@@ -46,7 +46,8 @@ class Rig {
     this.effects.push(`close ${day}`);
     if (this.trouble) return Promise.reject(this.trouble);
     this.next = { day: `${day}+`, due: this.next!.due + HOUR_MS };
-    const statement = { version: 1, rows: 0, events: 0n, ms: 0n } as StoredStatement;
+    const manifest = new TextEncoder().encode('{ "recount": null }');
+    const statement = { version: 1, rows: 0, events: 0n, ms: 0n, manifest } as StoredStatement;
     return Promise.resolve({ outcome: "closed", statement, filesMissing: this.filesMissing });
   }
 }

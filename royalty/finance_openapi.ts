@@ -38,9 +38,9 @@ export const listSchema = z.object({
 
 export type StatementList = z.infer<typeof listSchema>;
 
-const dayParameter = z.string().openapi({ example: "2026-11-22" });
-const versionParameter = z.string().optional()
-  .describe("a version, from 1; without it the newest").openapi({ example: "1" });
+const dayParameter = z.string().openapi({ format: "date", example: "2026-11-22" });
+const versionParameter = z.int32().min(1).optional()
+  .describe("without it the newest").openapi({ example: 1 });
 const problem = { "application/problem+json": { schema: problemSchema } };
 
 /** Describes the routes and serves the document. */
@@ -79,8 +79,8 @@ const PATHS = {
     summary: "List statements, the newest day first",
     request: {
       query: z.object({
-        limit: z.string().optional().describe("days a page, 1 to 366, default 31"),
-        before: z.string().optional().describe("only days before this one, YYYY-MM-DD"),
+        limit: z.int().min(1).max(366).optional().describe("days a page, 31 unless given"),
+        before: dayParameter.optional().describe("only days before this one"),
       }),
     },
     responses: {

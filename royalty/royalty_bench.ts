@@ -4,7 +4,8 @@
  * The stream is filled before; then royalty counts it with a Postgres as safe as in production. One
  * event in twenty comes twice. The floor is `COPY` of the ids that royalty has to keep, in batches
  * of the same size, into a key table of the same shape, in the same run. Then what keys cost while
- * so many millions of them are present (`key_bench.ts`), and the recount (`recount_bench.ts`).
+ * so many millions of them are present (`key_bench.ts`), the recount (`recount_bench.ts`) and a
+ * close of a million lines (`close_bench.ts`).
  *
  * @module
  */
@@ -18,6 +19,7 @@ import { PostgresServer } from "../shared/dev/postgres_server.ts";
 import { Service } from "../shared/dev/service.ts";
 import { createDatabase, DATABASE, DEV_PASSWORD, NatsStack } from "../shared/dev/stack.ts";
 import { waitFor } from "../shared/dev/wait_for.ts";
+import { runCloseBench } from "./close_bench.ts";
 import { runKeyBench } from "./key_bench.ts";
 import { runRecountBench } from "./recount_bench.ts";
 
@@ -115,5 +117,6 @@ if (import.meta.main) {
   await runRoyaltyBench(Number(Deno.args[0] ?? 500_000));
   await runKeyBench(Deno.args[1]?.split(",").map(Number));
   await runRecountBench();
+  await runCloseBench();
   Deno.exit(0);
 }

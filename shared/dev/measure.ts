@@ -56,6 +56,67 @@ export async function measure(
   return { name, events, seconds, cores: Object.fromEntries(cores) };
 }
 
+/** A command that was measured from its start to its end. */
+export interface MeasuredCommand {
+  readonly figure: Figure;
+  /** The most memory that it had resident; 0 where /proc is missing. */
+  readonly peakBytes: number;
+  /** Its standard output. */
+  readonly text: string;
+}
+
+/**
+ * Runs a Deno program to its end and measures it, and the processes `pids` meanwhile; `events` is how
+ * much it handles. Throws an `Error` with its error output when it fails.
+ */
+export async function measureCommand(
+  name: string,
+  { args, env, events, pids = {} }: {
+    readonly args: readonly string[];
+    readonly env: Readonly<Record<string, string>>;
+    readonly events: number;
+    readonly pids?: Readonly<Record<string, number>>;
+  },
+): Promise<MeasuredCommand> {
+  const child = new Deno.Command(Deno.execPath(), {
+    args: [...args],
+    env,
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  // Its figures are gone with the process.
+  let peakBytes = 0;
+  let cpuUsed = 0;
+  const sampling = setInterval(() => {
+    peakBytes = Math.max(peakBytes, peakBytesOf(child.pid));
+    cpuUsed = Math.max(cpuUsed, cpuSeconds(child.pid) || 0);
+  }, 50);
+  let text = "";
+  const measured = await measure(name, pids, async () => {
+    const { success, stdout, stderr } = await child.output();
+    if (!success) throw new Error(new TextDecoder().decode(stderr));
+    text = new TextDecoder().decode(stdout);
+    return events;
+  }).finally(() => clearInterval(sampling));
+  const cores = { [name]: cpuUsed / measured.seconds, ...measured.cores };
+  return { figure: { ...measured, cores }, peakBytes, text };
+}
+
+/** The most memory that a process has had resident so far; 0 where /proc is missing. */
+function peakBytesOf(pid: number): number {
+  try {
+    const status = Deno.readTextFileSync(`/proc/${pid}/status`);
+    return Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1] ?? 0) * 1024;
+  } catch {
+    return 0;
+  }
+}
+
+/** Bytes as whole MiB. */
+export function mebibytes(bytes: number): string {
+  return `${Math.round(bytes / 2 ** 20).toLocaleString("en-US")} MiB`;
+}
+
 /** Events a second of a run. */
 export function rateOf(figure: Figure): number {
   return figure.events / figure.seconds;

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { jetstream } from "nats/jetstream";
+import { jetstream, jetstreamManager } from "nats/jetstream";
 import { startFastIngest } from "nats/jetstream/internal";
 import { aHeartbeat, encode } from "../dev/heartbeats.ts";
 import { cpuSecondsOfTree, type Figure, measure, rateOf, report } from "../dev/measure.ts";
@@ -25,6 +25,7 @@ import type { LoadResult } from "./load_main.ts";
 
 /** Two billion events a day. */
 const AIM = 23_148;
+const EVENTS_A_DAY = 2e9;
 /** One cohort stalls so often, ms. */
 const INCIDENT_EVERY_MS = 600;
 const COHORT_SESSIONS = 60;
@@ -79,6 +80,7 @@ export async function runPipelineBench(seconds = 60, eventsPerSecond = 24_000): 
   );
   const exact = await booksHold(pipeline, observer);
   console.log(`books: ${exact}`);
+  console.log(await streamSize(pipeline));
   if (loaded!.repeated > 0) {
     console.log(`load: ${loaded!.repeated} requests repeated, last ${loaded!.lastRefusal}`);
   }
@@ -246,6 +248,14 @@ async function booksHold(pipeline: Pipeline, observer: Observer): Promise<string
     throw new Stop(`the books are wrong: ${accepted} accepted, ${JSON.stringify(status)}`);
   }
   return `${counted.toLocaleString("en-US")} accepted, stored and counted once each`;
+}
+
+async function streamSize(pipeline: Pipeline): Promise<string> {
+  const jsm = await jetstreamManager(await pipeline.connect("ops"));
+  const { state } = await jsm.streams.info("HEARTBEATS");
+  const bytes = state.bytes / state.messages;
+  return `stream: ${Math.round(bytes)} bytes a heartbeat on disk; two billion a day are ` +
+    `${Math.round(bytes * EVENTS_A_DAY / 1e9)} GB a day and replica`;
 }
 
 function perEvent(figure: Figure): string {

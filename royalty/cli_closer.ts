@@ -22,6 +22,7 @@ export function statementFiles(): StatementFiles | undefined {
 /** Does `work` with a closer, tells the outcome, and returns the exit code. */
 export async function withCloser(work: (closer: Closer) => Promise<Closed>): Promise<number> {
   const settings = readSettings(royaltyCliSettings, localEnvironment("royalty"));
+  const lookBackMs = settings.TWOFOLD_RECOUNT_LOOK_BACK_MS;
   const closer = new Closer({
     databaseUrl: settings.TWOFOLD_POSTGRES_URL,
     graceMs: settings.TWOFOLD_CLOSE_GRACE_MS,
@@ -32,7 +33,7 @@ export async function withCloser(work: (closer: Closer) => Promise<Closed>): Pro
       console.error(`royalty: the streams cannot be asked: ${ends}`);
       return new Map();
     },
-    recount: (day) => withRawStreams((options) => recountForClose(day, options)),
+    recount: (day) => withRawStreams((options) => recountForClose(day, { ...options, lookBackMs })),
     files: statementFiles(),
   });
   // For its errors: the closer has connections of its own.

@@ -32,6 +32,8 @@ const BATCH_MESSAGES = 4_000;
 const BATCH_BYTES = 8 * 1024 * 1024;
 /** The longest that an answer may take; what came by then is used, and the rest asked for again. */
 const ANSWER_MS = 3_000;
+/** More than the clocks of two servers may be apart, ms: receipt times may run back by that much. */
+const CLOCKS_APART_MS = 60_000;
 /** Answers in a row that may be lost or empty, and the wait between them. */
 const ATTEMPTS = 5;
 const RETRY_MS = 200;
@@ -48,6 +50,24 @@ export async function rawExtent(nc: NatsConnection, stream: string): Promise<Raw
       firstReceivedAt: state.messages === 0 ? undefined : millisecondsOf(state.first_ts),
       maxAgeMs: config.max_age > 0 ? config.max_age / 1_000_000 : Infinity,
     };
+  } catch (error) {
+    throw new RetryAfter(`stream ${stream}: ${messageOf(error)}`, 1_000, { cause: error });
+  }
+}
+
+/**
+ * A sequence of `stream` before which nothing was received at `instant` (ms since the epoch) or later;
+ * undefined when nothing was. Rejects with {@link RetryAfter} while NATS does not tell.
+ */
+export async function firstSince(
+  nc: NatsConnection,
+  stream: string,
+  instant: number,
+): Promise<number | undefined> {
+  const jsm = await jetstreamManager(nc, { checkAPI: false });
+  try {
+    const start_time = new Date(instant - CLOCKS_APART_MS).toISOString();
+    return (await jsm.direct.getMessage(stream, { start_time }))?.seq;
   } catch (error) {
     throw new RetryAfter(`stream ${stream}: ${messageOf(error)}`, 1_000, { cause: error });
   }

@@ -7,7 +7,7 @@
  * says what it judges by), so a mistake there does not repeat itself here.
  *
  * Two things raw heartbeats cannot tell, and the recount says how many events they concern instead
- * of guessing: whether a copy of an old event came before the oldest heartbeat still kept, and which
+ * of guessing: whether a copy of an old event came before the oldest heartbeat that is read, and which
  * of two streams was read first when one id came with different content on both. Those events are
  * `doubtful`: the books may have counted them or not.
  *
@@ -31,9 +31,9 @@ export interface RawSource {
    * earlier is recognised on this day. Undefined when the day before is not closed.
    */
   readonly closedThrough: number | undefined;
-  /** Everything received since this instant is still kept; -Infinity when all of it is. */
+  /** Everything received since this instant is read; -Infinity when all that there ever was is. */
   readonly completeSince: number;
-  /** The heartbeats kept, up to `through`, in the order of their sequences. */
+  /** The heartbeats, up to `through`, in the order of their sequences. */
   readonly read: () => AsyncIterable<readonly RawMessage[]>;
 }
 

@@ -29,6 +29,8 @@ export interface RecountOptions {
    */
   readonly folder: string | undefined;
   readonly now: () => number;
+  /** How far before its day copies of late heartbeats are looked for, ms; undefined: all that is kept. */
+  readonly lookBackMs?: number;
   /** Ends the recount early: it rejects with the signal's reason. */
   readonly signal?: AbortSignal;
 }
@@ -48,22 +50,22 @@ async function derive(
   day: string,
   options: RecountOptions,
 ): Promise<{ readonly report: RecountReport; readonly booked: readonly BookedLines[] }> {
-  const { sql, nc, rules, folder, now, signal } = options;
+  const { sql, nc, rules, folder, now, lookBackMs, signal } = options;
   const begun = now();
   const books = await readBooksOfDay(sql, day);
   const { zone, state, booked } = books;
-  const sources = await keptSources(nc, books, rules, begun);
+  const sources = await keptSources(nc, books, rules, begun, lookBackMs);
   const recounted = await recount({ day, zone, rules, sources, folder, signal });
   const report: RecountReport = {
     day,
     state,
     method: METHOD,
     ...recounted,
-    streams: sources.map(({ stream, firstSeq, through, messages }) => ({
+    streams: sources.map(({ stream, from, through, messages }) => ({
       stream,
-      from: firstSeq,
+      from,
       through,
-      missing: Math.max(through - firstSeq + 1, 0) - messages,
+      missing: Math.max(through - from + 1, 0) - messages,
     })),
     comparisons: booked.map(({ name, lines }) => ({
       name,
@@ -86,7 +88,7 @@ export async function recountForClose(
   const { doubtfulEvents } = totals(lines);
   if (doubtfulEvents === 0n) return { method, lines, seconds };
   const doubt = `${doubtfulEvents} events taken as booked, because a copy may have come before ` +
-    "the oldest heartbeat kept";
+    "the oldest heartbeat read";
   return { method: `${method}; ${doubt}`, lines: asBooked(lines, accruals.lines), seconds };
 }
 
@@ -111,7 +113,8 @@ export function serviceRecount(
     const sql = connectBooks(settings.TWOFOLD_POSTGRES_URL);
     try {
       const folder = settings.TWOFOLD_RECOUNT_DIR;
-      return await recountForClose(day, { sql, nc, rules, folder, now, signal });
+      const lookBackMs = settings.TWOFOLD_RECOUNT_LOOK_BACK_MS;
+      return await recountForClose(day, { sql, nc, rules, folder, now, lookBackMs, signal });
     } finally {
       await sql.end({ timeout: 2 });
     }

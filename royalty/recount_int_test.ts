@@ -65,10 +65,15 @@ class Rig implements AsyncDisposable {
 
   /** Runs a command; `role` is who it is for NATS. */
   async cli(role: NatsUser, ...args: string[]) {
+    return await this.cliWith({}, role, ...args);
+  }
+
+  /** The same, with `settings` besides. */
+  async cliWith(settings: Record<string, string>, role: NatsUser, ...args: string[]) {
     const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
       args: ["task", "--quiet", "royalty", ...args],
       cwd: new URL("../", import.meta.url),
-      env: { ...settingsOf(this.stack, role), TWOFOLD_CLOSE_GRACE_MS: "0" },
+      env: { ...settingsOf(this.stack, role), TWOFOLD_CLOSE_GRACE_MS: "0", ...settings },
     }).output();
     const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
     return { code, out: text(stdout), err: text(stderr) };
@@ -125,7 +130,7 @@ Deno.test("days are recounted before they close, and rebuilt to the same bytes",
   const random = propertyRandom("recount and rebuild on real servers");
   await using rig = await Rig.start();
   const now = Date.now();
-  const [yesterday, today] = [dayOf(now - DAY_MS), dayOf(now)];
+  const [yesterday, today, tomorrow] = [-1, 0, 1].map((days) => dayOf(now + days * DAY_MS));
   const aimedAt = (day: string) => Date.parse(day) + random.int(0, DAY_MS - 1);
   const first = traffic(random, 300, () => Math.min(aimedAt(random.pick([yesterday, today])), now));
 
@@ -174,6 +179,25 @@ Deno.test("days are recounted before they close, and rebuilt to the same bytes",
     },
   );
 
+  await t.step(
+    "a close may look back less far; what it cannot tell is taken as booked",
+    async () => {
+      const late = traffic(random, 60, () => aimedAt(yesterday));
+      await rig.land([...late.events, ...random.shuffle(first.good).slice(0, 30)]);
+      const asOf = new Date(Date.parse(tomorrow) + DAY_MS).toISOString();
+      const close = ["close", "--day", tomorrow, "--as-of", asOf];
+      const closed = await rig.cliWith({ TWOFOLD_RECOUNT_LOOK_BACK_MS: "0" }, "royalty", ...close);
+      assertEquals([closed.code, closed.err], [0, ""]);
+      const { recount, total_events, total_ms } = await rig.manifest(tomorrow);
+      assert(/; \d+ events taken as booked, /.test(recount.method), recount.method);
+      assertEquals([recount.events, recount.ms], [total_events, total_ms]);
+      // All that is kept tells everything.
+      const { code, out } = await rig.cli("auditor", "recount", "--day", tomorrow);
+      assertEquals(code, 0, out);
+      assert(!out.includes("cannot tell"), out);
+    },
+  );
+
   await t.step("one millisecond more in the books is found", async () => {
     const [line] = await rig.sql<{ title_id: string; region: string; event_day: string }[]>`
       update royalty.accrual set ms_watched = ms_watched + 1
@@ -201,11 +225,11 @@ Deno.test("days are recounted before they close, and rebuilt to the same bytes",
       assertEquals(again.code, 1);
       assertStringIncludes(again.err, "is not empty: it has royalty.");
     }
-    const tomorrow = dayOf(now + DAY_MS);
+    const open = dayOf(now + 2 * DAY_MS);
     const into = await rig.emptyDatabase();
-    const unknown = await rig.cli("auditor", "rebuild", "--day", tomorrow, "--into", into);
+    const unknown = await rig.cli("auditor", "rebuild", "--day", open, "--into", into);
     assertEquals(unknown.code, 1);
-    assertStringIncludes(unknown.err, `${tomorrow} has no statement yet`);
+    assertStringIncludes(unknown.err, `${open} has no statement yet`);
   });
 
   await t.step("what a stream does not keep any more is refused, not guessed", async () => {

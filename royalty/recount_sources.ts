@@ -5,52 +5,68 @@
  */
 import type { NatsConnection } from "nats";
 import { Refused } from "../shared/errors.ts";
-import { type RawExtent, rawExtent, readRaw } from "./raw_stream.ts";
+import { firstSince, type RawExtent, rawExtent, readRaw } from "./raw_stream.ts";
 import type { RawSource } from "./recount.ts";
 import type { BooksOfDay, StreamSpan } from "./recount_books.ts";
 import { DayStarts, type RecountRules } from "./recount_event.ts";
 
 /** A stream that still has all that a day needs. */
 export interface KeptSource extends RawSource {
-  /** The oldest sequence kept. */
-  readonly firstSeq: number;
+  /** The oldest sequence read. */
+  readonly from: number;
   /** Messages read so far. */
   readonly messages: number;
 }
 
 /**
  * The streams of `books`. Rejects with {@link Refused} when raw heartbeats that the day needs are not
- * kept any more or are not those that were counted. `asked` is the present, ms since the epoch.
+ * kept any more or are not those that were counted. `asked` is the present, ms since the epoch; what
+ * was received more than `lookBackMs` before the day is left out.
  */
 export async function keptSources(
   nc: NatsConnection,
   { day, zone, spans }: BooksOfDay,
   { futureToleranceMs }: RecountRules,
   asked: number,
+  lookBackMs = Infinity,
 ): Promise<KeptSource[]> {
   // The first heartbeats of a day may be received before it begins: their clock is ahead.
   const needed = new DayStarts(zone).startOf(day) - futureToleranceMs;
-  return await Promise.all(
-    spans.map(async (span) => sourceOf(nc, span, await rawExtent(nc, span.stream), needed, asked)),
-  );
+  return await Promise.all(spans.map(async (span) => {
+    const extent = await rawExtent(nc, span.stream);
+    const kept = completeSince(span, extent, needed, asked);
+    const since = needed - lookBackMs;
+    const from = await firstRead(nc, span, extent, since);
+    return sourceOf(nc, span, from, from > extent.firstSeq ? Math.max(kept, since) : kept);
+  }));
+}
+
+// What was posted since the day before was closed is read in any case.
+async function firstRead(
+  nc: NatsConnection,
+  { stream, closedThrough = Infinity }: StreamSpan,
+  { firstSeq, lastSeq, firstReceivedAt = Infinity }: RawExtent,
+  since: number,
+): Promise<number> {
+  if (firstReceivedAt >= since) return firstSeq;
+  const first = await firstSince(nc, stream, since) ?? lastSeq + 1;
+  return Math.max(firstSeq, Math.min(first, closedThrough + 1));
 }
 
 function sourceOf(
   nc: NatsConnection,
   span: StreamSpan,
-  extent: RawExtent,
-  needed: number,
-  asked: number,
+  from: number,
+  completeSince: number,
 ): KeptSource {
   const { stream, through } = span;
-  const { firstSeq } = extent;
   const source = {
     ...span,
-    completeSince: completeSince(span, extent, needed, asked),
-    firstSeq,
+    completeSince,
+    from,
     messages: 0,
     read: async function* () {
-      for await (const batch of readRaw(nc, stream, { from: firstSeq, through })) {
+      for await (const batch of readRaw(nc, stream, { from, through })) {
         source.messages += batch.length;
         yield batch;
       }

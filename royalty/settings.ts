@@ -81,6 +81,11 @@ const timelinessSettings = {
 /** Settings of the recount of a day, for the service and for the commands. */
 export const recountSettings = {
   ...timelinessSettings,
+  TWOFOLD_RECOUNT_LOOK_BACK_MS: wholeNumber(0, 366 * 86_400_000).optional()
+    .describe(
+      "how far before its day the recount of a close looks for copies of late heartbeats, ms; not " +
+        "set: in all that is kept",
+    ),
   TWOFOLD_RECOUNT_DIR: z.string().min(1).optional()
     .describe(
       "folder that a recount sorts in, 32 bytes per raw heartbeat; not set: the service recounts " +

@@ -5,13 +5,12 @@
  */
 import { Buffer } from "node:buffer";
 import type { NatsConnection } from "nats";
-import { jetstreamManager } from "nats/jetstream";
 import type { Sql } from "postgres";
-import { messageOf, Refused, RetryAfter } from "../shared/errors.ts";
+import { Refused } from "../shared/errors.ts";
 import { type AccrualRules, accrue } from "./accrue.ts";
 import { BusinessCalendar } from "./business_day.ts";
 import { knownKeys } from "./key_table.ts";
-import { type RawExtent, rawExtent, readRaw } from "./raw_stream.ts";
+import { firstSince, type RawExtent, rawExtent, readRaw } from "./raw_stream.ts";
 import { readBooksOfDay, type StreamSpan } from "./recount_books.ts";
 import type { RecountOptions } from "./recount_day.ts";
 import { DayStarts } from "./recount_event.ts";
@@ -20,8 +19,6 @@ import { Trace, type Wanted } from "./trace.ts";
 
 /** Ids held at once, about 150 MB. */
 const MOST_IDS = 1_000_000;
-/** More than the clocks of two servers may be apart, ms. */
-const CLOCKS_APART_MS = 60_000;
 
 /**
  * Traces `lines`, the booked ones that `wanted` selects, to their heartbeats. Rejects with
@@ -43,7 +40,7 @@ export async function traceLines(
   for (const span of spans) {
     const extent = await rawExtent(nc, span.stream);
     checkKept(span, extent, lines, needed, now());
-    const from = await firstSince(nc, span.stream, needed - CLOCKS_APART_MS);
+    const from = await firstSince(nc, span.stream, needed);
     if (from === undefined) continue;
     await traceStream({ sql, nc, rules: accrualRules }, span, from, trace);
   }
@@ -72,21 +69,6 @@ function checkKept(
     `${stream} keeps raw heartbeats since ${new Date(keptSince).toISOString()} only; these lines ` +
       `need those since ${new Date(needed).toISOString()}. The account without --title needs none`,
   );
-}
-
-/** The first sequence of `stream` that was received at `instant` or later, if there is one. */
-async function firstSince(
-  nc: NatsConnection,
-  stream: string,
-  instant: number,
-): Promise<number | undefined> {
-  const jsm = await jetstreamManager(nc, { checkAPI: false });
-  try {
-    const start_time = new Date(instant).toISOString();
-    return (await jsm.direct.getMessage(stream, { start_time }))?.seq;
-  } catch (error) {
-    throw new RetryAfter(`stream ${stream}: ${messageOf(error)}`, 1_000, { cause: error });
-  }
 }
 
 async function traceStream(

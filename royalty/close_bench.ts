@@ -38,11 +38,12 @@ export async function runCloseBench(lines = 1_000_000): Promise<void> {
   };
   const waiver = ["--without-recount", "measured by itself", "--by", "the benchmark"];
   for (const args of [["close", "--day", day, ...waiver], ["verify-chain"]]) {
-    const { figure, peakBytes } = await measureCommand(args[0], {
+    const { figure, peakBytes, exitCode, errors } = await measureCommand(args[0], {
       args: ["run", "-A", CLI, ...args],
       env,
       events: lines,
     });
+    if (exitCode !== 0) throw new Error(errors);
     console.log(
       `${args[0]}, ${lines.toLocaleString("en-US")} lines: ${figure.seconds.toFixed(1)} s, ` +
         `peak memory ${mebibytes(peakBytes)}`,

@@ -61,13 +61,16 @@ export interface MeasuredCommand {
   readonly figure: Figure;
   /** The most memory that it had resident; 0 where /proc is missing. */
   readonly peakBytes: number;
+  readonly exitCode: number;
   /** Its standard output. */
   readonly text: string;
+  /** Its standard error. */
+  readonly errors: string;
 }
 
 /**
  * Runs a Deno program to its end and measures it, and the processes `pids` meanwhile; `events` is how
- * much it handles. Throws an `Error` with its error output when it fails.
+ * much it handles.
  */
 export async function measureCommand(
   name: string,
@@ -91,15 +94,19 @@ export async function measureCommand(
     peakBytes = Math.max(peakBytes, peakBytesOf(child.pid));
     cpuUsed = Math.max(cpuUsed, cpuSeconds(child.pid) || 0);
   }, 50);
-  let text = "";
-  const measured = await measure(name, pids, async () => {
-    const { success, stdout, stderr } = await child.output();
-    if (!success) throw new Error(new TextDecoder().decode(stderr));
-    text = new TextDecoder().decode(stdout);
-    return events;
-  }).finally(() => clearInterval(sampling));
+  const ended = child.output();
+  const measured = await measure(name, pids, () => ended.then(() => events));
+  clearInterval(sampling);
+  const { code, stdout, stderr } = await ended;
+  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
   const cores = { [name]: cpuUsed / measured.seconds, ...measured.cores };
-  return { figure: { ...measured, cores }, peakBytes, text };
+  return {
+    figure: { ...measured, cores },
+    peakBytes,
+    exitCode: code,
+    text: text(stdout),
+    errors: text(stderr),
+  };
 }
 
 /** The most memory that a process has had resident so far; 0 where /proc is missing. */

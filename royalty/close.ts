@@ -9,6 +9,8 @@
  *
  * @module
  */
+import type { DeviceLossEstimate } from "./device_loss.ts";
+
 /** How far a stream is posted, and how far it goes. */
 export interface StreamState {
   readonly stream: string;
@@ -162,6 +164,8 @@ export interface RecountResult {
   /** How it was done, for the manifest. */
   readonly method: string;
   readonly lines: readonly DayLine[];
+  /** Heartbeats that never arrived, as far as those that did can tell. */
+  readonly deviceLoss: DeviceLossEstimate;
   /** What it cost. */
   readonly seconds: number;
 }

@@ -191,7 +191,7 @@ export class Closer {
   async #recount(sql: Sql, day: string): Promise<RecountNote | null> {
     const { recount } = this.options;
     if (!recount) return null;
-    const { method, lines, seconds } = await recount(day).catch((error) => {
+    const { method, lines, deviceLoss, seconds } = await recount(day).catch((error) => {
       if (!(error instanceof Refused)) throw error;
       throw new Refused(
         `${day} is not closed: ${error.message}. It takes no more credits. A named person may ` +
@@ -212,7 +212,7 @@ export class Closer {
       );
     }
     const { events, ms } = totalsOf(lines);
-    return { method, events, ms, seconds };
+    return { method, events, ms, device_loss: deviceLoss, seconds };
   }
 
   async #withFiles(outcome: Closed["outcome"], statement: StoredStatement): Promise<Closed> {

@@ -10,6 +10,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
+import type { DeviceLossEstimate } from "./device_loss.ts";
 import { lineType, type StatementLine } from "./statement.ts";
 
 /** Changes when the same events would earn other minutes. */
@@ -52,6 +53,8 @@ export type RecountNote =
     readonly method: string;
     readonly events: number;
     readonly ms: number;
+    /** Reported, never credited. */
+    readonly device_loss: DeviceLossEstimate;
     readonly seconds: number;
   }
   | { readonly waived_by: string; readonly reason: string };

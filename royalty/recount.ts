@@ -17,6 +17,7 @@
  * @module
  */
 import type { DayLine } from "./close.ts";
+import { DeviceLoss, type DeviceLossEstimate } from "./device_loss.ts";
 import { ExternalSort } from "./external_sort.ts";
 import type { RawMessage } from "./raw_stream.ts";
 import { appraise, DayStarts, type RecountRules, type Unearned, writeId } from "./recount_event.ts";
@@ -66,6 +67,8 @@ export interface RecountTally {
 
 export interface Recounted extends RecountTally {
   readonly lines: readonly RecountedLine[];
+  /** Of what was watched on the day itself. */
+  readonly deviceLoss: DeviceLossEstimate;
 }
 
 const RECORD_BYTES = 32;
@@ -96,8 +99,14 @@ export async function recount(task: RecountTask): Promise<Recounted> {
     counter.take(chunk);
   }
   counter.end();
-  const { read, unearned } = writer;
-  return { lines: linesOf(writer.lines, counter), read, unearned, repeats: counter.repeats };
+  const { read, unearned, loss } = writer;
+  return {
+    lines: linesOf(writer.lines, counter),
+    read,
+    unearned,
+    repeats: counter.repeats,
+    deviceLoss: loss.estimate(),
+  };
 }
 
 /** Makes the record of a heartbeat. */
@@ -110,6 +119,7 @@ class RecordWriter {
     too_late: 0,
     from_the_future: 0,
   };
+  readonly loss = new DeviceLoss();
   /** The day's lines by event day, territory and title, numbered as they came. */
   readonly lines = new Map<string, number>();
   readonly #days: DayStarts;
@@ -132,8 +142,9 @@ class RecordWriter {
       this.unearned[earning] += 1;
       return undefined;
     }
-    const { eventId, ts, region, titleId, playedMs } = earning;
+    const { eventId, ts, region, titleId, playedMs, sessionId, seq } = earning;
     const eventDay = this.#days.dayOf(ts);
+    if (eventDay === this.task.day) this.loss.add(sessionId, seq);
     const isOurs = this.#isRecognised(eventDay, this.task.sources[stream], sequence);
     const view = this.#view;
     writeId(view, 0, eventId);

@@ -84,12 +84,18 @@ export async function recountForClose(
   day: string,
   options: RecountOptions,
 ): Promise<RecountResult> {
-  const { report: { method, lines, seconds }, booked: [accruals] } = await derive(day, options);
+  const { report, booked: [accruals] } = await derive(day, options);
+  const { method, lines, deviceLoss, seconds } = report;
   const { doubtfulEvents } = totals(lines);
-  if (doubtfulEvents === 0n) return { method, lines, seconds };
+  if (doubtfulEvents === 0n) return { method, lines, deviceLoss, seconds };
   const doubt = `${doubtfulEvents} events taken as booked, because a copy may have come before ` +
     "the oldest heartbeat read";
-  return { method: `${method}; ${doubt}`, lines: asBooked(lines, accruals.lines), seconds };
+  return {
+    method: `${method}; ${doubt}`,
+    lines: asBooked(lines, accruals.lines),
+    deviceLoss,
+    seconds,
+  };
 }
 
 function asBooked(lines: readonly RecountedLine[], booked: readonly DayLine[]): DayLine[] {

@@ -24,6 +24,9 @@ export interface Earning {
   readonly titleId: string;
   readonly region: string;
   readonly playedMs: number;
+  /** What device loss is told by. */
+  readonly sessionId: string;
+  readonly seq: number;
 }
 
 /** Why a heartbeat earns nothing. */
@@ -58,7 +61,15 @@ export function appraise(
   const made = instantOf(event_id);
   const forgotten = receivedAt - latenessHorizonMs - ID_ALLOWANCE_MS;
   if (made >= IDS_KEPT_SINCE && made < forgotten) return "too_late";
-  return { eventId: event_id, ts, titleId: title_id, region, playedMs: played_ms };
+  return {
+    eventId: event_id,
+    ts,
+    titleId: title_id,
+    region,
+    playedMs: played_ms,
+    sessionId: parsed.data.session_id,
+    seq: parsed.data.seq,
+  };
 }
 
 // The instant in a UUIDv7 (RFC 9562, section 5.7), NaN for every other UUID.

@@ -6,6 +6,7 @@
  * @module
  */
 import type { DayLine } from "./close.ts";
+import type { DeviceLossEstimate } from "./device_loss.ts";
 import type { RecountedLine, RecountTally } from "./recount.ts";
 
 /** A line on which the recount and the books do not agree. */
@@ -30,6 +31,7 @@ export interface RecountReport extends RecountTally {
   readonly state: "open" | "sealed" | "closed";
   readonly method: string;
   readonly lines: readonly RecountedLine[];
+  readonly deviceLoss: DeviceLossEstimate;
   /** The sequences read of each stream; `missing` are not kept any more or were never there. */
   readonly streams: readonly {
     readonly stream: string;
@@ -106,12 +108,20 @@ export function recountText(report: RecountReport): string {
     `read ${read}: repeats ${repeats}, refused ${refused || "none"}`,
     `recognised on ${day}: ${sum.events} events, ${sum.msWatched} ms in ${lines.length} lines`,
     ...doubtText(sum),
+    lossText(report.deviceLoss),
     "",
     ...comparisons.flatMap(comparisonText),
     "",
     `took ${seconds.toFixed(1)} s, ${Math.round(read / seconds)} events/s`,
     agrees(report) ? "the recount agrees" : "the recount DIFFERS",
   ].join("\n");
+}
+
+function lossText({ sessions, sampled, received, missing }: DeviceLossEstimate): string {
+  const of = sampled === 1 ? "" : `, a sample of 1 in ${1 / sampled}`;
+  const share = (100 * missing / Math.max(received + missing, 1)).toFixed(2);
+  return `device loss: ${missing} heartbeats missing among ${received} received (${share} %), by the ` +
+    `seq of ${sessions} sessions${of}; never credited`;
 }
 
 function doubtText({ doubtfulEvents, doubtfulMs }: typeof NOTHING): string[] {

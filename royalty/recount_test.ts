@@ -309,6 +309,25 @@ Deno.test("one id on two streams counts once when alike, and is doubtful when no
     assertEquals(recounted.repeats, 3);
   }));
 
+Deno.test("what devices lost of the day itself is told, and credited to nobody", () =>
+  inFolder(async (folder) => {
+    const random = new Random(2);
+    const beat = (seq: number, ts = NOON) =>
+      aHeartbeat(random, ts, { session_id: "s", title_id: "t", region: "de", seq });
+    // Of 0 to 9, three are missing; one came twice, and one is of the day before.
+    const heartbeats = [0, 1, 2, 4, 5, 9, 6].map((seq) => beat(seq));
+    const sent = [...heartbeats, heartbeats[2], beat(50, NOON - DAY_MS)];
+    const messages = sent.map((each, i) => ({
+      sequence: i + 1,
+      receivedAt: NOON,
+      bytes: encode(each),
+    }));
+    const model = { messages, seals: new Map([["2026-11-22", messages.length]]) };
+    const { deviceLoss, lines } = await recount(taskOf(model, "2026-11-22", folder));
+    assertEquals(deviceLoss, { sessions: 1, sampled: 1, received: 7, missing: 3 });
+    assertEquals(plain(lines), new Map([["2026-11-22 de t", "7 70000"]]));
+  }));
+
 Deno.test("heartbeats are judged by the contract, to the millisecond", () => {
   const event = aHeartbeat(new Random(1), NOON, { interval_ms: 1_001 });
   const judged = (changes: Partial<Heartbeat>) => {
@@ -371,6 +390,7 @@ Deno.test("the report names what differs and ends with the verdict", () => {
     doubtfulMs: 0n,
   };
   const tally: Omit<Recounted, "lines"> = {
+    deviceLoss: { sessions: 40, sampled: 0.25, received: 990, missing: 10 },
     ...{ read: 3, repeats: 1 },
     unearned: { unreadable: 0, invalid: 1, implausible: 0, too_late: 0, from_the_future: 0 },
   };
@@ -389,6 +409,7 @@ Deno.test("the report names what differs and ends with the verdict", () => {
 HEARTBEATS  sequences 1 to 4, 1 of them not in the stream
 read 3: repeats 1, refused invalid 1
 recognised on 2026-11-22: 1 events, 10000 ms in 1 lines
+device loss: 10 heartbeats missing among 990 received (1.00 %), by the seq of 40 sessions, a sample of 1 in 4; never credited
 
 accruals: 1 lines differ
   event_day   territory  title_id  events  recounted     ms  recounted

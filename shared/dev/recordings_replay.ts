@@ -127,7 +127,12 @@ export class Replay {
       const playback = new Playback(() => rest.next().value);
       const beat = playback.beat();
       if (!beat) continue;
-      yield { viewer, playback, beat, player: new Player(identityOf(viewer, index)) };
+      yield {
+        viewer,
+        playback,
+        beat,
+        player: new Player(identityOf(viewer, `${this.options.seed}-${index}`)),
+      };
     }
   }
 
@@ -196,10 +201,10 @@ function atMsOf({ viewer, beat }: Turn): number {
   return viewer.shiftMs + beat.atMs;
 }
 
-function identityOf({ titleId }: Viewer, index: number) {
+function identityOf({ titleId }: Viewer, name: string) {
   return {
-    sessionId: `replay-${index}`,
-    deviceId: `replay-device-${index}`,
+    sessionId: `replay-${name}`,
+    deviceId: `replay-device-${name}`,
     titleId,
     region: REPLAY_REGION,
     device: { model: "recording", os: "lab", build: "replay-1" },

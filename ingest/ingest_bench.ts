@@ -53,7 +53,7 @@ export async function runIngestBench(seconds = 5): Promise<Figure[]> {
   };
   const pids = { edge: edge.pid, nats: nats.pid };
   const batched = await generate("HTTP, 100 events per request", http(100, 48), pids);
-  const single = await generate("HTTP, 1 event per request", http(1, 192), pids);
+  const single = await generate("HTTP, 1 event per request", http(1, 600), pids);
   await edge.stop();
   console.log(report([floor]));
   console.log(report([batched], floor, AIM));

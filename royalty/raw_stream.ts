@@ -139,8 +139,8 @@ async function ask(nc: NatsConnection, stream: string, from: number): Promise<An
       if (status?.code) {
         return answer(ENDS.has(status.code), status.description);
       }
-      const { previous, ...stored } = storedMessage(message);
-      if (previous !== (messages.at(-1)?.sequence ?? 0)) return answer(false, "a loss");
+      const stored = storedMessage(message);
+      if (stored.previous !== (messages.at(-1)?.sequence ?? 0)) return answer(false, "a loss");
       messages.push(stored);
     }
     return answer(false, "no answer");

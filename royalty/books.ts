@@ -1,10 +1,11 @@
 /**
  * Closing in Postgres: the SQL of seals, statements and settled gaps.
  *
- * A close is two short transactions with the recount between them. The first seals the day: it takes
- * the books away from the postings for a moment, writes down where every stream stands, and makes
- * the next day the oldest open one; from then on the day's credits cannot change. The second issues
- * the statement. A process killed in between leaves a sealed day, and the next close goes on there.
+ * A close is two transactions with the recount between them. The first seals the day: it takes the
+ * books away from the postings for a moment, writes down where every stream stands, and makes the
+ * next day the oldest open one; from then on the day's credits cannot change. The second issues the
+ * statement; postings go on meanwhile, because none of them is to a sealed day. A process killed in
+ * between leaves a sealed day, and the next close goes on there.
  *
  * @module
  */
@@ -56,16 +57,21 @@ export interface NewStatement extends Omit<StoredStatement, "previousSha256"> {
   readonly reason: string | null;
 }
 
-/** Runs `work` while nothing is posted and no other day is closed or issued. */
-async function withBooksLocked<T>(
+/**
+ * Runs `work` in one snapshot while nobody else writes to a table: to `books`, so that nothing is
+ * posted and no other day is sealed, or to `statement`, so that no other statement is issued.
+ */
+async function withLocked<T>(
   sql: Sql,
+  table: "books" | "statement",
   work: (tx: TransactionSql) => Promise<T>,
 ): Promise<T> {
   const result = await sql.begin("isolation level repeatable read", async (tx) => {
     await tx`set local lock_timeout = '60s'`;
-    // Postings lock the row `for share`, and a chain of them could hold a row lock for ever; locks on
-    // tables are queued. Taken before the first snapshot, so that what is read is not older.
-    await tx`lock table royalty.books in exclusive mode`;
+    // Postings lock the row of the books `for share`, and a chain of them could hold a row lock for
+    // ever; locks on tables are queued. Taken before the first snapshot, so that what is read is not
+    // older.
+    await tx`lock table ${tx(`royalty.${table}`)} in exclusive mode`;
     return await work(tx);
   });
   return result as T;
@@ -101,7 +107,7 @@ export async function sealDay(
   ends: ReadonlyMap<string, number>,
   check: (books: BooksState) => void,
 ): Promise<void> {
-  await withBooksLocked(sql, async (tx) => {
+  await withLocked(sql, "books", async (tx) => {
     const state = await readClosingState(tx);
     if (state.sealedDay === day) return;
     check({
@@ -171,7 +177,7 @@ export async function issue(
   day: string,
   compose: (basis: IssueBasis) => NewStatement | undefined,
 ): Promise<NewStatement | undefined> {
-  return await withBooksLocked(sql, async (tx) => {
+  return await withLocked(sql, "statement", async (tx) => {
     const statement = compose(await readBasis(tx, day));
     if (!statement) return undefined;
     const { version, csv, manifest, rows, events, ms, reason, closedAt } = statement;

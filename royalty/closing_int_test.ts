@@ -23,17 +23,30 @@ function noonZone(): string {
   return `Etc/GMT${offset > 0 ? "-" : "+"}${Math.abs(offset)}`;
 }
 
-Deno.test("days close by themselves and by command, and late events land once", async () => {
-  await using stack = await Stack.start();
-  const zone = noonZone();
-  const folder = `${stack.workspace.folder}/statements`;
-  const settings = {
+function settingsOf(stack: Stack, zone: string) {
+  return {
     ...stack.nats.settings("royalty"),
     TWOFOLD_POSTGRES_URL: stack.databaseUrl("royalty"),
     TWOFOLD_BUSINESS_ZONE: zone,
     TWOFOLD_CLOSE_GRACE_MS: "0",
-    TWOFOLD_STATEMENTS_DIR: folder,
+    TWOFOLD_STATEMENTS_DIR: `${stack.workspace.folder}/statements`,
   };
+}
+
+/** A royalty process that is ready. */
+function startRoyalty(stack: Stack, settings: ReturnType<typeof settingsOf>): Promise<Service> {
+  return Service.start(stack.workspace, "royalty", {
+    httpPort: freePort(),
+    reach: [stack.nats.url, `127.0.0.1:${stack.postgres.port}`],
+    settings,
+  });
+}
+
+Deno.test("days close by themselves and by command, and late events land once", async () => {
+  await using stack = await Stack.start();
+  const zone = noonZone();
+  const settings = settingsOf(stack, zone);
+  const folder = settings.TWOFOLD_STATEMENTS_DIR;
   const cli = async (...args: string[]) => {
     const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
       args: ["task", "--quiet", "royalty", ...args],
@@ -61,13 +74,7 @@ Deno.test("days close by themselves and by command, and late events land once", 
   const [first, current] = [watched(now - DAY_MS, 200), watched(now, 50)];
   await publish([...first, ...first.slice(0, 40), ...current]);
   await js.publish("hb.0.none", "not json");
-  const start = () =>
-    Service.start(stack.workspace, "royalty", {
-      httpPort: freePort(),
-      reach: [stack.nats.url, `127.0.0.1:${stack.postgres.port}`],
-      settings,
-    });
-  const services = await Promise.all([start(), start()]);
+  const services = await Promise.all([1, 2].map(() => startRoyalty(stack, settings)));
   const sql = connectBooks(settings.TWOFOLD_POSTGRES_URL);
   const manifestOf = async (day: string) =>
     JSON.parse(await Deno.readTextFile(`${folder}/statement-${day}-v1.manifest.json`));
@@ -117,5 +124,62 @@ Deno.test("days close by themselves and by command, and late events land once", 
   } finally {
     await sql.end({ timeout: 1 });
     await Promise.all(services.map((service) => service.stop()));
+  }
+});
+
+Deno.test("a process killed while it closes leaves the day to another, with one statement", async () => {
+  await using stack = await Stack.start();
+  const zone = noonZone();
+  const settings = settingsOf(stack, zone);
+  const js = jetstream(await stack.connect("ingest"));
+  const random = new Random(4);
+  const now = Date.now();
+  const events = Array.from({ length: 200 }, () => aHeartbeat(random, now - DAY_MS));
+  await Promise.all(events.map((event) => js.publish("hb.0.de", encode(event))));
+  const counting = { ...settings, TWOFOLD_CLOSE_SCHEDULE: "off" };
+  const counter = await startRoyalty(stack, counting);
+  const sql = connectBooks(settings.TWOFOLD_POSTGRES_URL);
+  const counted = (count: number) =>
+    waitFor(`${count} events to be counted`, async () => {
+      const [position] = await sql`select counted from royalty.stream_position`;
+      return Number(position?.counted) === count;
+    });
+  await counted(events.length);
+  await counter.stop();
+  /** Postgres' processes that wait to issue a statement. */
+  const waiting = async () =>
+    (await sql<{ pid: number }[]>`
+      select pid from pg_locks
+      where not granted and relation = 'royalty.statement'::regclass`).map(({ pid }) => pid);
+  const services: Service[] = [];
+  try {
+    // Whoever closes is stopped at the statement, after the seal and the recount; readers pass.
+    await sql.begin(async (tx) => {
+      await tx`lock table royalty.statement in exclusive mode`;
+      services.push(await startRoyalty(stack, settings));
+      const [first] = await waitFor("the first process to close", async () => {
+        const pids = await waiting();
+        return pids.length > 0 ? pids : undefined;
+      });
+      // Counting goes on while a statement is made.
+      await js.publish("hb.0.de", encode(aHeartbeat(random, now)));
+      await counted(events.length + 1);
+      services.push(await startRoyalty(stack, settings));
+      await services[0].stop("SIGKILL");
+      await waitFor("the second process alone to close", async () => {
+        const pids = await waiting();
+        return pids.length === 1 && pids[0] !== first;
+      });
+    });
+    const statements = await waitFor("the statement", async () => {
+      const rows = await sql`select events, previous_sha256 from royalty.statement`;
+      return rows.length > 0 ? rows : undefined;
+    });
+    assertEquals([...statements], [{ events: String(events.length), previous_sha256: null }]);
+    const [{ seals }] = await sql`select count(*)::int as seals from royalty.seal`;
+    assertEquals(seals, 1);
+  } finally {
+    await Promise.all(services.map((service) => service.stop()));
+    await sql.end({ timeout: 1 });
   }
 });

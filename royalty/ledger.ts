@@ -60,7 +60,7 @@ export class PositionMoved extends Error {
 
 /** A pool of connections for short reads and the catalogue. */
 export function connectBooks(url: string): Sql {
-  return postgres(url, { ...CONNECTION, max: 2 });
+  return postgres(url, { ...CONNECTION, max: 2, connection: CLIENT_GONE });
 }
 
 const CONNECTION = {
@@ -71,8 +71,12 @@ const CONNECTION = {
   fetch_types: false,
 } as const;
 
+// A server that works or waits for a client that was killed would hold its locks until it is done.
+const CLIENT_GONE = { client_connection_check_interval: 1_000 } as const;
+
 // A leader that hangs or loses its network is noticed, and its lock freed, within these bounds.
 const LEADER_LIMITS = {
+  ...CLIENT_GONE,
   application_name: "twofold-royalty",
   idle_session_timeout: 30_000,
   idle_in_transaction_session_timeout: 60_000,

@@ -12,6 +12,7 @@
 import { z } from "zod";
 import type { StoredStatement } from "./chain.ts";
 import type { OpenGap } from "./close.ts";
+import { amountText, lineKey, pairLines } from "./day_line.ts";
 import { type SettledGap, sha256, type StreamRange } from "./manifest.ts";
 import { lineType, minutesOf, type StatementLine } from "./statement.ts";
 
@@ -179,11 +180,6 @@ function inOrder({ first_seq, last_seq, counted, duplicates, quarantined, gaps }
   return { first_seq, last_seq, counted, duplicates, quarantined, gaps };
 }
 
-/** What identifies a line of one day, whoever is paid for it. */
-export function keyOf(line: Pick<StatementLine, "eventDay" | "territory" | "titleId">): string {
-  return `${line.eventDay} ${line.territory} ${line.titleId}`;
-}
-
 // A catalogue changed after the close names another studio; what was watched stays.
 function differing(
   oneName: string,
@@ -191,17 +187,11 @@ function differing(
   otherName: string,
   other: readonly StatementLine[],
 ): string[] {
-  const content = (lines: readonly StatementLine[]) =>
-    new Map(
-      lines.map((line) => [keyOf(line), `${line.events} events and ${line.msWatched} ms`]),
-    );
-  const [ours, theirs] = [content(one), content(other)];
-  return [...new Set([...ours.keys(), ...theirs.keys()])]
-    .filter((key) => ours.get(key) !== theirs.get(key))
-    .map((key) =>
-      `${key}: ${ours.get(key) ?? "nothing"} in ${oneName}, ` +
-      `${theirs.get(key) ?? "nothing"} in ${otherName}`
-    );
+  return [...pairLines(one, other)].flatMap(([mine, their]) => {
+    const [ours, theirs] = [amountText(mine), amountText(their)];
+    if (ours === theirs) return [];
+    return [`${lineKey((mine ?? their)!)}: ${ours} in ${oneName}, ${theirs} in ${otherName}`];
+  });
 }
 
 /** Sums over lines. */

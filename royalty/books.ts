@@ -11,7 +11,8 @@
  */
 import type { Sql, TransactionSql } from "postgres";
 import type { StoredStatement } from "./chain.ts";
-import type { BooksState, DayLine, OpenGap } from "./close.ts";
+import type { BooksState, OpenGap } from "./close.ts";
+import type { DayLine } from "./day_line.ts";
 import { readStatement } from "./ledger.ts";
 import type { QuarantinedSum, SettledGap, StatementLink, StreamRange } from "./manifest.ts";
 import { type StatementLine, UNMAPPED } from "./statement.ts";

@@ -9,6 +9,7 @@
  *
  * @module
  */
+import { amountText, type DayLine, lineKey, pairLines } from "./day_line.ts";
 import type { DeviceLossEstimate } from "./device_loss.ts";
 
 /** How far a stream is posted, and how far it goes. */
@@ -150,15 +151,6 @@ function iso(instant: number): string {
   return new Date(instant).toISOString();
 }
 
-/** What was credited to a day in one territory for a title. */
-export interface DayLine {
-  readonly eventDay: string;
-  readonly titleId: string;
-  readonly territory: string;
-  readonly events: bigint;
-  readonly msWatched: bigint;
-}
-
 /** A day derived once more, by other means. */
 export interface RecountResult {
   /** How it was done, for the manifest. */
@@ -175,20 +167,9 @@ export type Recount = (day: string) => Promise<RecountResult>;
 
 /** Where two derivations of a day differ, one line each; empty when they agree. */
 export function differences(books: readonly DayLine[], recount: readonly DayLine[]): string[] {
-  const key = ({ eventDay, territory, titleId }: DayLine) => `${eventDay} ${territory} ${titleId}`;
-  const amount = (line?: DayLine) =>
-    line ? `${line.events} events and ${line.msWatched} ms` : "nothing";
-  const rest = new Map(recount.map((line) => [key(line), line]));
-  const differing = (name: string, ours: string, theirs: string) =>
-    `${name}: the books have ${ours}, the recount ${theirs}`;
-  const found: string[] = [];
-  for (const line of books) {
-    const [name, ours] = [key(line), amount(line)];
-    const theirs = amount(rest.get(name));
-    if (ours !== theirs) found.push(differing(name, ours, theirs));
-    rest.delete(name);
-  }
-  // What is left, the books do not have.
-  for (const [name, line] of rest) found.push(differing(name, amount(), amount(line)));
-  return found.sort();
+  return [...pairLines(books, recount)].flatMap(([booked, recounted]) => {
+    const [ours, theirs] = [amountText(booked), amountText(recounted)];
+    if (ours === theirs) return [];
+    return [`${lineKey((booked ?? recounted)!)}: the books have ${ours}, the recount ${theirs}`];
+  }).sort();
 }

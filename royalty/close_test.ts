@@ -2,12 +2,12 @@ import { assertEquals, assertStringIncludes } from "@std/assert";
 import {
   type BooksState,
   type CloseRequest,
-  type DayLine,
   differences,
   nextToClose,
   obstaclesTo,
   refusalText,
 } from "./close.ts";
+import type { DayLine } from "./day_line.ts";
 
 const HOUR_MS = 3_600_000;
 const DUE = Date.UTC(2026, 10, 23, 1);

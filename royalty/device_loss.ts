@@ -4,7 +4,7 @@
  * lost on the device, or is still to come.
  *
  * Exact for {@link MOST_SESSIONS} sessions. When there are more, every session has the same chance
- * of being in a sample of that size, and the figures are scaled up.
+ * of being in a sample of half that size or more, and the figures are scaled up.
  *
  * Pure.
  *

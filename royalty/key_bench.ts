@@ -168,8 +168,11 @@ async function printSize(sql: Sql, { name, table }: Kind): Promise<void> {
 }
 
 if (import.meta.main) {
-  const millions = (Deno.args[0] ?? "0,10,50").split(",").map(Number);
-  const figures = await runKeyBench(millions, Number(Deno.args[1] ?? 200_000));
+  const [millions, events] = Deno.args;
+  const figures = await runKeyBench(
+    millions?.split(",").map(Number),
+    events === undefined ? undefined : Number(events),
+  );
   console.log(figures.map((figure) => Math.round(rateOf(figure))).join(" "));
   Deno.exit(0);
 }

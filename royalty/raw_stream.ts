@@ -14,8 +14,6 @@ import { messageOf, RetryAfter } from "../shared/errors.ts";
 import { pause } from "../shared/lifecycle.ts";
 import { millisecondsOf, type RawMessage, storedMessage } from "./stored_message.ts";
 
-export type { RawMessage };
-
 /** What a stream still has. */
 export interface RawExtent {
   /** The oldest sequence kept; one more than `lastSeq` when the stream is empty. */

@@ -7,7 +7,8 @@ import { assertEquals } from "@std/assert";
 import { jetstream, jetstreamManager } from "nats/jetstream";
 import { deliveryOf } from "../shared/consume.ts";
 import { NatsStack } from "../shared/dev/stack.ts";
-import { rawExtent, type RawMessage, readRaw } from "./raw_stream.ts";
+import { rawExtent, readRaw } from "./raw_stream.ts";
+import type { RawMessage } from "./stored_message.ts";
 
 const MESSAGES = 2_600;
 /** Fills the 8 MiB of one batch with half of the messages. */

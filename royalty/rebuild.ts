@@ -23,7 +23,8 @@ import {
   readStatement,
 } from "./ledger.ts";
 import { sha256 } from "./manifest.ts";
-import { type RawMessage, readRaw } from "./raw_stream.ts";
+import { readRaw } from "./raw_stream.ts";
+import type { RawMessage } from "./stored_message.ts";
 import { checkEmpty, openFrom, readRebuildBasis, type SealPoint } from "./rebuild_books.ts";
 import { readBooksOfDay } from "./recount_books.ts";
 import type { RecountOptions } from "./recount_day.ts";

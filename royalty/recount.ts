@@ -16,10 +16,10 @@
  *
  * @module
  */
-import type { DayLine } from "./close.ts";
+import type { DayLine } from "./day_line.ts";
 import { DeviceLoss, type DeviceLossEstimate } from "./device_loss.ts";
 import { ExternalSort } from "./external_sort.ts";
-import type { RawMessage } from "./raw_stream.ts";
+import type { RawMessage } from "./stored_message.ts";
 import { appraise, DayStarts, type RecountRules, type Unearned, writeId } from "./recount_event.ts";
 
 /** One stream, as far as it matters to the day. */

@@ -36,11 +36,10 @@ export async function runRecountBench(events = 1_500_000): Promise<Figure[]> {
   console.log(text.split("\n").filter((line) => /^(read|recognised|took)/.test(line)).join("\n"));
   console.log(report([figure]));
   const cpuMicroseconds = figure.cores.recount * 1_000_000 / rateOf(figure);
+  const each = cpuMicroseconds.toFixed(1);
   const hours = (cpuMicroseconds * 2_000 / 3_600).toFixed(1);
   console.log(
-    `recount: peak memory ${mebibytes(peakBytes)}, CPU per event ${
-      cpuMicroseconds.toFixed(1)
-    } µs: ` +
+    `recount: peak memory ${mebibytes(peakBytes)}, CPU per event ${each} µs: ` +
       `${hours} hours of one core for two billion`,
   );
   return [figure];

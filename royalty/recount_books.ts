@@ -4,7 +4,7 @@
  * @module
  */
 import type { Sql, TransactionSql } from "postgres";
-import type { DayLine } from "./close.ts";
+import type { DayLine } from "./day_line.ts";
 
 /** One place where the day's lines are written down. */
 export interface BookedLines {

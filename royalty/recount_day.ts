@@ -7,12 +7,13 @@
 import type { NatsConnection } from "nats";
 import type { Sql } from "postgres";
 import type { postgresSettings, Settings } from "../shared/config.ts";
-import type { DayLine, Recount, RecountResult } from "./close.ts";
+import type { Recount, RecountResult } from "./close.ts";
+import { type DayLine, lineKey } from "./day_line.ts";
 import { connectBooks } from "./ledger.ts";
 import { recount, type RecountedLine } from "./recount.ts";
 import { type BookedLines, readBooksOfDay } from "./recount_books.ts";
 import type { RecountRules } from "./recount_event.ts";
-import { compareLines, lineKey, type RecountReport, totals } from "./recount_report.ts";
+import { compareLines, type RecountReport, totals } from "./recount_report.ts";
 import { keptSources } from "./recount_sources.ts";
 import type { recountSettings } from "./settings.ts";
 

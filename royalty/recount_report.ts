@@ -5,7 +5,7 @@
  *
  * @module
  */
-import type { DayLine } from "./close.ts";
+import { type DayLine, lineKey, pairLines } from "./day_line.ts";
 import type { DeviceLossEstimate } from "./device_loss.ts";
 import type { RecountedLine, RecountTally } from "./recount.ts";
 
@@ -53,28 +53,11 @@ export function compareLines(
   booked: readonly DayLine[],
   recounted: readonly RecountedLine[],
 ): LineDifference[] {
-  const rest = new Map(recounted.map((line) => [lineKey(line), line]));
-  const differing: LineDifference[] = [];
-  const compare = (booked: DayLine | undefined, recounted: RecountedLine | undefined) => {
-    if (agree(booked, recounted)) return;
-    const { eventDay, territory, titleId } = (booked ?? recounted)!;
-    differing.push({ eventDay, territory, titleId, booked, recounted });
-  };
-  for (const line of booked) {
-    const key = lineKey(line);
-    compare(line, rest.get(key));
-    rest.delete(key);
-  }
-  // What is left, the books do not have.
-  for (const line of rest.values()) compare(undefined, line);
-  return differing.sort((a, b) => lineKey(a) < lineKey(b) ? -1 : 1);
-}
-
-/** What identifies a line of a day. */
-export function lineKey(
-  { eventDay, territory, titleId }: Pick<DayLine, "eventDay" | "territory" | "titleId">,
-): string {
-  return `${eventDay} ${territory} ${titleId}`;
+  return [...pairLines(booked, recounted)].flatMap(([their, mine]) => {
+    if (agree(their, mine)) return [];
+    const { eventDay, territory, titleId } = (their ?? mine)!;
+    return [{ eventDay, territory, titleId, booked: their, recounted: mine }];
+  }).sort((a, b) => lineKey(a) < lineKey(b) ? -1 : 1);
 }
 
 function agree(booked: DayLine | undefined, recounted: RecountedLine | undefined): boolean {

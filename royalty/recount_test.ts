@@ -5,11 +5,11 @@ import { Refused } from "../shared/errors.ts";
 import type { Heartbeat } from "../shared/event.ts";
 import { accrue, settle } from "./accrue.ts";
 import { BusinessCalendar, nextDay } from "./business_day.ts";
-import type { DayLine } from "./close.ts";
-import type { RawMessage } from "./raw_stream.ts";
+import { type DayLine, lineKey } from "./day_line.ts";
+import type { RawMessage } from "./stored_message.ts";
 import { recount, type Recounted, type RecountTask } from "./recount.ts";
 import { appraise, DayStarts, writeId } from "./recount_event.ts";
-import { agrees, compareLines, lineKey, recountText, totals } from "./recount_report.ts";
+import { agrees, compareLines, recountText, totals } from "./recount_report.ts";
 import { completeSince } from "./recount_sources.ts";
 
 const HOUR_MS = 3_600_000;

@@ -12,7 +12,8 @@
  */
 import { judge } from "../shared/event.ts";
 import type { Claim } from "./accrue.ts";
-import { keyOf, table } from "./audit.ts";
+import { table } from "./audit.ts";
+import { lineKey } from "./day_line.ts";
 import { lineType, type StatementLine } from "./statement.ts";
 
 /** Which lines of a recognised day are traced. */
@@ -121,7 +122,7 @@ export class Trace {
   against(booked: readonly StatementLine[]): TracedLine[] {
     return booked.map((line) => ({
       booked: line,
-      ...(this.#sums.get(keyOf(line)) ?? { events: 0n, msWatched: 0n }),
+      ...(this.#sums.get(lineKey(line)) ?? { events: 0n, msWatched: 0n }),
     }));
   }
 
@@ -136,7 +137,7 @@ export class Trace {
   }
 
   #sum({ eventDay, region, titleId, playedMs }: Claim): void {
-    const key = keyOf({ eventDay, territory: region, titleId });
+    const key = lineKey({ eventDay, territory: region, titleId });
     const sum = this.#sums.get(key) ?? { events: 0n, msWatched: 0n };
     sum.events += 1n;
     sum.msWatched += BigInt(playedMs);

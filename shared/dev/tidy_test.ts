@@ -20,6 +20,7 @@ const PURE = [
   "royalty/chain.ts",
   "royalty/close.ts",
   "royalty/continuity.ts",
+  "royalty/day_line.ts",
   "royalty/device_loss.ts",
   "royalty/event_key.ts",
   "royalty/recount_event.ts",

@@ -7,6 +7,7 @@
  */
 import { createHash } from "node:crypto";
 import { printable } from "../shared/event.ts";
+import { parseJson } from "../shared/json.ts";
 import { QUARANTINE, QUARANTINE_HEADER } from "../shared/topology.ts";
 
 /** One message of the QUARANTINE stream. */
@@ -145,7 +146,7 @@ interface Body {
 function readBody(bytes: Uint8Array): Body {
   const text = new TextDecoder().decode(bytes);
   try {
-    const value = JSON.parse(text);
+    const value = parseJson(text) as { device?: { build?: unknown }; device_id?: unknown } | null;
     return { build: label(value?.device?.build), deviceId: label(value?.device_id) };
   } catch {
     // Broken JSON comes from a build too: a truncated heartbeat mostly still names it.

@@ -9,6 +9,7 @@
 import { createHash } from "node:crypto";
 import { MAX_EVENT_BYTES } from "../shared/event.ts";
 import { fnv1a } from "../shared/hash.ts";
+import { parseJson } from "../shared/json.ts";
 import { heartbeatSubject, NO_REGION, partitionOf } from "../shared/topology.ts";
 import { type Framing, split } from "./split.ts";
 
@@ -87,10 +88,10 @@ interface RoutingFields {
 
 const UNREADABLE: RoutingFields = {};
 
-// JSON.parse, as the consumers do: of a key that comes twice both then see the last.
+// As the consumers do: of a key that comes twice both then see the last.
 function readFields(text: string): RoutingFields {
   try {
-    const value: unknown = JSON.parse(text);
+    const value = parseJson(text);
     return typeof value === "object" && value !== null ? value : UNREADABLE;
   } catch {
     return UNREADABLE;

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertMatch, assertNotEquals } from "@std/assert";
 import { aHeartbeat, encode } from "../shared/dev/heartbeats.ts";
+import { misreadable } from "../shared/dev/misreadable.ts";
 import { propertyRandom, Random } from "../shared/dev/random.ts";
 import { partitionOf } from "../shared/topology.ts";
 import { admit, type RoutedEvent } from "./admit.ts";
@@ -23,6 +24,17 @@ Deno.test("a heartbeat goes to its session's partition and its region, under its
     assertEquals(event.partition, partition);
     assertEquals(event.subject, `hb.${partition}.${heartbeat.region}`);
     assertMatch(event.msgId, new RegExp(`^${heartbeat.event_id}\\.[0-9a-f]{8}$`));
+  }
+});
+
+Deno.test("a key spelled with an escape leads to the same stream and id, whatever came before", () => {
+  const random = propertyRandom("route misreadable heartbeats");
+  for (let round = 0; round < 500; round++) {
+    const heartbeat = aHeartbeat(random, 1_780_000_000_000);
+    const [event] = admitted(misreadable(random, heartbeat));
+    assertEquals(event.partition, partitionOf(heartbeat.session_id, 8));
+    assertEquals(event.subject, `hb.${event.partition}.${heartbeat.region}`);
+    assertEquals(event.msgId.slice(0, 36), heartbeat.event_id);
   }
 });
 

@@ -10,6 +10,7 @@
 import type { Delivery } from "../shared/consume.ts";
 import { type Heartbeat, judge, type Rejection } from "../shared/event.ts";
 import { fnv1aText } from "../shared/hash.ts";
+import { parseJson } from "../shared/json.ts";
 import { forgettableAgeMs } from "./event_key.ts";
 
 const decoder = new TextDecoder();
@@ -74,9 +75,10 @@ export function accrue(deliveries: readonly Delivery[], rules: AccrualRules): Ac
 /** The `played_ms` of bytes that are no event, if they say one that an event could have. */
 export function readablePlayedMs(bytes: Uint8Array): number | undefined {
   try {
-    const { played_ms } = JSON.parse(decoder.decode(bytes));
-    const isPlausible = Number.isInteger(played_ms) && played_ms >= 0 && played_ms <= MOST_MS;
-    return isPlausible ? played_ms : undefined;
+    const { played_ms } = parseJson(decoder.decode(bytes)) as { played_ms?: unknown };
+    if (!Number.isInteger(played_ms)) return undefined;
+    const ms = played_ms as number;
+    return ms >= 0 && ms <= MOST_MS ? ms : undefined;
   } catch {
     return undefined;
   }

@@ -2,14 +2,16 @@
  * What one raw heartbeat would earn, written a second time from the contract alone.
  *
  * The recount exists to find a mistake in the books, so it shares no rule with what writes them:
- * neither the fast judgement of `shared/event.ts` nor `accrue.ts` nor `business_day.ts`. Only the
- * schema, which is the contract itself, is the same; it decides whatever is not plain at a glance.
+ * neither the fast judgement of `shared/event.ts` nor `accrue.ts` nor `business_day.ts`. Only how
+ * JSON is read and the schema, which is the contract itself, are the same; the schema decides
+ * whatever is not plain at a glance.
  *
  * Pure. Times and durations in ms.
  *
  * @module
  */
 import { type Heartbeat, heartbeatSchema } from "../shared/event.ts";
+import { parseJson } from "../shared/json.ts";
 
 /** The rules that decide about one event. */
 export interface RecountRules {
@@ -47,7 +49,7 @@ export function appraise(
 ): Earning | Unearned {
   let value: unknown;
   try {
-    value = JSON.parse(decoder.decode(bytes));
+    value = parseJson(decoder.decode(bytes));
   } catch {
     return "unreadable";
   }

@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
-import { encode } from "../shared/dev/heartbeats.ts";
+import { aHeartbeat, encode } from "../shared/dev/heartbeats.ts";
+import { misreadable } from "../shared/dev/misreadable.ts";
 import { ODD_TS, oddHeartbeat, oddHeartbeats } from "../shared/dev/odd_heartbeats.ts";
 import { propertyRandom } from "../shared/dev/random.ts";
 import { heartbeatSchema } from "../shared/event.ts";
@@ -19,4 +20,13 @@ Deno.test("a heartbeat is valid if the schema says so, whatever its values", () 
     valid += Number(success);
   }
   assert(valid > 500 && valid < odd.length, `${valid} were valid`);
+});
+
+Deno.test("a key spelled with an escape is read as the books read it, whatever came before", () => {
+  const random = propertyRandom("appraise misreadable heartbeats");
+  for (let round = 0; round < 500; round++) {
+    const heartbeat = aHeartbeat(random, ODD_TS);
+    const expected = appraise(encode(heartbeat), ODD_TS, RULES);
+    assertEquals(appraise(misreadable(random, heartbeat), ODD_TS, RULES), expected);
+  }
 });

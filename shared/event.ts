@@ -7,6 +7,7 @@
  */
 import { Buffer, isAscii } from "node:buffer";
 import { z } from "zod";
+import { parseJson } from "./json.ts";
 
 /** The largest heartbeat the edge lands, in bytes. */
 export const MAX_EVENT_BYTES = 16 * 1024;
@@ -84,7 +85,7 @@ export function judge(bytes: Uint8Array): Judgement {
   }
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = parseJson(text);
   } catch (error) {
     return reject("not_json", "$", error instanceof Error ? error.message : String(error));
   }

@@ -41,6 +41,7 @@ const PURE = [
   "shared/errors.ts",
   "shared/event.ts",
   "shared/hash.ts",
+  "shared/json.ts",
   "shared/topology.ts",
   "shared/totals.ts",
 ];

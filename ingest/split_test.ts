@@ -44,7 +44,10 @@ Deno.test("an array splits into its elements, each as the bytes that came", () =
     const sources = values.map((value) => JSON.stringify(value, null, random.int(0, 2)));
     const spaced = sources.map((source) => blank(random) + source + blank(random));
     const body = `${blank(random)}[${spaced.join(",")}]${blank(random)}`;
-    assertEquals(JSON.parse(body).length, values.length);
+    const parsed = JSON.parse(body);
+    assertEquals(parsed.length, values.length);
+    // Of an escaped key V8 may make another, see `shared/json.ts`.
+    if (!body.includes("\\")) assertEquals(parsed, values);
     assertEquals(events(body, "json", AMPLE), sources, body);
     assertEquals(events(body, "sniff", AMPLE), sources, body);
   }

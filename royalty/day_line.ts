@@ -5,6 +5,7 @@
  *
  * @module
  */
+
 /** What was credited to a day in one territory for a title. */
 export interface DayLine {
   readonly eventDay: string;

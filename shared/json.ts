@@ -13,7 +13,10 @@
  * @module
  */
 
-/** What `JSON.parse` makes of `text`, but for V8's mistake; throws its `SyntaxError`. */
+/**
+ * What `JSON.parse` makes of `text`, without V8's mistake about keys that need no escape; throws its
+ * `SyntaxError`.
+ */
 export function parseJson(text: string): unknown {
   return JSON.parse(text.includes("\\") ? spellKeysPlainly(text) : text);
 }

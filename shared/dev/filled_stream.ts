@@ -37,7 +37,10 @@ export async function fillStream(nc: NatsConnection, events: number): Promise<st
   return ids;
 }
 
-/** Lands `bodies`, two at least, in one fast-ingest batch, under message ids if `msgIdOf` gives one for each. */
+/**
+ * Lands `bodies`, two at least, in one fast-ingest batch, under message ids if `msgIdOf` gives one
+ * for each.
+ */
 export async function landBatch(
   nc: NatsConnection,
   bodies: readonly Uint8Array[],

@@ -14,11 +14,11 @@ COPY dlq-triage ./dlq-triage
 # Everything is fetched now and from the lock file, so that a container starts without a network and
 # with a read-only file system.
 RUN deno install --frozen --entrypoint \
-  shared/provision_main.ts \
+  shared/provision/main.ts \
   ingest/main.ts \
   live/main.ts \
   royalty/main.ts \
-  royalty/closing_main.ts \
+  royalty/closing/thread_main.ts \
   royalty/cli.ts \
   dlq-triage/main.ts \
   dlq-triage/cli.ts

@@ -8,9 +8,9 @@
  * @module
  */
 import type { JetStreamClient } from "nats/jetstream";
-import { quarantineAlertSchema } from "../shared/alert.ts";
-import { messageOf, RetryAfter } from "../shared/errors.ts";
-import { alertSubject } from "../shared/topology.ts";
+import { quarantineAlertSchema } from "../shared/contract/alert.ts";
+import { messageOf, RetryAfter } from "../shared/process/errors.ts";
+import { alertSubject } from "../shared/contract/topology.ts";
 import { alertOf, type Incident, type Limit, step } from "./limits.ts";
 import type { Outgoing, Pressure, Quarantine } from "./quarantine.ts";
 

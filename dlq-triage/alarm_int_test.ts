@@ -1,9 +1,9 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { jetstream, type JetStreamClient, jetstreamManager } from "nats/jetstream";
-import { type QuarantineAlert, quarantineAlertSchema } from "../shared/alert.ts";
-import { Stack } from "../shared/dev/stack.ts";
-import { RetryAfter } from "../shared/errors.ts";
-import { ALERTS, alertSubject } from "../shared/topology.ts";
+import { type QuarantineAlert, quarantineAlertSchema } from "../shared/contract/alert.ts";
+import { Stack } from "../shared/dev/servers/stack.ts";
+import { RetryAfter } from "../shared/process/errors.ts";
+import { ALERTS, alertSubject } from "../shared/contract/topology.ts";
 import { Alarm, type AlarmOptions } from "./alarm.ts";
 import { type Entry, groupOf } from "./classify.ts";
 import { Quarantine } from "./quarantine.ts";

@@ -6,9 +6,9 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { printable } from "../shared/event.ts";
-import { parseJson } from "../shared/json.ts";
-import { QUARANTINE, QUARANTINE_HEADER } from "../shared/topology.ts";
+import { printable } from "../shared/contract/event.ts";
+import { parseJson } from "../shared/contract/json.ts";
+import { QUARANTINE, QUARANTINE_HEADER } from "../shared/contract/topology.ts";
 
 /** One message of the QUARANTINE stream. */
 export interface Arrival {

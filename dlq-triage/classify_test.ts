@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
-import { encode } from "../shared/dev/heartbeats.ts";
-import { propertyRandom, type Random } from "../shared/dev/random.ts";
-import { QUARANTINE_HEADER as H } from "../shared/topology.ts";
+import { encode } from "../shared/dev/testing/heartbeats.ts";
+import { propertyRandom, type Random } from "../shared/dev/testing/random.ts";
+import { QUARANTINE_HEADER as H } from "../shared/contract/topology.ts";
 import { type Arrival, classify, groupOf, UNKNOWN_BUILD, UNREADABLE } from "./classify.ts";
 
 const HEADERS: Readonly<Record<string, string>> = {

@@ -4,8 +4,8 @@
  * @module
  */
 import { parseArgs } from "node:util";
-import { localEnvironment, readSettings } from "../shared/config.ts";
-import { messageOf, RetryAfter, Stop } from "../shared/errors.ts";
+import { localEnvironment, readSettings } from "../shared/process/config.ts";
+import { messageOf, RetryAfter, Stop } from "../shared/process/errors.ts";
 import { Quarantine } from "./quarantine.ts";
 import { renderGroup, renderGroups, safeJson, sampleJson } from "./render.ts";
 import { triageCliSettings } from "./settings.ts";

@@ -7,11 +7,11 @@
  * @module
  */
 import type { Consumer, JsMsg } from "nats/jetstream";
-import { deliveryOf, headerValue } from "../shared/consume.ts";
-import { messageOf, RetryAfter } from "../shared/errors.ts";
-import { pause, untilReady } from "../shared/lifecycle.ts";
-import type { Log } from "../shared/log.ts";
-import type { Counter } from "../shared/metrics.ts";
+import { deliveryOf, headerValue } from "../shared/contract/delivery.ts";
+import { messageOf, RetryAfter } from "../shared/process/errors.ts";
+import { pause, untilReady } from "../shared/process/lifecycle.ts";
+import type { Log } from "../shared/process/log.ts";
+import type { Counter } from "../shared/process/metrics.ts";
 import { type Arrival, classify } from "./classify.ts";
 import type { Quarantine } from "./quarantine.ts";
 

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import type { QuarantineAlert } from "../shared/alert.ts";
+import type { QuarantineAlert } from "../shared/contract/alert.ts";
 
 export type Measure = QuarantineAlert["measure"];
 

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { quarantineAlertSchema } from "../shared/alert.ts";
-import { propertyRandom } from "../shared/dev/random.ts";
+import { quarantineAlertSchema } from "../shared/contract/alert.ts";
+import { propertyRandom } from "../shared/dev/testing/random.ts";
 import { alertOf, type Limit, step } from "./limits.ts";
 
 const LIMIT: Limit = { measure: "growth_per_minute", opensAbove: 100, resolvesBelow: 80 };

@@ -5,14 +5,14 @@
  */
 import type { NatsConnection } from "nats";
 import { type Consumer, jetstream } from "nats/jetstream";
-import { environment, readSettings, type Settings } from "../shared/config.ts";
-import { messageOf, RetryAfter } from "../shared/errors.ts";
-import { type Lifecycle, pause, runService, untilReady } from "../shared/lifecycle.ts";
-import { Log } from "../shared/log.ts";
-import { Metrics } from "../shared/metrics.ts";
-import { connectNats } from "../shared/nats/connection.ts";
-import { serveHttp, statusApp } from "../shared/status.ts";
-import { DURABLE, QUARANTINE } from "../shared/topology.ts";
+import { environment, readSettings, type Settings } from "../shared/process/config.ts";
+import { messageOf, RetryAfter } from "../shared/process/errors.ts";
+import { type Lifecycle, pause, runService, untilReady } from "../shared/process/lifecycle.ts";
+import { Log } from "../shared/process/log.ts";
+import { Metrics } from "../shared/process/metrics.ts";
+import { connectNats } from "../shared/process/nats.ts";
+import { serveHttp, statusApp } from "../shared/process/status.ts";
+import { DURABLE, QUARANTINE } from "../shared/contract/topology.ts";
 import { Alarm } from "./alarm.ts";
 import { consumeQuarantine } from "./consumer.ts";
 import { Health } from "./health.ts";

@@ -11,9 +11,9 @@
  * @module
  */
 import postgres, { type Sql, type TransactionSql } from "postgres";
-import type { QuarantineAlert } from "../shared/alert.ts";
-import { messageOf, RetryAfter, Stop } from "../shared/errors.ts";
-import { migrate, readMigrations } from "../shared/migrate.ts";
+import type { QuarantineAlert } from "../shared/contract/alert.ts";
+import { messageOf, RetryAfter, Stop } from "../shared/process/errors.ts";
+import { migrate, readMigrations } from "../shared/process/migrate.ts";
 import type { Entry, Group } from "./classify.ts";
 import type { Incident, Measure, Worst } from "./limits.ts";
 

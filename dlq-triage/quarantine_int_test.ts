@@ -1,9 +1,9 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { RetryAfter, Stop } from "../shared/errors.ts";
-import { PostgresServer } from "../shared/dev/postgres_server.ts";
-import { propertyRandom } from "../shared/dev/random.ts";
-import { createDatabase, DATABASE, DEV_PASSWORD } from "../shared/dev/stack.ts";
-import { Workspace } from "../shared/dev/workspace.ts";
+import { RetryAfter, Stop } from "../shared/process/errors.ts";
+import { PostgresServer } from "../shared/dev/servers/postgres_server.ts";
+import { propertyRandom } from "../shared/dev/testing/random.ts";
+import { createDatabase, DATABASE, DEV_PASSWORD } from "../shared/dev/servers/stack.ts";
+import { Workspace } from "../shared/dev/servers/workspace.ts";
 import { type Entry, groupOf } from "./classify.ts";
 import { alertOf, type Incident, type Limit } from "./limits.ts";
 import { Quarantine } from "./quarantine.ts";

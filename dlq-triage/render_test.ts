@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { propertyRandom } from "../shared/dev/random.ts";
+import { propertyRandom } from "../shared/dev/testing/random.ts";
 import type { EntryRow, GroupRow } from "./quarantine.ts";
 import { renderGroup, renderGroups, safeBody, safeJson, safeText, sampleJson } from "./render.ts";
 

@@ -10,7 +10,7 @@ import {
   processSettings,
   type SettingsShape,
   wholeNumber,
-} from "../shared/config.ts";
+} from "../shared/process/config.ts";
 
 /** What the service reads from its environment. */
 export const triageSettings = {

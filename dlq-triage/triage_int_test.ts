@@ -1,16 +1,21 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import type { NatsConnection } from "nats";
 import { jetstream, type JetStreamClient, jetstreamManager } from "nats/jetstream";
-import { quarantineAlertSchema } from "../shared/alert.ts";
-import { quarantine } from "../shared/consume.ts";
-import { freePort } from "../shared/dev/free_port.ts";
-import { aHeartbeat, encode } from "../shared/dev/heartbeats.ts";
-import { Random } from "../shared/dev/random.ts";
-import { Service } from "../shared/dev/service.ts";
-import { Stack } from "../shared/dev/stack.ts";
-import { waitFor } from "../shared/dev/wait_for.ts";
-import { judge } from "../shared/event.ts";
-import { alertSubject, DURABLE, QUARANTINE, quarantineSubject } from "../shared/topology.ts";
+import { quarantineAlertSchema } from "../shared/contract/alert.ts";
+import { quarantine } from "../shared/contract/delivery.ts";
+import { freePort } from "../shared/dev/servers/free_port.ts";
+import { aHeartbeat, encode } from "../shared/dev/testing/heartbeats.ts";
+import { Random } from "../shared/dev/testing/random.ts";
+import { Service } from "../shared/dev/servers/service.ts";
+import { Stack } from "../shared/dev/servers/stack.ts";
+import { waitFor } from "../shared/dev/testing/wait_for.ts";
+import { judge } from "../shared/contract/event.ts";
+import {
+  alertSubject,
+  DURABLE,
+  QUARANTINE,
+  quarantineSubject,
+} from "../shared/contract/topology.ts";
 import type { GroupRow } from "./quarantine.ts";
 
 const RECEIVED = 1_700_000_000_000;

@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { MAX_EVENT_BYTES } from "../shared/event.ts";
-import type { Counter, Histogram, Metrics } from "../shared/metrics.ts";
+import { MAX_EVENT_BYTES } from "../shared/contract/event.ts";
+import type { Counter, Histogram, Metrics } from "../shared/process/metrics.ts";
 import { admit, type RoutedEvent } from "./admit.ts";
 import { ByteBudget, gunzip, Holding, readBody } from "./body.ts";
 import { FleetKeys, FleetLimits } from "./fleets.ts";

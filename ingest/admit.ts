@@ -7,10 +7,10 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { MAX_EVENT_BYTES } from "../shared/event.ts";
-import { fnv1a } from "../shared/hash.ts";
-import { parseJson } from "../shared/json.ts";
-import { heartbeatSubject, NO_REGION, partitionOf } from "../shared/topology.ts";
+import { MAX_EVENT_BYTES } from "../shared/contract/event.ts";
+import { fnv1a } from "../shared/contract/hash.ts";
+import { parseJson } from "../shared/contract/json.ts";
+import { heartbeatSubject, NO_REGION, partitionOf } from "../shared/contract/topology.ts";
 import { type Framing, split } from "./split.ts";
 
 /** One event on its way to its stream. */

@@ -1,8 +1,8 @@
 import { assert, assertEquals, assertMatch, assertNotEquals } from "@std/assert";
-import { aHeartbeat, encode } from "../shared/dev/heartbeats.ts";
-import { misreadable } from "../shared/dev/misreadable.ts";
-import { propertyRandom, Random } from "../shared/dev/random.ts";
-import { partitionOf } from "../shared/topology.ts";
+import { aHeartbeat, encode } from "../shared/dev/testing/heartbeats.ts";
+import { misreadable } from "../shared/dev/testing/misreadable.ts";
+import { propertyRandom, Random } from "../shared/dev/testing/random.ts";
+import { partitionOf } from "../shared/contract/topology.ts";
 import { admit, type RoutedEvent } from "./admit.ts";
 
 const ID = "01890a5d-ac96-774b-bcce-b302099a8057";

@@ -5,9 +5,9 @@
  */
 import { OpenAPIHono } from "@hono/zod-openapi";
 import { cors } from "hono/cors";
-import { messageOf, RetryAfter } from "../shared/errors.ts";
-import type { Log } from "../shared/log.ts";
-import { statusApp } from "../shared/status.ts";
+import { messageOf, RetryAfter } from "../shared/process/errors.ts";
+import type { Log } from "../shared/process/log.ts";
+import { statusApp } from "../shared/process/status.ts";
 import { type AcceptNeeds, type AcceptOptions, Acceptor } from "./accept.ts";
 import { describeApi } from "./openapi.ts";
 import { Problem } from "./problem.ts";

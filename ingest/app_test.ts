@@ -1,10 +1,10 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { gzipSync } from "node:zlib";
-import { encode } from "../shared/dev/heartbeats.ts";
-import { waitFor } from "../shared/dev/wait_for.ts";
-import { RetryAfter } from "../shared/errors.ts";
-import { Log } from "../shared/log.ts";
-import { Metrics } from "../shared/metrics.ts";
+import { encode } from "../shared/dev/testing/heartbeats.ts";
+import { waitFor } from "../shared/dev/testing/wait_for.ts";
+import { RetryAfter } from "../shared/process/errors.ts";
+import { Log } from "../shared/process/log.ts";
+import { Metrics } from "../shared/process/metrics.ts";
 import type { RoutedEvent } from "./admit.ts";
 import { ingestApp, type IngestOptions } from "./app.ts";
 import { problemSchema } from "./problem.ts";

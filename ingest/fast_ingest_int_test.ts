@@ -1,8 +1,8 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { type Msg, type NatsConnection, TimeoutError } from "nats";
 import { JetStreamApiError, jetstreamManager } from "nats/jetstream";
-import { NatsStack } from "../shared/dev/stack.ts";
-import { waitFor } from "../shared/dev/wait_for.ts";
+import { NatsStack } from "../shared/dev/servers/stack.ts";
+import { waitFor } from "../shared/dev/testing/wait_for.ts";
 import type { RoutedEvent } from "./admit.ts";
 import { FastIngest } from "./fast_ingest.ts";
 

@@ -9,13 +9,13 @@
 import { connect, type NatsConnection } from "nats";
 import { jetstreamManager } from "nats/jetstream";
 import { startFastIngest } from "nats/jetstream/internal";
-import { freePort } from "../shared/dev/free_port.ts";
-import { aHeartbeat } from "../shared/dev/heartbeats.ts";
-import { type Figure, measure, rateOf, report } from "../shared/dev/measure.ts";
-import { Random } from "../shared/dev/random.ts";
-import { Service } from "../shared/dev/service.ts";
-import { NatsStack } from "../shared/dev/stack.ts";
-import { inboxPrefix } from "../shared/nats/connection.ts";
+import { freePort } from "../shared/dev/servers/free_port.ts";
+import { aHeartbeat } from "../shared/dev/testing/heartbeats.ts";
+import { type Figure, measure, rateOf, report } from "../shared/dev/testing/measure.ts";
+import { Random } from "../shared/dev/testing/random.ts";
+import { Service } from "../shared/dev/servers/service.ts";
+import { NatsStack } from "../shared/dev/servers/stack.ts";
+import { inboxPrefix } from "../shared/process/nats.ts";
 import { admit, type RoutedEvent } from "./admit.ts";
 
 /** Batched ingest should reach this on two cores, events a second. */

@@ -11,8 +11,8 @@ import {
   type JetStreamManager,
   jetstreamManager,
 } from "nats/jetstream";
-import { messageOf, RetryAfter } from "../shared/errors.ts";
-import type { Log } from "../shared/log.ts";
+import { messageOf, RetryAfter } from "../shared/process/errors.ts";
+import type { Log } from "../shared/process/log.ts";
 import type { RoutedEvent } from "./admit.ts";
 import { FastIngest } from "./fast_ingest.ts";
 import type { Landing } from "./publisher.ts";

@@ -3,13 +3,13 @@
  *
  * @module
  */
-import { environment, readSettings, type Settings } from "../shared/config.ts";
-import { type Lifecycle, pause, runService, untilReady } from "../shared/lifecycle.ts";
-import { Log } from "../shared/log.ts";
-import { Metrics } from "../shared/metrics.ts";
-import { connectNats, inboxPrefix } from "../shared/nats/connection.ts";
-import { serveHttp } from "../shared/status.ts";
-import { heartbeatStreams } from "../shared/topology.ts";
+import { environment, readSettings, type Settings } from "../shared/process/config.ts";
+import { type Lifecycle, pause, runService, untilReady } from "../shared/process/lifecycle.ts";
+import { Log } from "../shared/process/log.ts";
+import { Metrics } from "../shared/process/metrics.ts";
+import { connectNats, inboxPrefix } from "../shared/process/nats.ts";
+import { serveHttp } from "../shared/process/status.ts";
+import { heartbeatStreams } from "../shared/contract/topology.ts";
 import { ingestApp } from "./app.ts";
 import { JetStreamLanding } from "./landing.ts";
 import { Publisher } from "./publisher.ts";

@@ -7,7 +7,7 @@
  * @module
  */
 import { type OpenAPIHono, z } from "@hono/zod-openapi";
-import { heartbeatSchema } from "../shared/event.ts";
+import { heartbeatSchema } from "../shared/contract/event.ts";
 import { PROBLEMS, problemSchema } from "./problem.ts";
 
 const acceptedSchema = z.object({

@@ -11,8 +11,8 @@
  *
  * @module
  */
-import { RetryAfter } from "../shared/errors.ts";
-import { pause } from "../shared/lifecycle.ts";
+import { RetryAfter } from "../shared/process/errors.ts";
+import { pause } from "../shared/process/lifecycle.ts";
 import type { RoutedEvent } from "./admit.ts";
 
 /** Lands one batch: resolves once all of it is acknowledged, rejects with {@link RetryAfter}. */

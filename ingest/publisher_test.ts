@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { waitFor } from "../shared/dev/wait_for.ts";
-import { RetryAfter } from "../shared/errors.ts";
+import { waitFor } from "../shared/dev/testing/wait_for.ts";
+import { RetryAfter } from "../shared/process/errors.ts";
 import type { RoutedEvent } from "./admit.ts";
 import { type Landing, Publisher, type PublisherOptions } from "./publisher.ts";
 

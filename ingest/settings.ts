@@ -10,7 +10,7 @@ import {
   processSettings,
   type SettingsShape,
   wholeNumber,
-} from "../shared/config.ts";
+} from "../shared/process/config.ts";
 
 /** The largest body the edge reads, as sent and after gunzip, in bytes. */
 export const MAX_BODY_BYTES = 1024 * 1024;

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { readSettings } from "../shared/config.ts";
-import { Stop } from "../shared/errors.ts";
+import { readSettings } from "../shared/process/config.ts";
+import { Stop } from "../shared/process/errors.ts";
 import { ingestSettings } from "./settings.ts";
 
 const GIVEN = {

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { propertyRandom, type Random } from "../shared/dev/random.ts";
+import { propertyRandom, type Random } from "../shared/dev/testing/random.ts";
 import { type Framing, split } from "./split.ts";
 
 const encoder = new TextEncoder();

@@ -2,21 +2,21 @@
 import { assert, assertEquals } from "@std/assert";
 import type { NatsConnection } from "nats";
 import { jetstream, jetstreamManager } from "nats/jetstream";
-import { alertSchema, type RebufferAlert } from "../shared/alert.ts";
-import { freePort } from "../shared/dev/free_port.ts";
-import { aHeartbeat, encode } from "../shared/dev/heartbeats.ts";
-import { Random } from "../shared/dev/random.ts";
-import { Service } from "../shared/dev/service.ts";
-import { NatsStack } from "../shared/dev/stack.ts";
-import { waitFor } from "../shared/dev/wait_for.ts";
-import type { Heartbeat } from "../shared/event.ts";
+import { alertSchema, type RebufferAlert } from "../shared/contract/alert.ts";
+import { freePort } from "../shared/dev/servers/free_port.ts";
+import { aHeartbeat, encode } from "../shared/dev/testing/heartbeats.ts";
+import { Random } from "../shared/dev/testing/random.ts";
+import { Service } from "../shared/dev/servers/service.ts";
+import { NatsStack } from "../shared/dev/servers/stack.ts";
+import { waitFor } from "../shared/dev/testing/wait_for.ts";
+import type { Heartbeat } from "../shared/contract/event.ts";
 import {
   alertSubject,
   heartbeatStreams,
   heartbeatSubject,
   partitionOf,
   type TopologyOptions,
-} from "../shared/topology.ts";
+} from "../shared/contract/topology.ts";
 
 const STALLING = { title_id: "premiere", region: "de", played_ms: 6_000, rebuffer_ms: 4_000 };
 const HEALTHY = { title_id: "premiere", region: "de", played_ms: 10_000, rebuffer_ms: 0 };

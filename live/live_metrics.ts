@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Metrics } from "../shared/metrics.ts";
+import type { Metrics } from "../shared/process/metrics.ts";
 
 /** Upper bounds in seconds around the promise of 5 and the hard limit of 30. */
 const LATENCY_BOUNDS_SECONDS = [0.1, 0.25, 0.5, 1, 1.5, 2, 3, 4, 5, 7.5, 10, 20, 30, 60];

@@ -5,25 +5,25 @@
  */
 import { jetstream, type JetStreamClient, jetstreamManager } from "nats/jetstream";
 import type { NatsConnection } from "nats";
-import { environment, readSettings, type Settings } from "../shared/config.ts";
-import { quarantine, type Reject } from "../shared/consume.ts";
-import { messageOf, RetryAfter, Stop } from "../shared/errors.ts";
-import { type Lifecycle, pause, runService, untilReady } from "../shared/lifecycle.ts";
-import { Log } from "../shared/log.ts";
-import { type Counter, Metrics } from "../shared/metrics.ts";
-import { connectNats } from "../shared/nats/connection.ts";
-import { serveHttp, statusApp } from "../shared/status.ts";
-import { heartbeatStreams } from "../shared/topology.ts";
-import { Incidents, openAlerts, Outbox } from "./alerts.ts";
-import { Reader } from "./consumer.ts";
-import { Copies } from "./copies.ts";
+import { environment, readSettings, type Settings } from "../shared/process/config.ts";
+import { quarantine, type Reject } from "../shared/contract/delivery.ts";
+import { messageOf, RetryAfter, Stop } from "../shared/process/errors.ts";
+import { type Lifecycle, pause, runService, untilReady } from "../shared/process/lifecycle.ts";
+import { Log } from "../shared/process/log.ts";
+import { type Counter, Metrics } from "../shared/process/metrics.ts";
+import { connectNats } from "../shared/process/nats.ts";
+import { serveHttp, statusApp } from "../shared/process/status.ts";
+import { heartbeatStreams } from "../shared/contract/topology.ts";
+import { Incidents, openAlerts, Outbox } from "./incidents/incidents.ts";
+import { Reader } from "./watch/reader.ts";
+import { Copies } from "./watch/copies.ts";
 import { type LiveMetrics, liveMetrics } from "./live_metrics.ts";
-import { Monitor } from "./monitor.ts";
-import { Rules } from "./rules.ts";
+import { Monitor } from "./detect/monitor.ts";
+import { Rules } from "./detect/rules.ts";
 import { liveSettings } from "./settings.ts";
-import { Silence } from "./silence.ts";
-import { publishedTally } from "./totals.ts";
-import { Window } from "./window.ts";
+import { Silence } from "./watch/silence.ts";
+import { publishedTally } from "./watch/totals.ts";
+import { Window } from "./watch/window.ts";
 
 type LiveSettings = Settings<typeof liveSettings>;
 

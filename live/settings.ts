@@ -10,7 +10,7 @@ import {
   type SettingsShape,
   totalsSettings,
   wholeNumber,
-} from "../shared/config.ts";
+} from "../shared/process/config.ts";
 
 export const liveSettings = {
   ...natsSettings,

@@ -3,18 +3,18 @@
  *
  * @module
  */
-import { messageOf, Stop } from "../shared/errors.ts";
-import { auditCommand } from "./cli_audit.ts";
-import { catalogueCommand } from "./cli_catalogue.ts";
-import { closeCommand } from "./cli_close.ts";
-import { exportCommand } from "./cli_export.ts";
-import { rebuildCommand } from "./cli_rebuild.ts";
-import { recountCommand } from "./cli_recount.ts";
-import { reissueCommand } from "./cli_reissue.ts";
-import { settleGapCommand } from "./cli_settle_gap.ts";
-import { statusCommand } from "./cli_status.ts";
-import { verifyChainCommand } from "./cli_verify_chain.ts";
-import { type Command, Misuse } from "./command.ts";
+import { messageOf, Stop } from "../shared/process/errors.ts";
+import { auditCommand } from "./commands/audit.ts";
+import { catalogueCommand } from "./commands/catalogue.ts";
+import { closeCommand } from "./commands/close.ts";
+import { exportCommand } from "./commands/export.ts";
+import { rebuildCommand } from "./commands/rebuild.ts";
+import { recountCommand } from "./commands/recount.ts";
+import { reissueCommand } from "./commands/reissue.ts";
+import { settleGapCommand } from "./commands/settle_gap.ts";
+import { statusCommand } from "./commands/status.ts";
+import { verifyChainCommand } from "./commands/verify_chain.ts";
+import { type Command, Misuse } from "./commands/command.ts";
 
 const COMMANDS: readonly Command[] = [
   statusCommand,

@@ -3,22 +3,22 @@
  *
  * @module
  */
-import { environment, readSettings, type Settings } from "../shared/config.ts";
-import { Stop } from "../shared/errors.ts";
-import { type Lifecycle, runService, untilReady } from "../shared/lifecycle.ts";
-import { Log } from "../shared/log.ts";
-import { Metrics } from "../shared/metrics.ts";
-import { readMigrations } from "../shared/migrate.ts";
-import { connectNats } from "../shared/nats/connection.ts";
-import { serveHttp, statusApp } from "../shared/status.ts";
-import { BusinessCalendar } from "./business_day.ts";
-import { startClosing } from "./closing.ts";
-import { StreamWorker, type WorkerOptions } from "./consumer.ts";
-import { startDriftMonitor } from "./drift_monitor.ts";
-import { startFinance } from "./finance.ts";
-import { startKeyPartitions } from "./key_partitions.ts";
-import { openBooks } from "./ledger.ts";
-import { RoyaltyMetrics } from "./royalty_metrics.ts";
+import { environment, readSettings, type Settings } from "../shared/process/config.ts";
+import { Stop } from "../shared/process/errors.ts";
+import { type Lifecycle, runService, untilReady } from "../shared/process/lifecycle.ts";
+import { Log } from "../shared/process/log.ts";
+import { Metrics } from "../shared/process/metrics.ts";
+import { readMigrations } from "../shared/process/migrate.ts";
+import { connectNats } from "../shared/process/nats.ts";
+import { serveHttp, statusApp } from "../shared/process/status.ts";
+import { BusinessCalendar } from "./statement/business_day.ts";
+import { startClosing } from "./closing/thread.ts";
+import { StreamWorker, type WorkerOptions } from "./posting/worker.ts";
+import { startDriftMonitor } from "./drift/monitor.ts";
+import { startFinance } from "./finance/service.ts";
+import { startKeyPartitions } from "./posting/key_partitions.ts";
+import { openBooks } from "./posting/ledger.ts";
+import { RoyaltyMetrics } from "./posting/posting_metrics.ts";
 import { countedStreams, royaltySettings } from "./settings.ts";
 
 /** The clock of everything below, ms since the epoch. */

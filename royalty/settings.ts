@@ -14,10 +14,10 @@ import {
   type SettingsShape,
   totalsSettings,
   wholeNumber,
-} from "../shared/config.ts";
-import { Stop } from "../shared/errors.ts";
-import { heartbeatStreams } from "../shared/topology.ts";
-import { isZone } from "./business_day.ts";
+} from "../shared/process/config.ts";
+import { Stop } from "../shared/process/errors.ts";
+import { heartbeatStreams } from "../shared/contract/topology.ts";
+import { isZone } from "./statement/business_day.ts";
 
 /** Settings of the finance API. It is served when it has keys. */
 export const financeSettings = {

@@ -1,6 +1,6 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { readSettings } from "../shared/config.ts";
-import { Stop } from "../shared/errors.ts";
+import { readSettings } from "../shared/process/config.ts";
+import { Stop } from "../shared/process/errors.ts";
 import { countedSettings, countedStreams } from "./settings.ts";
 
 function streamsOf(partitions: number, counted?: string): string[] {

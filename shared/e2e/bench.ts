@@ -7,8 +7,8 @@
 
 const BENCHES: Readonly<Record<string, string>> = {
   ingest: "ingest/ingest_bench.ts",
-  live: "live/live_bench.ts",
-  royalty: "royalty/royalty_bench.ts",
+  live: "live/watch/live_bench.ts",
+  royalty: "royalty/posting/posting_bench.ts",
   pipeline: "shared/e2e/pipeline_bench.ts",
 };
 const ROOT = new URL("../../", import.meta.url);

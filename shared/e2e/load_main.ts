@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { loadAtRate, type LoadOptions, type LoadReport } from "../dev/device_client_load.ts";
+import { loadAtRate, type LoadOptions, type LoadReport } from "../dev/fleet/device_client_load.ts";
 
 /** {@link LoadReport} as it crosses the process boundary. */
 export type LoadResult = Omit<LoadReport, "titles">;

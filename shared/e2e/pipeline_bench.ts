@@ -9,18 +9,18 @@
  */
 import { jetstream, jetstreamManager } from "nats/jetstream";
 import { startFastIngest } from "nats/jetstream/internal";
-import { aHeartbeat, encode } from "../dev/heartbeats.ts";
-import { cpuSecondsOfTree, type Figure, measure, rateOf, report } from "../dev/measure.ts";
-import { Observer } from "../dev/observer.ts";
-import { Pipeline } from "../dev/pipeline.ts";
-import { Random } from "../dev/random.ts";
-import { NatsStack } from "../dev/stack.ts";
-import { waitFor } from "../dev/wait_for.ts";
-import { Workspace } from "../dev/workspace.ts";
-import { Stop } from "../errors.ts";
-import { pause } from "../lifecycle.ts";
-import { inboxPrefix } from "../nats/connection.ts";
-import { DURABLE } from "../topology.ts";
+import { aHeartbeat, encode } from "../dev/testing/heartbeats.ts";
+import { cpuSecondsOfTree, type Figure, measure, rateOf, report } from "../dev/testing/measure.ts";
+import { Observer } from "../dev/demo/observer.ts";
+import { Pipeline } from "../dev/servers/pipeline.ts";
+import { Random } from "../dev/testing/random.ts";
+import { NatsStack } from "../dev/servers/stack.ts";
+import { waitFor } from "../dev/testing/wait_for.ts";
+import { Workspace } from "../dev/servers/workspace.ts";
+import { Stop } from "../process/errors.ts";
+import { pause } from "../process/lifecycle.ts";
+import { inboxPrefix } from "../process/nats.ts";
+import { DURABLE } from "../contract/topology.ts";
 import type { LoadResult } from "./load_main.ts";
 
 /** Two billion events a day. */

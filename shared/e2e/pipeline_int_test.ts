@@ -1,12 +1,12 @@
 import { assert, assertEquals } from "@std/assert";
-import { aHeartbeat, encode } from "../dev/heartbeats.ts";
-import { Observer } from "../dev/observer.ts";
-import { Pipeline } from "../dev/pipeline.ts";
-import { Random } from "../dev/random.ts";
-import { readStatement } from "../dev/verdict.ts";
-import { waitFor } from "../dev/wait_for.ts";
-import { Workspace } from "../dev/workspace.ts";
-import type { Heartbeat } from "../event.ts";
+import { aHeartbeat, encode } from "../dev/testing/heartbeats.ts";
+import { Observer } from "../dev/demo/observer.ts";
+import { Pipeline } from "../dev/servers/pipeline.ts";
+import { Random } from "../dev/testing/random.ts";
+import { readStatement } from "../dev/demo/verdict.ts";
+import { waitFor } from "../dev/testing/wait_for.ts";
+import { Workspace } from "../dev/servers/workspace.ts";
+import type { Heartbeat } from "../contract/event.ts";
 
 const RETRY_MS = 100;
 

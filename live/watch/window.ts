@@ -1,0 +1,299 @@
+/**
+ * What viewers of each title and region went through in the last minute: a sliding window of
+ * integer sums, by event time.
+ *
+ * Pure: event and receipt times come in as arguments. A heartbeat costs O(1), whatever the window.
+ *
+ * Time is cut into buckets. The watermark is the greatest `ts` seen; the window is the watermark's
+ * bucket and those before it, as many as `windowMs` holds. A heartbeat counts, whole, in the bucket
+ * of its `ts`, so it may be late by up to the window. One that is later still is left out: it says
+ * nothing about now. A `ts` ahead of receipt is taken as the receipt, so a device whose clock runs
+ * fast cannot move the watermark past the present.
+ *
+ * All partitions share one window and one watermark, because a title's sessions are spread over
+ * them. A partition that lags by more than the window is left out until it has caught up, rather
+ * than holding the others back.
+ *
+ * Time that ran ahead (a replay followed by one of an earlier hour, a broker's clock that was put
+ * right) would leave every heartbeat late for ever. {@link Window.tick} notices and starts again.
+ *
+ * @module
+ */
+import { fnv1aText } from "../../shared/contract/hash.ts";
+
+export interface WindowOptions {
+  /** A multiple of `bucketMs`. */
+  readonly windowMs: number;
+  readonly bucketMs: number;
+  /** Titles × regions held at once; beyond it the least recently updated goes. */
+  readonly maxKeys: number;
+  /** After so many ticks in a row with late heartbeats only, the window starts again. */
+  readonly rewindAfterTicks: number;
+}
+
+/** The part of a heartbeat that the window reads. */
+export interface Measured {
+  readonly title_id: string;
+  readonly region: string;
+  readonly session_id: string;
+  /** Event time, ms since the epoch. */
+  readonly ts: number;
+  readonly played_ms: number;
+  readonly rebuffer_ms: number;
+}
+
+/** Sums over some of the newest buckets. */
+export interface Sums {
+  readonly heartbeats: number;
+  readonly playedMs: number;
+  readonly rebufferMs: number;
+}
+
+/** One title in one region. */
+export interface Key {
+  readonly titleId: string;
+  readonly region: string;
+}
+
+/** What became of a heartbeat: `late` is left out. */
+export type Addition = "counted" | "late";
+
+/** One title in one region, over the window. */
+export class Cell implements Key, Sums {
+  heartbeats = 0;
+  playedMs = 0;
+  rebufferMs = 0;
+  /** Receipt of the newest heartbeat counted, ms since the epoch. */
+  receivedAt = 0;
+  /** Neighbours by time of the last update. @internal */
+  older?: Cell;
+  /** @internal */
+  newer?: Cell;
+
+  // Index of a bucket is its number modulo the buckets of the window.
+  readonly #heartbeats: Uint32Array;
+  readonly #playedMs: Float64Array;
+  readonly #rebufferMs: Float64Array;
+  // Two words per bucket mark the sessions that stalled; most cells never need them.
+  #stalled?: Uint32Array;
+  #newestBucket: number;
+
+  constructor(readonly titleId: string, readonly region: string, buckets: number, bucket: number) {
+    this.#heartbeats = new Uint32Array(buckets);
+    this.#playedMs = new Float64Array(buckets);
+    this.#rebufferMs = new Float64Array(buckets);
+    this.#newestBucket = bucket;
+  }
+
+  /** Counts a heartbeat in `bucket`, which is in the window that ends at the cell's newest. */
+  add(bucket: number, heartbeat: Measured, receivedAt: number): void {
+    const at = bucket % this.#heartbeats.length;
+    const { played_ms, rebuffer_ms } = heartbeat;
+    this.#heartbeats[at] += 1;
+    this.#playedMs[at] += played_ms;
+    this.heartbeats += 1;
+    this.playedMs += played_ms;
+    if (receivedAt > this.receivedAt) this.receivedAt = receivedAt;
+    if (rebuffer_ms === 0) return;
+    this.#rebufferMs[at] += rebuffer_ms;
+    this.rebufferMs += rebuffer_ms;
+    this.#markStalled(at, heartbeat.session_id);
+  }
+
+  /** Lets go of what is no longer in the window that ends at `bucket`. */
+  advance(bucket: number): void {
+    const buckets = this.#heartbeats.length;
+    const first = Math.max(this.#newestBucket + 1, bucket - buckets + 1);
+    for (let each = first; each <= bucket; each++) this.#clear(each % buckets);
+    if (bucket > this.#newestBucket) this.#newestBucket = bucket;
+  }
+
+  /** Sums over the newest `buckets` buckets only. */
+  newest(buckets: number): Sums {
+    const sums = { heartbeats: 0, playedMs: 0, rebufferMs: 0 };
+    for (const at of this.#newestIndexes(buckets)) {
+      sums.heartbeats += this.#heartbeats[at];
+      sums.playedMs += this.#playedMs[at];
+      sums.rebufferMs += this.#rebufferMs[at];
+    }
+    return sums;
+  }
+
+  /**
+   * About how many sessions stalled in the newest `buckets` buckets: exact for a handful, at most
+   * 266. Linear counting over 64 bits (K. Whang, B. Vander-Zanden, H. Taylor, "A linear-time
+   * probabilistic counting algorithm for database applications", 1990).
+   */
+  stalledSessions(buckets: number): number {
+    if (!this.#stalled) return 0;
+    let low = 0;
+    let high = 0;
+    for (const at of this.#newestIndexes(buckets)) {
+      low |= this.#stalled[2 * at];
+      high |= this.#stalled[2 * at + 1];
+    }
+    const empty = 64 - bitsSet(low) - bitsSet(high);
+    return Math.round(64 * Math.log(64 / Math.max(empty, 1)));
+  }
+
+  #newestIndexes(buckets: number): number[] {
+    const size = this.#heartbeats.length;
+    const count = Math.min(buckets, size);
+    return Array.from({ length: count }, (_, i) => (this.#newestBucket - i + size) % size);
+  }
+
+  #markStalled(at: number, sessionId: string): void {
+    this.#stalled ??= new Uint32Array(2 * this.#heartbeats.length);
+    // Similar names differ little in FNV's low bits; Knuth's multiplicative hash spreads them.
+    const bit = Math.imul(fnv1aText(sessionId), 0x9e3779b1) >>> 26;
+    this.#stalled[2 * at + (bit >> 5)] |= 1 << (bit & 31);
+  }
+
+  #clear(at: number): void {
+    this.heartbeats -= this.#heartbeats[at];
+    this.playedMs -= this.#playedMs[at];
+    this.rebufferMs -= this.#rebufferMs[at];
+    this.#heartbeats[at] = this.#playedMs[at] = this.#rebufferMs[at] = 0;
+    if (this.#stalled) this.#stalled[2 * at] = this.#stalled[2 * at + 1] = 0;
+  }
+}
+
+/** The window over all titles and regions. */
+export class Window {
+  /** Titles × regions that left to make room for others. */
+  evictedKeys = 0;
+  /** How often the window started again. */
+  rewinds = 0;
+
+  readonly #buckets: number;
+  readonly #cells = new Map<string, Map<string, Cell>>();
+  #keys = 0;
+  #oldest?: Cell;
+  #newest?: Cell;
+  #watermarkMs = 0;
+  #bucket = 0;
+
+  #countedSinceTick = 0;
+  #lateTicks = 0;
+  #newestLateMs = 0;
+
+  constructor(readonly options: WindowOptions) {
+    this.#buckets = options.windowMs / options.bucketMs;
+  }
+
+  /** The greatest `ts` seen, ms since the epoch; 0 before the first heartbeat. */
+  get watermarkMs(): number {
+    return this.#watermarkMs;
+  }
+  /** Number of the watermark's bucket; it grows as the window moves on. */
+  get bucket(): number {
+    return this.#bucket;
+  }
+  /** Titles × regions held. */
+  get keys(): number {
+    return this.#keys;
+  }
+
+  /** Takes in a heartbeat that the stream received at `receivedAt`. */
+  add(heartbeat: Measured, receivedAt: number): Addition {
+    const { bucketMs } = this.options;
+    const ts = Math.min(heartbeat.ts, receivedAt);
+    const bucket = Math.floor(ts / bucketMs);
+    if (bucket <= this.#bucket - this.#buckets) {
+      if (ts > this.#newestLateMs) this.#newestLateMs = ts;
+      return "late";
+    }
+    this.#countedSinceTick += 1;
+    if (ts > this.#watermarkMs) {
+      this.#watermarkMs = ts;
+      this.#bucket = bucket;
+    }
+    const cell = this.#cellOf(heartbeat);
+    cell.advance(this.#bucket);
+    cell.add(bucket, heartbeat, receivedAt);
+    this.#touch(cell);
+    return "counted";
+  }
+
+  /** Every title and region with a heartbeat in the window; forgets the others. */
+  *cells(): Iterable<Cell> {
+    for (let cell = this.#oldest; cell;) {
+      const next = cell.newer;
+      cell.advance(this.#bucket);
+      if (cell.heartbeats === 0) this.#forget(cell);
+      else yield cell;
+      cell = next;
+    }
+  }
+
+  /** Called about once a second; notices time that ran ahead of everything that arrives. */
+  tick(): void {
+    if (this.#countedSinceTick > 0) {
+      this.#lateTicks = 0;
+      this.#newestLateMs = 0;
+    } else if (this.#newestLateMs > 0) {
+      this.#lateTicks += 1;
+    }
+    this.#countedSinceTick = 0;
+    if (this.#lateTicks >= this.options.rewindAfterTicks) this.#rewind();
+  }
+
+  #rewind(): void {
+    this.#cells.clear();
+    this.#keys = 0;
+    this.#oldest = this.#newest = undefined;
+    this.#watermarkMs = this.#newestLateMs;
+    this.#bucket = Math.floor(this.#watermarkMs / this.options.bucketMs);
+    this.#newestLateMs = this.#lateTicks = 0;
+    this.rewinds += 1;
+  }
+
+  #cellOf({ title_id, region }: Measured): Cell {
+    let titles = this.#cells.get(region);
+    if (!titles) this.#cells.set(region, titles = new Map());
+    let cell = titles.get(title_id);
+    if (cell) return cell;
+    cell = new Cell(title_id, region, this.#buckets, this.#bucket);
+    titles.set(title_id, cell);
+    this.#keys += 1;
+    if (this.#keys > this.options.maxKeys && this.#oldest) {
+      this.#forget(this.#oldest);
+      this.evictedKeys += 1;
+    }
+    return cell;
+  }
+
+  // Cells form a list, oldest update first: an ordered Map would cost a delete and an insert per
+  // heartbeat.
+  #touch(cell: Cell): void {
+    if (cell === this.#newest) return;
+    this.#unlink(cell);
+    cell.older = this.#newest;
+    if (this.#newest) this.#newest.newer = cell;
+    this.#newest = cell;
+    this.#oldest ??= cell;
+  }
+
+  #unlink(cell: Cell): void {
+    const { older, newer } = cell;
+    if (older) older.newer = newer;
+    else if (this.#oldest === cell) this.#oldest = newer;
+    if (newer) newer.older = older;
+    else if (this.#newest === cell) this.#newest = older;
+    cell.older = cell.newer = undefined;
+  }
+
+  #forget(cell: Cell): void {
+    this.#unlink(cell);
+    const titles = this.#cells.get(cell.region);
+    titles?.delete(cell.titleId);
+    if (titles?.size === 0) this.#cells.delete(cell.region);
+    this.#keys -= 1;
+  }
+}
+
+function bitsSet(word: number): number {
+  let count = 0;
+  for (let rest = word; rest !== 0; rest &= rest - 1) count += 1;
+  return count;
+}

@@ -1,0 +1,189 @@
+import { assertEquals, assertStringIncludes } from "@std/assert";
+import { type AuditedDay, auditOf, auditText, isKnown } from "./audit.ts";
+import { manifestOf, sha256, type StreamRange } from "../statement/manifest.ts";
+import { statementCsv, type StatementLine } from "../statement/csv.ts";
+
+const DAY = "2026-11-20";
+const LINES: readonly StatementLine[] = [
+  line({ territory: "de", events: 3n, msWatched: 30_000n }),
+  line({ territory: "br", events: 1n, msWatched: 5n }),
+  line({ eventDay: "2026-11-18", territory: "de", events: 2n, msWatched: 70_000n }),
+];
+const SETTLED = {
+  stream: "HEARTBEATS_0",
+  first_seq: 15,
+  last_seq: 15,
+  by: "A. Person",
+  reason: "restored from a backup",
+  at: "2026-11-21T00:30:00.000Z",
+};
+const RANGES: readonly StreamRange[] = [
+  range("HEARTBEATS_0", 11, 20, { counted: 4, duplicates: 3, quarantined: 2, gaps: 1 }),
+  range("HEARTBEATS_1", 5, 4, { counted: 0, duplicates: 0, quarantined: 0, gaps: 0 }),
+];
+
+function line(changes: Partial<StatementLine>): StatementLine {
+  return {
+    recognisedDay: DAY,
+    eventDay: DAY,
+    studio: "Studio",
+    titleId: "title-1",
+    territory: "de",
+    events: 1n,
+    msWatched: 1n,
+    ...changes,
+  };
+}
+
+function range(
+  stream: string,
+  first_seq: number,
+  last_seq: number,
+  outcomes: Omit<StreamRange, "stream" | "first_seq" | "last_seq">,
+): StreamRange {
+  return { stream, first_seq, last_seq, ...outcomes };
+}
+
+function closedDay(changes: Partial<AuditedDay> = {}): AuditedDay {
+  const csv = statementCsv(LINES);
+  const manifest = manifestOf({
+    day: DAY,
+    version: 1,
+    zone: "UTC",
+    graceMs: 3_600_000,
+    closedAt: Date.UTC(2026, 10, 21, 1),
+    lines: LINES,
+    csv,
+    streams: RANGES,
+    quarantined: [],
+    settledGaps: [SETTLED],
+    recount: null,
+    previous: null,
+    replaces: null,
+  });
+  return {
+    day: DAY,
+    zone: "UTC",
+    known: { first: DAY, last: DAY },
+    sealedAsOf: Date.UTC(2026, 10, 21, 1),
+    statement: {
+      day: DAY,
+      version: 1,
+      csv,
+      manifest,
+      sha256: sha256(csv),
+      manifestSha256: sha256(manifest),
+      previousSha256: undefined,
+      rows: 3,
+      events: 6n,
+      ms: 100_005n,
+      lines: LINES,
+    },
+    credits: LINES,
+    ranges: RANGES,
+    openGaps: [],
+    ...changes,
+  };
+}
+
+Deno.test("a closed day in order is complete, as its manifest says it", () => {
+  const audited = closedDay();
+  const audit = auditOf(audited);
+  assertEquals([audit.state, audit.disagreements], ["closed", []]);
+  assertEquals(
+    auditText(audited, audit),
+    `2026-11-20 is closed: version 1, as of 2026-11-21T01:00:00.000Z
+
+stream        first_seq  last_seq  counted  duplicates  quarantined  gaps  identity
+HEARTBEATS_0         11        20        4           3            2     1       yes
+HEARTBEATS_1          5         4        0           0            0     0       yes
+last_seq - first_seq + 1 = counted + duplicates + quarantined + gaps
+
+line type   lines  events  ms_watched  minutes
+USAGE           2       4       30005    0.500
+ADJUSTMENT      1       2       70000    1.167
+both            3       6      100005    1.667
+
+settled gap  HEARTBEATS_0 15 to 15, by A. Person: restored from a backup
+the account is complete`,
+  );
+});
+
+Deno.test("whatever was changed after the close is named", () => {
+  const good = closedDay();
+  const statement = good.statement!;
+  const otherLines = [...LINES.slice(1), line({ events: 3n, msWatched: 29_999n })];
+  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+  const bytes = (content: string) => new TextEncoder().encode(content);
+  const fewer = bytes(text(statement.manifest).replace('"counted": 4', '"counted": 3'));
+  const unsettled = bytes(text(statement.manifest).replace('"first_seq": 15', '"first_seq": 16'));
+  const cases: readonly [Partial<AuditedDay>, string][] = [
+    [
+      { credits: otherLines },
+      "2026-11-20 de title-1: 3 events and 30000 ms in the statement's lines",
+    ],
+    [{ credits: LINES.slice(1) }, "nothing in the credits"],
+    [
+      { statement: { ...statement, lines: otherLines } },
+      "ms in the manifest and in the lines differ: 100005 and 100004",
+    ],
+    [{ statement: { ...statement, csv: bytes("x") } }, "the hash of the CSV differ"],
+    [{ statement: { ...statement, manifest: bytes("{}") } }, "the manifest cannot be read"],
+    [
+      { statement: { ...statement, manifest: fewer } },
+      "HEARTBEATS_0 has 10 sequences and 9 outcomes",
+    ],
+    [{ statement: { ...statement, manifest: fewer } }, "the hash of the manifest differ"],
+    [
+      { statement: { ...statement, manifest: unsettled } },
+      "HEARTBEATS_0 lost 1 sequences, and 0 are answered for",
+    ],
+    [{ ranges: RANGES.slice(0, 1) }, "the manifest and the books differ on HEARTBEATS_1"],
+    [
+      { ranges: [RANGES[0], { ...RANGES[1], first_seq: 6, last_seq: 5 }] },
+      "the manifest and the books differ on HEARTBEATS_1",
+    ],
+  ];
+  for (const [changes, expected] of cases) {
+    const audited = closedDay(changes);
+    const audit = auditOf(audited);
+    assertStringIncludes(audit.disagreements.join("\n"), expected);
+    assertStringIncludes(auditText(audited, audit), `DISAGREES  ${audit.disagreements[0]}`);
+    assertStringIncludes(auditText(audited, audit), "the account is NOT complete");
+  }
+  assertEquals(auditOf(good, ["the books as a whole"]).disagreements, ["the books as a whole"]);
+});
+
+Deno.test("a catalogue changed after the close is no disagreement", () => {
+  const credits = LINES.map((each) => ({ ...each, studio: "Another" }));
+  assertEquals(auditOf(closedDay({ credits })).disagreements, []);
+});
+
+Deno.test("an open day is audited as the books are now, with the gaps that hold it open", () => {
+  const audited = closedDay({
+    sealedAsOf: undefined,
+    statement: undefined,
+    openGaps: [{ stream: "HEARTBEATS_0", firstSeq: 12, lastSeq: 12 }],
+  });
+  const audit = auditOf(audited);
+  assertEquals([audit.state, audit.disagreements, audit.lines], ["open", [], LINES]);
+  assertStringIncludes(
+    auditText(audited, audit),
+    "open gap  HEARTBEATS_0 12 to 12: no day closes until somebody settles it",
+  );
+  const sealed = closedDay({ statement: undefined });
+  assertStringIncludes(
+    auditText(sealed, auditOf(sealed)),
+    "2026-11-20 takes no more credits, as of",
+  );
+  const broken = { ...audited, ranges: [{ ...RANGES[0], gaps: 0 }] };
+  assertEquals(auditOf(broken).disagreements, ["HEARTBEATS_0 has 10 sequences and 9 outcomes"]);
+});
+
+Deno.test("a day of which there is nothing is not known", () => {
+  const nothing = { sealedAsOf: undefined, statement: undefined, credits: [] };
+  assertEquals(isKnown(closedDay(nothing)), false);
+  assertEquals(isKnown(closedDay({ ...nothing, credits: LINES })), true);
+  // An empty day that is closed has a statement.
+  assertEquals(isKnown(closedDay({ credits: [] })), true);
+});

@@ -1,0 +1,414 @@
+/**
+ * Closing in Postgres: the SQL of seals, statements and settled gaps.
+ *
+ * A close is two transactions with the recount between them. The first seals the day: it takes the
+ * books away from the postings for a moment, writes down where every stream stands, and makes the
+ * next day the oldest open one; from then on the day's credits cannot change. The second issues the
+ * statement; postings go on meanwhile, because none of them is to a sealed day. A process killed in
+ * between leaves a sealed day, and the next close goes on there.
+ *
+ * @module
+ */
+import type { Sql, TransactionSql } from "postgres";
+import type { StoredStatement } from "../statement/chain.ts";
+import type { BooksState, OpenGap } from "../closing/conditions.ts";
+import type { DayLine } from "../statement/day_line.ts";
+import { readStatement } from "../posting/ledger.ts";
+import type {
+  QuarantinedSum,
+  SettledGap,
+  StatementLink,
+  StreamRange,
+} from "../statement/manifest.ts";
+import { type StatementLine, UNMAPPED } from "../statement/csv.ts";
+
+/** A connection or pool, or a transaction of it. */
+type Reader = Sql | TransactionSql;
+
+/** Where closing stands. */
+export interface ClosingState {
+  readonly zone: string;
+  readonly oldestOpenDay: string | undefined;
+  readonly firstCreditedDay: string | undefined;
+  /** Sealed and without a statement: this one has to be finished first. */
+  readonly sealedDay: string | undefined;
+}
+
+/** A statement without its bytes. */
+export interface StatementEntry extends StatementLink {
+  readonly ordinal: number;
+  readonly csvSha256: string;
+}
+
+/** What a statement of a sealed day is made from. */
+export interface IssueBasis {
+  readonly zone: string;
+  /** As of when the day was sealed, ms since the epoch. */
+  readonly sealedAsOf: number;
+  readonly lines: readonly StatementLine[];
+  readonly streams: readonly StreamRange[];
+  readonly quarantined: readonly QuarantinedSum[];
+  readonly settledGaps: readonly SettledGap[];
+  /** The end of the chain. */
+  readonly previous: StatementEntry | undefined;
+  /** The newest version of this day. */
+  readonly newest: StatementEntry | undefined;
+}
+
+/** A statement to be stored. */
+export interface NewStatement extends Omit<StoredStatement, "previousSha256"> {
+  readonly previousSha256: string | null;
+  /** Ms since the epoch. */
+  readonly closedAt: number;
+  readonly reason: string | null;
+}
+
+/**
+ * Runs `work` in one snapshot while nobody else writes to a table: to `books`, so that nothing is
+ * posted and no other day is sealed, or to `statement`, so that no other statement is issued.
+ */
+async function withLocked<T>(
+  sql: Sql,
+  table: "books" | "statement",
+  work: (tx: TransactionSql) => Promise<T>,
+): Promise<T> {
+  const result = await sql.begin("isolation level repeatable read", async (tx) => {
+    await tx`set local lock_timeout = '60s'`;
+    // Postings lock the row of the books `for share`, and a chain of them could hold a row lock for
+    // ever; locks on tables are queued. Taken before the first snapshot, so that what is read is not
+    // older.
+    await tx`lock table ${tx(`royalty.${table}`)} in exclusive mode`;
+    return await work(tx);
+  });
+  return result as T;
+}
+
+/** Where closing stands now. */
+export async function readClosingState(sql: Reader): Promise<ClosingState> {
+  const [row] = await sql<Record<keyof ClosingState, string | null>[]>`
+    select zone, oldest_open_day::text as "oldestOpenDay",
+      (select min(recognised_day)::text from royalty.accrual
+        where b.oldest_open_day is null) as "firstCreditedDay",
+      (select s.recognised_day::text from royalty.seal s
+        where not exists (select from royalty.statement t
+          where t.recognised_day = s.recognised_day)) as "sealedDay"
+    from royalty.books b`;
+  return {
+    zone: row.zone!,
+    oldestOpenDay: row.oldestOpenDay ?? undefined,
+    firstCreditedDay: row.firstCreditedDay ?? undefined,
+    sealedDay: row.sealedDay ?? undefined,
+  };
+}
+
+/**
+ * Seals `day` as of `asOf`, unless that is done already. `check` is given the books and throws when
+ * the day may not close; nothing is changed then. `ends` are the last sequences of the streams.
+ */
+export async function sealDay(
+  sql: Sql,
+  day: string,
+  nextDay: string,
+  asOf: number,
+  ends: ReadonlyMap<string, number>,
+  check: (books: BooksState) => void,
+): Promise<void> {
+  await withLocked(sql, "books", async (tx) => {
+    const state = await readClosingState(tx);
+    if (state.sealedDay === day) return;
+    check({
+      oldestOpenDay: state.sealedDay ?? state.oldestOpenDay,
+      firstCreditedDay: state.firstCreditedDay,
+      streams: await readStreams(tx, ends),
+      openGaps: await readOpenGaps(tx),
+    });
+    await tx`insert into royalty.seal (recognised_day, as_of)
+      values (${day}::text::date, ${new Date(asOf)})`;
+    await tx`
+      insert into royalty.seal_position
+        (recognised_day, stream, last_seq, counted, duplicates, quarantined, gaps)
+      select ${day}::text::date, stream, last_seq, counted, duplicates, quarantined, gaps
+      from royalty.stream_position`;
+    await tx`
+      insert into royalty.seal_quarantined
+        (recognised_day, stream, reason, entries, readable, ms_at_risk)
+      select ${day}::text::date, stream, reason, entries, readable, ms_at_risk
+      from royalty.quarantined`;
+    await tx`update royalty.books set oldest_open_day = ${nextDay}::text::date`;
+  });
+}
+
+async function readStreams(tx: TransactionSql, ends: ReadonlyMap<string, number>) {
+  const rows = await tx<{ stream: string; last_seq: string; last_received_ms: string }[]>`
+    select stream, last_seq, last_received_ms from royalty.stream_position order by stream`;
+  const read = new Map(rows.map((row) => [row.stream, row]));
+  return [...new Set([...read.keys(), ...ends.keys()])].map((stream) => ({
+    stream,
+    lastSeq: Number(read.get(stream)?.last_seq ?? 0),
+    lastReceivedAt: Number(read.get(stream)?.last_received_ms ?? 0),
+    endSeq: ends.get(stream),
+  }));
+}
+
+/** Gaps that nobody has settled. */
+export async function readOpenGaps(sql: Reader): Promise<OpenGap[]> {
+  const rows = await sql<{ stream: string; first_seq: string; last_seq: string }[]>`
+    select stream, first_seq, last_seq from royalty.gap
+    where settled_at is null order by stream, first_seq`;
+  return rows.map((row) => ({
+    stream: row.stream,
+    firstSeq: Number(row.first_seq),
+    lastSeq: Number(row.last_seq),
+  }));
+}
+
+/** The credits of `day`. */
+export async function readDayLines(sql: Reader, day: string): Promise<DayLine[]> {
+  const lines = await readStatement(sql, day);
+  return lines.map(({ eventDay, titleId, territory, events, msWatched }) => ({
+    eventDay,
+    titleId,
+    territory,
+    events,
+    msWatched,
+  }));
+}
+
+/**
+ * Stores the statement that `compose` makes, or none when it returns undefined; returns what it
+ * made. One snapshot, and no other statement is issued meanwhile.
+ */
+export async function issue(
+  sql: Sql,
+  day: string,
+  compose: (basis: IssueBasis) => NewStatement | undefined,
+): Promise<NewStatement | undefined> {
+  return await withLocked(sql, "statement", async (tx) => {
+    const statement = compose(await readBasis(tx, day));
+    if (!statement) return undefined;
+    const { version, csv, manifest, rows, events, ms, reason, closedAt } = statement;
+    await tx`
+      insert into royalty.statement (recognised_day, version, csv, manifest, sha256,
+        manifest_sha256, previous_sha256, rows, events, ms_watched, closed_at, reason)
+      values (${day}::text::date, ${version}, ${csv}, ${manifest}, ${statement.sha256},
+        ${statement.manifestSha256}, ${statement.previousSha256}, ${rows}, ${String(events)},
+        ${String(ms)}, ${new Date(closedAt)}, ${reason})`;
+    // The same snapshot that the bytes were made from.
+    await tx`
+      insert into royalty.statement_line (recognised_day, version, line_type, event_day, studio,
+        title_id, territory, events, ms_watched)
+      select recognised_day, ${version}::int,
+        case when recognised_day = event_day then 'USAGE' else 'ADJUSTMENT' end,
+        event_day, coalesce(studio, ${UNMAPPED}), title_id, region, events, ms_watched
+      from royalty.accrual left join royalty.title using (title_id)
+      where recognised_day = ${day}::text::date`;
+    return statement;
+  });
+}
+
+async function readBasis(tx: TransactionSql, day: string): Promise<IssueBasis> {
+  const [seal] = await tx<{ zone: string; as_of: Date; before: string | null }[]>`
+    select b.zone, s.as_of,
+      (select max(recognised_day)::text from royalty.seal
+        where recognised_day < s.recognised_day) as before
+    from royalty.books b, royalty.seal s where s.recognised_day = ${day}::text::date`;
+  const [previous] = await readEntries(tx, undefined, 1);
+  const [newest] = await readEntries(tx, day, 1);
+  return {
+    zone: seal.zone,
+    sealedAsOf: seal.as_of.getTime(),
+    lines: await readStatement(tx, day),
+    streams: await readRanges(tx, day, seal.before),
+    quarantined: await readQuarantined(tx, day, seal.before),
+    settledGaps: await readSettledGaps(tx, day, seal.before),
+    previous,
+    newest,
+  };
+}
+
+async function readRanges(
+  tx: TransactionSql,
+  day: string,
+  before: string | null,
+): Promise<StreamRange[]> {
+  const rows = await tx<Record<string, string>[]>`
+    select s.stream, coalesce(p.last_seq, 0) + 1 as first_seq, s.last_seq,
+      s.counted - coalesce(p.counted, 0) as counted,
+      s.duplicates - coalesce(p.duplicates, 0) as duplicates,
+      s.quarantined - coalesce(p.quarantined, 0) as quarantined,
+      s.gaps - coalesce(p.gaps, 0) as gaps
+    from royalty.seal_position s left join royalty.seal_position p
+      on p.stream = s.stream and p.recognised_day = ${before}::text::date
+    where s.recognised_day = ${day}::text::date order by s.stream collate "C"`;
+  return rows.map((row) => ({
+    stream: row.stream,
+    first_seq: Number(row.first_seq),
+    last_seq: Number(row.last_seq),
+    counted: Number(row.counted),
+    duplicates: Number(row.duplicates),
+    quarantined: Number(row.quarantined),
+    gaps: Number(row.gaps),
+  }));
+}
+
+async function readQuarantined(
+  tx: TransactionSql,
+  day: string,
+  before: string | null,
+): Promise<QuarantinedSum[]> {
+  const rows = await tx<Record<string, string>[]>`
+    select s.reason, sum(s.entries - coalesce(p.entries, 0)) as entries,
+      sum(s.readable - coalesce(p.readable, 0)) as readable,
+      sum(s.ms_at_risk - coalesce(p.ms_at_risk, 0)) as ms_at_risk
+    from royalty.seal_quarantined s left join royalty.seal_quarantined p
+      on p.stream = s.stream and p.reason = s.reason and p.recognised_day = ${before}::text::date
+    where s.recognised_day = ${day}::text::date
+    group by s.reason having sum(s.entries - coalesce(p.entries, 0)) > 0
+    order by s.reason collate "C"`;
+  return rows.map((row) => ({
+    reason: row.reason,
+    entries: Number(row.entries),
+    readable: Number(row.readable),
+    ms_at_risk: Number(row.ms_at_risk),
+  }));
+}
+
+async function readSettledGaps(
+  tx: TransactionSql,
+  day: string,
+  before: string | null,
+): Promise<SettledGap[]> {
+  const rows = await tx<(Record<string, string> & { settled_at: Date })[]>`
+    select g.stream, g.first_seq, g.last_seq, g.settled_by, g.settled_reason, g.settled_at
+    from royalty.gap g
+      join royalty.seal_position s on s.stream = g.stream
+        and s.recognised_day = ${day}::text::date and g.last_seq <= s.last_seq
+      left join royalty.seal_position p on p.stream = g.stream
+        and p.recognised_day = ${before}::text::date
+    where g.first_seq > coalesce(p.last_seq, 0) order by g.stream collate "C", g.first_seq`;
+  return rows.map((row) => ({
+    stream: row.stream,
+    first_seq: Number(row.first_seq),
+    last_seq: Number(row.last_seq),
+    by: row.settled_by,
+    reason: row.settled_reason,
+    at: row.settled_at.toISOString(),
+  }));
+}
+
+/** Statements without their bytes, newest first: of one day or of the whole chain. */
+export async function readEntries(
+  sql: Reader,
+  day?: string,
+  limit?: number,
+): Promise<StatementEntry[]> {
+  const rows = await sql<Record<string, string>[]>`
+    select recognised_day::text as day, version, sha256, manifest_sha256, ordinal
+    from royalty.statement
+    where ${day ?? null}::text is null or recognised_day = ${day ?? null}::text::date
+    order by ordinal desc limit ${limit ?? null}`;
+  return rows.map((row) => ({
+    recognised_day: row.day,
+    version: Number(row.version),
+    sha256: row.manifest_sha256,
+    csvSha256: row.sha256,
+    ordinal: Number(row.ordinal),
+  }));
+}
+
+/** One statement as it is stored: the given version, or the newest; undefined when there is none. */
+export async function readStored(
+  sql: Reader,
+  day: string,
+  version?: number,
+): Promise<StoredStatement | undefined> {
+  const [row] = await sql<StoredRow[]>`
+    select recognised_day::text as day, version, csv, manifest, sha256, manifest_sha256,
+      previous_sha256, rows, events, ms_watched
+    from royalty.statement
+    where recognised_day = ${day}::text::date
+      and (${version ?? null}::int is null or version = ${version ?? null}::int)
+    order by version desc limit 1`;
+  return row && {
+    day: row.day,
+    version: Number(row.version),
+    // Copied, because the driver's buffers are views on what it received.
+    csv: new Uint8Array(row.csv),
+    manifest: new Uint8Array(row.manifest),
+    sha256: row.sha256,
+    manifestSha256: row.manifest_sha256,
+    previousSha256: row.previous_sha256 ?? undefined,
+    rows: Number(row.rows),
+    events: BigInt(row.events),
+    ms: BigInt(row.ms_watched),
+  };
+}
+
+interface StoredRow {
+  day: string;
+  version: string;
+  csv: Uint8Array;
+  manifest: Uint8Array;
+  sha256: string;
+  manifest_sha256: string;
+  previous_sha256: string | null;
+  rows: string;
+  events: string;
+  ms_watched: string;
+}
+
+/** The lines kept of a statement, in its order. */
+export async function readStatementLines(
+  sql: Reader,
+  day: string,
+  version: number,
+): Promise<StatementLine[]> {
+  const rows = await sql<Record<string, string>[]>`
+    select event_day::text, studio, title_id, territory, events, ms_watched
+    from royalty.statement_line
+    where recognised_day = ${day}::text::date and version = ${version}
+    order by event_day desc, (studio = ${UNMAPPED}), studio collate "C", title_id collate "C",
+      territory collate "C"`;
+  return rows.map((row) => ({
+    recognisedDay: day,
+    eventDay: row.event_day,
+    studio: row.studio === UNMAPPED ? undefined : row.studio,
+    titleId: row.title_id,
+    territory: row.territory,
+    events: BigInt(row.events),
+    msWatched: BigInt(row.ms_watched),
+  }));
+}
+
+/** What came of settling a gap. */
+export type Settling =
+  | { readonly kind: "settled"; readonly gap: OpenGap }
+  | { readonly kind: "settled before"; readonly by: string; readonly reason: string }
+  | { readonly kind: "no such gap" };
+
+/** Settles the open gap that begins at `firstSeq` of `stream`: `by` answers for it. */
+export async function settleGap(
+  sql: Sql,
+  { stream, firstSeq, by, reason, at }: {
+    readonly stream: string;
+    readonly firstSeq: number;
+    readonly by: string;
+    readonly reason: string;
+    readonly at: number;
+  },
+): Promise<Settling> {
+  const [settled] = await sql<{ last_seq: string }[]>`
+    update royalty.gap
+    set settled_by = ${by}, settled_reason = ${reason}, settled_at = ${new Date(at)}
+    where stream = ${stream} and first_seq = ${firstSeq} and settled_at is null
+    returning last_seq`;
+  if (settled) {
+    return { kind: "settled", gap: { stream, firstSeq, lastSeq: Number(settled.last_seq) } };
+  }
+  const [before] = await sql<{ settled_by: string; settled_reason: string }[]>`
+    select settled_by, settled_reason from royalty.gap
+    where stream = ${stream} and first_seq = ${firstSeq}`;
+  return before
+    ? { kind: "settled before", by: before.settled_by, reason: before.settled_reason }
+    : { kind: "no such gap" };
+}

@@ -1,0 +1,104 @@
+import { assertEquals, assertStringIncludes } from "@std/assert";
+import {
+  type BooksState,
+  type CloseRequest,
+  differences,
+  nextToClose,
+  obstaclesTo,
+  refusalText,
+} from "./conditions.ts";
+import type { DayLine } from "../statement/day_line.ts";
+
+const HOUR_MS = 3_600_000;
+const DUE = Date.UTC(2026, 10, 23, 1);
+const REQUEST: CloseRequest = { day: "2026-11-22", asOf: DUE, due: DUE };
+const READ = { stream: "HEARTBEATS", lastSeq: 10, lastReceivedAt: DUE, endSeq: 12 };
+const BOOKS: BooksState = {
+  oldestOpenDay: "2026-11-22",
+  firstCreditedDay: undefined,
+  streams: [READ],
+  openGaps: [],
+};
+
+function reasons(request: Partial<CloseRequest>, books: Partial<BooksState>): string[] {
+  return obstaclesTo({ ...REQUEST, ...request }, { ...BOOKS, ...books }).map((each) => each.reason);
+}
+
+Deno.test("a day closes at its end plus grace to the millisecond, not before", () => {
+  assertEquals(reasons({}, {}), []);
+  assertEquals(reasons({ asOf: DUE - 1 }, {}), [
+    "as of 2026-11-23T00:59:59.999Z it is not over: its end and the grace pass at " +
+    "2026-11-23T01:00:00.000Z",
+  ]);
+});
+
+Deno.test("every stream has to be read past the day, or to its end", () => {
+  const early = { ...READ, lastReceivedAt: DUE - 1 };
+  assertEquals(reasons({}, { streams: [READ, { ...early, endSeq: 10 }] }), []);
+  assertEquals(reasons({}, { streams: [{ ...early, endSeq: 9 }] }), []);
+  const behind = { ...early, stream: "HEARTBEATS_1" };
+  assertEquals(reasons({}, { streams: [READ, behind, { ...early, endSeq: undefined }] }), [
+    "HEARTBEATS_1 is posted up to sequence 10, at 2026-11-23T00:59:59.999Z, and 2 more wait",
+    "HEARTBEATS is posted up to sequence 10, at 2026-11-23T00:59:59.999Z, and whether more waits " +
+    "cannot be told without NATS",
+  ]);
+  const never = { stream: "HEARTBEATS_2", lastSeq: 0, lastReceivedAt: 0, endSeq: 0 };
+  assertEquals(reasons({}, { streams: [never] }), []);
+});
+
+Deno.test("gaps keep a day open until they are settled, and say how", () => {
+  const openGaps = Array.from({ length: 7 }, (_, i) => ({
+    stream: "HEARTBEATS",
+    firstSeq: 10 * i + 1,
+    lastSeq: 10 * i + 5,
+  }));
+  const obstacles = obstaclesTo(REQUEST, { ...BOOKS, openGaps });
+  assertEquals(obstacles.length, 6);
+  const text = refusalText("2026-11-22", obstacles);
+  assertStringIncludes(text, "royalty settle-gap --stream HEARTBEATS --first 1 --by PERSON");
+  assertStringIncludes(text, "2 more gaps are open");
+});
+
+Deno.test("days close in order, and the chain begins where the credits do", () => {
+  assertEquals(reasons({ day: "2026-11-23" }, {}), [
+    "days close in order, and 2026-11-22 is still open",
+  ]);
+  assertEquals(reasons({ day: "2026-11-21" }, {}), ["it lies before the first statement"]);
+  const fresh = { oldestOpenDay: undefined, firstCreditedDay: "2026-11-20" };
+  assertEquals(reasons({}, fresh), [
+    "minutes are credited to 2026-11-20, and no statement would carry them",
+  ]);
+  assertEquals(reasons({ day: "2026-11-20" }, fresh), []);
+  assertEquals(reasons({ day: "2026-11-01" }, fresh), []);
+  assertEquals(reasons({ day: "2016-11-20" }, fresh), [
+    "it would be the first statement, more than a year ago",
+  ]);
+  assertEquals(reasons({}, { oldestOpenDay: undefined }), []);
+  assertEquals(nextToClose(BOOKS), "2026-11-22");
+  assertEquals(nextToClose({ oldestOpenDay: undefined, firstCreditedDay: undefined }), undefined);
+});
+
+Deno.test("a future day is refused whatever the clock says of it", () => {
+  assertEquals(
+    reasons({ day: "2030-01-01", due: DUE + HOUR_MS }, { oldestOpenDay: "2030-01-01" })[0]
+      .includes("it is not over"),
+    true,
+  );
+});
+
+Deno.test("two derivations of a day agree to the event and to the ms", () => {
+  const line = (titleId: string, events: bigint, msWatched: bigint): DayLine => ({
+    eventDay: "2026-11-22",
+    titleId,
+    territory: "de",
+    events,
+    msWatched,
+  });
+  const books = [line("a", 1n, 10n), line("b", 2n, 20n), line("c", 3n, 30n)];
+  assertEquals(differences(books, books.toReversed()), []);
+  assertEquals(differences(books, [line("a", 1n, 11n), line("b", 2n, 20n), line("d", 0n, 0n)]), [
+    "2026-11-22 de a: the books have 1 events and 10 ms, the recount 1 events and 11 ms",
+    "2026-11-22 de c: the books have 3 events and 30 ms, the recount nothing",
+    "2026-11-22 de d: the books have nothing, the recount 0 events and 0 ms",
+  ]);
+});

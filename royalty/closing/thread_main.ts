@@ -1,0 +1,68 @@
+/**
+ * The closing thread of the royalty service, with connections of its own.
+ *
+ * @module
+ */
+import { jetstream } from "nats/jetstream";
+import type { PipelineAlert } from "../../shared/contract/alert.ts";
+import { environment, readSettings } from "../../shared/process/config.ts";
+import { messageOf } from "../../shared/process/errors.ts";
+import { untilReady } from "../../shared/process/lifecycle.ts";
+import { Log } from "../../shared/process/log.ts";
+import { connectNats } from "../../shared/process/nats.ts";
+import { alertSubject } from "../../shared/contract/topology.ts";
+import { Closer } from "./closer.ts";
+import type { ClosingMessage } from "./thread.ts";
+import { streamEnds } from "../posting/reader.ts";
+import { serviceRecount } from "../recount/day.ts";
+import { Scheduler } from "./scheduler.ts";
+import { countedStreams, royaltySettings } from "../settings.ts";
+import { StatementFiles } from "../statement/files.ts";
+
+/** The thread that started this one. The compiler takes this module for one of the main thread. */
+const service = globalThis as unknown as {
+  onmessage: () => void;
+  postMessage(message: ClosingMessage): void;
+};
+/** The clock of everything below, ms since the epoch. */
+const now = Date.now;
+
+/** Closes days until `signal` is aborted; a close under way is finished or given up first. */
+async function run(signal: AbortSignal): Promise<void> {
+  const settings = readSettings(royaltySettings, environment());
+  const log = new Log("royalty", settings.TWOFOLD_LOG_LEVEL);
+  const nc = await untilReady(signal, log, () => connectNats(settings, log));
+  try {
+    const folder = settings.TWOFOLD_STATEMENTS_DIR;
+    const closer = new Closer({
+      databaseUrl: settings.TWOFOLD_POSTGRES_URL,
+      graceMs: settings.TWOFOLD_CLOSE_GRACE_MS,
+      now,
+      streamEnds: () => streamEnds(nc, countedStreams(settings)),
+      recount: serviceRecount(settings, nc, now, signal),
+      files: folder ? new StatementFiles(folder) : undefined,
+      signal,
+    });
+    const alert = async (what: PipelineAlert) => {
+      await jetstream(nc).publish(alertSubject.pipeline(what.what), JSON.stringify(what), {
+        msgID: `${what.incident_id}:${what.status}`,
+      });
+    };
+    const overdue = {
+      set: (seconds: number) => service.postMessage({ kind: "overdue", seconds }),
+    };
+    await new Scheduler(closer, { alert, log, now, overdue }).run(signal);
+  } finally {
+    await nc.close();
+  }
+}
+
+const stop = new AbortController();
+// There is only one message: the stop.
+service.onmessage = () => stop.abort("the process stops");
+try {
+  await run(stop.signal);
+} catch (error) {
+  if (!stop.signal.aborted) service.postMessage({ kind: "failed", reason: messageOf(error) });
+}
+service.postMessage({ kind: "stopped" });

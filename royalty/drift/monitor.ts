@@ -1,0 +1,212 @@
+/**
+ * Compares what live says it has read with what royalty has entered, and tells on-call when the two
+ * drift apart.
+ *
+ * It informs and feeds no figure: it hears of a batch after its commit, keeps its totals in memory
+ * and writes nothing but alerts. After a restart of either side, what was not read from start to end
+ * is not compared. Whether an incident is open is asked of ALERTS, so that a restart neither repeats
+ * nor forgets one.
+ *
+ * @module
+ */
+import type { NatsConnection } from "nats";
+import { jetstreamManager } from "nats/jetstream";
+import { type PipelineAlert, pipelineAlertSchema } from "../../shared/contract/alert.ts";
+import type { Settings } from "../../shared/process/config.ts";
+import { messageOf } from "../../shared/process/errors.ts";
+import type { RejectionReason } from "../../shared/contract/event.ts";
+import type { Lifecycle } from "../../shared/process/lifecycle.ts";
+import type { Log } from "../../shared/process/log.ts";
+import type { Metrics } from "../../shared/process/metrics.ts";
+import { IntervalTally, type LiveTotals, liveTotalsSchema } from "../../shared/contract/totals.ts";
+import { ALERTS, alertSubject, liveTotalsSubject } from "../../shared/contract/topology.ts";
+import type { Accrual, Claim } from "../posting/accrue.ts";
+import type { Witness } from "../posting/worker.ts";
+import { DRIFT, Drift, driftAlert, type DriftRules, type Side, type Verdict } from "./drift.ts";
+import { type countedSettings, countedStreams, type driftSettings } from "../settings.ts";
+
+const SUBJECT = alertSubject.pipeline(DRIFT);
+const OPEN_AFTER = 2;
+const RESOLVE_AFTER = 5;
+/** A day of minutes: as long as one side may be behind the other and still be compared. */
+const MAX_WAITING = 1_440;
+const UNTIMELY: ReadonlySet<string> = new Set<RejectionReason>(["too_late", "from_the_future"]);
+
+type DriftSettings =
+  & Settings<typeof driftSettings & typeof countedSettings>
+  & { readonly TWOFOLD_PARTITIONS: number };
+
+/**
+ * Starts to compare; the result is to be told of everything that is entered in the books. `now` is ms
+ * since the epoch.
+ */
+export function startDriftMonitor(
+  life: Lifecycle,
+  nc: NatsConnection,
+  settings: DriftSettings,
+  metrics: Metrics,
+  log: Log,
+  now: () => number,
+): Witness {
+  const intervalMs = settings.TWOFOLD_TOTALS_INTERVAL_MS;
+  const rules = {
+    limit: settings.TWOFOLD_DRIFT_LIMIT,
+    minEvents: settings.TWOFOLD_DRIFT_MIN_EVENTS,
+    openAfter: OPEN_AFTER,
+    resolveAfter: RESOLVE_AFTER,
+    maxWaiting: MAX_WAITING,
+  };
+  const reporter = new Reporter(nc, rules.limit, now, log);
+  const streams = countedStreams(settings);
+  const monitor = new DriftMonitor(streams, intervalMs, rules, reporter, driftMetrics(metrics));
+  const subscription = nc.subscribe(liveTotalsSubject("*"), {
+    callback: (error, message) => {
+      const problem = error ? messageOf(error) : monitor.heard(message.data);
+      if (problem) log.warn("totals of live are not compared", { problem });
+    },
+  });
+  life.onStop("drift", () => subscription.unsubscribe());
+  return monitor;
+}
+
+function driftMetrics(metrics: Metrics) {
+  return {
+    intervals: metrics.counter(
+      "twofold_royalty_drift_intervals_total",
+      "Intervals compared with live's totals, or not because one side had not read all of them",
+    ),
+    waiting: metrics.gauge(
+      "twofold_royalty_drift_waiting_intervals",
+      "Intervals entered in the books that live has not reported yet",
+    ),
+    share: metrics.gauge(
+      "twofold_royalty_drift_share",
+      "How far live and royalty are apart in the newest sample, 0 to 1",
+    ),
+  };
+}
+
+/** Totals what royalty enters, and hands both sides' totals to the rule. */
+class DriftMonitor implements Witness {
+  readonly #streams: ReadonlyMap<string, { readonly drift: Drift; readonly tally: IntervalTally }>;
+
+  constructor(
+    streams: readonly string[],
+    readonly intervalMs: number,
+    rules: DriftRules,
+    readonly reporter: Pick<Reporter, "report">,
+    readonly metrics: ReturnType<typeof driftMetrics>,
+  ) {
+    this.#streams = new Map(streams.map((stream) => {
+      const finished = (totals: Parameters<Drift["add"]>[1]) =>
+        this.#add(stream, "royalty", totals);
+      return [stream, { drift: new Drift(rules), tally: new IntervalTally(intervalMs, finished) }];
+    }));
+  }
+
+  begins(stream: string): void {
+    this.#streams.get(stream)?.tally.interrupt();
+  }
+
+  entered(stream: string, accrual: Accrual): void {
+    const tally = this.#streams.get(stream)?.tally;
+    for (const { delivery, playedMs } of usable(accrual)) tally?.add(delivery.receivedAt, playedMs);
+  }
+
+  /** Takes in a message of live; returns why it cannot be used, if so. */
+  heard(data: Uint8Array): string | undefined {
+    const totals = readTotals(data);
+    if (!totals) return "a message is not one of live's totals";
+    const { stream, interval_ms, from, quiet_since: quietSince, events, played_ms } = totals;
+    if (interval_ms !== this.intervalMs) {
+      return `live totals ${interval_ms} ms and royalty ${this.intervalMs}; ` +
+        "TWOFOLD_TOTALS_INTERVAL_MS has to be the same for both";
+    }
+    if (!this.#streams.has(stream)) return `live reads ${stream}, royalty does not`;
+    this.#add(stream, "live", { from, quietSince, events, playedMs: played_ms });
+  }
+
+  #add(stream: string, side: Side, totals: Parameters<Drift["add"]>[1]): void {
+    const drift = this.#streams.get(stream)!.drift;
+    const { intervals, waiting, share } = this.metrics;
+    for (const verdict of drift.add(side, totals)) {
+      share.set(verdict.sample.share, { stream });
+      this.reporter.report(stream, verdict);
+    }
+    for (const outcome of ["compared", "uncompared"] as const) {
+      const labels = { stream, outcome };
+      intervals.add(drift[outcome] - intervals.value(labels), labels);
+    }
+    waiting.set(drift.waiting, { stream });
+  }
+}
+
+/** What of a batch live can use too, in the order of the stream: only royalty minds the time. */
+function usable({ claims, refusals }: Accrual): readonly Pick<Claim, "delivery" | "playedMs">[] {
+  const untimely = refusals.flatMap(({ delivery, rejection: { reason }, msAtRisk: playedMs }) =>
+    UNTIMELY.has(reason) && playedMs !== undefined ? [{ delivery, playedMs }] : []
+  );
+  if (untimely.length === 0) return claims;
+  return [...claims, ...untimely].sort((a, b) => a.delivery.sequence - b.delivery.sequence);
+}
+
+function readTotals(data: Uint8Array): LiveTotals | undefined {
+  try {
+    return liveTotalsSchema.safeParse(JSON.parse(new TextDecoder().decode(data))).data;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Opens and resolves the incident. What cannot be told now is told with the next verdict. */
+class Reporter {
+  // The newest verdict of each stream that has not been acted upon.
+  readonly #waiting = new Map<string, Verdict>();
+  #isWorking = false;
+
+  constructor(
+    readonly nc: NatsConnection,
+    readonly limit: number,
+    readonly now: () => number,
+    readonly log: Log,
+  ) {}
+
+  report(stream: string, verdict: Verdict): void {
+    this.#waiting.set(stream, verdict);
+    if (!this.#isWorking) void this.#work();
+  }
+
+  async #work(): Promise<void> {
+    this.#isWorking = true;
+    for (const [stream, verdict] of this.#waiting) {
+      this.#waiting.delete(stream);
+      try {
+        await this.#tell(stream, verdict);
+      } catch (error) {
+        this.log.warn("a drift alert is not published yet", { stream, error: messageOf(error) });
+      }
+    }
+    this.#isWorking = false;
+  }
+
+  async #tell(stream: string, verdict: Verdict): Promise<void> {
+    if (verdict.standing === "steady") return;
+    const jsm = await jetstreamManager(this.nc, { checkAPI: false });
+    const last = await jsm.direct.getMessage(ALERTS, { last_by_subj: SUBJECT });
+    const alert = driftAlert(stream, verdict, this.limit, readAlert(last?.data), this.now());
+    if (!alert) return;
+    const { incident_id, status, summary } = alert;
+    const msgID = `${incident_id}.${status}`;
+    await jsm.jetstream().publish(SUBJECT, JSON.stringify(alert), { msgID });
+    this.log.warn("drift alert published", { incident_id, status, summary });
+  }
+}
+
+function readAlert(data: Uint8Array | undefined): PipelineAlert | undefined {
+  if (!data) return undefined;
+  try {
+    return pipelineAlertSchema.safeParse(JSON.parse(new TextDecoder().decode(data))).data;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,151 @@
+/**
+ * The OpenAPI 3.1 document of the finance API, served at `/openapi.json`, and the shapes it names.
+ *
+ * The routes are only described here: a file's path ends in `.csv` or `.json`, which path templates
+ * cannot say to the router.
+ *
+ * @module
+ */
+import { type OpenAPIHono, z } from "@hono/zod-openapi";
+import type { Env } from "hono";
+import { PROBLEMS, problemSchema } from "./problem.ts";
+
+const day = z.string().describe("business day, YYYY-MM-DD");
+const path = z.string().describe("path on this server");
+
+const versionSchema = z.object({
+  version: z.int(),
+  closed_at: z.string().describe("as of when, ISO 8601"),
+  reason: z.string().nullable().describe("why a version beyond the first was issued"),
+  rows: z.int().describe("lines"),
+  events: z.int(),
+  ms_watched: z.string().describe("exact; a string, because it may exceed a reader's integers"),
+  minutes: z.string().describe("ms_watched in minutes, three decimals"),
+  sha256: z.string().describe("of the CSV; its ETag"),
+  manifest_sha256: z.string().describe("of the manifest; its ETag"),
+  csv: path,
+  manifest: path,
+}).openapi("StatementVersion");
+
+/** `GET /v1/statements`. */
+export const listSchema = z.object({
+  statements: z.array(z.object({
+    recognised_day: day,
+    versions: z.array(versionSchema).describe("newest first"),
+  })).describe("newest day first"),
+  next: path.nullable().describe("the page with older statements, or null"),
+}).openapi("Statements");
+
+export type StatementList = z.infer<typeof listSchema>;
+
+const dayParameter = z.string().openapi({ format: "date", example: "2026-11-22" });
+const versionParameter = z.int32().min(1).optional()
+  .describe("without it the newest").openapi({ example: 1 });
+const problem = { "application/problem+json": { schema: problemSchema } };
+
+/** Describes the routes and serves the document. */
+export function describeFinanceApi<E extends Env>(app: OpenAPIHono<E>): void {
+  const bearer = { type: "http", scheme: "bearer" } as const;
+  const basic = { type: "http", scheme: "basic", description: "reader and key" } as const;
+  const registry = app.openAPIRegistry;
+  const security = [
+    { [registry.registerComponent("securitySchemes", "key", bearer).name]: [] },
+    { [registry.registerComponent("securitySchemes", "readerAndKey", basic).name]: [] },
+  ];
+  for (const [path, about] of Object.entries(PATHS)) {
+    registry.registerPath({ method: "get", path, security, ...about });
+  }
+  app.doc31("/openapi.json", {
+    openapi: "3.1.0",
+    info: {
+      title: "Twofold finance",
+      version: "1",
+      description: "Statements of minutes watched. A statement never changes; a correction is a " +
+        "new version. Files answer HEAD, If-None-Match, Range with If-Range, and gzip.",
+    },
+    servers: [{ url: "/" }],
+  });
+}
+
+const CSV = { "text/csv": { schema: z.string().describe("RFC 4180, UTF-8, CRLF, a header") } };
+const FILE_ANSWERS = {
+  206: { description: "The range asked for, of the bytes as stored" },
+  304: { description: "The file that If-None-Match names is the one there is" },
+};
+
+const PATHS = {
+  "/v1/statements": {
+    operationId: "listStatements",
+    summary: "List statements, the newest day first",
+    request: {
+      query: z.object({
+        limit: z.int().min(1).max(366).optional().describe("days a page, 31 unless given"),
+        before: dayParameter.optional().describe("only days before this one"),
+      }),
+    },
+    responses: {
+      200: { description: "A page", content: { "application/json": { schema: listSchema } } },
+      ...problems("bad-parameter"),
+    },
+  },
+  "/v1/statements/{day}.csv": {
+    operationId: "downloadStatement",
+    summary: "Download a statement, or one studio's lines of it",
+    request: {
+      params: z.object({ day: dayParameter }),
+      query: z.object({
+        version: versionParameter,
+        studio: z.string().optional().describe("only the lines of this studio, spelled as in it"),
+      }),
+    },
+    responses: {
+      200: { description: "The statement", content: CSV },
+      ...FILE_ANSWERS,
+      ...problems(
+        ...["bad-day", "bad-parameter", "no-statement", "no-such-version"] as const,
+        ...["no-such-studio", "not-closed", "range-not-satisfiable"] as const,
+      ),
+    },
+  },
+  "/v1/statements/{day}.json": {
+    operationId: "downloadManifest",
+    summary: "Download the manifest of a statement",
+    request: {
+      params: z.object({ day: dayParameter }),
+      query: z.object({ version: versionParameter }),
+    },
+    responses: {
+      200: {
+        description: "The manifest",
+        content: { "application/json": { schema: z.looseObject({}) } },
+      },
+      ...FILE_ANSWERS,
+      ...problems(
+        ...["bad-day", "bad-parameter", "no-statement", "no-such-version"] as const,
+        ...["not-closed", "range-not-satisfiable"] as const,
+      ),
+    },
+  },
+  "/v1/provisional/{day}.csv": {
+    operationId: "downloadProvisional",
+    summary: "What an open day has so far; never a statement",
+    request: { params: z.object({ day: dayParameter }) },
+    responses: {
+      200: {
+        description: "The lines so far: other columns than a statement's, every line marked, and " +
+          "the header Twofold-Provisional: true",
+        content: CSV,
+      },
+      ...problems("bad-day", "bad-parameter", "no-statement", "not-begun", "already-closed"),
+    },
+  },
+} as const;
+
+function problems(...names: (keyof typeof PROBLEMS)[]) {
+  const answers = [...names, "unknown-key", "unavailable"] as const;
+  const byStatus = Map.groupBy(answers, (name) => PROBLEMS[name][0]);
+  return Object.fromEntries([...byStatus].map(([status, names]) => {
+    const description = names.map((name) => PROBLEMS[name][1]).join("; ");
+    return [status, { description, content: problem }];
+  }));
+}

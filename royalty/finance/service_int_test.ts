@@ -1,0 +1,387 @@
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { createHash } from "node:crypto";
+import postgres, { type Sql } from "postgres";
+import { parseCsv } from "../../shared/dev/testing/csv.ts";
+import { freePort } from "../../shared/dev/servers/free_port.ts";
+import { PostgresServer } from "../../shared/dev/servers/postgres_server.ts";
+import { Service } from "../../shared/dev/servers/service.ts";
+import { createDatabase, DATABASE, DEV_PASSWORD, Stack } from "../../shared/dev/servers/stack.ts";
+import { waitFor } from "../../shared/dev/testing/wait_for.ts";
+import { Workspace } from "../../shared/dev/servers/workspace.ts";
+import { readSettings } from "../../shared/process/config.ts";
+import { Stop } from "../../shared/process/errors.ts";
+import type { Lifecycle } from "../../shared/process/lifecycle.ts";
+import { Log } from "../../shared/process/log.ts";
+import { Metrics } from "../../shared/process/metrics.ts";
+import { readMigrations } from "../../shared/process/migrate.ts";
+import { Closer } from "../closing/closer.ts";
+import { startFinance } from "./service.ts";
+import { openBooks, readStatement } from "../posting/ledger.ts";
+import { royaltySettings } from "../settings.ts";
+import { lineType, statementCsv, type StatementLine, UNMAPPED } from "../statement/csv.ts";
+import { letFinanceRead } from "./store.ts";
+
+const KEY = "0123456789abcdef";
+const NOW = Date.UTC(2026, 10, 23, 12, 30);
+/** Many slices of a download, and more than sockets hold for a client that does not read. */
+const BIG_LINES = 200_000;
+
+function sha256(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}
+
+/** Credits and a catalogue, as royalty keeps them; late minutes included. */
+async function credit(sql: Sql): Promise<void> {
+  await sql`insert into royalty.title (title_id, studio) values
+    ('t1', 'Acme & Söhne'), ('t2', 'Zeta, "Inc"'), ('t3', '=SUM(A1)'), ('T1', 'Acme & Söhne')`;
+  await sql`
+    insert into royalty.accrual
+      (recognised_day, event_day, title_id, region, events, ms_watched) values
+      ('2026-11-22', '2026-11-22', 't1', 'de', 10, 600000),
+      ('2026-11-22', '2026-11-22', 'T1', 'de', 1, 1),
+      ('2026-11-22', '2026-11-22', 't1', 'at', 2, 30),
+      ('2026-11-22', '2026-11-20', 't1', 'de', 3, 59969),
+      ('2026-11-22', '2026-11-22', 't2', 'us-east', 1, 9007199254740993),
+      ('2026-11-22', '2026-11-22', 't3', 'de', 1, 7),
+      ('2026-11-22', '2026-11-21', 'not-in-catalogue', 'de', 1, 5),
+      ('2026-11-23', '2026-11-23', 't1', 'de', 4, 120000)`;
+}
+
+/** Issues a statement of `lines` through SQL alone, as the schema has it. */
+async function issue(
+  sql: Sql,
+  day: string,
+  version: number,
+  lines: readonly StatementLine[],
+): Promise<Uint8Array> {
+  const csv = await issueFiles(sql, day, version, lines);
+  const rows = lines.map((line) => ({
+    ...{ recognised_day: day, version, line_type: lineType(line), event_day: line.eventDay },
+    ...{ studio: line.studio ?? UNMAPPED, title_id: line.titleId, territory: line.territory },
+    ...{ events: String(line.events), ms_watched: String(line.msWatched) },
+  }));
+  await sql`insert into royalty.statement_line ${sql(rows)}`;
+  return csv;
+}
+
+async function issueFiles(
+  sql: Sql,
+  day: string,
+  version: number,
+  lines: readonly StatementLine[],
+): Promise<Uint8Array> {
+  const csv = statementCsv(lines);
+  const manifest = new TextEncoder().encode(JSON.stringify({ recognised_day: day, version }));
+  await sql`
+    insert into royalty.statement (recognised_day, version, csv, manifest, sha256, manifest_sha256,
+      rows, events, ms_watched, closed_at, reason)
+    values (${day}, ${version}, ${csv}, ${manifest}, ${sha256(csv)}, ${sha256(manifest)},
+      ${lines.length}, ${String(lines.reduce((sum, { events }) => sum + events, 0n))},
+      ${String(lines.reduce((sum, { msWatched }) => sum + msWatched, 0n))},
+      ${`${day}T00:00:00Z`}::text::timestamptz + interval '25 hours',
+      ${version === 1 ? null : "catalogue corrected"})`;
+  return csv;
+}
+
+/** A real Postgres with royalty's schema and the finance API on a port of its own. */
+class Desk implements AsyncDisposable {
+  readonly port = freePort();
+  readonly #abort = new AbortController();
+  readonly #steps: (() => void | Promise<void>)[] = [];
+
+  private constructor(
+    readonly workspace: Workspace,
+    readonly postgres: PostgresServer,
+    readonly books: Sql,
+  ) {}
+
+  static async open(): Promise<Desk> {
+    const workspace = await Workspace.temporary();
+    const server = await PostgresServer.start(workspace);
+    await createDatabase(server);
+    const url = server.url(DATABASE, "royalty", DEV_PASSWORD);
+    await openBooks(url, "UTC", await readMigrations(new URL("../migrations/", import.meta.url)));
+    const books = postgres(url, { max: 2, onnotice: () => {} });
+    return new Desk(workspace, server, books);
+  }
+
+  get url(): string {
+    return this.postgres.url(DATABASE, "royalty", DEV_PASSWORD);
+  }
+  get financeUrl(): string {
+    return this.postgres.url(DATABASE, "finance", DEV_PASSWORD);
+  }
+
+  async serve(): Promise<void> {
+    const life: Lifecycle = {
+      signal: this.#abort.signal,
+      onStop: (_, step) => void this.#steps.push(step),
+      fail: (reason) => {
+        throw reason;
+      },
+    };
+    const settings = readSettings(royaltySettings, {
+      TWOFOLD_NATS_USER: "royalty",
+      TWOFOLD_NATS_PASSWORD: "not used",
+      TWOFOLD_POSTGRES_URL: this.url,
+      TWOFOLD_FINANCE_POSTGRES_URL: this.financeUrl,
+      TWOFOLD_FINANCE_KEYS: `finance:${KEY}`,
+      TWOFOLD_FINANCE_PORT: String(this.port),
+    });
+    await startFinance(life, new Log("test", "error"), new Metrics(), settings, () => NOW);
+  }
+
+  async get(path: string, headers: Record<string, string> = {}, method = "GET") {
+    return await fetch(`http://127.0.0.1:${this.port}${path}`, {
+      method,
+      // Otherwise fetch asks for gzip and unpacks it by itself.
+      headers: { authorization: `Bearer ${KEY}`, "accept-encoding": "identity", ...headers },
+    });
+  }
+
+  async bytes(path: string, headers: Record<string, string> = {}): Promise<Uint8Array> {
+    return new Uint8Array(await (await this.get(path, headers)).arrayBuffer());
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#abort.abort();
+    for (const step of this.#steps.reverse()) await step();
+    await this.books.end();
+    await this.postgres.stop("SIGQUIT");
+    await this.workspace[Symbol.asyncDispose]();
+  }
+}
+
+Deno.test("finance on a real Postgres", async (t) => {
+  await using desk = await Desk.open();
+  const { books } = desk;
+  await credit(books);
+  await letFinanceRead(desk.url);
+  await desk.serve();
+  const lines = await readStatement(books, "2026-11-22");
+  const csv = await issue(books, "2026-11-22", 1, lines);
+  await books`insert into royalty.seal (recognised_day, as_of) values ('2026-11-22', now())`;
+  await books`update royalty.books set oldest_open_day = '2026-11-23'`;
+
+  await t.step("a statement arrives byte for byte, by GET, gzip and ranges", async () => {
+    const path = "/v1/statements/2026-11-22.csv";
+    const whole = await desk.get(path);
+    assertEquals(whole.headers.get("content-length"), String(csv.length));
+    assertEquals(new Uint8Array(await whole.arrayBuffer()), csv);
+    const gzip = await desk.get(path, { "accept-encoding": "gzip" });
+    assertEquals(gzip.headers.get("etag"), `W/"${sha256(csv)}"`);
+    assertEquals(new Uint8Array(await gzip.arrayBuffer()), csv);
+    const range = await desk.get(path, { range: "bytes=100-", "accept-encoding": "gzip" });
+    assertEquals([range.status, range.headers.get("content-encoding")], [206, null]);
+    assertEquals(new Uint8Array(await range.arrayBuffer()), csv.slice(100));
+    const head = await desk.get(path, {}, "HEAD");
+    assertEquals(head.headers.get("content-length"), String(csv.length));
+    assertEquals(await head.text(), "");
+  });
+
+  await t.step("studios' files are the statement's own lines, in its order", async () => {
+    const all = new TextDecoder().decode(csv).split("\r\n");
+    for (const studio of ["Acme & Söhne", 'Zeta, "Inc"', "=SUM(A1)", UNMAPPED]) {
+      const path = `/v1/statements/2026-11-22.csv?studio=${encodeURIComponent(studio)}`;
+      const text = new TextDecoder().decode(await desk.bytes(path));
+      const ours = lines.filter((line) => (line.studio ?? UNMAPPED) === studio);
+      assertEquals(text, new TextDecoder().decode(statementCsv(ours)), studio);
+      for (const line of text.split("\r\n")) assert(all.includes(line), line);
+    }
+  });
+
+  await t.step("totals beyond the safe integers stay exact", async () => {
+    const { statements } = await (await desk.get("/v1/statements")).json();
+    const exact = lines.reduce((sum, { msWatched }) => sum + msWatched, 0n);
+    assertEquals(statements[0].versions[0].ms_watched, String(exact));
+    const page = await (await desk.get("/statements/2026-11-22")).text();
+    assertStringIncludes(page, "9,007,199,254,740,993");
+    assertStringIncludes(page, "=SUM(A1)");
+  });
+
+  await t.step("a version on top leaves the one before as it was", async () => {
+    const second = await issue(books, "2026-11-22", 2, lines.slice(1));
+    assertEquals(await desk.bytes("/v1/statements/2026-11-22.csv"), second);
+    assertEquals(await desk.bytes("/v1/statements/2026-11-22.csv?version=1"), csv);
+  });
+
+  await t.step("the open day is provisional and shown so", async () => {
+    const response = await desk.get("/v1/provisional/2026-11-23.csv");
+    assertEquals(response.headers.get("twofold-provisional"), "true");
+    const [{ values }] = parseCsv(await response.text());
+    assertEquals([values.provisional, values.ms_watched], ["PROVISIONAL", "120000"]);
+    const page = await (await desk.get("/")).text();
+    assertStringIncludes(page, "Provisional</strong>, closes after");
+    await (await desk.get("/v1/statements/2026-11-23.csv")).json().then(({ status }) =>
+      assertEquals(status, 409)
+    );
+  });
+
+  await t.step("a sealed day is being closed until its statement is there", async () => {
+    await books`insert into royalty.seal (recognised_day, as_of) values ('2026-11-23', now())`;
+    await books`update royalty.books set oldest_open_day = '2026-11-24'`;
+    const { status, detail } = await (await desk.get("/v1/statements/2026-11-23.csv")).json();
+    assertEquals(status, 409);
+    assertStringIncludes(detail, "being recounted");
+    assertStringIncludes(await (await desk.get("/")).text(), "being closed");
+    assertEquals((await desk.get("/v1/provisional/2026-11-23.csv").then(drained)).status, 200);
+  });
+
+  await t.step("a statement of many megabytes is sent in slices that fit", async () => {
+    const big = await issueFiles(books, "2026-11-21", 1, manyLines("2026-11-21"));
+    assert(big.length > 20 * 1024 * 1024);
+    const path = "/v1/statements/2026-11-21.csv";
+    assertEquals(sha256(await desk.bytes(path)), sha256(big));
+    const gzip = await desk.bytes(path, { "accept-encoding": "gzip" });
+    assertEquals(sha256(gzip), sha256(big));
+    const middle = await desk.bytes(path, { range: "bytes=3000000-12999999" });
+    assertEquals(sha256(middle), sha256(big.slice(3_000_000, 13_000_000)));
+    // Who goes away in the middle leaves nothing behind.
+    const left = await desk.get(path);
+    await left.body!.cancel();
+    assertEquals((await desk.get("/v1/statements").then(drained)).status, 200);
+  });
+
+  await t.step("the finance role reads what finance may see, and can change nothing", async () => {
+    await assertReadsOnly(desk.financeUrl);
+  });
+
+  await t.step("while Postgres restarts the answer is 503, afterwards the same file", async () => {
+    await desk.postgres.stop();
+    const away = await desk.get("/v1/statements/2026-11-22.csv?version=1");
+    assertEquals([away.status, (await away.json()).title], [
+      503,
+      "The statements cannot be read right now",
+    ]);
+    await desk.postgres.start();
+    const back = await waitFor("the statement after the restart", async () => {
+      const response = await desk.get("/v1/statements/2026-11-22.csv?version=1");
+      const bytes = new Uint8Array(await response.arrayBuffer());
+      return response.status === 200 ? bytes : undefined;
+    });
+    assertEquals(back, csv);
+  });
+});
+
+function manyLines(day: string): StatementLine[] {
+  return Array.from({ length: BIG_LINES }, (_, i) => ({
+    ...{ recognisedDay: day, eventDay: day, studio: `Studio ${i % 7}` },
+    ...{ titleId: `title-${i}`.padEnd(64, "-"), territory: "de" },
+    ...{ events: 1n, msWatched: BigInt(i) },
+  }));
+}
+
+async function drained(response: Response): Promise<Response> {
+  await response.arrayBuffer();
+  return response;
+}
+
+async function assertReadsOnly(url: string): Promise<void> {
+  const sql = postgres(url, { max: 1, onnotice: () => {} });
+  try {
+    for (const table of ["statement", "statement_line", "accrual", "title", "books", "seal"]) {
+      await sql`select count(*) from ${sql(`royalty.${table}`)}`;
+    }
+    const [{ read_only }] = await sql`select current_setting('transaction_read_only') as read_only`;
+    assertEquals(read_only, "on");
+    // A session may lift that; what it was never granted it cannot have.
+    await sql`set default_transaction_read_only = off`;
+    for (
+      const statement of [
+        "insert into royalty.title (title_id, studio) values ('x', 'y')",
+        "update royalty.statement set reason = 'x'",
+        "update royalty.books set oldest_open_day = null",
+        "delete from royalty.statement_line",
+        "truncate royalty.accrual",
+        "drop table royalty.statement",
+        "select * from royalty.statement for update",
+        "create table royalty.mine (n int)",
+        "create table public.mine (n int)",
+        "create temporary table mine (n int)",
+        "create schema mine",
+        "select * from royalty.event_key",
+        "select * from royalty.gap",
+        "select * from royalty.stream_position",
+        "select * from triage.entry",
+        "set role royalty",
+      ]
+    ) {
+      const { code } = await assertRejects(() => sql.unsafe(statement)) as Error & { code: string };
+      assert(["42501", "42P01"].includes(code), `${statement}: ${code}`);
+    }
+  } finally {
+    await sql.end();
+  }
+}
+
+Deno.test("what royalty closes and reissues is what finance downloads", async () => {
+  await using desk = await Desk.open();
+  await credit(desk.books);
+  // A manifest's totals are JSON numbers, and refuse to be inexact.
+  await desk.books`update royalty.accrual set ms_watched = 1 where title_id = 't2'`;
+  await desk.serve();
+  const csvOf = "/v1/statements/2026-11-22.csv";
+  assertEquals((await desk.get(csvOf).then(drained)).status, 409);
+  const closer = new Closer({
+    databaseUrl: desk.url,
+    graceMs: 3_600_000,
+    now: () => NOW,
+    streamEnds: () => Promise.resolve(new Map()),
+  });
+  const { statement: first } = await closer.close("2026-11-22");
+  await desk.books`update royalty.title set studio = 'Other' where title_id = 't1'`;
+  const { statement: second } = await closer.reissue("2026-11-22", "t1 is Other's");
+  assertEquals(await desk.bytes(`${csvOf}?version=1`), first.csv);
+  assertEquals(await desk.bytes(csvOf), second.csv);
+  assertEquals(await desk.bytes("/v1/statements/2026-11-22.json"), second.manifest);
+
+  const { statements } = await (await desk.get("/v1/statements")).json();
+  const [newest, before] = statements[0].versions;
+  assertEquals([newest.version, newest.reason, newest.ms_watched], [
+    2,
+    "t1 is Other's",
+    String(second.ms),
+  ]);
+  assertEquals([before.sha256, before.manifest_sha256], [first.sha256, first.manifestSha256]);
+  const others = await desk.bytes(`${csvOf}?studio=Other`);
+  const all = new TextDecoder().decode(second.csv).split("\r\n");
+  const expected = all.filter((line, i) => i === 0 || line.includes(",Other,"));
+  assertEquals(new TextDecoder().decode(others), `${expected.join("\r\n")}\r\n`);
+});
+
+Deno.test("the right to read is given once and again, by many at once, and not to nobody", async () => {
+  await using desk = await Desk.open();
+  await Promise.all(Array.from({ length: 6 }, () => letFinanceRead(desk.url)));
+  const admin = desk.postgres.connect(DATABASE);
+  await admin.unsafe("drop owned by finance; drop role finance");
+  await admin.end();
+  await assertRejects(() => letFinanceRead(desk.url), Stop, "TWOFOLD_POSTGRES_FINANCE_PASSWORD");
+});
+
+Deno.test("the royalty process serves finance, and a slow download does not keep it from stopping", async () => {
+  await using stack = await Stack.start();
+  const port = freePort();
+  const service = await Service.start(stack.workspace, "royalty", {
+    httpPort: freePort(),
+    reach: [stack.nats.url, `127.0.0.1:${stack.postgres.port}`, `127.0.0.1:${port}`],
+    settings: {
+      ...stack.nats.settings("royalty"),
+      TWOFOLD_POSTGRES_URL: stack.databaseUrl("royalty"),
+      TWOFOLD_FINANCE_POSTGRES_URL: stack.databaseUrl("finance"),
+      TWOFOLD_FINANCE_KEYS: `finance:${KEY}`,
+      TWOFOLD_FINANCE_PORT: String(port),
+    },
+  });
+  const books = postgres(stack.databaseUrl("royalty"), { max: 1, onnotice: () => {} });
+  await issueFiles(books, "2026-11-21", 1, manyLines("2026-11-21"));
+  await books.end();
+  const download = await waitFor("the finance port to answer", async () => {
+    const headers = { authorization: `Bearer ${KEY}`, "accept-encoding": "identity" };
+    return await fetch(`http://127.0.0.1:${port}/v1/statements/2026-11-21.csv`, { headers });
+  });
+  assertEquals(download.status, 200);
+  const reader = download.body!.getReader();
+  assert((await reader.read()).value!.length > 0);
+  assertEquals(await service.stop(), 0);
+  await reader.cancel().catch(() => {});
+});

@@ -1,0 +1,224 @@
+/**
+ * From raw deliveries to credited milliseconds, in two pure steps around the look-up of known ids:
+ * {@link accrue} judges each delivery alone, {@link settle} decides against what was counted before.
+ *
+ * An event earns its own `played_ms` and nothing else, so order, repetition and batching cannot
+ * change what another event earned.
+ *
+ * @module
+ */
+import type { Delivery } from "../../shared/contract/delivery.ts";
+import { type Heartbeat, judge, type Rejection } from "../../shared/contract/event.ts";
+import { fnv1aText } from "../../shared/contract/hash.ts";
+import { parseJson } from "../../shared/contract/json.ts";
+import { forgettableAgeMs } from "./event_key.ts";
+
+const decoder = new TextDecoder();
+/** The longest interval that a heartbeat may report. */
+const MOST_MS = 600_000;
+
+/** The rules that decide about one event. Durations in ms. */
+export interface AccrualRules {
+  /** The business day of an instant (ms since the epoch), `YYYY-MM-DD`. */
+  readonly dayOf: (instant: number) => string;
+  readonly latenessHorizonMs: number;
+  readonly futureToleranceMs: number;
+}
+
+/** A usable event: what it would earn, unless its id is known. */
+export interface Claim {
+  /** Lower case: RFC 9562 ids differ in case only on their way here. */
+  readonly eventId: string;
+  /** Hash of the credited content, a signed 32-bit integer. */
+  readonly fingerprint: number;
+  readonly eventDay: string;
+  readonly titleId: string;
+  readonly region: string;
+  readonly playedMs: number;
+  readonly build: string;
+  readonly delivery: Delivery;
+}
+
+/** A delivery that goes to quarantine. */
+export interface Refusal {
+  readonly delivery: Delivery;
+  readonly rejection: Rejection;
+  /** What it says was played, if that can be read: minutes at risk, never credited. */
+  readonly msAtRisk: number | undefined;
+}
+
+export interface Accrual {
+  /** In the order of the deliveries. */
+  readonly claims: readonly Claim[];
+  readonly refusals: readonly Refusal[];
+}
+
+/** Judges deliveries: malformed, late and future ones are refused, the others are claims. */
+export function accrue(deliveries: readonly Delivery[], rules: AccrualRules): Accrual {
+  const claims: Claim[] = [];
+  const refusals: Refusal[] = [];
+  for (const delivery of deliveries) {
+    const judgement = judge(delivery.bytes);
+    const rejection = judgement.ok
+      ? untimely(judgement.heartbeat, delivery.receivedAt, rules)
+      : judgement.rejection;
+    if (rejection) {
+      const msAtRisk = judgement.ok
+        ? judgement.heartbeat.played_ms
+        : readablePlayedMs(delivery.bytes);
+      refusals.push({ delivery, rejection, msAtRisk });
+    } else if (judgement.ok) claims.push(claimOf(judgement.heartbeat, delivery, rules));
+  }
+  return { claims, refusals };
+}
+
+/** The `played_ms` of bytes that are no event, if they say one that an event could have. */
+export function readablePlayedMs(bytes: Uint8Array): number | undefined {
+  try {
+    const { played_ms } = parseJson(decoder.decode(bytes)) as { played_ms?: unknown };
+    if (!Number.isInteger(played_ms)) return undefined;
+    const ms = played_ms as number;
+    return ms >= 0 && ms <= MOST_MS ? ms : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function untimely(
+  { event_id, ts, device }: Heartbeat,
+  receivedAt: number,
+  { latenessHorizonMs, futureToleranceMs }: AccrualRules,
+): Rejection | undefined {
+  const lateMs = receivedAt - ts;
+  if (lateMs > latenessHorizonMs) {
+    const detail = `ts is ${lateMs} ms before receipt, more than ${latenessHorizonMs}`;
+    return { reason: "too_late", path: "$.ts", detail, build: device.build };
+  }
+  if (-lateMs > futureToleranceMs) {
+    const detail = `ts is ${-lateMs} ms ahead of receipt, more than ${futureToleranceMs}`;
+    return { reason: "from_the_future", path: "$.ts", detail, build: device.build };
+  }
+  const idAgeMs = forgettableAgeMs(event_id.toLowerCase(), receivedAt, latenessHorizonMs);
+  if (idAgeMs !== undefined) {
+    const detail = `the id was made ${idAgeMs} ms before receipt: whether it was counted before ` +
+      "cannot be known any more";
+    return { reason: "too_late", path: "$.event_id", detail, build: device.build };
+  }
+}
+
+function claimOf(heartbeat: Heartbeat, delivery: Delivery, rules: AccrualRules): Claim {
+  const { event_id, ts, title_id, region, played_ms, device } = heartbeat;
+  return {
+    eventId: event_id.toLowerCase(),
+    fingerprint: fingerprintOf(heartbeat),
+    eventDay: rules.dayOf(ts),
+    titleId: title_id,
+    region,
+    playedMs: played_ms,
+    build: device.build,
+    delivery,
+  };
+}
+
+/** Hash of what an event is paid for: when, how long, what, where. */
+export function fingerprintOf(
+  { ts, played_ms, title_id, region }: Pick<Heartbeat, "ts" | "played_ms" | "title_id" | "region">,
+): number {
+  // The region has no space, and the free text goes last: no two contents have one spelling.
+  return fnv1aText(`${ts} ${played_ms} ${region} ${title_id}`) | 0;
+}
+
+/** One line of the books. */
+export interface Credit {
+  readonly recognisedDay: string;
+  readonly eventDay: string;
+  readonly titleId: string;
+  readonly region: string;
+  readonly events: number;
+  readonly playedMs: number;
+}
+
+export interface Settlement {
+  /** Claims whose id is new; these are counted. */
+  readonly counted: readonly Claim[];
+  readonly credits: readonly Credit[];
+  readonly creditedMs: number;
+  readonly duplicates: number;
+  /** Known ids that came with other credited content: the first stands. */
+  readonly conflicts: readonly Refusal[];
+}
+
+/**
+ * Decides each claim in order, as if they came one by one.
+ *
+ * @param known fingerprint of every id among the claims that was counted before
+ * @param oldestOpenDay what is watched on an earlier day is recognised on this one
+ */
+export function settle(
+  claims: readonly Claim[],
+  known: ReadonlyMap<string, number>,
+  oldestOpenDay: string | undefined,
+): Settlement {
+  const counted: Claim[] = [];
+  const conflicts: Refusal[] = [];
+  const first = new Map(known);
+  let duplicates = 0;
+  for (const claim of claims) {
+    const fingerprint = first.get(claim.eventId);
+    if (fingerprint === undefined) {
+      first.set(claim.eventId, claim.fingerprint);
+      counted.push(claim);
+    } else if (fingerprint === claim.fingerprint) duplicates += 1;
+    else conflicts.push(conflictOf(claim));
+  }
+  const credits = creditsOf(counted, oldestOpenDay);
+  const creditedMs = counted.reduce((sum, { playedMs }) => sum + playedMs, 0);
+  return { counted, credits, creditedMs, duplicates, conflicts };
+}
+
+function conflictOf({ delivery, eventId, build, playedMs }: Claim): Refusal {
+  const detail = `event ${eventId} was counted with another ts, played_ms, title_id or region`;
+  const rejection = { reason: "conflict", path: "$.event_id", detail, build } as const;
+  return { delivery, rejection, msAtRisk: playedMs };
+}
+
+/** Refusals of one reason. */
+export interface AtRisk {
+  readonly reason: string;
+  readonly entries: number;
+  /** Of those, how many said what was played. */
+  readonly readable: number;
+  readonly ms: number;
+}
+
+/** `refusals` summed by reason. */
+export function atRisk(refusals: readonly Refusal[]): AtRisk[] {
+  const sums = new Map<string, AtRisk>();
+  for (const { rejection: { reason }, msAtRisk } of refusals) {
+    const sum = sums.get(reason) ?? { reason, entries: 0, readable: 0, ms: 0 };
+    sums.set(reason, {
+      reason,
+      entries: sum.entries + 1,
+      readable: sum.readable + (msAtRisk === undefined ? 0 : 1),
+      ms: sum.ms + (msAtRisk ?? 0),
+    });
+  }
+  return [...sums.values()];
+}
+
+function creditsOf(claims: readonly Claim[], oldestOpenDay = ""): Credit[] {
+  const lines = new Map<string, Credit & { events: number; playedMs: number }>();
+  for (const { eventDay, titleId, region, playedMs } of claims) {
+    const key = `${eventDay} ${region} ${titleId}`;
+    const line = lines.get(key);
+    if (line) {
+      line.events += 1;
+      line.playedMs += playedMs;
+    } else {
+      // Days are ISO dates, so text order is calendar order.
+      const recognisedDay = eventDay > oldestOpenDay ? eventDay : oldestOpenDay;
+      lines.set(key, { recognisedDay, eventDay, titleId, region, events: 1, playedMs });
+    }
+  }
+  return [...lines.values()];
+}

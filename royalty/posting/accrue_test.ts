@@ -1,0 +1,207 @@
+import { assertEquals, assertNotEquals } from "@std/assert";
+import type { Delivery } from "../../shared/contract/delivery.ts";
+import { aHeartbeat, encode } from "../../shared/dev/testing/heartbeats.ts";
+import { propertyRandom, Random } from "../../shared/dev/testing/random.ts";
+import type { Heartbeat } from "../../shared/contract/event.ts";
+import { type AccrualRules, accrue, type Credit, fingerprintOf, settle } from "./accrue.ts";
+
+const NOW = Date.UTC(2026, 10, 22, 12);
+const DAY_MS = 86_400_000;
+const RULES: AccrualRules = {
+  dayOf: (instant) => new Date(instant).toISOString().slice(0, 10),
+  latenessHorizonMs: 7 * DAY_MS,
+  futureToleranceMs: 300_000,
+};
+
+function delivery(value: unknown, sequence = 1, receivedAt = NOW): Delivery {
+  return { bytes: encode(value), sequence, receivedAt, redelivered: false };
+}
+
+/** Books that take batches as the ledger does, in memory. */
+class Books {
+  readonly known = new Map<string, number>();
+  readonly credits = new Map<string, { events: number; playedMs: number }>();
+  readonly outcomes = { counted: 0, duplicates: 0, quarantined: new Map<number, string>() };
+
+  post(deliveries: readonly Delivery[], oldestOpenDay?: string): void {
+    const { claims, refusals } = accrue(deliveries, RULES);
+    const settlement = settle(claims, this.known, oldestOpenDay);
+    for (const { eventId, fingerprint } of settlement.counted) this.known.set(eventId, fingerprint);
+    for (const credit of settlement.credits) this.#credit(credit);
+    this.outcomes.counted += settlement.counted.length;
+    this.outcomes.duplicates += settlement.duplicates;
+    for (const { delivery, rejection } of [...refusals, ...settlement.conflicts]) {
+      this.outcomes.quarantined.set(delivery.sequence, rejection.reason);
+    }
+  }
+
+  #credit({ recognisedDay, eventDay, titleId, region, events, playedMs }: Credit): void {
+    const key = [recognisedDay, eventDay, titleId, region].join();
+    const line = this.credits.get(key) ?? { events: 0, playedMs: 0 };
+    this.credits.set(key, {
+      events: line.events + events,
+      playedMs: line.playedMs + playedMs,
+    });
+  }
+}
+
+/** The rules of DESIGN.md, one event at a time, without a hash or a batch. */
+function naive(events: readonly Heartbeat[], oldestOpenDay = "") {
+  const first = new Map<string, string>();
+  const credits = new Map<string, { events: number; playedMs: number }>();
+  const quarantined = new Map<number, string>();
+  let duplicates = 0;
+  events.forEach((event, i) => {
+    const id = event.event_id.toLowerCase();
+    const content = JSON.stringify([event.ts, event.played_ms, event.title_id, event.region]);
+    if (event.ts < NOW - 7 * DAY_MS) quarantined.set(i + 1, "too_late");
+    else if (event.ts > NOW + 300_000) quarantined.set(i + 1, "from_the_future");
+    else if (!first.has(id)) {
+      first.set(id, content);
+      const day = new Date(event.ts).toISOString().slice(0, 10);
+      const recognised = [day, oldestOpenDay].sort()[1];
+      const key = [recognised, day, event.title_id, event.region].join();
+      const line = credits.get(key) ?? { events: 0, playedMs: 0 };
+      credits.set(key, {
+        events: line.events + 1,
+        playedMs: line.playedMs + event.played_ms,
+      });
+    } else if (first.get(id) === content) duplicates += 1;
+    else quarantined.set(i + 1, "conflict");
+  });
+  return { outcomes: { counted: first.size, duplicates, quarantined }, credits };
+}
+
+// Retries, ids in capitals, reused ids, clocks that are wrong, titles that look like separators.
+function traffic(random: Random, count: number): Heartbeat[] {
+  const events: Heartbeat[] = [];
+  while (events.length < count) {
+    const ts = NOW - random.int(-600_000, 3 * DAY_MS) - (random.chance(0.05) ? 6 * DAY_MS : 0);
+    const fresh = aHeartbeat(random, ts, {
+      played_ms: random.int(0, 10_000),
+      title_id: random.pick(["a", "b", 'a,"b', "a b", "{}", "ü\\"]),
+    });
+    const earlier = events.length > 0 ? random.pick(events) : fresh;
+    const kind = random.int(0, 9);
+    if (kind === 0) events.push({ ...earlier });
+    else if (kind === 1) events.push({ ...earlier, event_id: earlier.event_id.toUpperCase() });
+    else if (kind === 2) events.push({ ...earlier, played_ms: random.int(0, 10_000) });
+    // Credited content only: a retry through another network is the same event.
+    else if (kind === 3) events.push({ ...earlier, seq: earlier.seq + 1, isp: "other" });
+    else events.push(fresh);
+  }
+  return events;
+}
+
+function batches<T>(random: Random, items: readonly T[]): T[][] {
+  const out: T[][] = [];
+  for (let at = 0; at < items.length;) {
+    const size = random.int(1, 60);
+    out.push(items.slice(at, at + size));
+    at += size;
+  }
+  return out;
+}
+
+Deno.test("any split into batches settles as if events came one by one", () => {
+  const random = propertyRandom("accrue and settle against a naive model");
+  for (let run = 0; run < 200; run++) {
+    const events = traffic(random, random.int(1, 300));
+    const oldestOpenDay = random.chance(0.5) ? "2026-11-21" : undefined;
+    const books = new Books();
+    const deliveries = events.map((event, i) => delivery(event, i + 1));
+    for (const batch of batches(random, deliveries)) books.post(batch, oldestOpenDay);
+    const model = naive(events, oldestOpenDay);
+    assertEquals(books.outcomes, model.outcomes);
+    assertEquals(books.credits, model.credits);
+  }
+});
+
+Deno.test("order and repetition never change what is credited", () => {
+  const random = propertyRandom("accrue under reordering and repetition");
+  for (let run = 0; run < 50; run++) {
+    const once = Array.from(
+      { length: 200 },
+      () =>
+        aHeartbeat(random, NOW - random.int(0, 2 * DAY_MS), { played_ms: random.int(0, 9_999) }),
+    );
+    const credited = (events: readonly Heartbeat[]) => {
+      const books = new Books();
+      const deliveries = events.map((event, i) => delivery(event, i + 1));
+      for (const batch of batches(random, deliveries)) books.post(batch);
+      return new Map([...books.credits].sort());
+    };
+    const repeated = random.shuffle([...once, ...once.filter(() => random.chance(0.3))]);
+    assertEquals(credited(repeated), credited(once));
+  }
+});
+
+Deno.test("the horizon and the tolerance are themselves still in time", () => {
+  const random = new Random(1);
+  const at = (ts: number) => accrue([delivery(aHeartbeat(random, ts))], RULES);
+  assertEquals(at(NOW - 7 * DAY_MS).claims.length, 1);
+  assertEquals(at(NOW + 300_000).claims.length, 1);
+  const late = at(NOW - 7 * DAY_MS - 1).refusals[0].rejection;
+  assertEquals(late, {
+    reason: "too_late",
+    path: "$.ts",
+    detail: "ts is 604800001 ms before receipt, more than 604800000",
+    build: "9.1.0",
+  });
+  assertEquals(at(NOW + 300_001).refusals[0].rejection.reason, "from_the_future");
+  // The largest integer a device can send is no day at all.
+  const largest = aHeartbeat(random, NOW, { ts: Number.MAX_SAFE_INTEGER });
+  assertEquals(
+    accrue([delivery(largest)], RULES).refusals[0].rejection.reason,
+    "from_the_future",
+  );
+});
+
+Deno.test("an id that may have been forgotten is refused, whatever ts says", () => {
+  const random = new Random(1);
+  const made = (event_id: string) =>
+    accrue([delivery(aHeartbeat(random, NOW, { event_id }))], RULES);
+  const limit = NOW - 8 * DAY_MS;
+  assertEquals(made(random.uuidv7(limit)).claims.length, 1);
+  for (const id of [random.uuidv7(limit - 1), random.uuidv7(limit - 1).toUpperCase()]) {
+    const [{ rejection, msAtRisk }] = made(id).refusals;
+    assertEquals([rejection.reason, rejection.path, msAtRisk], ["too_late", "$.event_id", 10_000]);
+  }
+  assertEquals(made(random.uuidv7(0)).claims.length, 1, "a clock that was never set");
+  assertEquals(made(random.uuidv7(limit - 1).replace("-7", "-4")).claims.length, 1);
+});
+
+Deno.test("a broken event in the middle leaves its neighbours alone", () => {
+  const random = new Random(1);
+  const good = [aHeartbeat(random, NOW), aHeartbeat(random, NOW)];
+  const broken = {
+    bytes: new Uint8Array([0xff]),
+    sequence: 2,
+    receivedAt: NOW,
+    redelivered: false,
+  };
+  const { claims, refusals } = accrue([delivery(good[0], 1), broken, delivery(good[1], 3)], RULES);
+  assertEquals(claims.map(({ delivery }) => delivery.sequence), [1, 3]);
+  assertEquals(refusals.map(({ rejection }) => rejection.reason), ["not_utf8"]);
+});
+
+Deno.test("what is watched on a closed day is recognised on the oldest open one", () => {
+  const random = new Random(1);
+  const event = aHeartbeat(random, Date.UTC(2026, 10, 20, 23, 59), { title_id: "t" });
+  const { claims } = accrue([delivery(event)], RULES);
+  const [credit] = settle(claims, new Map(), "2026-11-22").credits;
+  assertEquals([credit.recognisedDay, credit.eventDay], ["2026-11-22", "2026-11-20"]);
+});
+
+Deno.test("the fingerprint tells every credited field apart, and no other", () => {
+  const event = aHeartbeat(new Random(1), NOW);
+  const print = fingerprintOf(event);
+  assertEquals(fingerprintOf({ ...event, seq: 9, session_id: "other" } as Heartbeat), print);
+  const changes: Partial<Heartbeat>[] = [
+    { ts: NOW + 1 },
+    { played_ms: 9_999 },
+    { title_id: "x" },
+    { region: "fr" },
+  ];
+  for (const change of changes) assertNotEquals(fingerprintOf({ ...event, ...change }), print);
+});

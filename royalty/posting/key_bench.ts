@@ -1,0 +1,178 @@
+/**
+ * What keys cost: `deno run -A royalty/key_bench.ts [millions,millions…] [events]`.
+ *
+ * The books alone, on a Postgres as safe as in production: one session posts batches that are judged
+ * already, while so many millions of keys are present, of UUIDv7 and of random ids. Postgres makes
+ * the keys that are present; those of UUIDv7 are of the last day, so the partitions that are written
+ * to hold them all. Bytes are measured on keys that were posted, not on those.
+ *
+ * @module
+ */
+import type { Sql } from "postgres";
+import { aHeartbeat, encode } from "../../shared/dev/testing/heartbeats.ts";
+import { type Figure, measure, rateOf, report } from "../../shared/dev/testing/measure.ts";
+import { PostgresServer } from "../../shared/dev/servers/postgres_server.ts";
+import { Random } from "../../shared/dev/testing/random.ts";
+import { createDatabase, DATABASE, DEV_PASSWORD } from "../../shared/dev/servers/stack.ts";
+import { Workspace } from "../../shared/dev/servers/workspace.ts";
+import { readMigrations } from "../../shared/process/migrate.ts";
+import { accrue } from "./accrue.ts";
+import { keepKeys } from "./key_partitions.ts";
+import { LedgerSession, openBooks, type Posting } from "./ledger.ts";
+
+const BATCH_EVENTS = 10_000;
+const WARM_UP = 3 * BATCH_EVENTS;
+const MILLION = 1_000_000;
+const DAY_MS = 86_400_000;
+const EVENTS_A_DAY = 2e9;
+const STREAM = "HEARTBEATS";
+const RULES = {
+  dayOf: (instant: number) => new Date(instant).toISOString().slice(0, 10),
+  latenessHorizonMs: 7 * DAY_MS,
+  futureToleranceMs: 300_000,
+};
+
+/** Ids of one kind: where their keys are kept, how a player makes one, how Postgres makes many. */
+interface Kind {
+  readonly name: string;
+  readonly table: string;
+  readonly idOf: (random: Random, ts: number) => string;
+  /** A row of `table`, of the key `n` of `count`. */
+  readonly row: string;
+}
+
+const KINDS: readonly Kind[] = [
+  {
+    name: "UUIDv7",
+    table: "event_key_v7",
+    idOf: (random, ts) => random.uuidv7(ts),
+    row: "uuidv7(interval '1 day' * (n::float8 / count - 1.001)), n",
+  },
+  {
+    name: "random ids",
+    table: "event_key_other",
+    idOf: () => crypto.randomUUID(),
+    row: "gen_random_uuid(), n, current_date",
+  },
+];
+
+/** Posts `events` of each kind at each number of millions of keys, prints the figures, returns them. */
+export async function runKeyBench(
+  millions: readonly number[] = [0, 10, 50],
+  events = 200_000,
+): Promise<Figure[]> {
+  await using workspace = await Workspace.temporary();
+  const server = await PostgresServer.start(workspace, { durable: true });
+  await createDatabase(server);
+  const url = server.url(DATABASE, "royalty", DEV_PASSWORD);
+  await openBooks(url, "UTC", await readMigrations(new URL("../migrations/", import.meta.url)));
+  const sql = server.connect(DATABASE);
+  const keeping = { streams: [STREAM], latenessHorizonMs: 7 * DAY_MS, otherKeysDays: 0 };
+  await keepKeys(sql, keeping, Date.now());
+  const figures: Figure[] = [];
+  for (const kind of KINDS) {
+    for (const million of [...millions].sort((a, b) => a - b)) {
+      if (million > 0) await fillUp(sql, kind, million * MILLION);
+      const name = `${kind.name}, ${million} M keys present`;
+      figures.push(await measurePosting(server, url, { name, kind, events }));
+      console.log(`${report(figures.slice(-1))}  ${microsecondsOf(figures[figures.length - 1])}`);
+      if (million === 0) await printSize(sql, kind);
+    }
+  }
+  await sql.end();
+  await server.stop();
+  return figures;
+}
+
+// The rate also tells of disks and of neighbours on the machine; this does not.
+function microsecondsOf(figure: Figure): string {
+  const each = figure.cores.postgres * MILLION / rateOf(figure);
+  return `Postgres ${each.toFixed(1)} µs of a core per event`;
+}
+
+// The index is built at the end, as full as posting leaves one: entering millions one by one would
+// take longer than the measurement.
+async function fillUp(sql: Sql, { table, row }: Kind, count: number): Promise<void> {
+  const keys = `royalty.${table}`;
+  await sql.begin(async (tx) => {
+    await tx.unsafe(`
+      set local maintenance_work_mem = '1GB';
+      truncate ${keys};
+      alter table ${keys} drop constraint ${table}_pkey;
+      insert into ${keys} select ${row} from generate_series(1, ${count}) n, (select ${count} as count);
+      alter table ${keys} add constraint ${table}_pkey
+        primary key (event_id) with (fillfactor = 75)`);
+  });
+  // Otherwise autovacuum does it, during the measurement.
+  await sql.unsafe(`vacuum analyze ${keys}`);
+  await sql`checkpoint`;
+}
+
+async function measurePosting(
+  server: PostgresServer,
+  url: string,
+  { name, kind, events }: {
+    readonly name: string;
+    readonly kind: Kind;
+    readonly events: number;
+  },
+): Promise<Figure> {
+  const random = new Random(crypto.getRandomValues(new Uint32Array(1))[0]);
+  // Postgres ends a session that idles while keys are made.
+  await using session = new LedgerSession(url, STREAM);
+  const { lastSeq } = await session.position();
+  const batches = Math.ceil((WARM_UP + events) / BATCH_EVENTS);
+  const postings = Array.from(
+    { length: batches },
+    (_, i) => aPosting(random, kind, lastSeq + i * BATCH_EVENTS),
+  );
+  for (const posting of postings.splice(0, WARM_UP / BATCH_EVENTS)) await post(session, posting);
+  return await measure(name, { driver: Deno.pid, postgres: server.pid }, async () => {
+    for (const posting of postings) await post(session, posting);
+    return postings.length * BATCH_EVENTS;
+  });
+}
+
+function aPosting(random: Random, kind: Kind, after: number): Posting {
+  const now = Date.now();
+  const deliveries = Array.from({ length: BATCH_EVENTS }, (_, i) => {
+    const ts = now - random.int(0, 20_000);
+    const bytes = encode(aHeartbeat(random, ts, { event_id: kind.idOf(random, ts) }));
+    return { bytes, sequence: after + i + 1, receivedAt: now, redelivered: false };
+  });
+  const through = { lastSeq: after + BATCH_EVENTS, lastReceivedAt: now };
+  return { stream: STREAM, after, through, gaps: [], ...accrue(deliveries, RULES) };
+}
+
+async function post(session: LedgerSession, posting: Posting): Promise<void> {
+  const { position } = await session.post(posting, () => Promise.resolve());
+  if (position.counted !== position.lastSeq) throw new Error("an id came twice");
+}
+
+async function printSize(sql: Sql, { name, table }: Kind): Promise<void> {
+  const [{ keys }] = await sql<{ keys: number }[]>`
+    select count(*)::int as keys from ${sql(`royalty.${table}`)}`;
+  // A table without partitions is not in its own tree.
+  const [{ heap, index }] = await sql<{ heap: number; index: number }[]>`
+    select sum(pg_relation_size(oid))::float8 as heap, sum(pg_indexes_size(oid))::float8 as index
+    from (
+      select relid as oid from pg_partition_tree(${`royalty.${table}`}::text::regclass)
+      union select ${`royalty.${table}`}::text::regclass
+    ) as tables`;
+  const bytes = (heap + index) / keys;
+  console.log(
+    `${name}: ${bytes.toFixed(1)} bytes a key (table ${(heap / keys).toFixed(1)}, index ` +
+      `${(index / keys).toFixed(1)}); two billion a day are ` +
+      `${Math.round(bytes * EVENTS_A_DAY / 1e9)} GB a day`,
+  );
+}
+
+if (import.meta.main) {
+  const [millions, events] = Deno.args;
+  const figures = await runKeyBench(
+    millions?.split(",").map(Number),
+    events === undefined ? undefined : Number(events),
+  );
+  console.log(figures.map((figure) => Math.round(rateOf(figure))).join(" "));
+  Deno.exit(0);
+}

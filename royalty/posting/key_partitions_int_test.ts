@@ -1,0 +1,273 @@
+/**
+ * The key table on a real Postgres: days come and go, and each id counts once.
+ *
+ * @module
+ */
+import { assertEquals, assertRejects } from "@std/assert";
+import type { Sql } from "postgres";
+import type { Delivery } from "../../shared/contract/delivery.ts";
+import { aHeartbeat, encode } from "../../shared/dev/testing/heartbeats.ts";
+import { PostgresServer } from "../../shared/dev/servers/postgres_server.ts";
+import { propertyRandom, Random } from "../../shared/dev/testing/random.ts";
+import { createDatabase, DATABASE, DEV_PASSWORD } from "../../shared/dev/servers/stack.ts";
+import { Workspace } from "../../shared/dev/servers/workspace.ts";
+import { Stop } from "../../shared/process/errors.ts";
+import type { Heartbeat } from "../../shared/contract/event.ts";
+import { migrate, readMigrations } from "../../shared/process/migrate.ts";
+import { accrue } from "./accrue.ts";
+import { checkForgotten, keepKeys, type KeyKeeping } from "./key_partitions.ts";
+import { connectBooks, LedgerSession, openBooks } from "./ledger.ts";
+
+const DAY_MS = 86_400_000;
+const START = Date.UTC(2026, 10, 22, 12);
+const RULES = {
+  dayOf: (instant: number) => new Date(instant).toISOString().slice(0, 10),
+  latenessHorizonMs: 2 * DAY_MS,
+  futureToleranceMs: 300_000,
+};
+const KEEPING: KeyKeeping = {
+  streams: ["HEARTBEATS"],
+  latenessHorizonMs: 2 * DAY_MS,
+  otherKeysDays: 0,
+};
+const KEPT_ASIDE = () => Promise.resolve();
+
+/** The stream: events get their sequence and are posted as the worker does. */
+class Poster {
+  #sequence = 0;
+  constructor(readonly session: LedgerSession) {}
+
+  /** As {@link post}; when another stream enters an id at the same time, tries again. */
+  async insist(events: readonly Heartbeat[], receivedAt: number) {
+    const before = this.#sequence;
+    for (;;) {
+      try {
+        return await this.post(events, receivedAt);
+      } catch (error) {
+        // Unique violation, deadlock.
+        if (!/^(23505|40P01)$/.test(String((error as { code?: unknown }).code))) throw error;
+        this.#sequence = before;
+      }
+    }
+  }
+
+  async post(events: readonly Heartbeat[], receivedAt: number) {
+    const after = this.#sequence;
+    const deliveries: Delivery[] = events.map((event) => ({
+      bytes: encode(event),
+      sequence: ++this.#sequence,
+      receivedAt,
+      redelivered: false,
+    }));
+    const through = { lastSeq: this.#sequence, lastReceivedAt: receivedAt };
+    const posting = {
+      stream: this.session.stream,
+      after,
+      through,
+      gaps: [],
+      ...accrue(deliveries, RULES),
+    };
+    return (await this.session.post(posting, KEPT_ASIDE)).position;
+  }
+}
+
+async function partitions(sql: Sql): Promise<string[]> {
+  const rows = await sql<{ name: string }[]>`
+    select c.relname as name from pg_inherits i join pg_class c on c.oid = i.inhrelid
+    where i.inhparent = 'royalty.event_key_v7'::regclass order by 1`;
+  return rows.map(({ name }) => name.replace("event_key_v7_", ""));
+}
+
+async function counts(sql: Sql) {
+  const [row] = await sql<Record<string, number>[]>`
+    select (select count(*)::int from royalty.event_key_v7) as v7,
+      (select count(*)::int from royalty.event_key_v7_stray) as stray,
+      (select count(*)::int from royalty.event_key_other) as other`;
+  return { ...row };
+}
+
+/** An id of one of the kinds that arrive. */
+function anId(random: Random, now: number): string {
+  const v7 = (instant: number) => random.uuidv7(Math.max(0, instant));
+  switch (random.int(0, 9)) {
+    case 0: // a v4 whose random bits look like a time
+      return v7(now - random.int(0, 30 * DAY_MS)).replace(/-7/, "-4");
+    case 1: // a clock that was never set
+      return v7(random.int(0, 1_000_000));
+    case 2: // a clock that runs ahead
+      return v7(now + random.int(0, 12 * DAY_MS));
+    case 3: // a clock that is behind
+      return v7(now - random.int(0, 12 * DAY_MS));
+    default:
+      return v7(now - random.int(0, DAY_MS));
+  }
+}
+
+/** The rules of DESIGN.md and of the header of event_key.ts, with a memory that forgets nothing. */
+class Model {
+  readonly #counted = new Map<string, number>();
+  readonly outcomes = { counted: 0, quarantined: 0, duplicates: 0 };
+
+  take({ event_id, ts }: Heartbeat, receivedAt: number): void {
+    const made = parseInt(event_id.replaceAll("-", "").slice(0, 12), 16);
+    const isOld = event_id[14] === "7" && made >= Date.UTC(2026, 10, 1) &&
+      receivedAt - made > 3 * DAY_MS;
+    if (isOld || ts < receivedAt - 2 * DAY_MS || ts > receivedAt + 300_000) {
+      this.outcomes.quarantined += 1;
+    } else if (!this.#counted.has(event_id)) {
+      this.#counted.set(event_id, ts);
+      this.outcomes.counted += 1;
+    } else if (this.#counted.get(event_id) === ts) this.outcomes.duplicates += 1;
+    else this.outcomes.quarantined += 1;
+  }
+}
+
+Deno.test("the key table", async (t) => {
+  await using workspace = await Workspace.temporary();
+  const server = await PostgresServer.start(workspace);
+  await createDatabase(server);
+  const url = server.url(DATABASE, "royalty", DEV_PASSWORD);
+  const migrations = await readMigrations(new URL("../migrations/", import.meta.url));
+  const sql = connectBooks(url);
+
+  await t.step("keys of books that are in use move to where they belong", async () => {
+    const before = migrations.filter(({ name }) => name < "003");
+    await migrate(sql, "royalty", before);
+    const random = new Random(1);
+    const ids = [random.uuidv7(START), random.uuidv7(0), random.uuidv7(START).replace("-7", "-4")];
+    await sql`
+      insert into royalty.event_key
+      select id::text::uuid, 7 from unnest(${`{${ids}}`}::text::text[]) as t(id)`;
+    await openBooks(url, "UTC", migrations);
+    assertEquals(await counts(sql), { v7: 2, stray: 2, other: 1 });
+    await keepKeys(sql, KEEPING, START);
+    assertEquals(await counts(sql), { v7: 2, stray: 1, other: 1 });
+    const kept = await sql<{ event_id: string }[]>`select event_id from royalty.event_key`;
+    assertEquals(kept.map((row) => row.event_id).sort(), [...ids].sort());
+    await sql`delete from royalty.event_key_v7`;
+    await sql`delete from royalty.event_key_other`;
+  });
+
+  await t.step("of two processes at once, one makes the days that are missing", async () => {
+    const later = START + DAY_MS;
+    const rounds = await Promise.all([1, 2, 3].map(() => keepKeys(sql, KEEPING, later)));
+    assertEquals(rounds.flatMap(({ made }) => made), ["2026-11-26"]);
+    assertEquals((await partitions(sql)).at(-2), "20261126");
+  });
+
+  await using session = new LedgerSession(url, "HEARTBEATS");
+  await session.position();
+  const poster = new Poster(session);
+
+  await t.step("over weeks of days made and dropped, every id counts as if none went", async () => {
+    const random = propertyRandom("keys are forgotten exactly");
+    const model = new Model();
+    const sent: Heartbeat[] = [];
+    let dropped = 0;
+    let position;
+    for (let hour = 0; hour < 24 * 24; hour += random.int(2, 20)) {
+      const now = START + DAY_MS + hour * 3_600_000;
+      const batch = Array.from({ length: 40 }, () => {
+        const ts = now - random.int(0, DAY_MS);
+        if (sent.length === 0 || random.chance(0.5)) {
+          return aHeartbeat(random, ts, { event_id: anId(random, now) });
+        }
+        const earlier = random.pick(sent.slice(random.chance(0.5) ? 0 : -400));
+        return random.chance(0.3) ? { ...earlier, ts } : earlier;
+      });
+      sent.push(...batch);
+      for (const event of batch) model.take(event, now);
+      position = await poster.post(batch, now);
+      if (random.chance(0.5)) dropped += (await keepKeys(sql, KEEPING, now)).dropped.length;
+    }
+    const { counted, quarantined, duplicates } = position!;
+    assertEquals({ counted, quarantined, duplicates }, model.outcomes);
+    assertEquals(dropped > 10, true, `dropped ${dropped}`);
+    const days = (await partitions(sql)).length;
+    assertEquals(days <= 12, true, `${days} partitions`);
+  });
+
+  await t.step(
+    "an id that comes again under a new ts, after its day is dropped, is refused",
+    async () => {
+      const random = new Random(2);
+      const first = START + 40 * DAY_MS;
+      const event = aHeartbeat(random, first);
+      await keepKeys(sql, KEEPING, first);
+      const before = await poster.post([event], first);
+      const later = first + 6 * DAY_MS;
+      const after = await poster.post([aHeartbeat(random, later)], later);
+      const { dropped } = await keepKeys(sql, KEEPING, later);
+      assertEquals(dropped.includes(RULES.dayOf(first)), true, `dropped ${dropped}`);
+      const again = await poster.post([{ ...event, ts: later }], later);
+      assertEquals(after.counted, before.counted + 1);
+      assertEquals([again.counted, again.quarantined], [after.counted, after.quarantined + 1]);
+    },
+  );
+
+  await t.step("a raised horizon that needs what is dropped stops the service", async () => {
+    await checkForgotten(sql, KEEPING);
+    const raised = { ...KEEPING, latenessHorizonMs: 7 * DAY_MS };
+    const error = await assertRejects(() => checkForgotten(sql, raised), Stop);
+    assertEquals(error.message.includes("TWOFOLD_LATENESS_HORIZON_MS"), true);
+  });
+
+  await t.step("other ids are kept for ever, or as long as they are told", async () => {
+    const now = START + 46 * DAY_MS;
+    const { other } = await counts(sql);
+    assertEquals((await keepKeys(sql, KEEPING, now)).otherDeleted, 0);
+    // No less than the horizon, whatever the setting says: identical copies are refused by then.
+    const event = aHeartbeat(new Random(3), now, { event_id: crypto.randomUUID() });
+    await poster.post([event], now);
+    const { otherDeleted } = await keepKeys(sql, { ...KEEPING, otherKeysDays: 1 }, now);
+    assertEquals(otherDeleted, other);
+    assertEquals((await counts(sql)).other, 1);
+  });
+
+  await sql.end();
+  await server.stop("SIGQUIT");
+});
+
+Deno.test("days are made and dropped while two streams post the same ids", async () => {
+  await using workspace = await Workspace.temporary();
+  const server = await PostgresServer.start(workspace);
+  await createDatabase(server);
+  const url = server.url(DATABASE, "royalty", DEV_PASSWORD);
+  await openBooks(url, "UTC", await readMigrations(new URL("../migrations/", import.meta.url)));
+  const sql = connectBooks(url);
+  const streams = ["HEARTBEATS_0", "HEARTBEATS_1"];
+  const random = propertyRandom("keys under two streams");
+  const rounds = 45;
+  const batches = Array.from({ length: rounds }, (_, i) => {
+    const now = START + i * DAY_MS / 3;
+    const ids = Array.from({ length: 50 }, () => anId(random, now));
+    return { now, events: ids.map((event_id) => aHeartbeat(random, now, { event_id })) };
+  });
+  const model = new Model();
+  for (const { now, events } of batches) for (const event of events) model.take(event, now);
+
+  let posting = streams.length;
+  let dropped = 0;
+  const finals = streams.map(async (stream) => {
+    await using session = new LedgerSession(url, stream);
+    await session.position();
+    const poster = new Poster(session);
+    for (const { now, events } of batches) await poster.insist(events, now);
+    posting -= 1;
+    return await session.position();
+  });
+  while (posting > 0) {
+    const [{ received }] = await sql<{ received: string | null }[]>`
+      select max(last_received_ms) as received from royalty.stream_position`;
+    const now = Number(received) || START;
+    const two = [1, 2].map(() => keepKeys(sql, { ...KEEPING, streams }, now));
+    for (const round of await Promise.all(two)) dropped += round.dropped.length;
+  }
+  const [a, b] = await Promise.all(finals);
+  assertEquals(a.counted + b.counted, model.outcomes.counted);
+  assertEquals([a.quarantined, b.quarantined], [1, 1].map(() => model.outcomes.quarantined));
+  assertEquals(a.duplicates + b.duplicates, model.outcomes.counted + 2 * model.outcomes.duplicates);
+  assertEquals(dropped > 5, true, `dropped ${dropped}`);
+  await sql.end();
+  await server.stop("SIGQUIT");
+});

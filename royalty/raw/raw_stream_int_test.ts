@@ -1,0 +1,93 @@
+/**
+ * Reading raw messages by sequence from a real server.
+ *
+ * @module
+ */
+import { assertEquals } from "@std/assert";
+import { jetstream, jetstreamManager } from "nats/jetstream";
+import { deliveryOf } from "../../shared/contract/delivery.ts";
+import { NatsStack } from "../../shared/dev/servers/stack.ts";
+import { rawExtent, readRaw } from "./raw_stream.ts";
+import type { RawMessage } from "./stored_message.ts";
+
+const MESSAGES = 2_600;
+/** Fills the 8 MiB of one batch with half of the messages. */
+const BODY_BYTES = 6_000;
+const LOST = [1, 2, 3, 1_000, 1_500, 1_501, MESSAGES - 1];
+
+/** A stream with holes, and what a durable is told of it. */
+async function filled(stack: NatsStack): Promise<RawMessage[]> {
+  const nc = await stack.connect("ops");
+  const jsm = await jetstreamManager(nc);
+  await jsm.streams.add({ name: "RAW", subjects: ["raw.>"], allow_direct: true });
+  const js = jetstream(nc);
+  const body = (i: number) => new Uint8Array(BODY_BYTES).fill(i % 251);
+  for (let i = 1; i <= MESSAGES; i += 100) {
+    await Promise.all(Array.from({ length: 100 }, (_, k) => js.publish("raw.x", body(i + k))));
+  }
+  for (const sequence of LOST) await jsm.streams.deleteMessage("RAW", sequence);
+  await jsm.consumers.add("RAW", { durable_name: "witness", max_ack_pending: 10_000 });
+  const consumer = await js.consumers.get("RAW", "witness");
+  const wanted = MESSAGES - LOST.length;
+  const told: RawMessage[] = [];
+  for await (const message of await consumer.fetch({ max_messages: wanted, expires: 10_000 })) {
+    const { sequence, receivedAt, bytes } = deliveryOf(message);
+    told.push({ sequence, receivedAt, bytes });
+  }
+  return told;
+}
+
+// Bytes by a number: comparing megabytes element by element would take the test's time.
+function brief(messages: readonly RawMessage[]) {
+  return messages.map(({ sequence, receivedAt, bytes }) => [
+    ...[sequence, receivedAt, bytes.length],
+    bytes.every((byte) => byte === bytes[0]) ? bytes[0] : "mixed",
+  ]);
+}
+
+Deno.test("raw messages are what a durable is given, whatever is missing or breaks", async (t) => {
+  await using stack = await NatsStack.start();
+  const told = await filled(stack);
+  const nc = await stack.connect("auditor");
+  const read = async (from: number, through: number) =>
+    (await Array.fromAsync(readRaw(nc, "RAW", { from, through }))).flat();
+  const within = (from: number, through: number) =>
+    told.filter(({ sequence }) => sequence >= from && sequence <= through);
+
+  await t.step("any range, with holes at its ends and inside", async () => {
+    assertEquals(told.length, MESSAGES - LOST.length);
+    for (
+      const [from, through] of [[1, MESSAGES], [1, 3], [4, 4], [999, 1_001], [1_500, 1_501], [2, 1]]
+    ) {
+      assertEquals(brief(await read(from, through)), brief(within(from, through)));
+    }
+  });
+
+  await t.step("an end that is not there yet is not waited for", async () => {
+    assertEquals((await read(MESSAGES - 5, MESSAGES + 100)).length, 5);
+    assertEquals(await read(MESSAGES + 1, MESSAGES + 100), []);
+  });
+
+  await t.step("the extent is what the stream has", async () => {
+    assertEquals(await rawExtent(nc, "RAW"), {
+      firstSeq: 4,
+      lastSeq: MESSAGES,
+      firstReceivedAt: told[0].receivedAt,
+      maxAgeMs: Infinity,
+    });
+    const { firstSeq, lastSeq, firstReceivedAt } = await rawExtent(nc, "HEARTBEATS");
+    assertEquals([firstSeq, lastSeq, firstReceivedAt], [1, 0, undefined]);
+  });
+
+  await t.step("a server that restarts in between loses nothing", async () => {
+    const seen: RawMessage[] = [];
+    for await (const batch of readRaw(nc, "RAW", { from: 1, through: MESSAGES })) {
+      if (seen.length === 0) {
+        await stack.nats.stop("SIGKILL");
+        await stack.nats.start();
+      }
+      seen.push(...batch);
+    }
+    assertEquals(brief(seen), brief(told));
+  });
+});

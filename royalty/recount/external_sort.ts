@@ -1,0 +1,293 @@
+/**
+ * Sorts more fixed-size records than memory holds: sorted runs on disk, then a merge of all of them.
+ *
+ * Records are compared as bytes, from their first to their last. In memory are one run
+ * (`runRecords` records, twice while it is written) and, while merging, one read buffer per run: of
+ * `fanIn` runs another, longer one is made, so open files and buffers stay bounded whatever comes.
+ *
+ * @module
+ */
+import { messageOf, Refused } from "../../shared/process/errors.ts";
+import { ScratchFolder } from "./scratch_folder.ts";
+
+export interface ExternalSortOptions {
+  /**
+   * Where the runs go, in a folder of their own that is removed at the end. It is not touched, and
+   * need not be given, when one run holds everything.
+   */
+  readonly folder: string | undefined;
+  /** At least 6. */
+  readonly recordBytes: number;
+  /** Records sorted in memory at once, at most 2^20. */
+  readonly runRecords?: number;
+  readonly fanIn?: number;
+}
+
+const INDEX_BITS = 20;
+const MAX_RUN_RECORDS = 2 ** INDEX_BITS;
+const INDEX_MASK = MAX_RUN_RECORDS - 1;
+const FAN_IN = 128;
+const BUFFER_BYTES = 256 * 1024;
+
+/** Takes records one by one, then gives them back in order, once. */
+export class ExternalSort implements AsyncDisposable {
+  readonly #recordBytes: number;
+  readonly #runRecords: number;
+  readonly #fanIn: number;
+  readonly #run: Uint8Array<ArrayBuffer>;
+  #count = 0;
+  #folder: ScratchFolder | undefined;
+  #files = 0;
+  /** Paths of runs; those of one level are about the same length. */
+  readonly #levels: string[][] = [];
+
+  constructor(readonly options: ExternalSortOptions) {
+    const { recordBytes, runRecords = MAX_RUN_RECORDS, fanIn = FAN_IN } = options;
+    this.#recordBytes = recordBytes;
+    this.#runRecords = Math.min(runRecords, MAX_RUN_RECORDS);
+    this.#fanIn = fanIn;
+    this.#run = new Uint8Array(this.#runRecords * recordBytes);
+  }
+
+  /**
+   * Copies `record`. Wait for the promise, if there is one, before adding the next: it rejects with
+   * {@link Refused} when there is no folder to go on in, or it takes no more.
+   */
+  add(record: Uint8Array): Promise<void> | undefined {
+    if (this.#count === this.#runRecords) return this.#spill().then(() => this.add(record));
+    this.#run.set(record, this.#count * this.#recordBytes);
+    this.#count += 1;
+  }
+
+  /** All records in order, in chunks of whole records; a chunk is overwritten by the next. */
+  async *sorted(): AsyncGenerator<Uint8Array> {
+    if (this.#files === 0) {
+      // Everything fits: no disk at all.
+      yield sortRecords(this.#run.subarray(0, this.#count * this.#recordBytes), this.#recordBytes);
+      return;
+    }
+    await this.#spill();
+    yield* merge(this.#levels.flat(), this.#recordBytes);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#folder?.[Symbol.asyncDispose]();
+  }
+
+  async #spill(): Promise<void> {
+    const bytes = this.#run.subarray(0, this.#count * this.#recordBytes);
+    const sorted = sortRecords(bytes, this.#recordBytes);
+    await this.#keep(0, [sorted]);
+    this.#count = 0;
+  }
+
+  async #keep(level: number, chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>) {
+    this.#folder ??= await this.#makeFolder();
+    const path = `${this.#folder.path}/${this.#files++}`;
+    await this.#write(path, chunks);
+    const runs = this.#levels[level] ??= [];
+    runs.push(path);
+    if (runs.length < this.#fanIn) return;
+    this.#levels[level] = [];
+    await this.#keep(level + 1, merge(runs, this.#recordBytes));
+    await Promise.all(runs.map((run) => Deno.remove(run)));
+  }
+
+  async #makeFolder(): Promise<ScratchFolder> {
+    const { folder } = this.options;
+    if (folder === undefined) {
+      throw new Refused(
+        `more than ${this.#runRecords} records are to be sorted, and there is no folder for it; ` +
+          "set TWOFOLD_RECOUNT_DIR",
+      );
+    }
+    try {
+      return await ScratchFolder.make(folder);
+    } catch (error) {
+      throw unwritable(folder, error);
+    }
+  }
+
+  async #write(path: string, chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>) {
+    try {
+      using file = await Deno.open(path, { createNew: true, write: true });
+      for await (const chunk of chunks) {
+        for (let at = 0; at < chunk.length;) at += await file.write(chunk.subarray(at));
+      }
+    } catch (error) {
+      throw unwritable(path, error);
+    }
+  }
+}
+
+function unwritable(path: string, error: unknown): Refused {
+  return new Refused(`${path} cannot be used for sorting: ${messageOf(error)}`, { cause: error });
+}
+
+// The engine sorts 64-bit integers natively, several times faster than with a comparison in
+// TypeScript: the first 44 bits of a record and its index make one, written as two halves because
+// every machine Deno runs on is little-endian. Records that agree in those bits are compared whole.
+function sortRecords(records: Uint8Array, recordBytes: number): Uint8Array {
+  const count = records.length / recordBytes;
+  const view = new DataView(records.buffer, records.byteOffset, records.length);
+  const keys = new BigUint64Array(count);
+  const halves = new Uint32Array(keys.buffer);
+  for (let i = 0; i < count; i++) {
+    const at = i * recordBytes;
+    halves[2 * i] = (view.getUint16(at + 4) >>> 4) * MAX_RUN_RECORDS + i;
+    halves[2 * i + 1] = view.getUint32(at);
+  }
+  keys.sort();
+  const order = settleTies(halves, view, recordBytes);
+  const sorted = new Uint8Array(records.length);
+  for (let i = 0; i < count; i++) {
+    const at = order[i] * recordBytes;
+    sorted.set(records.subarray(at, at + recordBytes), i * recordBytes);
+  }
+  return sorted;
+}
+
+// The indexes of the records in their final order.
+function settleTies(halves: Uint32Array, view: DataView, recordBytes: number): Uint32Array {
+  const count = halves.length / 2;
+  const order = new Uint32Array(count);
+  for (let start = 0; start < count;) {
+    let end = start;
+    do {
+      order[end] = halves[2 * end] & INDEX_MASK;
+      end += 1;
+    } while (
+      end < count && halves[2 * end + 1] === halves[2 * start + 1] &&
+      halves[2 * end] >>> INDEX_BITS === halves[2 * start] >>> INDEX_BITS
+    );
+    if (end - start > 1) {
+      order.subarray(start, end).sort((a, b) =>
+        compare(view, a * recordBytes, view, b * recordBytes, recordBytes)
+      );
+    }
+    start = end;
+  }
+  return order;
+}
+
+function compare(a: DataView, atA: number, b: DataView, atB: number, length: number): number {
+  for (let i = 0; i < length; i++) {
+    const difference = a.getUint8(atA + i) - b.getUint8(atB + i);
+    if (difference !== 0) return difference;
+  }
+  return 0;
+}
+
+/** Reads one run record by record. */
+class RunReader implements Disposable {
+  readonly #file: Deno.FsFile;
+  readonly #buffer: Uint8Array<ArrayBuffer>;
+  readonly view: DataView;
+  /** Where the present record is in `view`. */
+  at = 0;
+  #end = 0;
+
+  constructor(path: string, readonly recordBytes: number) {
+    this.#file = Deno.openSync(path);
+    this.#buffer = new Uint8Array(Math.ceil(BUFFER_BYTES / recordBytes) * recordBytes);
+    this.view = new DataView(this.#buffer.buffer);
+  }
+
+  /** Whether the present record is the buffer's last, so that {@link refill} comes next. */
+  get isSpent(): boolean {
+    return this.at + this.recordBytes >= this.#end;
+  }
+
+  /** Reads on; false at the end of the run. */
+  async refill(): Promise<boolean> {
+    this.at = 0;
+    this.#end = 0;
+    while (this.#end < this.#buffer.length) {
+      const read = await this.#file.read(this.#buffer.subarray(this.#end));
+      if (read === null) break;
+      this.#end += read;
+    }
+    return this.#end > 0;
+  }
+
+  record(): Uint8Array {
+    return this.#buffer.subarray(this.at, this.at + this.recordBytes);
+  }
+
+  [Symbol.dispose](): void {
+    this.#file.close();
+  }
+}
+
+async function* merge(paths: readonly string[], recordBytes: number): AsyncGenerator<Uint8Array> {
+  using readers = new DisposableStack();
+  const heap = new ReaderHeap();
+  for (const path of paths) {
+    const reader = readers.use(new RunReader(path, recordBytes));
+    if (await reader.refill()) heap.push(reader);
+  }
+  const chunk = new Uint8Array(Math.ceil(BUFFER_BYTES / recordBytes) * recordBytes);
+  let filled = 0;
+  for (let reader = heap.least(); reader; reader = heap.least()) {
+    chunk.set(reader.record(), filled);
+    filled += recordBytes;
+    if (!reader.isSpent) {
+      reader.at += recordBytes;
+      heap.sink();
+    } else if (await reader.refill()) heap.sink();
+    else heap.drop();
+    if (filled === chunk.length) {
+      yield chunk;
+      filled = 0;
+    }
+  }
+  if (filled > 0) yield chunk.subarray(0, filled);
+}
+
+/** A binary heap of readers by their present records. */
+class ReaderHeap {
+  readonly #readers: RunReader[] = [];
+
+  push(reader: RunReader): void {
+    const readers = this.#readers;
+    let at = readers.length;
+    for (; at > 0; at = (at - 1) >> 1) {
+      const parent = readers[(at - 1) >> 1];
+      if (!isLess(reader, parent)) break;
+      readers[at] = parent;
+    }
+    readers[at] = reader;
+  }
+
+  least(): RunReader | undefined {
+    return this.#readers[0];
+  }
+
+  /** Restores the order after the least reader went on to its next record. */
+  sink(): void {
+    const readers = this.#readers;
+    const reader = readers[0];
+    let at = 0;
+    for (let child = 1; child < readers.length; child = 2 * at + 1) {
+      if (child + 1 < readers.length && isLess(readers[child + 1], readers[child])) child += 1;
+      if (!isLess(readers[child], reader)) break;
+      readers[at] = readers[child];
+      at = child;
+    }
+    readers[at] = reader;
+  }
+
+  /** Takes the least reader out. */
+  drop(): void {
+    const last = this.#readers.pop();
+    if (!last || this.#readers.length === 0) return;
+    this.#readers[0] = last;
+    this.sink();
+  }
+}
+
+function isLess(a: RunReader, b: RunReader): boolean {
+  const difference = a.view.getUint32(a.at) - b.view.getUint32(b.at);
+  if (difference !== 0) return difference < 0;
+  return compare(a.view, a.at, b.view, b.at, a.recordBytes) < 0;
+}

@@ -1,0 +1,70 @@
+/**
+ * The recount alone: `deno run -A royalty/recount_bench.ts [events]`.
+ *
+ * The stream is filled before, one event in twenty twice. The recount is a process of its own, as the
+ * command is, so that its memory can be told. Above a million events it sorts on disk.
+ *
+ * @module
+ */
+import { fillStream } from "../../shared/dev/fleet/filled_stream.ts";
+import {
+  type Figure,
+  measureCommand,
+  mebibytes,
+  rateOf,
+  report,
+} from "../../shared/dev/testing/measure.ts";
+import { PostgresServer } from "../../shared/dev/servers/postgres_server.ts";
+import {
+  createDatabase,
+  DATABASE,
+  DEV_PASSWORD,
+  NatsStack,
+} from "../../shared/dev/servers/stack.ts";
+import { readMigrations } from "../../shared/process/migrate.ts";
+import { connectBooks, openBooks } from "../posting/ledger.ts";
+
+const CLI = new URL("../cli.ts", import.meta.url).pathname;
+
+/** Fills, recounts and prints the figures. */
+export async function runRecountBench(events = 1_500_000): Promise<Figure[]> {
+  await using stack = await NatsStack.start();
+  const database = await PostgresServer.start(stack.workspace);
+  await createDatabase(database);
+  await fillStream(await stack.connect("ingest"), events);
+  const url = database.url(DATABASE, "royalty", DEV_PASSWORD);
+  await openBooks(url, "UTC", await readMigrations(new URL("../migrations/", import.meta.url)));
+  await postedThrough(url, events);
+  const { figure, peakBytes, text, errors } = await measureCommand("recount", {
+    args: ["run", "-A", CLI, "recount", "--day", new Date().toISOString().slice(0, 10)],
+    env: { ...stack.nats.settings("auditor"), TWOFOLD_POSTGRES_URL: url },
+    events,
+    pids: { nats: stack.nats.pid },
+  });
+  await database.stop();
+  // The books are empty but for the position, so it differs from them; that is not what is measured.
+  if (!text.includes("recognised on")) throw new Error(errors);
+  console.log(text.split("\n").filter((line) => /^(read|recognised|took)/.test(line)).join("\n"));
+  console.log(report([figure]));
+  const cpuMicroseconds = figure.cores.recount * 1_000_000 / rateOf(figure);
+  const each = cpuMicroseconds.toFixed(1);
+  const hours = (cpuMicroseconds * 2_000 / 3_600).toFixed(1);
+  console.log(
+    `recount: peak memory ${mebibytes(peakBytes)}, CPU per event ${each} µs: ` +
+      `${hours} hours of one core for two billion`,
+  );
+  return [figure];
+}
+
+// The recount reads as far as the books say.
+async function postedThrough(url: string, events: number): Promise<void> {
+  const sql = connectBooks(url);
+  await sql`insert into royalty.stream_position (stream, last_seq, counted)
+    values ('HEARTBEATS', ${events}, ${events})`;
+  await sql.end();
+}
+
+if (import.meta.main) {
+  await runRecountBench(Number(Deno.args[0] ?? 1_500_000));
+  Deno.exit(0);
+}

@@ -1,0 +1,154 @@
+/**
+ * The recount held against the books, and the report that a person reads.
+ *
+ * Pure.
+ *
+ * @module
+ */
+import { type DayLine, lineKey, pairLines } from "../statement/day_line.ts";
+import type { DeviceLossEstimate } from "../statement/device_loss.ts";
+import type { RecountedLine, RecountTally } from "./recount.ts";
+
+/** A line on which the recount and the books do not agree. */
+export interface LineDifference {
+  readonly eventDay: string;
+  readonly territory: string;
+  readonly titleId: string;
+  /** Undefined when the books have no such line. */
+  readonly booked: DayLine | undefined;
+  /** Undefined when the raw streams have no such event. */
+  readonly recounted: RecountedLine | undefined;
+}
+
+/** One place in the books, and where the recount differs from it. */
+export interface Comparison {
+  readonly name: string;
+  readonly differences: readonly LineDifference[];
+}
+
+export interface RecountReport extends RecountTally {
+  readonly day: string;
+  readonly state: "open" | "sealed" | "closed";
+  readonly method: string;
+  readonly lines: readonly RecountedLine[];
+  readonly deviceLoss: DeviceLossEstimate;
+  /** The sequences read of each stream; `missing` are not kept any more or were never there. */
+  readonly streams: readonly {
+    readonly stream: string;
+    readonly from: number;
+    readonly through: number;
+    readonly missing: number;
+  }[];
+  readonly comparisons: readonly Comparison[];
+  readonly seconds: number;
+}
+
+const MOST_DIFFERENCES_SHOWN = 50;
+
+/**
+ * Where `booked` is not what the recount says. A doubtful event may be in the books or not; all the
+ * others have to be there, to the millisecond.
+ */
+export function compareLines(
+  booked: readonly DayLine[],
+  recounted: readonly RecountedLine[],
+): LineDifference[] {
+  return [...pairLines(booked, recounted)].flatMap(([their, mine]) => {
+    if (agree(their, mine)) return [];
+    const { eventDay, territory, titleId } = (their ?? mine)!;
+    return [{ eventDay, territory, titleId, booked: their, recounted: mine }];
+  }).sort((a, b) => lineKey(a) < lineKey(b) ? -1 : 1);
+}
+
+function agree(booked: DayLine | undefined, recounted: RecountedLine | undefined): boolean {
+  const { events = 0n, msWatched = 0n } = booked ?? {};
+  const most = recounted ?? NOTHING;
+  return events <= most.events && events >= most.events - most.doubtfulEvents &&
+    msWatched <= most.msWatched && msWatched >= most.msWatched - most.doubtfulMs;
+}
+
+const NOTHING = { events: 0n, msWatched: 0n, doubtfulEvents: 0n, doubtfulMs: 0n };
+
+/** Whether the books are what the recount says, in every place. */
+export function agrees({ comparisons }: Pick<RecountReport, "comparisons">): boolean {
+  return comparisons.every(({ differences }) => differences.length === 0);
+}
+
+/** The report as text; the last line is the verdict. */
+export function recountText(report: RecountReport): string {
+  const { day, state, streams, read, repeats, unearned, seconds, lines, comparisons } = report;
+  const sum = totals(lines);
+  const refused = Object.entries(unearned).filter(([, count]) => count > 0)
+    .map(([reason, count]) => `${reason} ${count}`).join(", ");
+  return [
+    `${day} (${state}), recounted from raw heartbeats: ${report.method}`,
+    "",
+    ...streams.map(({ stream, from, through, missing }) =>
+      from > through
+        ? `${stream}  nothing kept up to sequence ${through}`
+        : `${stream}  sequences ${from} to ${through}, ${missing} of them not in the stream`
+    ),
+    `read ${read}: repeats ${repeats}, refused ${refused || "none"}`,
+    `recognised on ${day}: ${sum.events} events, ${sum.msWatched} ms in ${lines.length} lines`,
+    ...doubtText(sum),
+    lossText(report.deviceLoss),
+    "",
+    ...comparisons.flatMap(comparisonText),
+    "",
+    `took ${seconds.toFixed(1)} s, ${Math.round(read / seconds)} events/s`,
+    agrees(report) ? "the recount agrees" : "the recount DIFFERS",
+  ].join("\n");
+}
+
+function lossText({ sessions, sampled, received, missing }: DeviceLossEstimate): string {
+  const of = sampled === 1 ? "" : `, a sample of 1 in ${1 / sampled}`;
+  const share = (100 * missing / Math.max(received + missing, 1)).toFixed(2);
+  return `device loss: ${missing} heartbeats missing among ${received} received (${share} %), by the ` +
+    `seq of ${sessions} sessions${of}; never credited`;
+}
+
+function doubtText({ doubtfulEvents, doubtfulMs }: typeof NOTHING): string[] {
+  if (doubtfulEvents === 0n) return [];
+  return [
+    `of which raw heartbeats cannot tell whether they are the first of their id: ` +
+    `${doubtfulEvents} events, ${doubtfulMs} ms`,
+  ];
+}
+
+/** Sums over lines. */
+export function totals(lines: readonly RecountedLine[]): typeof NOTHING {
+  return lines.reduce((sum, line) => ({
+    events: sum.events + line.events,
+    msWatched: sum.msWatched + line.msWatched,
+    doubtfulEvents: sum.doubtfulEvents + line.doubtfulEvents,
+    doubtfulMs: sum.doubtfulMs + line.doubtfulMs,
+  }), NOTHING);
+}
+
+function comparisonText({ name, differences }: Comparison): string[] {
+  if (differences.length === 0) return [`${name}: no difference`];
+  const shown = differences.slice(0, MOST_DIFFERENCES_SHOWN);
+  const rows = [
+    ["event_day", "territory", "title_id", "events", "recounted", "ms", "recounted"],
+    ...shown.map(({ eventDay, territory, titleId, booked, recounted }) => [
+      eventDay,
+      territory,
+      titleId,
+      String(booked?.events ?? 0n),
+      String(recounted?.events ?? 0n),
+      String(booked?.msWatched ?? 0n),
+      String(recounted?.msWatched ?? 0n),
+    ]),
+  ];
+  const widths = rows[0].map((_, i) => Math.max(...rows.map((row) => row[i].length)));
+  const more = differences.length - shown.length;
+  return [
+    `${name}: ${differences.length} lines differ`,
+    ...rows.map((row) =>
+      `  ${
+        row.map((cell, i) => i < 3 ? cell.padEnd(widths[i]) : cell.padStart(widths[i])).join("  ")
+      }`
+    ),
+    ...(more > 0 ? [`  … and ${more} more`] : []),
+  ];
+}

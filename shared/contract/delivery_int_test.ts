@@ -1,0 +1,82 @@
+import { assert, assertEquals } from "@std/assert";
+import { jetstream, jetstreamManager, type JsMsg } from "nats/jetstream";
+import { deliveryOf, headerValue, quarantine } from "./delivery.ts";
+import { propertyRandom } from "../dev/testing/random.ts";
+import { NatsStack } from "../dev/servers/stack.ts";
+import { printable, type Rejection, REJECTION_REASONS } from "./event.ts";
+import { QUARANTINE, QUARANTINE_HEADER as H, quarantineSubject } from "./topology.ts";
+
+const LETTERS = [
+  "a",
+  " ",
+  "%",
+  "%20",
+  '"',
+  ":",
+  "\r\n",
+  "\0",
+  "ü",
+  "映",
+  "\u{1f3ac}",
+  "\ud800",
+  "\t",
+];
+
+Deno.test("whatever a rejection says comes out of QUARANTINE as it went in, with the bytes", async () => {
+  const random = propertyRandom("quarantine round trip");
+  await using stack = await NatsStack.start();
+  const royalty = jetstream(await stack.connect("royalty"));
+  const triage = jetstream(await stack.connect("triage"));
+  const text = () => Array.from({ length: random.int(1, 80) }, () => random.pick(LETTERS)).join("");
+  const sent = Array.from({ length: 200 }, (_, i) => {
+    const rejection: Rejection = {
+      reason: random.pick(REJECTION_REASONS),
+      path: `$.${text()}`,
+      detail: text(),
+      ...(random.chance(0.7) ? { build: text() } : {}),
+    };
+    const bytes = Uint8Array.from({ length: random.int(0, 60) }, () => random.int(0, 255));
+    return { rejection, bytes, sequence: i + 1 };
+  });
+  for (const { rejection, bytes, sequence } of sent) {
+    const delivery = { bytes, sequence, receivedAt: 1_700_000_000_000, redelivered: false };
+    await quarantine(royalty, "royalty", { stream: "HEARTBEATS", delivery, rejection });
+  }
+
+  const durable = await triage.consumers.get(QUARANTINE, "triage");
+  const received: JsMsg[] = [];
+  for await (const message of await durable.fetch({ max_messages: sent.length })) {
+    received.push(message);
+  }
+  assertEquals(received.length, sent.length);
+  for (const [i, message] of received.entries()) {
+    const { rejection, bytes, sequence } = sent[i];
+    const header = (name: string) => headerValue(message.headers?.get(name) ?? "");
+    assertEquals(message.subject, quarantineSubject(rejection.reason));
+    assertEquals(header(H.reason), rejection.reason);
+    assertEquals(header(H.path), printable(rejection.path));
+    assertEquals(header(H.detail), printable(rejection.detail));
+    assertEquals(header(H.build), printable(rejection.build ?? ""));
+    assertEquals([header(H.stream), header(H.sequence)], ["HEARTBEATS", String(sequence)]);
+    assertEquals(new Uint8Array(deliveryOf(message).bytes), bytes);
+    assertEquals(deliveryOf(message).sequence, i + 1);
+  }
+});
+
+Deno.test("live and royalty rejecting the same heartbeat make one entry", async () => {
+  await using stack = await NatsStack.start();
+  const rejection: Rejection = { reason: "malformed", path: "$.ts", detail: "expected int" };
+  const delivery = { bytes: new Uint8Array([1]), sequence: 9, receivedAt: 1, redelivered: false };
+  for (const role of ["live", "royalty", "live"] as const) {
+    const js = jetstream(await stack.connect(role));
+    await quarantine(js, role, { stream: "HEARTBEATS", delivery, rejection });
+  }
+  const js = jetstream(await stack.connect("live"));
+  await quarantine(js, "live", { stream: "HEARTBEATS_1", delivery, rejection });
+  const jsm = await jetstreamManager(await stack.connect("ops"));
+  const { state } = await jsm.streams.info(QUARANTINE);
+  assertEquals(state.messages, 2);
+  const first = await jsm.streams.getMessage(QUARANTINE, { seq: 1 });
+  assert(first);
+  assertEquals(first.header.get(H.rejectedBy), "live");
+});

@@ -1,0 +1,106 @@
+/**
+ * The verdict on closed books: what was watched before the close is in the first statements, what
+ * came after it is in the next one as adjustments, and the chain of statements holds.
+ *
+ * Pure.
+ *
+ * @module
+ */
+import { type CsvRecord, parseCsv } from "../testing/csv.ts";
+import type { TitleTotals } from "../fleet/truth.ts";
+import type { CheckLine } from "./verdict.ts";
+
+export interface ClosingInput {
+  /** Truth per title when the days were closed. */
+  readonly before: ReadonlyMap<string, TitleTotals>;
+  /** Truth per title in the end. */
+  readonly after: ReadonlyMap<string, TitleTotals>;
+  /** Statements of the days closed before the late events, as CSV. */
+  readonly closed: readonly string[];
+  /** Statement of the day closed after them, if there were any. */
+  readonly next?: string;
+  /** What `royalty verify-chain` said, when it found nothing broken. */
+  readonly chain: string;
+  /** What `royalty audit` said of each closed day; its last line is its verdict. */
+  readonly audits: readonly string[];
+}
+
+/** One line for each promise. */
+export function closingChecks(input: ClosingInput): CheckLine[] {
+  const { before, after, closed, next, chain, audits } = input;
+  const usage = closed.flatMap(parseCsv);
+  const lines = [
+    amounts("watched before the close, in its statements, ms", total(before), sum(usage)),
+    wrongLines("of another type than USAGE", usage, ({ line_type }) => line_type === "USAGE"),
+    chainLine(chain),
+    auditLine(audits),
+  ];
+  if (next === undefined) return lines;
+  const late = parseCsv(next);
+  const days = new Set(usage.map(({ values }) => values.event_day));
+  return [
+    ...lines,
+    amounts("late, in the next statement, ms", total(after) - total(before), sum(late)),
+    wrongLines(
+      "that do not name the closed day they adjust",
+      late,
+      (line) =>
+        line.line_type === "ADJUSTMENT" && days.has(line.event_day) &&
+        line.event_day < line.recognised_day,
+    ),
+  ];
+}
+
+// The first words say it; what follows names the folder and the last hash.
+function chainLine(chain: string): CheckLine {
+  const [found = "broken"] = chain.match(/^the chain holds: \d+ statements/) ?? [];
+  return { name: "chain of statements", expected: "holds", found, ok: found !== "broken" };
+}
+
+function auditLine(audits: readonly string[]): CheckLine {
+  const complete = audits.filter((text) => /^the account is complete$/m.test(text)).length;
+  const ok = complete === audits.length && complete > 0;
+  return {
+    name: "days whose audit is complete",
+    expected: whole(audits.length),
+    found: whole(complete),
+    ok,
+  };
+}
+
+/** The beginning of a statement, as a person would look at it. */
+export function statementText(name: string, csv: string, most = 4): string {
+  const [header, ...lines] = csv.trimEnd().split("\r\n");
+  const left = lines.length - most;
+  return [
+    name,
+    ...[header, ...lines.slice(0, most)].map((line) => `  ${line}`),
+    ...(left > 0 ? [`  … and ${whole(left)} more lines`] : []),
+  ].join("\n");
+}
+
+function amounts(name: string, expected: number, found: number): CheckLine {
+  const ok = expected === found && expected > 0;
+  return { name, expected: whole(expected), found: whole(found), ok };
+}
+
+function wrongLines(
+  what: string,
+  records: readonly CsvRecord[],
+  isRight: (line: CsvRecord["values"]) => boolean,
+): CheckLine {
+  const wrong = records.filter(({ values }) => !isRight(values)).length;
+  return { name: `lines ${what}`, expected: "0", found: whole(wrong), ok: wrong === 0 };
+}
+
+function total(titles: ReadonlyMap<string, TitleTotals>): number {
+  return [...titles.values()].reduce((ms, title) => ms + title.ms, 0);
+}
+
+function sum(records: readonly CsvRecord[]): number {
+  return records.reduce((ms, { values }) => ms + Number(values.ms_watched), 0);
+}
+
+function whole(value: number): string {
+  return value.toLocaleString("en-US");
+}

@@ -1,0 +1,345 @@
+/**
+ * One run of the whole pipeline: send a timeline through the edge, let faults happen, let
+ * everything settle, and hold the statement against the ground truth. The demo and the replay of
+ * recordings are both scenarios.
+ *
+ * @module
+ */
+import { z } from "zod";
+import { messageOf, Stop } from "../../process/errors.ts";
+import { pause } from "../../process/lifecycle.ts";
+import { statementText } from "./closing_verdict.ts";
+import { DeviceClient, drive } from "../fleet/device_client.ts";
+import type { Tick } from "../fleet/player.ts";
+import { Observer } from "./observer.ts";
+import { Pipeline, type PipelineOptions } from "../servers/pipeline.ts";
+import { Terminal } from "./terminal.ts";
+import { type TitleTotals, Truth } from "../fleet/truth.ts";
+import {
+  type AlertExpectation,
+  type AlertSeen,
+  readStatement,
+  renderVerdict,
+  type RoyaltyAccounting,
+  type Verdict,
+  verdictOf,
+} from "./verdict.ts";
+import { waitFor } from "../testing/wait_for.ts";
+import { Workspace } from "../servers/workspace.ts";
+
+const DAY_MS = 86_400_000;
+/** The service's own default. */
+const CLOSE_GRACE_MS = 3_600_000;
+/** Longest that the pipeline may take to work off what was sent, ms. */
+const SETTLE_DEADLINE_MS = 120_000;
+/** The slowest acceptable alert, from the start of the incident; DESIGN's hard limit. */
+const ALERT_LIMIT_MS = 30_000;
+
+/** Something that is done to the pipeline while it runs. */
+export interface Fault {
+  /** ms since the start of the run. */
+  readonly atMs: number;
+  readonly what: string;
+  readonly act?: (pipeline: Pipeline) => Promise<void>;
+}
+
+/** What to send, what to do meanwhile, and what to expect. Times are ms since the epoch. */
+export interface Scenario {
+  readonly pipeline: PipelineOptions;
+  readonly duplicateWindowMs: number;
+  readonly seed: number;
+  /** Called when the servers are up: event times depend on when the run really starts. */
+  readonly begin: (startEpochMs: number) => {
+    readonly ticks: Iterable<Tick>;
+    /** Sent when the days so far are closed; the next day's statement takes them. */
+    readonly late?: Iterable<Tick>;
+    /** Which studio is paid for a title, as CSV; loaded before the first close. */
+    readonly catalogue?: string;
+    readonly expectations: readonly AlertExpectation[];
+    /** The earliest event time; statements are exported from its day to today's. */
+    readonly firstEventMs: number;
+    /** What the statement must say per title, by an account independent of the heartbeats, in ms. */
+    readonly recordedMs?: ReadonlyMap<string, number>;
+  };
+  readonly faults: readonly Fault[];
+}
+
+/** Where the outcome also goes. */
+export interface ScenarioOutput {
+  /** File for everything as JSON. */
+  readonly json?: string;
+}
+
+/** Runs a scenario as a program: exits 0 when every line of the verdict holds, else 1. */
+export async function runScenario(
+  read: (args: readonly string[]) => Scenario & ScenarioOutput | Promise<Scenario & ScenarioOutput>,
+): Promise<never> {
+  const abort = new AbortController();
+  for (const name of ["SIGINT", "SIGTERM"] as const) {
+    Deno.addSignalListener(name, () => abort.abort(new Stop("stopped by a signal")));
+  }
+  try {
+    const scenario = await read(Deno.args);
+    const { statements, verdict } = await play(scenario, abort.signal);
+    console.log(`\n${[...statements, renderVerdict(verdict)].join("\n\n")}`);
+    Deno.exit(verdict.ok ? 0 : 1);
+  } catch (error) {
+    console.error(messageOf(error));
+    Deno.exit(error instanceof Stop ? error.exitCode : 1);
+  }
+}
+
+/** What a run came to. */
+interface Outcome {
+  /** The beginning of each statement. */
+  readonly statements: readonly string[];
+  readonly verdict: Verdict;
+}
+
+async function play(scenario: Scenario & ScenarioOutput, signal: AbortSignal): Promise<Outcome> {
+  const terminal = new Terminal(Date.now());
+  const progress = (step: string) => terminal.note(Date.now(), step);
+  await using workspace = await Workspace.temporary();
+  await using pipeline = await Pipeline.start(workspace, { ...scenario.pipeline, progress });
+  signal.throwIfAborted();
+  const observer = await Observer.start(pipeline);
+  const run = new Run(scenario, pipeline, observer, terminal, signal);
+  await run.send();
+  await run.settle();
+  await run.close();
+  return await run.judge();
+}
+
+class Run {
+  readonly #truth: Truth;
+  readonly #startEpochMs = Date.now();
+  readonly #plan: ReturnType<Scenario["begin"]>;
+  readonly #client: DeviceClient;
+  /** Truth per title when the days were closed. */
+  #closedTruth: ReadonlyMap<string, TitleTotals> = new Map();
+  #closedDays: readonly string[] = [];
+  /** The day closed after the late events. */
+  #nextDay?: string;
+
+  constructor(
+    readonly scenario: Scenario & ScenarioOutput,
+    readonly pipeline: Pipeline,
+    readonly observer: Observer,
+    readonly terminal: Terminal,
+    readonly signal: AbortSignal,
+  ) {
+    this.#truth = new Truth(scenario.duplicateWindowMs);
+    this.#plan = scenario.begin(this.#startEpochMs);
+    this.#client = new DeviceClient({
+      url: pipeline.services.ingest.url,
+      key: pipeline.fleetKey,
+      seed: scenario.seed,
+      record: (send, outcome, sentAtMs) => this.#truth.record(send, outcome, sentAtMs),
+    });
+  }
+
+  /** Sends the timeline while faults happen and the view is kept up to date. */
+  async send(): Promise<void> {
+    const { signal } = this;
+    const finished = new AbortController();
+    const watching = this.#watch(finished.signal);
+    const faults = this.#faults();
+    try {
+      this.#note("sending heartbeats");
+      await drive(this.#client, this.#plan.ticks, { startAtMs: performance.now(), signal });
+      signal.throwIfAborted();
+      await faults;
+    } finally {
+      finished.abort();
+      await watching;
+    }
+    const { requests, refused, refusals } = this.#client.report;
+    this.#note(`sent ${this.#truth.report().sent} events in ${requests} requests`);
+    if (refused > 0) this.#note(`the edge refused ${refused} for good: ${refusals.join("; ")}`);
+  }
+
+  /** Waits until every reader has worked off its stream. */
+  async settle(): Promise<void> {
+    this.#note("waiting for every consumer to finish");
+    await waitFor("every consumer to finish", async () => {
+      this.signal.throwIfAborted();
+      const snapshot = await this.observer.snapshot();
+      this.terminal.show(snapshot);
+      const { live, royalty, triage } = snapshot.lag;
+      return live + royalty + triage === 0;
+    }, { timeoutMs: SETTLE_DEADLINE_MS });
+  }
+
+  /** Closes the days so far, then sends what is late and closes the day that takes it. */
+  async close(): Promise<void> {
+    await this.#loadCatalogue();
+    this.#closedTruth = this.#truth.report().titles;
+    this.#closedDays = daysBetween(this.#plan.firstEventMs, Date.now());
+    for (const day of this.#closedDays) await this.#closeDay(day);
+    const { late } = this.#plan;
+    if (!late) return;
+    const before = this.#truth.report().sent;
+    await drive(this.#client, late, { startAtMs: performance.now(), signal: this.signal });
+    this.#note(`sent ${this.#truth.report().sent - before} events that are late for a closed day`);
+    await this.settle();
+    const last = Date.parse(this.#closedDays.at(-1)!);
+    [this.#nextDay] = daysBetween(last + DAY_MS, last + DAY_MS);
+    await this.#closeDay(this.#nextDay);
+  }
+
+  /** Reads the statements as finance would and compares. */
+  async judge(): Promise<Outcome> {
+    const { pipeline, observer, scenario } = this;
+    const truth = this.#truth.report();
+    const closed = await Promise.all(this.#closedDays.map((day) => this.#statement(day)));
+    const next = this.#nextDay ? await this.#statement(this.#nextDay) : undefined;
+    const days = [...this.#closedDays, ...this.#nextDay ? [this.#nextDay] : []];
+    const input = {
+      truth,
+      statement: totalsOf([...closed, ...next ? [next] : []]),
+      closing: {
+        before: this.#closedTruth,
+        after: truth.titles,
+        closed,
+        next,
+        chain: await pipeline.cli("royalty", ["verify-chain"]),
+        audits: await Promise.all(days.map((day) => this.#audit(day))),
+      },
+      accounting: await accountingOf(pipeline),
+      triageEntries: await entriesOf(pipeline),
+      expectations: this.#plan.expectations,
+      recordedMs: this.#plan.recordedMs,
+      alerts: alertsSeen(observer),
+      alertLimitMs: ALERT_LIMIT_MS,
+    };
+    if (observer.unreadable.length > 0) {
+      throw new Stop(`alerts that do not follow the schema: ${observer.unreadable.join("; ")}`);
+    }
+    const verdict = verdictOf(input);
+    if (scenario.json) {
+      const { alerts } = observer;
+      const all = { seed: scenario.seed, startEpochMs: this.#startEpochMs, ...input, alerts };
+      const text = JSON.stringify({ ...all, verdict }, mapsAsObjects, 2);
+      await Deno.writeTextFile(scenario.json, text + "\n");
+    }
+    const statements = [...closed, ...next ? [next] : []]
+      .map((csv, i) => statementText(`statement of ${days[i]}`, csv));
+    return { statements, verdict };
+  }
+
+  async #loadCatalogue(): Promise<void> {
+    const { catalogue } = this.#plan;
+    if (catalogue === undefined) return;
+    const file = `${this.pipeline.workspace.folder}/catalogue.csv`;
+    await Deno.writeTextFile(file, catalogue);
+    this.#note(firstLine(await this.pipeline.cli("royalty", ["catalogue", file])));
+  }
+
+  // An audit that finds something exits with 1; what it found belongs in the verdict.
+  async #audit(day: string): Promise<string> {
+    return await this.pipeline.cli("royalty", ["audit", "--day", day]).catch(messageOf);
+  }
+
+  async #statement(day: string): Promise<string> {
+    return await this.pipeline.cli("royalty", ["export", "--day", day]);
+  }
+
+  // The run does not wait for the day to end: the instant says that it is over.
+  async #closeDay(day: string): Promise<void> {
+    const asOf = new Date(Date.parse(day) + DAY_MS + CLOSE_GRACE_MS).toISOString();
+    const said = await this.pipeline.cli("royalty", ["close", "--day", day, "--as-of", asOf]);
+    this.#note(`statement: ${firstLine(said)}`);
+  }
+
+  async #faults(): Promise<void> {
+    for (const { atMs, what, act } of this.scenario.faults) {
+      await pause(this.#startEpochMs + atMs - Date.now(), this.signal);
+      if (this.signal.aborted) return;
+      this.#note(what);
+      await act?.(this.pipeline);
+    }
+  }
+
+  async #watch(finished: AbortSignal): Promise<void> {
+    let heard = 0;
+    while (!finished.aborted) {
+      for (const { alert, subject } of this.observer.alerts.slice(heard)) {
+        this.#note(`on-call hears ${subject}: ${alert.status}, ${alert.summary}`);
+      }
+      heard = this.observer.alerts.length;
+      // The view must not end a run: a server may be down on purpose.
+      const snapshot = await this.observer.snapshot().catch(() => undefined);
+      if (snapshot) this.terminal.show(snapshot);
+      await pause(1_000, finished);
+    }
+  }
+
+  #note(text: string): void {
+    this.terminal.note(Date.now(), text);
+  }
+}
+
+const statusSchema = z.object({
+  streams: z.array(z.object({
+    last_seq: z.number(),
+    counted: z.number(),
+    duplicates: z.number(),
+    quarantined: z.number(),
+    gaps: z.number(),
+  })),
+});
+
+async function accountingOf(pipeline: Pipeline): Promise<RoyaltyAccounting> {
+  const status = JSON.parse(await pipeline.cli("royalty", ["status", "--json"]));
+  const { streams } = statusSchema.parse(status);
+  const sum = (of: (stream: typeof streams[number]) => number) =>
+    streams.reduce((total, stream) => total + of(stream), 0);
+  return {
+    lastSeq: sum((stream) => stream.last_seq),
+    counted: sum((stream) => stream.counted),
+    duplicates: sum((stream) => stream.duplicates),
+    quarantined: sum((stream) => stream.quarantined),
+    gaps: sum((stream) => stream.gaps),
+  };
+}
+
+async function entriesOf(pipeline: Pipeline): Promise<number> {
+  const json = await pipeline.cli("triage", ["list", "--limit", "10000", "--json"]);
+  const groups = z.array(z.object({ entries: z.number() })).parse(JSON.parse(json));
+  return groups.reduce((sum, { entries }) => sum + entries, 0);
+}
+
+function alertsSeen(observer: Observer): AlertSeen[] {
+  return observer.alerts.flatMap(({ alert, heardAtMs }) =>
+    alert.kind === "rebuffer" && alert.status === "open"
+      ? [{ titleId: alert.title_id, region: alert.region, heardAtMs }]
+      : []
+  );
+}
+
+/** The UTC days from that of `fromMs` to that of `toMs`, as `YYYY-MM-DD`. */
+function daysBetween(fromMs: number, toMs: number): string[] {
+  const days: string[] = [];
+  for (let ms = fromMs - fromMs % DAY_MS; ms <= toMs; ms += DAY_MS) {
+    days.push(new Date(ms).toISOString().slice(0, 10));
+  }
+  return days;
+}
+
+/** Totals per title over several statements. */
+function totalsOf(statements: readonly string[]): Map<string, TitleTotals> {
+  const totals = new Map<string, TitleTotals>();
+  for (const [titleId, { ms, events }] of statements.flatMap((csv) => [...readStatement(csv)])) {
+    const sum = totals.get(titleId) ?? { ms: 0, events: 0 };
+    totals.set(titleId, { ms: sum.ms + ms, events: sum.events + events });
+  }
+  return totals;
+}
+
+function firstLine(text: string): string {
+  return text.split("\n", 1)[0];
+}
+
+function mapsAsObjects(_key: string, value: unknown): unknown {
+  return value instanceof Map ? Object.fromEntries(value) : value;
+}

@@ -1,0 +1,170 @@
+/**
+ * `deno task up`: the pipeline, staying up; data, passwords and ports persist under `.twofold/`.
+ *
+ * @module
+ */
+import { messageOf, Stop } from "../../process/errors.ts";
+import { ROLES } from "../../process/nats.ts";
+import { DATABASE_ROLES } from "../../provision/roles.ts";
+import { freePorts, Pipeline, type Ports } from "../servers/pipeline.ts";
+import { SERVICES } from "../servers/service.ts";
+import { Workspace } from "../servers/workspace.ts";
+import type { NatsUser } from "../servers/nats_server.ts";
+
+const FOLDER = ".twofold";
+
+/** What has to be the same at the next start. */
+interface Installation {
+  readonly ports: Ports;
+  readonly fleetKey: string;
+  readonly financeKey: string;
+  readonly passwords: Record<NatsUser, string>;
+}
+
+if (import.meta.main) {
+  try {
+    await up();
+    Deno.exit(0);
+  } catch (error) {
+    console.error(messageOf(error));
+    Deno.exit(error instanceof Stop ? error.exitCode : 1);
+  }
+}
+
+async function up(): Promise<void> {
+  const stop = new Promise<string>((resolve) => {
+    for (const name of ["SIGINT", "SIGTERM"] as const) {
+      Deno.addSignalListener(name, () => resolve(name));
+    }
+  });
+  await using workspace = await Workspace.at(FOLDER);
+  using _lock = await lock(workspace.folder);
+  const installation = await installed(workspace.folder);
+  await using pipeline = await Pipeline.start(workspace, {
+    ...installation,
+    durable: true,
+    progress: (step) => console.log(`… ${step}`),
+  });
+  await writeEnvironments(pipeline);
+  const contexts = await writeContexts(pipeline);
+  console.log(guide(pipeline, contexts));
+  const crashed = Promise.race(SERVICES.map(async (name) => {
+    const code = await pipeline.services[name].ended();
+    return `${name} ended with status ${code}; its log is ${FOLDER}/${name}.log`;
+  }));
+  const reason = await Promise.race([stop, crashed]);
+  console.log(`\nstopping (${reason}); data stay in ${FOLDER}/`);
+}
+
+// Two pipelines on the same data would be the end of it.
+async function lock(folder: string): Promise<Deno.FsFile> {
+  const file = await Deno.open(`${folder}/lock`, { create: true, write: true });
+  if (!file.tryLockSync(true)) {
+    file.close();
+    throw new Stop(`another \`deno task up\` is running on ${FOLDER}/; stop it first`);
+  }
+  return file;
+}
+
+async function installed(folder: string): Promise<Installation> {
+  const file = `${folder}/installation.json`;
+  const before = await readInstallation(file);
+  const secret = () => `p${crypto.randomUUID().replaceAll("-", "")}`;
+  // A role that came with a newer version has no password yet.
+  const passwords = [...ROLES, "sys" as const].map((user) =>
+    [user, before?.passwords[user] ?? secret()] as const
+  );
+  const installation: Installation = {
+    // Likewise a port.
+    ports: { ...freePorts(), ...before?.ports },
+    fleetKey: before?.fleetKey ?? secret(),
+    financeKey: before?.financeKey ?? secret(),
+    passwords: Object.fromEntries(passwords) as Record<NatsUser, string>,
+  };
+  await writeSecret(file, JSON.stringify(installation, null, 2) + "\n");
+  return installation;
+}
+
+async function readInstallation(file: string): Promise<Installation | undefined> {
+  try {
+    return JSON.parse(await Deno.readTextFile(file));
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+}
+
+async function writeEnvironments(pipeline: Pipeline): Promise<void> {
+  const lines = (env: Record<string, string>) =>
+    Object.entries(env).map(([name, value]) => `${name}=${value}\n`).join("");
+  for (const role of DATABASE_ROLES) {
+    await writeSecret(`${FOLDER}/${role}.env`, lines(pipeline.cliSettings(role)));
+  }
+  await writeSecret(`${FOLDER}/ops.env`, lines(pipeline.provisionSettings()));
+}
+
+// A context file of the nats CLI per role, in a configuration home of its own: the person's own
+// contexts stay as they are.
+async function writeContexts(pipeline: Pipeline): Promise<string> {
+  const folder = `${pipeline.workspace.folder}/nats-cli/nats/context`;
+  await Deno.mkdir(folder, { recursive: true });
+  for (const role of ROLES) {
+    const context = {
+      description: `Twofold, as ${role}`,
+      url: `nats://${pipeline.nats.url}`,
+      user: role,
+      password: pipeline.nats.passwords[role],
+      inbox_prefix: `_INBOX_${role}`,
+    };
+    await writeSecret(`${folder}/twofold-${role}.json`, JSON.stringify(context, null, 2) + "\n");
+  }
+  return `${pipeline.workspace.folder}/nats-cli`;
+}
+
+async function writeSecret(file: string, text: string): Promise<void> {
+  await Deno.writeTextFile(file, text, { mode: 0o600 });
+}
+
+function guide(pipeline: Pipeline, contexts: string): string {
+  const { services, fleetKey, financeKey, nats, ports, postgres } = pipeline;
+  const event = JSON.stringify({
+    v: 1,
+    event_id: crypto.randomUUID(),
+    session_id: "s-1",
+    device_id: "d-1",
+    title_id: "title-1",
+    seq: 0,
+    region: "de",
+    ts: Date.now(),
+    interval_ms: 10000,
+    state: "playing",
+    played_ms: 10000,
+    rebuffer_ms: 0,
+    rebuffer_count: 0,
+    device: { model: "TV-55", os: "tvos 19", build: "9.1.0" },
+  });
+  return `
+Twofold is up. Data, logs and secrets are in ${FOLDER}/; Ctrl-C stops it, the next start goes on.
+
+  edge      ${services.ingest.url}/v1/heartbeats   (also /openapi.json)
+  each has  /healthz /readyz /metrics:
+${SERVICES.map((name) => `            ${name.padEnd(8)} ${services[name].url}`).join("\n")}
+  finance   http://127.0.0.1:${ports.finance}/   (user demo, password ${financeKey})
+  nats      ${nats.url}   monitoring http://127.0.0.1:${nats.monitorPort}
+  postgres  127.0.0.1:${postgres.port}   database twofold
+
+Send a heartbeat:
+  curl -i ${services.ingest.url}/v1/heartbeats -H 'authorization: Bearer ${fleetKey}' \\
+    -H 'content-type: application/json' -d '${event}'
+
+Finance and the quarantine, from this folder:
+  npx -y deno@2.9.6 task royalty status
+  npx -y deno@2.9.6 task royalty export --day ${new Date().toISOString().slice(0, 10)}
+  npx -y deno@2.9.6 task triage list
+
+The nats CLI, with a context per role (${ROLES.map((role) => `twofold-${role}`).join(", ")}):
+  export XDG_CONFIG_HOME=${contexts}
+  nats --context twofold-oncall sub 'alerts.>'
+  nats --context twofold-ops stream report
+  nats --context twofold-ops consumer report HEARTBEATS
+`;
+}

@@ -1,0 +1,279 @@
+/**
+ * The verdict of a run: statement, accounting and alerts against the ground truth.
+ *
+ * Pure. Times are ms since the epoch unless they say otherwise.
+ *
+ * @module
+ */
+import { closingChecks, type ClosingInput } from "./closing_verdict.ts";
+import { parseCsv } from "../testing/csv.ts";
+import type { Cohort } from "../fleet/simulator.ts";
+import type { TitleTotals, TruthReport } from "../fleet/truth.ts";
+
+/** What royalty says it did with the stream, summed over all streams. */
+export interface RoyaltyAccounting {
+  readonly lastSeq: number;
+  readonly counted: number;
+  /** Found by royalty; the stream absorbed others. */
+  readonly duplicates: number;
+  readonly quarantined: number;
+  readonly gaps: number;
+}
+
+/** What a cohort's alert has to be. */
+export interface AlertExpectation extends Cohort {
+  /** `either`: the evidence is too close to call, or can be read two ways. */
+  readonly alert: "must" | "must_not" | "either";
+  /** When the first viewer stalls, if that is known: an alert before it is wrong. */
+  readonly sinceMs?: number;
+  /** When the evidence is plain; the limit counts from here, else from `sinceMs`. */
+  readonly evidentMs?: number;
+  /** Why, for the reader of the table. */
+  readonly why?: string;
+}
+
+/** An `open` that was heard on `alerts.rebuffer.>`. */
+export interface AlertSeen extends Cohort {
+  readonly heardAtMs: number;
+}
+
+export interface VerdictInput {
+  readonly truth: TruthReport;
+  /** What was watched per title by a recording's own account, ms; replaces `truth`'s ms. */
+  readonly recordedMs?: ReadonlyMap<string, number>;
+  /** The exported statement; see {@link readStatement}. */
+  readonly statement: ReadonlyMap<string, TitleTotals>;
+  readonly accounting: RoyaltyAccounting;
+  /** Entries that triage keeps. */
+  readonly triageEntries: number;
+  /** Cohorts that are not named must not alert. */
+  readonly expectations: readonly AlertExpectation[];
+  readonly alerts: readonly AlertSeen[];
+  /** What closing the days must have come to. */
+  readonly closing?: ClosingInput;
+  /** Longest acceptable time from the start of an incident to its alert. */
+  readonly alertLimitMs: number;
+}
+
+/** One title of the statement against the truth. */
+export interface TitleLine {
+  readonly titleId: string;
+  readonly expected: TitleTotals;
+  readonly found: TitleTotals;
+  readonly differenceMs: number;
+  readonly ok: boolean;
+}
+
+/** One line of the table. */
+export interface CheckLine {
+  readonly name: string;
+  readonly expected: string;
+  readonly found: string;
+  readonly ok: boolean;
+}
+
+export interface Verdict {
+  readonly ok: boolean;
+  readonly titles: readonly TitleLine[];
+  readonly checks: readonly CheckLine[];
+}
+
+const NOTHING: TitleTotals = { ms: 0, events: 0 };
+
+/** Compares; nothing is rounded and nothing is forgiven except what attempts without answer allow. */
+export function verdictOf(input: VerdictInput): Verdict {
+  const titles = titleLines(input);
+  const checks = [
+    ...creditChecks(input, titles),
+    ...accountingChecks(input),
+    ...(input.closing ? closingChecks(input.closing) : []),
+    ...alertChecks(input),
+  ];
+  return { ok: checks.every(({ ok }) => ok), titles, checks };
+}
+
+function titleLines({ truth, recordedMs, statement }: VerdictInput): TitleLine[] {
+  const known = [...truth.titles.keys(), ...statement.keys(), ...recordedMs?.keys() ?? []];
+  return [...new Set(known)].sort().map((titleId) => {
+    const { ms, events } = truth.titles.get(titleId) ?? NOTHING;
+    const expected = { ms: recordedMs ? recordedMs.get(titleId) ?? 0 : ms, events };
+    const found = statement.get(titleId) ?? NOTHING;
+    const differenceMs = found.ms - expected.ms;
+    const ok = differenceMs === 0 && found.events === expected.events;
+    return { titleId, expected, found, differenceMs, ok };
+  });
+}
+
+function creditChecks({ truth }: VerdictInput, titles: readonly TitleLine[]): CheckLine[] {
+  const expectedMs = titles.reduce((sum, { expected }) => sum + expected.ms, 0);
+  const wrong = titles.filter(({ ok }) => !ok);
+  const worstMs = wrong.reduce((most, line) => Math.max(most, Math.abs(line.differenceMs)), 0);
+  const totalMs = titles.reduce((sum, { found }) => sum + found.ms, 0);
+  return [
+    check("something was watched", "> 0 events", whole(truth.events), truth.events > 0),
+    equal("statement total, ms", expectedMs, totalMs),
+    {
+      name: "titles exact to the ms",
+      expected: `${titles.length} of ${titles.length}`,
+      found: `${titles.length - wrong.length} of ${titles.length}, worst ${whole(worstMs)} ms off`,
+      ok: wrong.length === 0,
+    },
+    equal("events of unknown fate", 0, truth.doubtful),
+  ];
+}
+
+function accountingChecks({ truth, accounting, triageEntries }: VerdictInput): CheckLine[] {
+  const { lastSeq, counted, duplicates, quarantined, gaps } = accounting;
+  const absorbed = truth.sent - lastSeq;
+  const rejected = truth.malformed + truth.conflicts;
+  const allDuplicates = duplicates + absorbed;
+  // Without an answer a copy may be stored that was never acknowledged: it shows as a stored
+  // message too many, which is a smaller `absorbed`, and as a duplicate or entry too many.
+  const sum = counted + duplicates + quarantined + gaps;
+  const mostBeyond = truth.duplicates + truth.unknownCopies;
+  return [
+    equal("stream = counted + duplicates + quarantined + gaps", lastSeq, sum),
+    equal("gaps", 0, gaps),
+    equal("sent = counted + duplicates + quarantined", truth.sent, sum - gaps + absorbed),
+    equal("counted", truth.events, counted),
+    between("duplicates absorbed or found", allDuplicates, [
+      truth.duplicates - truth.unknownRejects,
+      truth.duplicates,
+    ]),
+    between("of those found by royalty", duplicates, [truth.duplicatesBeyondWindow, mostBeyond]),
+    between("quarantined", quarantined, [rejected, rejected + truth.unknownRejects]),
+    equal("entries in triage", quarantined, triageEntries),
+  ];
+}
+
+function alertChecks({ expectations, alerts, alertLimitMs }: VerdictInput): CheckLine[] {
+  const required = expectations.filter(({ alert }) => alert === "must");
+  const tolerated = new Set(
+    expectations.filter(({ alert }) => alert !== "must_not").map(nameOf),
+  );
+  const wrong = alerts.map(nameOf).filter((name) => !tolerated.has(name));
+  const undecided = expectations.filter(({ alert }) => alert === "either");
+  return [
+    ...required.map((incident) => incidentCheck(incident, alerts, alertLimitMs)),
+    {
+      name: "alerts on healthy titles",
+      expected: "0",
+      found: wrong.length === 0 ? "0" : `${wrong.length}: ${[...new Set(wrong)].join(", ")}`,
+      ok: wrong.length === 0,
+    },
+    ...undecided.length > 0 ? [undecidedLine(undecided, alerts)] : [],
+  ];
+}
+
+function incidentCheck(
+  incident: AlertExpectation,
+  alerts: readonly AlertSeen[],
+  limitMs: number,
+): CheckLine {
+  const name = `alert on ${nameOf(incident)}`;
+  const heard = alerts.filter((alert) => nameOf(alert) === nameOf(incident))
+    .map(({ heardAtMs }) => heardAtMs);
+  if (incident.sinceMs === undefined) {
+    return check(name, "an alert", `${heard.length} alerts`, heard.length > 0);
+  }
+  const { sinceMs, evidentMs = sinceMs } = incident;
+  const early = heard.filter((atMs) => atMs < sinceMs).length;
+  const from = incident.evidentMs === undefined ? "the incident" : "plain evidence";
+  const expected = `within ${seconds(limitMs)} s of ${from}`;
+  if (early > 0) return check(name, expected, `${early} before any stall`, false);
+  if (heard.length === 0) return check(name, expected, "none", false);
+  const afterMs = Math.min(...heard) - evidentMs;
+  const found = afterMs < 0 ? `${seconds(-afterMs)} s before it` : `after ${seconds(afterMs)} s`;
+  return check(name, expected, found, afterMs <= limitMs);
+}
+
+function undecidedLine(
+  undecided: readonly AlertExpectation[],
+  alerts: readonly AlertSeen[],
+): CheckLine {
+  const heard = new Set(alerts.map(nameOf));
+  const alerted = undecided.filter((each) => heard.has(nameOf(each))).length;
+  const found = `${alerted} of ${undecided.length} alerted`;
+  return check("titles that may or may not alert", "not judged", found, true);
+}
+
+function nameOf({ titleId, region }: Cohort): string {
+  return `${titleId} in ${region}`;
+}
+
+function check(name: string, expected: string, found: string, ok: boolean): CheckLine {
+  return { name, expected, found, ok };
+}
+
+function equal(name: string, expected: number, found: number): CheckLine {
+  return check(name, whole(expected), whole(found), expected === found);
+}
+
+function between(name: string, found: number, [low, high]: [number, number]): CheckLine {
+  const expected = low === high ? whole(low) : `${whole(low)} to ${whole(high)}`;
+  return check(name, expected, whole(found), found >= low && found <= high);
+}
+
+function whole(value: number): string {
+  return value.toLocaleString("en-US");
+}
+
+function seconds(ms: number): string {
+  return (ms / 1000).toFixed(1);
+}
+
+/** The verdict as aligned text, one line per title and per check. */
+export function renderVerdict(verdict: Verdict): string {
+  const titles = table([
+    ["title", "expected ms", "statement ms", "difference", "events", ""],
+    ...verdict.titles.map(({ titleId, expected, found, differenceMs, ok }) => [
+      ...[titleId, whole(expected.ms), whole(found.ms), whole(differenceMs)],
+      ...[whole(found.events), mark(ok)],
+    ]),
+  ], [false, true, true, true, true, false]);
+  const checks = table([
+    ["check", "expected", "found", ""],
+    ...verdict.checks.map(({ name, expected, found, ok }) => [name, expected, found, mark(ok)]),
+  ], [false, true, true, false]);
+  const failed = verdict.checks.filter(({ ok }) => !ok).length;
+  const last = verdict.ok ? "verdict: ok, every line holds" : `verdict: FAIL, ${failed} lines fail`;
+  return [titles, "", checks, "", last].join("\n");
+}
+
+function mark(ok: boolean): string {
+  return ok ? "ok" : "FAIL";
+}
+
+function table(rows: readonly (readonly string[])[], toRight: readonly boolean[]): string {
+  const widths = toRight.map((_, column) => Math.max(...rows.map((row) => row[column].length)));
+  const lines = rows.map((row) =>
+    row.map((cell, column) =>
+      toRight[column] ? cell.padStart(widths[column]) : cell.padEnd(widths[column])
+    ).join("  ").trimEnd()
+  );
+  return lines.join("\n");
+}
+
+/**
+ * Totals per title of an exported statement (CSV with at least `title_id`, `events` and
+ * `ms_watched`). Throws an `Error` that names the line of anything that is not such a statement.
+ */
+export function readStatement(csv: string): Map<string, TitleTotals> {
+  const totals = new Map<string, TitleTotals>();
+  for (const { line, values } of parseCsv(csv)) {
+    const number = (column: string) => {
+      const text = values[column] ?? "";
+      if (!/^-?\d+$/.test(text)) throw new Error(`line ${line}: ${column} is "${text}"`);
+      return Number(text);
+    };
+    if (!values.title_id) throw new Error(`line ${line}: title_id is empty`);
+    // Ids that a spreadsheet would take for a formula are exported behind an apostrophe.
+    const titleId = values.title_id.replace(/^'(?=[=+\-@])/, "");
+    const sum = totals.get(titleId) ?? NOTHING;
+    totals.set(titleId, {
+      ms: sum.ms + number("ms_watched"),
+      events: sum.events + number("events"),
+    });
+  }
+  return totals;
+}

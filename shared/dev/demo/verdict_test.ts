@@ -1,0 +1,177 @@
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { parseCsv } from "../testing/csv.ts";
+import type { TruthReport } from "../fleet/truth.ts";
+import {
+  type AlertExpectation,
+  type CheckLine,
+  readStatement,
+  renderVerdict,
+  type VerdictInput,
+  verdictOf,
+} from "./verdict.ts";
+
+const TRUTH: TruthReport = {
+  titles: new Map([["a", { ms: 1_000, events: 2 }], ["b", { ms: 500, events: 1 }]]),
+  ...{ sent: 10, events: 3, ms: 1_500, duplicates: 4, duplicatesBeyondWindow: 1 },
+  ...{ malformed: 2, conflicts: 1, refused: 0, unknownCopies: 0, unknownRejects: 0, doubtful: 0 },
+};
+const INCIDENT: AlertExpectation = { titleId: "a", region: "de", alert: "must", sinceMs: 50_000 };
+/** Three of the four duplicates were absorbed by the stream. */
+const GOOD: VerdictInput = {
+  truth: TRUTH,
+  statement: TRUTH.titles,
+  accounting: { lastSeq: 7, counted: 3, duplicates: 1, quarantined: 3, gaps: 0 },
+  triageEntries: 3,
+  expectations: [INCIDENT],
+  alerts: [{ titleId: "a", region: "de", heardAtMs: 57_500 }],
+  alertLimitMs: 30_000,
+};
+
+Deno.test("a run in which everything agrees passes, and says so", () => {
+  const verdict = verdictOf(GOOD);
+  assertEquals(failing(GOOD), []);
+  assert(verdict.ok);
+  const text = renderVerdict(verdict);
+  assertStringIncludes(text, "after 7.5 s");
+  assertStringIncludes(text, "verdict: ok");
+  assertEquals(JSON.parse(JSON.stringify(verdict)).ok, true);
+});
+
+Deno.test("each thing that can be wrong fails the line that names it", () => {
+  const { accounting, alerts } = GOOD;
+  const cases: [string, Partial<VerdictInput>, string[]][] = [
+    ["a millisecond too much", {
+      statement: new Map([...TRUTH.titles, ["b", { ms: 501, events: 1 }]]),
+    }, [
+      "statement total, ms",
+      "titles exact to the ms",
+    ]],
+    ["errors that cancel out", {
+      statement: new Map([["a", { ms: 999, events: 2 }], ["b", { ms: 501, events: 1 }]]),
+    }, ["titles exact to the ms"]],
+    [
+      "a title from nowhere",
+      { statement: new Map([...TRUTH.titles, ["c", { ms: 0, events: 1 }]]) },
+      [
+        "titles exact to the ms",
+      ],
+    ],
+    ["a hole", { accounting: { ...accounting, duplicates: 0, gaps: 1 } }, [
+      ...["gaps", "sent = counted + duplicates + quarantined", "duplicates absorbed or found"],
+      "of those found by royalty",
+    ]],
+    ["a message in no account", { accounting: { ...accounting, lastSeq: 8 } }, [
+      "stream = counted + duplicates + quarantined + gaps",
+      "sent = counted + duplicates + quarantined",
+      "duplicates absorbed or found",
+    ]],
+    ["an event lost", { accounting: { ...accounting, lastSeq: 6, counted: 2 } }, [
+      ...["counted", "duplicates absorbed or found"],
+    ]],
+    ["late retries that never reached royalty", {
+      accounting: { ...accounting, lastSeq: 6, duplicates: 0 },
+    }, ["of those found by royalty"]],
+    ["a malformed event forgotten", { triageEntries: 2 }, ["entries in triage"]],
+    ["an event of unknown fate", { truth: { ...TRUTH, doubtful: 1 } }, ["events of unknown fate"]],
+    ["no alert", { alerts: [] }, ["alert on a in de"]],
+    ["an alert too late", { alerts: [{ ...alerts[0], heardAtMs: 80_001 }] }, ["alert on a in de"]],
+    ["an alert too early", { alerts: [{ ...alerts[0], heardAtMs: 49_999 }, ...alerts] }, [
+      "alert on a in de",
+    ]],
+    ["an alert elsewhere", { alerts: [...alerts, { ...alerts[0], region: "br" }] }, [
+      "alerts on healthy titles",
+    ]],
+    ["nothing at all", {
+      truth: { ...TRUTH, titles: new Map(), events: 0, ms: 0, sent: 7 },
+      statement: new Map(),
+      accounting: { ...accounting, lastSeq: 4, counted: 0 },
+    }, ["something was watched"]],
+  ];
+  for (const [name, changes, expected] of cases) {
+    const input = { ...GOOD, ...changes };
+    assertEquals(failing(input), expected, name);
+    assert(!verdictOf(input).ok, name);
+    assertStringIncludes(renderVerdict(verdictOf(input)), "FAIL", name);
+  }
+});
+
+Deno.test("where the evidence takes time, the limit counts from plain evidence", () => {
+  const incident = { ...INCIDENT, evidentMs: 60_000 };
+  const heard = (heardAtMs: number) => {
+    const input = { ...GOOD, expectations: [incident], alerts: [{ ...GOOD.alerts[0], heardAtMs }] };
+    return verdictOf(input).checks.find(({ name }) => name === "alert on a in de")!;
+  };
+  assertEquals([heard(57_500).found, heard(57_500).ok], ["2.5 s before it", true]);
+  assertEquals([heard(90_000).found, heard(90_000).ok], ["after 30.0 s", true]);
+  assertEquals(heard(90_001).ok, false);
+  assertEquals(heard(49_999).ok, false);
+});
+
+Deno.test("attempts without answer excuse as many stored copies, and not one more", () => {
+  const truth = { ...TRUTH, unknownCopies: 2, unknownRejects: 1 };
+  const stored = (quarantined: number): VerdictInput => ({
+    ...GOOD,
+    truth,
+    accounting: { ...GOOD.accounting, lastSeq: 4 + quarantined, quarantined },
+    triageEntries: quarantined,
+  });
+  assertEquals(failing(stored(3)), []);
+  assertEquals(failing(stored(4)), []);
+  assertEquals(failing(stored(5)), ["duplicates absorbed or found", "quarantined"]);
+});
+
+Deno.test("a recording's own account replaces the sum of the heartbeats", () => {
+  assertEquals(failing({ ...GOOD, recordedMs: new Map([["a", 1_000], ["b", 500]]) }), []);
+  const other = new Map([["a", 1_000], ["b", 499]]);
+  assertEquals(failing({ ...GOOD, recordedMs: other }), [
+    ...["statement total, ms", "titles exact to the ms"],
+  ]);
+});
+
+Deno.test("what is too close to call is shown and not judged", () => {
+  const either: AlertExpectation = { titleId: "b", region: "de", alert: "either", why: "close" };
+  const input = { ...GOOD, expectations: [INCIDENT, either] };
+  assertEquals(failing(input), []);
+  const alerts = [...GOOD.alerts, { titleId: "b", region: "de", heardAtMs: 1 }];
+  assertEquals(failing({ ...input, alerts }), []);
+  assertStringIncludes(renderVerdict(verdictOf({ ...input, alerts })), "1 of 1 alerted");
+});
+
+Deno.test("a statement is summed per title", () => {
+  const csv = "line_type,title_id,events,ms_watched\r\n" +
+    'CREDIT,"a, b",2,10\r\nADJUSTMENT,"a, b",1,5\r\nCREDIT,\'-x,1,7\r\n';
+  assertEquals(
+    readStatement(csv),
+    new Map([["a, b", { ms: 15, events: 3 }], ["-x", { ms: 7, events: 1 }]]),
+  );
+  assertEquals(readStatement("title_id,events,ms_watched\r\n").size, 0);
+});
+
+Deno.test("what is not a statement is refused by line", () => {
+  const cases: [string, string][] = [
+    ["", "line 1"],
+    ["title_id,events\r\na,1\r\n", 'line 2: ms_watched is ""'],
+    ["title_id,events,ms_watched\r\na,1,1.5\r\n", 'line 2: ms_watched is "1.5"'],
+    ["title_id,events,ms_watched\r\n,1,1\r\n", "line 2: title_id"],
+    ["title_id,events,ms_watched\r\na,1\r\n", "line 2: 2 fields"],
+  ];
+  for (const [csv, expected] of cases) {
+    assertStringIncludes(assertThrows(() => readStatement(csv)).message, expected);
+  }
+});
+
+Deno.test("CSV is read as RFC 4180 writes it", () => {
+  const csv = 'a,b\r\n"x ""1""\r\ny",\r\n,"z"\n';
+  assertEquals(parseCsv(csv), [
+    { line: 2, values: { a: 'x "1"\r\ny', b: "" } },
+    { line: 4, values: { a: "", b: "z" } },
+  ]);
+  for (const wrong of ['a\r\n"x', 'a\r\nx"y"', 'a\r\n"x"y', "a\rb", "a,a\r\n"]) {
+    assertStringIncludes(assertThrows(() => parseCsv(wrong)).message, "line ");
+  }
+});
+
+function failing(input: VerdictInput): string[] {
+  const isFailing = ({ ok }: CheckLine) => !ok;
+  return verdictOf(input).checks.filter(isFailing).map(({ name }) => name);
+}

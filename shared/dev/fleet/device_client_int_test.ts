@@ -1,0 +1,208 @@
+import { assert, assertEquals, assertLessOrEqual, assertRejects } from "@std/assert";
+import { Buffer } from "node:buffer";
+import { gunzipSync } from "node:zlib";
+import { judge } from "../../contract/event.ts";
+import { DeviceClient, drive } from "./device_client.ts";
+import { loadAtRate } from "./device_client_load.ts";
+import type { Send } from "./player.ts";
+import { DEFAULT_SIMULATION, Simulator } from "./simulator.ts";
+import { Truth } from "./truth.ts";
+
+const KEY = "fleet-key-of-this-test";
+const START_MS = Date.UTC(2026, 0, 5);
+
+Deno.test("every form of body carries exactly the events that were to be sent", async () => {
+  await using edge = new Edge(() => accepted());
+  const truth = new Truth(5_000);
+  const record = truth.record.bind(truth);
+  const client = new DeviceClient({ url: edge.url, key: KEY, seed: 1, record });
+  const sends = someSends();
+  await drive(client, [{ atMs: 0, sends }], { startAtMs: performance.now() });
+
+  assertEquals(edge.events().sort(), sends.map(({ bytes }) => latin1(bytes)).sort());
+  assertEquals(truth.report().sent, sends.length);
+  assertEquals(client.report.acknowledged, sends.length);
+  const forms = new Set(edge.requests.map(({ form }) => form));
+  for (
+    const form of [
+      "application/json",
+      "application/json gzip",
+      "application/x-ndjson",
+      "application/x-ndjson gzip",
+      "text/plain",
+    ]
+  ) assert(forms.has(form), `no body was sent as ${form}`);
+});
+
+Deno.test("a refusal that may pass is repeated with the same bytes after the time it names", async () => {
+  const answers = [
+    () => new Response("busy", { status: 503, headers: { "retry-after": "1" } }),
+    () => new Response("slow down", { status: 429, headers: { "retry-after": "0" } }),
+    () => new Response("oops", { status: 500 }),
+  ];
+  await using edge = new Edge(() => (answers.shift() ?? accepted)());
+  const truth = new Truth(5_000);
+  const record = truth.record.bind(truth);
+  const client = new DeviceClient({ url: edge.url, key: KEY, seed: 1, record });
+  const [send] = someSends();
+  await client.post([send]);
+  await client.drain();
+
+  assertEquals(edge.requests.length, 4);
+  assertEquals(new Set(edge.requests.map(({ body }) => latin1(body))).size, 1);
+  assert(edge.requests[1].atMs - edge.requests[0].atMs >= 950, "Retry-After was not honoured");
+  const { sent, unknownCopies, refused } = truth.report();
+  assertEquals({ sent, unknownCopies, refused }, { sent: 1, unknownCopies: 2, refused: 0 });
+  assertEquals(client.report.statuses, { 202: 1, 429: 1, 500: 1, 503: 1 });
+});
+
+Deno.test("no answer is an unknown outcome; a lasting refusal is given up and explained", async () => {
+  const outcomes: string[] = [];
+  const record = (_: Send, outcome: string) => outcomes.push(outcome);
+  const [send] = someSends();
+  const nobody = new DeviceClient({
+    ...{ url: "http://127.0.0.1:1", key: KEY, seed: 1, attempts: 2, record },
+  });
+  await nobody.post([send]);
+  await nobody.drain();
+  assertEquals(outcomes, ["unknown", "unknown", "refused"]);
+
+  outcomes.length = 0;
+  await using edge = new Edge(() => new Response("who are you", { status: 401 }));
+  const stranger = new DeviceClient({ url: edge.url, key: KEY, seed: 1, record });
+  await stranger.post([send]);
+  await stranger.drain();
+  assertEquals(outcomes, ["refused"]);
+  assertEquals(stranger.report.refusals, ["401 who are you"]);
+});
+
+Deno.test("never more requests are under way than allowed, and a stop is heeded", async () => {
+  let most = 0;
+  let now = 0;
+  await using edge = new Edge(async () => {
+    most = Math.max(most, ++now);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    now--;
+    return accepted();
+  });
+  const client = new DeviceClient({
+    ...{ url: edge.url, key: KEY, seed: 1, concurrency: 3, record: () => {} },
+  });
+  await client.post(someSends());
+  await client.drain();
+  assertLessOrEqual(most, 3);
+
+  const before = edge.requests.length;
+  const stopped = { startAtMs: performance.now(), signal: AbortSignal.abort() };
+  await drive(client, [{ atMs: 60_000, sends: someSends() }], stopped);
+  assertEquals(edge.requests.length, before);
+});
+
+Deno.test("load is distinct, valid, current, and worth exactly what the report says", async () => {
+  let failures = 2;
+  await using edge = new Edge(() => {
+    if (failures-- > 0) return new Response("full", { status: 503 });
+    return accepted();
+  });
+  const report = await loadAtRate({
+    ...{ url: edge.url, key: KEY, eventsPerSecond: 10_000, seconds: 0.5, concurrency: 3 },
+  });
+  const bodies = edge.requests.slice(2).flatMap(({ events }) => events);
+  assertEquals(bodies.length, 5_000);
+  assertEquals([report.sent, report.repeated], [5_000, 2]);
+  const ids = new Set<string>();
+  const titles = new Map<string, { ms: number; events: number }>();
+  for (const bytes of bodies) {
+    const judgement = judge(bytes);
+    assert(judgement.ok, JSON.stringify(judgement));
+    const { event_id, title_id, played_ms, ts } = judgement.heartbeat;
+    ids.add(event_id);
+    assert(Math.abs(Date.now() - ts) < 60_000 && ts <= Date.now(), `ts ${ts} is not current`);
+    assertEquals(parseInt(event_id.slice(0, 8) + event_id.slice(9, 13), 16), ts);
+    const sum = titles.get(title_id) ?? { ms: 0, events: 0 };
+    titles.set(title_id, { ms: sum.ms + played_ms, events: sum.events + 1 });
+  }
+  assertEquals(ids.size, 5_000);
+  // Distinct even when the clock stands still: the end of the id counts requests.
+  assertEquals(new Set([...ids].map((id) => id.slice(-8))).size, 50);
+  assertEquals(new Map(report.titles), titles);
+});
+
+Deno.test("load that is refused for good stops with the reason", async () => {
+  await using edge = new Edge(() => new Response("no such key", { status: 401 }));
+  const load = () =>
+    loadAtRate({ url: edge.url, key: KEY, eventsPerSecond: 1_000, seconds: 0.1, concurrency: 1 });
+  await assertRejects(load, Error, "401 no such key");
+});
+
+function accepted(): Response {
+  return Response.json({ accepted: 1 }, { status: 202 });
+}
+
+function someSends(): Send[] {
+  const simulator = new Simulator({
+    ...DEFAULT_SIMULATION,
+    ...{ seed: 1, startEpochMs: START_MS, durationMs: 10_000, sessions: 3_000, brokenShare: 0.1 },
+  });
+  return [...simulator.ticks()].flatMap(({ sends }) => sends);
+}
+
+function latin1(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("latin1");
+}
+
+interface Received {
+  readonly form: string;
+  readonly body: Uint8Array;
+  readonly events: readonly Uint8Array[];
+  readonly atMs: number;
+}
+
+/** An edge that checks the key, takes bodies apart the plain way, and answers as it is told. */
+class Edge implements AsyncDisposable {
+  readonly requests: Received[] = [];
+  readonly #server: Deno.HttpServer<Deno.NetAddr>;
+
+  constructor(answer: () => Response | Promise<Response>) {
+    const quiet = { hostname: "127.0.0.1", port: 0, onListen: () => {} };
+    this.#server = Deno.serve(quiet, async (request) => {
+      this.requests.push(await receive(request));
+      return await answer();
+    });
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.#server.addr.port}`;
+  }
+
+  events(): string[] {
+    return this.requests.flatMap(({ events }) => events.map(latin1));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#server.shutdown();
+  }
+}
+
+async function receive(request: Request): Promise<Received> {
+  const url = new URL(request.url);
+  const type = request.headers.get("content-type") ?? "";
+  const key = type === "text/plain"
+    ? url.searchParams.get("key")
+    : request.headers.get("authorization")?.replace("Bearer ", "");
+  assertEquals([request.method, url.pathname, key], ["POST", "/v1/heartbeats", KEY]);
+  const body = new Uint8Array(await request.arrayBuffer());
+  const gzip = request.headers.get("content-encoding") === "gzip";
+  const events = takeApart(gzip ? new Uint8Array(gunzipSync(body)) : body, type);
+  return { form: gzip ? `${type} gzip` : type, body, events, atMs: performance.now() };
+}
+
+function takeApart(body: Uint8Array, type: string): Uint8Array[] {
+  const text = latin1(body);
+  const bytes = (part: string) => Buffer.from(part, "latin1");
+  if (type !== "application/x-ndjson" && text.startsWith("[")) {
+    // What the fleet sends between brackets is JSON that JSON.stringify writes back unchanged.
+    return JSON.parse(text).map((each: unknown) => bytes(JSON.stringify(each)));
+  }
+  return text.split("\n").filter((line) => line !== "").map(bytes);
+}

@@ -1,0 +1,60 @@
+/**
+ * A HEARTBEATS stream filled by the hundred thousand, for benchmarks that read it.
+ *
+ * @module
+ */
+import type { NatsConnection } from "nats";
+import { startFastIngest } from "nats/jetstream/internal";
+import { inboxPrefix } from "../../process/nats.ts";
+import { heartbeatSubject } from "../../contract/topology.ts";
+import { aHeartbeat, encode } from "../testing/heartbeats.ts";
+import { Random } from "../testing/random.ts";
+
+const BATCH_EVENTS = 500;
+/** Share of the events that repeat the one before, byte by byte. */
+const REPEATED = 0.05;
+/** Heartbeats were watched within so many ms before they are landed. */
+const WATCHED_WITHIN_MS = 20_000;
+
+/**
+ * Lands `events` heartbeats of now, one in twenty a repetition; returns the ids that are new, in the
+ * order of the stream. They have no message id, so the stream keeps every copy. `nc` is ingest's.
+ */
+export async function fillStream(nc: NatsConnection, events: number): Promise<string[]> {
+  const random = new Random(1);
+  const ids: string[] = [];
+  const now = Date.now();
+  let last: Uint8Array | undefined;
+  const next = () => {
+    if (last && random.chance(REPEATED)) return last;
+    const heartbeat = aHeartbeat(random, now - random.int(0, WATCHED_WITHIN_MS));
+    ids.push(heartbeat.event_id);
+    return last = encode(heartbeat);
+  };
+  for (let at = 0; at < events; at += BATCH_EVENTS) {
+    await landBatch(nc, Array.from({ length: Math.min(BATCH_EVENTS, events - at) }, next));
+  }
+  return ids;
+}
+
+/**
+ * Lands `bodies`, two at least, in one fast-ingest batch, under message ids if `msgIdOf` gives one
+ * for each.
+ */
+export async function landBatch(
+  nc: NatsConnection,
+  bodies: readonly Uint8Array[],
+  msgIdOf?: (index: number) => string,
+): Promise<void> {
+  const subject = heartbeatSubject(0, "de");
+  const options = (index: number) => msgIdOf ? { msgID: msgIdOf(index) } : {};
+  const last = bodies.length - 1;
+  const fast = await startFastIngest(nc, subject, bodies[0], {
+    ackInterval: bodies.length,
+    allowGaps: false,
+    inboxPrefix: inboxPrefix("ingest"),
+    ...options(0),
+  });
+  for (let i = 1; i < last; i++) void fast.add(subject, bodies[i], options(i));
+  await fast.last(subject, bodies[last], options(last));
+}

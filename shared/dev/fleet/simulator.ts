@@ -1,0 +1,299 @@
+/**
+ * A seeded fleet: thousands of sessions on dozens of titles and regions, on an imperfect network,
+ * with one broken build and one incident. The same options give the same bytes.
+ *
+ * Pure: `startEpochMs` is the only time it knows. Memory holds the running sessions and the sends
+ * that are still to come.
+ *
+ * @module
+ */
+import {
+  type Beat,
+  Playback,
+  Player,
+  type Segment,
+  type SessionIdentity,
+  type Tick,
+} from "./player.ts";
+import { Calendar, DEFAULT_UPLINK, Uplink, type UplinkOptions } from "./uplink.ts";
+import { Random } from "../testing/random.ts";
+
+/** One title in one region. */
+export interface Cohort {
+  readonly titleId: string;
+  readonly region: string;
+}
+
+/** Viewers of one cohort start to stall. */
+export interface IncidentOptions {
+  /** ms since the start of the run. */
+  readonly atMs: number;
+  /** Share of the time that its players stall from then on. */
+  readonly stallRatio: number;
+}
+
+export interface SimulatorOptions {
+  readonly seed: number;
+  /** When the run starts, ms since the epoch. */
+  readonly startEpochMs: number;
+  readonly durationMs: number;
+  /** Step of the timeline. */
+  readonly tickMs: number;
+  /** Sessions at any time; each sends about 0.12 events/s. */
+  readonly sessions: number;
+  readonly titles: number;
+  /** At most {@link REGIONS}`.length`. */
+  readonly regions: number;
+  /** Exponent of the popularity of titles and, weakened, of regions. */
+  readonly zipf: number;
+  /** Share of sessions on the broken build. */
+  readonly brokenShare: number;
+  /** How many events are followed by another that claims their id. */
+  readonly conflicts: number;
+  readonly incident?: IncidentOptions;
+  readonly uplink: UplinkOptions;
+}
+
+export const DEFAULT_SIMULATION: Omit<SimulatorOptions, "seed" | "startEpochMs" | "durationMs"> = {
+  tickMs: 50,
+  sessions: 4_000,
+  titles: 40,
+  regions: 24,
+  zipf: 1,
+  brokenShare: 0.01,
+  conflicts: 5,
+  uplink: DEFAULT_UPLINK,
+};
+
+export const REGIONS: readonly string[] = [
+  ...["us-east", "us-west", "br", "in", "de", "gb", "jp", "mx", "fr", "id", "tr", "it"],
+  ...["es", "ca-east", "kr", "pl", "ar", "nl", "au", "se", "za", "eg", "th", "ph"],
+];
+/** The build whose heartbeats are all malformed. */
+export const BROKEN_BUILD = "9.2.0";
+
+const DEVICES: readonly SessionIdentity["device"][] = [
+  { model: "TV-55", os: "tvos 19", build: "9.1.0" },
+  { model: "TV-65", os: "tizen 9", build: "9.1.0" },
+  { model: "Stick 4K", os: "android 14", build: "8.7.3" },
+  { model: "Phone 15", os: "ios 19.2", build: "9.1.1" },
+  { model: "Phone S", os: "android 16", build: "9.1.1" },
+  { model: "Browser", os: "windows 11", build: "web-412" },
+];
+const CDNS = ["cdn-a", "cdn-b", "cdn-c"];
+const ISPS = ["fibre-one", "cable-two", "mobile-three", "dsl-four"];
+const BITRATES_KBPS = [1_800, 3_500, 5_800, 8_000, 16_000];
+
+/** A fleet and its timeline. */
+export class Simulator {
+  /** The cohort with the most viewers; the one that stalls when there is an incident. */
+  readonly biggest: Cohort;
+  /** Ids of all titles, the most watched first. */
+  readonly titles: readonly string[];
+  readonly #random: Random;
+  readonly #titles: Zipf;
+  readonly #regions: Zipf;
+  readonly #due: Calendar<{ readonly session: Session; readonly beat: Beat }>;
+  readonly #uplink: Uplink;
+  #conflictsMade = 0;
+
+  constructor(readonly options: SimulatorOptions) {
+    const { seed, titles, regions, zipf, tickMs, uplink, durationMs } = options;
+    const random = new Random(seed);
+    this.#random = random;
+    const width = String(titles).length;
+    this.titles = Array.from(
+      { length: titles },
+      (_, i) => `title-${String(i + 1).padStart(width, "0")}`,
+    );
+    this.#titles = new Zipf(this.titles, zipf);
+    this.#regions = new Zipf(REGIONS.slice(0, regions), zipf * 0.75);
+    this.biggest = { titleId: this.titles[0], region: REGIONS[0] };
+    this.#due = new Calendar(tickMs);
+    this.#uplink = new Uplink(random, uplink, durationMs - 1, tickMs);
+  }
+
+  /** The whole run, tick by tick. May be iterated once. */
+  *ticks(): Generator<Tick> {
+    const { sessions, durationMs, tickMs } = this.options;
+    for (let i = 0; i < sessions; i++) this.#begin(0, true);
+    for (let tick = 0; tick * tickMs < durationMs; tick++) {
+      for (const { session, beat } of this.#due.take(tick)) this.#play(session, beat);
+      yield this.#uplink.tick(tick);
+    }
+  }
+
+  #play(session: Session, beat: Beat): void {
+    this.#emit(session, beat);
+    if (beat.state === "ended") {
+      this.#begin(session.beganMs + beat.atMs + this.#random.int(500, 4_000), false);
+    } else {
+      this.#schedule(session);
+    }
+  }
+
+  #emit(session: Session, beat: Beat): void {
+    const { startEpochMs } = this.options;
+    const atMs = session.beganMs + beat.atMs;
+    const ts = startEpochMs + atMs;
+    if (session.broken) {
+      this.#uplink.accept(session.player.malformed(this.#random, beat, ts, atMs));
+    } else if (this.#conflictIsDue(atMs)) {
+      this.#emitConflict(session, beat, ts, atMs);
+    } else {
+      this.#uplink.accept(session.player.send(this.#random, beat, ts, atMs));
+    }
+  }
+
+  #conflictIsDue(atMs: number): boolean {
+    const { conflicts, durationMs } = this.options;
+    // Evenly over the run, each early enough for its rival.
+    const nextMs = durationMs * (this.#conflictsMade + 1) / (conflicts + 2);
+    return this.#conflictsMade < conflicts && atMs >= nextMs &&
+      atMs + CONFLICT_AFTER_MS < durationMs;
+  }
+
+  #emitConflict(session: Session, beat: Beat, ts: number, atMs: number): void {
+    this.#conflictsMade++;
+    const [fresh, rival] = session.player.rivals(this.#random, beat, ts, atMs);
+    // Both leave on time, so there is no doubt which of them stands.
+    this.#uplink.acceptExact(fresh);
+    this.#uplink.acceptExact({ ...rival, sendAtMs: atMs + CONFLICT_AFTER_MS });
+  }
+
+  #begin(atMs: number, underWay: boolean): void {
+    if (atMs >= this.options.durationMs) return;
+    const random = this.#random;
+    const broken = random.chance(this.options.brokenShare);
+    const identity = this.#identity(broken);
+    const { incident } = this.options;
+    const { titleId, region } = this.biggest;
+    const affected = incident && identity.titleId === titleId && identity.region === region;
+    // A session under way began before the run, so that the fleet's heartbeats are spread.
+    const beganMs = underWay ? -random.int(1, 10_000) : atMs;
+    const behaviour = new Behaviour(random, underWay, affected ? incident : undefined, beganMs);
+    const playback = new Playback((sinceMs) => behaviour.next(sinceMs));
+    const session = { player: new Player(identity), playback, beganMs, broken };
+    this.#schedule(session);
+  }
+
+  #schedule(session: Session): void {
+    let beat = session.playback.beat();
+    while (beat && session.beganMs + beat.atMs < 0) beat = session.playback.beat();
+    if (!beat) return;
+    const atMs = session.beganMs + beat.atMs;
+    if (atMs < this.options.durationMs) this.#due.add(atMs, { session, beat });
+  }
+
+  #identity(broken: boolean): SessionIdentity {
+    const random = this.#random;
+    const hex = () => Math.floor(random.next() * 2 ** 32).toString(16).padStart(8, "0");
+    const device = random.pick(DEVICES);
+    return {
+      sessionId: `s-${hex()}${hex()}`,
+      deviceId: `d-${hex()}`,
+      titleId: this.#titles.pick(random),
+      region: this.#regions.pick(random),
+      device: broken ? { ...device, build: BROKEN_BUILD } : device,
+      cdn: random.pick(CDNS),
+      isp: random.pick(ISPS),
+      bitrateKbps: random.pick(BITRATES_KBPS),
+    };
+  }
+}
+
+/** Long enough for the first copy to be acknowledged for certain. */
+const CONFLICT_AFTER_MS = 5_000;
+
+interface Session {
+  readonly player: Player;
+  readonly playback: Playback;
+  /** ms since the start of the run, negative for a session under way. */
+  readonly beganMs: number;
+  readonly broken: boolean;
+}
+
+/** What one viewer does; healthy players stall for well under 1 % of the time. */
+class Behaviour {
+  #state: Segment["state"] | undefined;
+  /** When this viewer's own buffer runs dry in the incident, ms since the session began. */
+  readonly #dryAtMs: number;
+
+  constructor(
+    private readonly random: Random,
+    private readonly underWay: boolean,
+    private readonly incident: IncidentOptions | undefined,
+    beganMs: number,
+  ) {
+    this.#dryAtMs = incident ? incident.atMs + random.int(0, 3_000) - beganMs : Infinity;
+  }
+
+  /** The segment that begins `sinceMs` after the session's start; undefined ends the session. */
+  next(sinceMs: number): Segment | undefined {
+    const leftMs = this.#dryAtMs - sinceMs;
+    const before = this.#state;
+    const state = before === undefined ? this.#first() : this.#follow(before, leftMs <= 0);
+    if (state === undefined) return undefined;
+    this.#state = state;
+    const ms = leftMs <= 0
+      ? this.#stallingMs(state)
+      : Math.min(leftMs, this.#healthyMs(state, before === undefined));
+    return { state, ms, playedMs: state === "playing" ? ms : 0 };
+  }
+
+  #first(): Segment["state"] {
+    return this.underWay ? "playing" : "startup";
+  }
+
+  #follow(before: Segment["state"], stalling: boolean): Segment["state"] | undefined {
+    if (before !== "playing") return "playing";
+    if (stalling) return "rebuffering";
+    const choice = this.random.next();
+    if (choice < 0.15) return undefined;
+    if (choice < 0.4) return "paused";
+    if (choice < 0.65) return "seeking";
+    if (choice < 0.8) return "ad";
+    return "rebuffering";
+  }
+
+  #healthyMs(state: Segment["state"], first: boolean): number {
+    const { random } = this;
+    switch (state) {
+      case "playing":
+        // A session that is met under way is somewhere inside its stretch.
+        return random.int(first ? 1_000 : 20_000, 160_000);
+      case "startup":
+        return random.int(300, 2_500);
+      case "paused":
+        return random.int(5_000, 60_000);
+      case "ad":
+        return random.pick([15_000, 20_000, 30_000]);
+      default:
+        return random.int(200, 1_500);
+    }
+  }
+
+  #stallingMs(state: Segment["state"]): number {
+    const { stallRatio } = this.incident!;
+    const cycleMs = this.random.int(6_000, 14_000);
+    return Math.round(cycleMs * (state === "rebuffering" ? stallRatio : 1 - stallRatio));
+  }
+}
+
+/** Picks items so that the n-th is chosen with weight 1 / n^exponent (Zipf's law). */
+class Zipf {
+  readonly #cumulative: number[] = [];
+
+  constructor(private readonly items: readonly string[], exponent: number) {
+    let sum = 0;
+    for (let rank = 1; rank <= items.length; rank++) {
+      sum += rank ** -exponent;
+      this.#cumulative.push(sum);
+    }
+  }
+
+  pick(random: Random): string {
+    const at = random.next() * this.#cumulative[this.#cumulative.length - 1];
+    return this.items[this.#cumulative.findIndex((upTo) => at < upTo)];
+  }
+}

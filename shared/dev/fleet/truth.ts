@@ -1,0 +1,142 @@
+/**
+ * Ground truth: what royalty has to arrive at, from what was sent and what the edge answered.
+ *
+ * Pure; holds a few numbers per title, and per event only as long as copies of it are to come.
+ *
+ * Accounting. Every acknowledged copy ends in exactly one of three places, so
+ * `sent = events + duplicates + malformed + conflicts`: the first acknowledged copy of an event is
+ * counted; a byte-identical later copy is a duplicate, absorbed by the stream or found by royalty;
+ * a malformed copy and a copy that reuses an id for other content are quarantined. An attempt
+ * without an answer may have stored copies that no acknowledgement tells of: `unknownCopies` bounds
+ * how many more the stream may hold.
+ *
+ * @module
+ */
+import type { Claim, Send } from "./player.ts";
+import { surelyForgottenMs } from "./uplink.ts";
+
+/** What royalty credits a title. */
+export interface TitleTotals {
+  readonly ms: number;
+  readonly events: number;
+}
+
+/**
+ * `acknowledged`: answered 2xx. `refused`: given up for good. `unknown`: an attempt was cut off or
+ * answered 5xx, so the event may or may not be stored; it is tried again or refused later.
+ */
+export type Outcome = "acknowledged" | "refused" | "unknown";
+
+/** See the module's accounting. Counts are of copies unless they say otherwise. */
+export interface TruthReport {
+  readonly titles: ReadonlyMap<string, TitleTotals>;
+  /** Acknowledged copies. */
+  readonly sent: number;
+  /** Distinct valid events acknowledged: what royalty counts. */
+  readonly events: number;
+  readonly ms: number;
+  readonly duplicates: number;
+  /** Of those, sent so late that the stream had forgotten the first: royalty must find them. */
+  readonly duplicatesBeyondWindow: number;
+  readonly malformed: number;
+  readonly conflicts: number;
+  readonly refused: number;
+  /** Copies in attempts of unknown outcome. */
+  readonly unknownCopies: number;
+  /** Of those, malformed ones or rivals: each may be one more entry in quarantine. */
+  readonly unknownRejects: number;
+  /** Given up after an unknown outcome: nobody knows whether they count. */
+  readonly doubtful: number;
+}
+
+interface ClaimState {
+  /** The bytes acknowledged first. */
+  standing?: Uint8Array;
+  /** When those were sent. */
+  sentAtMs: number;
+  unknown: boolean;
+  doubtful: boolean;
+}
+
+/** Told of every outcome, knows what the statement must say. */
+export class Truth {
+  readonly #titles = new Map<string, { ms: number; events: number }>();
+  readonly #claims = new WeakMap<Claim, ClaimState>();
+  readonly #counts = {
+    ...{ sent: 0, events: 0, ms: 0, duplicates: 0, duplicatesBeyondWindow: 0, malformed: 0 },
+    ...{ conflicts: 0, refused: 0, unknownCopies: 0, unknownRejects: 0, doubtful: 0 },
+  };
+
+  /** `duplicateWindowMs` is the stream's. */
+  constructor(private readonly duplicateWindowMs: number) {}
+
+  /** `sentAtMs` is when the attempt began; its origin does not matter. */
+  record(send: Send, outcome: Outcome, sentAtMs: number): void {
+    const state = this.#stateOf(send.claim);
+    if (outcome === "acknowledged") this.#acknowledged(send, state, sentAtMs);
+    else if (outcome === "unknown") this.#unknown(send, state);
+    else this.#refused(state);
+  }
+
+  /** What is known so far. */
+  report(): TruthReport {
+    const titles = new Map([...this.#titles].map(([titleId, totals]) => [titleId, { ...totals }]));
+    return { titles, ...this.#counts };
+  }
+
+  #acknowledged(send: Send, state: ClaimState, sentAtMs: number): void {
+    const counts = this.#counts;
+    counts.sent++;
+    this.#settle(state);
+    if (send.kind === "malformed") {
+      counts.malformed++;
+    } else if (state.standing === undefined) {
+      state.standing = send.bytes;
+      state.sentAtMs = sentAtMs;
+      this.#credit(send);
+    } else if (state.standing === send.bytes) {
+      counts.duplicates++;
+      const forgottenMs = surelyForgottenMs(this.duplicateWindowMs);
+      if (sentAtMs - state.sentAtMs >= forgottenMs) counts.duplicatesBeyondWindow++;
+    } else {
+      counts.conflicts++;
+    }
+  }
+
+  #credit({ titleId, playedMs }: Send): void {
+    const title = this.#titles.get(titleId) ?? { ms: 0, events: 0 };
+    this.#titles.set(titleId, title);
+    title.ms += playedMs;
+    title.events++;
+    this.#counts.ms += playedMs;
+    this.#counts.events++;
+  }
+
+  #unknown(send: Send, state: ClaimState): void {
+    state.unknown = true;
+    this.#counts.unknownCopies++;
+    if (send.kind === "malformed" || send.kind === "conflict") this.#counts.unknownRejects++;
+  }
+
+  #refused(state: ClaimState): void {
+    this.#counts.refused++;
+    if (!state.unknown || state.standing || state.doubtful) return;
+    state.doubtful = true;
+    this.#counts.doubtful++;
+  }
+
+  #settle(state: ClaimState): void {
+    if (!state.doubtful) return;
+    state.doubtful = false;
+    this.#counts.doubtful--;
+  }
+
+  #stateOf(claim: Claim): ClaimState {
+    let state = this.#claims.get(claim);
+    if (!state) {
+      state = { sentAtMs: 0, unknown: false, doubtful: false };
+      this.#claims.set(claim, state);
+    }
+    return state;
+  }
+}

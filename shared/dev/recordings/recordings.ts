@@ -1,0 +1,280 @@
+/**
+ * Recordings of real playback and what a player would have reported of them.
+ *
+ * A trace samples one session: `position_s` is media time, and media time that stands still while
+ * the session is not paused is a stall. Time before media first moves is start-up, not a stall.
+ *
+ * Pure. Times are integer ms.
+ *
+ * @module
+ */
+import { z } from "zod";
+import { parseCsv } from "../testing/csv.ts";
+import type { Segment } from "../fleet/player.ts";
+
+/** One moment of a trace. */
+export interface Sample {
+  /** Since the start of the recording. */
+  readonly tMs: number;
+  /** Media time. */
+  readonly positionMs: number;
+  /** Media downloaded ahead of the position. */
+  readonly bufferMs: number;
+  /** What the player said at this moment, if it said anything. */
+  readonly event?: "buffering" | "playing" | "paused";
+}
+
+export interface Trace {
+  readonly name: string;
+  readonly samples: readonly Sample[];
+}
+
+/** One session of which only the sums are known. */
+export interface WatchedSession {
+  readonly titleId: string;
+  /** `watched_s` at its word: content shown. */
+  readonly watchedMs: number;
+  readonly stalls: number;
+}
+
+/** Everything read from a folder. */
+export interface Recordings {
+  readonly traces: readonly Trace[];
+  readonly sessions: readonly WatchedSession[];
+}
+
+const headerSchema = z.object({ trace: z.string().regex(/^[\w.-]{1,58}$/) });
+const sampleSchema = z.object({
+  t_ms: z.number().min(0).max(86_400_000),
+  position_s: z.number().min(0).max(1e6),
+  buffer_s: z.number().default(0),
+  event: z.enum(["buffering", "playing", "paused"]).optional(),
+});
+
+/** Reads a trace (NDJSON). Throws an `Error` that names the line and the reason. */
+export function parseTrace(text: string): Trace {
+  const lines = text.trimEnd().split("\n");
+  const { trace } = parseLine(lines[0], 1, headerSchema);
+  const samples = lines.slice(1).map((line, index) => sampleOf(line, index + 2));
+  if (samples.length < 2) {
+    throw new Error(`line ${lines.length}: a trace needs two samples or more`);
+  }
+  for (let i = 1; i < samples.length; i++) {
+    if (samples[i].tMs < samples[i - 1].tMs) throw new Error(`line ${i + 2}: t_ms goes backwards`);
+  }
+  return { name: trace, samples };
+}
+
+function sampleOf(line: string, number: number): Sample {
+  const { t_ms, position_s, buffer_s, event } = parseLine(line, number, sampleSchema);
+  return {
+    tMs: Math.round(t_ms),
+    positionMs: Math.round(position_s * 1000),
+    bufferMs: Math.round(buffer_s * 1000),
+    event,
+  };
+}
+
+function parseLine<T>(line: string, number: number, schema: z.ZodType<T>): T {
+  let value: unknown;
+  try {
+    value = JSON.parse(line);
+  } catch {
+    throw new Error(`line ${number}: this is not JSON: ${JSON.stringify(line.slice(0, 60))}`);
+  }
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  throw new Error(`line ${number}: ${issue.path.join(".") || "value"}: ${issue.message}`);
+}
+
+const number = (min: number, max: number) =>
+  z.string().regex(/^\d+(\.\d+)?$/, "expected a number").transform(Number)
+    .pipe(z.number().min(min).max(max));
+const sessionSchema = z.object({
+  title_id: z.string().regex(/^[\w-]{1,61}$/),
+  watched_s: number(0, 86_400),
+  buffering_events: number(0, 10_000).pipe(z.int()),
+});
+
+/** Reads `sessions.csv`. Throws an `Error` that names the line and the reason. */
+export function parseSessions(text: string): WatchedSession[] {
+  return parseCsv(text).map(({ line, values }) => {
+    const parsed = sessionSchema.safeParse(values);
+    if (!parsed.success) {
+      const [issue] = parsed.error.issues;
+      throw new Error(`line ${line}: ${issue.path.join(".")}: ${issue.message}`);
+    }
+    const { title_id, watched_s, buffering_events } = parsed.data;
+    return {
+      titleId: title_id,
+      watchedMs: Math.round(watched_s * 1000),
+      stalls: buffering_events,
+    };
+  });
+}
+
+/** A shortfall of media against wall time below this is the noise of sampling and of starting. */
+const NOISE_MS = 400;
+/** Media that shows less than this share of the wall time stands still, however short the time. */
+const STANDING_SHARE = 0.05;
+/** Media time that jumps back further than this was a seek; less is a correction of the player. */
+const CORRECTION_MS = 2_000;
+
+/** Content with nothing left to download for this long was complete. */
+const COMPLETE_MS = 60_000;
+
+/** Whether media time between two samples moved in a way that playing cannot. */
+export function isSeek(a: Sample, b: Sample): boolean {
+  const movedMs = b.positionMs - a.positionMs;
+  return movedMs < -CORRECTION_MS || movedMs > 1.5 * (b.tMs - a.tMs) + 1_000;
+}
+
+/** Whether media stood still for part of the time between two samples, which play `shownMs`. */
+export function isShort(a: Sample, b: Sample, shownMs: number): boolean {
+  const wallMs = b.tMs - a.tMs;
+  return wallMs > 0 && (shownMs <= wallMs * STANDING_SHARE || wallMs - shownMs > NOISE_MS);
+}
+
+/**
+ * The sample at which the content was over although the recording went on, if there is one.
+ *
+ * The recordings have no word for "ended". At the end of content media time stands still as in a
+ * stall, but the player does not say `buffering`, the buffer was played out to nothing, and for
+ * long before nothing more was left to download.
+ */
+export function contentEnd(trace: Trace): number | undefined {
+  const { samples } = trace;
+  const last = samples.at(-1)!;
+  const end = samples.findLastIndex(({ positionMs }) => positionMs !== last.positionMs) + 1;
+  const tail = samples.slice(end);
+  if (end === 0 || tail.length < 3 || tail.some(({ event }) => event !== undefined)) {
+    return undefined;
+  }
+  if (lastEvent(samples, end) !== "playing" || last.bufferMs > 100) return undefined;
+  const downloadedMs = last.positionMs + last.bufferMs;
+  const missing = samples.findLast((s) => s.positionMs + s.bufferMs < downloadedMs - 1_000);
+  return samples[end].tMs - (missing ?? samples[0]).tMs >= COMPLETE_MS ? end : undefined;
+}
+
+function lastEvent(samples: readonly Sample[], upTo: number): Sample["event"] {
+  return samples.slice(0, upTo + 1).findLast(({ event }) => event !== undefined)?.event;
+}
+
+/** What the player of a trace did. What is shown adds up to {@link watchedOf} exactly. */
+export function traceSegments(trace: Trace): Segment[] {
+  const end = contentEnd(trace);
+  const samples = end === undefined ? trace.samples : trace.samples.slice(0, end + 1);
+  const shown = shownAt(samples);
+  const out: Segment[] = [];
+  let event = samples[0].event;
+  for (let i = 1; i < samples.length; i++) {
+    const [a, b] = [samples[i - 1], samples[i]];
+    event = a.event ?? event;
+    const step = { a, b, shownMs: shown[i] - shown[i - 1] };
+    if (shown[i] === 0) out.push({ state: "startup", ms: b.tMs - a.tMs, playedMs: 0 });
+    else if (shown[i - 1] === 0) out.push(...firstFrames(step));
+    else if (i === end) out.push({ state: "playing", ms: step.shownMs, playedMs: step.shownMs });
+    else if (isSeek(a, b)) out.push({ state: "seeking", ms: b.tMs - a.tMs, playedMs: 0 });
+    else out.push(...stepSegments(step, event));
+  }
+  return plausible(out);
+}
+
+interface Step {
+  readonly a: Sample;
+  readonly b: Sample;
+  readonly shownMs: number;
+}
+
+function firstFrames({ a, b, shownMs }: Step): Segment[] {
+  const playMs = Math.min(shownMs, b.tMs - a.tMs);
+  return [
+    { state: "startup", ms: b.tMs - a.tMs - playMs, playedMs: 0 },
+    { state: "playing", ms: playMs, playedMs: shownMs },
+  ];
+}
+
+function stepSegments(step: Step, event: Sample["event"]): Segment[] {
+  const { a, b, shownMs } = step;
+  const wallMs = b.tMs - a.tMs;
+  if (!isShort(a, b, shownMs)) return [{ state: "playing", ms: wallMs, playedMs: shownMs }];
+  const play = (ms: number): Segment => ({ state: "playing", ms, playedMs: ms });
+  const still = (state: "paused" | "rebuffering"): Segment => ({
+    state,
+    ms: wallMs - shownMs,
+    playedMs: 0,
+  });
+  if (event === "paused") return [play(shownMs), still("paused")].filter(lasts);
+  // What was in the buffer is shown before the stall, the rest once it is over.
+  const before = event === "buffering" ? 0 : Math.min(shownMs, Math.max(0, a.bufferMs));
+  return [play(before), still("rebuffering"), play(shownMs - before)].filter(lasts);
+}
+
+function lasts({ ms }: Segment): boolean {
+  return ms > 0;
+}
+
+// A position read late shows as a step faster than time. Such credit is moved to the next steps,
+// so that no heartbeat claims more than the schema finds plausible.
+function plausible(segments: readonly Segment[]): Segment[] {
+  let owedMs = 0;
+  const out = segments.map((segment): Segment => {
+    if (segment.state !== "playing") return segment;
+    owedMs += segment.playedMs;
+    const playedMs = Math.min(owedMs, Math.floor(segment.ms * 1.5));
+    owedMs -= playedMs;
+    return { ...segment, playedMs };
+  });
+  const last = out.findLastIndex(({ state }) => state === "playing");
+  if (last >= 0) out[last] = { ...out[last], playedMs: out[last].playedMs + owedMs };
+  return out;
+}
+
+/** Content shown up to each sample: runs between seeks, each from its first to its last position. */
+function shownAt(samples: readonly Sample[]): number[] {
+  const shown: number[] = [];
+  let baseMs = 0;
+  for (let from = 0; from < samples.length;) {
+    let to = from;
+    while (to + 1 < samples.length && !isSeek(samples[to], samples[to + 1])) to++;
+    const firstMs = samples[from].positionMs;
+    const lastMs = Math.max(firstMs, samples[to].positionMs);
+    let highMs = firstMs;
+    for (let i = from; i <= to; i++) {
+      // The player corrects its position by fractions of a second; shown content stays shown.
+      highMs = Math.min(lastMs, Math.max(highMs, samples[i].positionMs));
+      shown.push(baseMs + highMs - firstMs);
+    }
+    baseMs = shown[to];
+    from = to + 1;
+  }
+  return shown;
+}
+
+/** Content shown in a trace, straight from its positions: the advance between first and last. */
+export function watchedOf({ samples }: Trace): number {
+  let watchedMs = samples.at(-1)!.positionMs - samples[0].positionMs;
+  for (let i = 1; i < samples.length; i++) {
+    if (!isSeek(samples[i - 1], samples[i])) continue;
+    watchedMs -= samples[i].positionMs - samples[i - 1].positionMs;
+  }
+  return Math.max(0, watchedMs);
+}
+
+/** The sessions' file counts stalls and does not time them; each is taken to last this long. */
+export const ASSUMED_STALL_MS = 2_000;
+/** Nor does it time start-up. */
+const ASSUMED_STARTUP_MS = 1_000;
+
+/** What the player of a counted session did: its stalls spread evenly over what it showed. */
+export function sessionSegments({ watchedMs, stalls }: WatchedSession): Segment[] {
+  const out: Segment[] = [{ state: "startup", ms: ASSUMED_STARTUP_MS, playedMs: 0 }];
+  for (let part = 0; part <= stalls; part++) {
+    const shownBy = (parts: number) => Math.floor(watchedMs * parts / (stalls + 1));
+    const ms = shownBy(part + 1) - shownBy(part);
+    if (part > 0) out.push({ state: "rebuffering", ms: ASSUMED_STALL_MS, playedMs: 0 });
+    out.push({ state: "playing", ms, playedMs: ms });
+  }
+  return out;
+}

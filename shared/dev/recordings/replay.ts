@@ -1,0 +1,224 @@
+/**
+ * Recordings as a timeline of sends: every trace and every counted session, alone or with many
+ * parallel viewers, in real time or accelerated.
+ *
+ * Pure and seeded. Recording time runs from the first viewer's start; sends are in ms of the run,
+ * `acceleration` times faster.
+ *
+ * @module
+ */
+import { type Beat, Playback, Player, type Segment, type Tick } from "../fleet/player.ts";
+import { Calendar, PERFECT_UPLINK, Uplink, type UplinkOptions } from "../fleet/uplink.ts";
+import { Random } from "../testing/random.ts";
+import {
+  contentEnd,
+  type Recordings,
+  sessionSegments,
+  type Trace,
+  traceSegments,
+  watchedOf,
+  type WatchedSession,
+} from "./recordings.ts";
+import {
+  addTrace,
+  DEFAULT_RULE,
+  eitherReading,
+  type ExpectationRule,
+  type Expected,
+  StallCurve,
+} from "./expectation.ts";
+import type { AlertExpectation } from "../demo/verdict.ts";
+
+export interface ReplayOptions {
+  readonly seed: number;
+  /** When the run starts, ms since the epoch. */
+  readonly startEpochMs: number;
+  /** Parallel viewers of each trace. */
+  readonly viewers: number;
+  /** Counted sessions, drawn from all of them. */
+  readonly sessions: number;
+  /** Viewers start within this, in recording time. */
+  readonly spreadMs: number;
+  /** Recording time against wall time, 1 or more. */
+  readonly acceleration: number;
+  readonly tickMs: number;
+  readonly uplink: UplinkOptions;
+  readonly rule: ExpectationRule;
+}
+
+export const DEFAULT_REPLAY: Omit<ReplayOptions, "seed" | "startEpochMs"> = {
+  viewers: 40,
+  sessions: 400,
+  spreadMs: 60_000,
+  acceleration: 10,
+  tickMs: 50,
+  uplink: PERFECT_UPLINK,
+  rule: DEFAULT_RULE,
+};
+
+/** Region of every replayed session. */
+export const REPLAY_REGION = "lab";
+
+interface Viewer {
+  readonly titleId: string;
+  readonly shiftMs: number;
+  readonly segments: readonly Segment[];
+  readonly lengthMs: number;
+}
+
+/** One replay: its sends, and what the recordings say must come of them. */
+export class Replay {
+  /** Length of the run in wall time, ms. */
+  readonly durationMs: number;
+  /** Content shown per title by the recordings' own account, independent of any heartbeat. */
+  readonly recordedMs: ReadonlyMap<string, number>;
+  /** Alerts by the independent rule; times are ms since the start of the run. */
+  readonly expectations: readonly AlertExpectation[];
+  readonly #random: Random;
+  readonly #viewers: readonly Viewer[];
+  /** Length in recording time. */
+  readonly #lengthMs: number;
+
+  constructor(recordings: Recordings, readonly options: ReplayOptions) {
+    this.#random = new Random(options.seed);
+    const sessions = this.#random.shuffle(recordings.sessions).slice(0, options.sessions);
+    const ofTraces = recordings.traces.map((trace) => this.#viewersOf(trace));
+    const ofSessions = sessions.map((session) =>
+      this.#viewer(
+        `yt-${session.titleId}`,
+        sessionSegments(session),
+      )
+    );
+    this.#viewers = [...ofTraces.flat(), ...ofSessions];
+    this.#lengthMs = this.#viewers.reduce((max, v) => Math.max(max, v.shiftMs + v.lengthMs), 0);
+    this.durationMs = Math.ceil(this.#lengthMs / options.acceleration) + 1;
+    this.recordedMs = recorded(recordings.traces, options.viewers, sessions);
+    this.expectations = [
+      ...recordings.traces.map((trace, i) => this.#expectTrace(trace, ofTraces[i])),
+      ...this.#expectSessions(ofSessions),
+    ];
+  }
+
+  /** The whole run, tick by tick. May be iterated once. */
+  *ticks(): Generator<Tick> {
+    const { acceleration, startEpochMs, tickMs, uplink } = this.options;
+    // Recording time ends at the receipt of the last heartbeat, so none is ahead of its receipt.
+    const originMs = Math.floor(startEpochMs - this.#lengthMs + this.#lengthMs / acceleration);
+    const due = new Calendar<Turn>(tickMs);
+    const out = new Uplink(this.#random, uplink, this.durationMs, tickMs);
+    const schedule = (turn: Turn) => due.add(atMsOf(turn) / acceleration, turn);
+    for (const turn of this.#turns()) schedule(turn);
+    for (let tick = 0; tick * tickMs <= this.durationMs; tick++) {
+      for (const turn of due.take(tick)) {
+        const sendAtMs = Math.ceil(atMsOf(turn) / acceleration);
+        out.accept(
+          turn.player.send(this.#random, turn.beat, originMs + atMsOf(turn), sendAtMs),
+        );
+        const beat = turn.playback.beat();
+        if (beat) schedule({ ...turn, beat });
+      }
+      yield out.tick(tick);
+    }
+  }
+
+  *#turns(): Generator<Turn> {
+    for (const [index, viewer] of this.#viewers.entries()) {
+      const rest = viewer.segments.values();
+      const playback = new Playback(() => rest.next().value);
+      const beat = playback.beat();
+      if (!beat) continue;
+      yield {
+        viewer,
+        playback,
+        beat,
+        player: new Player(identityOf(viewer, `${this.options.seed}-${index}`)),
+      };
+    }
+  }
+
+  #viewersOf(trace: Trace): Viewer[] {
+    const segments = traceSegments(trace);
+    const { viewers } = this.options;
+    return Array.from({ length: viewers }, () => this.#viewer(`trace-${trace.name}`, segments));
+  }
+
+  #viewer(titleId: string, segments: readonly Segment[]): Viewer {
+    const lengthMs = segments.reduce((sum, { ms }) => sum + ms, 0);
+    return { titleId, segments, lengthMs, shiftMs: this.#random.int(0, this.options.spreadMs) };
+  }
+
+  #expectTrace(trace: Trace, viewers: readonly Viewer[]): AlertExpectation {
+    const curve = (upTo?: number) => {
+      const lastMs = trace.samples.at(-1)!.tMs;
+      const curve = new StallCurve(this.options.spreadMs + lastMs);
+      for (const { shiftMs } of viewers) addTrace(curve, trace, shiftMs, upTo);
+      return curve.expected(this.options.rule);
+    };
+    const end = contentEnd(trace);
+    const why = "media stands still to the end of the recording: a stall or the end of content";
+    const expected = end === undefined ? curve() : eitherReading(curve(), curve(end), why);
+    return this.#inRunTime(`trace-${trace.name}`, expected);
+  }
+
+  #expectSessions(viewers: readonly Viewer[]): AlertExpectation[] {
+    const curves = new Map<string, StallCurve>();
+    for (const { titleId, segments, shiftMs } of viewers) {
+      const curve = curves.get(titleId) ?? new StallCurve(this.#lengthMs);
+      curves.set(titleId, curve);
+      let atMs = shiftMs;
+      for (const { state, ms, playedMs } of segments) {
+        curve.add(atMs, atMs + ms, state === "rebuffering" ? ms : 0, playedMs);
+        atMs += ms;
+      }
+    }
+    return [...curves].map(([titleId, curve]) =>
+      this.#inRunTime(titleId, curve.expected(this.options.rule))
+    );
+  }
+
+  #inRunTime(titleId: string, expected: Expected): AlertExpectation {
+    const cohort = { titleId, region: REPLAY_REGION };
+    if (expected.alert !== "must") return { ...cohort, ...expected };
+    const { acceleration } = this.options;
+    return {
+      ...cohort,
+      alert: "must",
+      sinceMs: expected.sinceMs / acceleration,
+      evidentMs: expected.evidentMs / acceleration,
+    };
+  }
+}
+
+/** The next heartbeat of one viewer. */
+interface Turn {
+  readonly viewer: Viewer;
+  readonly player: Player;
+  readonly playback: Playback;
+  readonly beat: Beat;
+}
+
+function atMsOf({ viewer, beat }: Turn): number {
+  return viewer.shiftMs + beat.atMs;
+}
+
+function identityOf({ titleId }: Viewer, name: string) {
+  return {
+    sessionId: `replay-${name}`,
+    deviceId: `replay-device-${name}`,
+    titleId,
+    region: REPLAY_REGION,
+    device: { model: "recording", os: "lab", build: "replay-1" },
+  };
+}
+
+function recorded(
+  traces: readonly Trace[],
+  viewers: number,
+  sessions: readonly WatchedSession[],
+): Map<string, number> {
+  const out = new Map<string, number>();
+  const add = (titleId: string, ms: number) => out.set(titleId, (out.get(titleId) ?? 0) + ms);
+  for (const trace of traces) add(`trace-${trace.name}`, watchedOf(trace) * viewers);
+  for (const { titleId, watchedMs } of sessions) add(`yt-${titleId}`, watchedMs);
+  return out;
+}

@@ -1,0 +1,139 @@
+import { assertEquals } from "@std/assert";
+import { connect } from "nats";
+import { jetstreamManager } from "nats/jetstream";
+import { inboxPrefix, ROLES } from "../../process/nats.ts";
+import { drift, provision } from "../../provision/streams.ts";
+import { DEFAULT_TOPOLOGY, desiredTopology } from "../../contract/topology.ts";
+import { Child } from "./child.ts";
+import { type Compose, environmentOf, readCompose, ROOT } from "./compose.ts";
+import { freePort } from "./free_port.ts";
+import { NatsServer, type NatsUser } from "./nats_server.ts";
+import { PostgresServer } from "./postgres_server.ts";
+import { DATABASE } from "./stack.ts";
+import { waitFor } from "../testing/wait_for.ts";
+import { Workspace } from "./workspace.ts";
+
+Deno.test("nats starts with compose's own command, settings and files", async () => {
+  await using workspace = await Workspace.temporary();
+  const embedded = await NatsServer.start(workspace);
+  await embedded.stop();
+  const compose = await readCompose();
+  const port = freePort();
+  const monitorPort = freePort();
+  const [, ...args] = compose.services.nats.command;
+  const child = await Child.start(workspace, {
+    name: "nats-of-compose",
+    command: embedded.binary,
+    args: args.map((arg) => onThisMachine(compose, arg, port, monitorPort, workspace.folder)),
+    env: environmentOf(compose, "nats"),
+  });
+  const health = compose.services.nats.healthcheck?.test.at(-1) ?? "";
+  await waitFor("the health check of compose", async () => {
+    const response = await fetch(health.replace("8222", String(monitorPort)));
+    await response.body?.cancel();
+    return response.ok;
+  });
+  for (const role of ROLES) {
+    const pass = compose.example[`TWOFOLD_NATS_${role.toUpperCase()}_PASSWORD`];
+    const servers = `127.0.0.1:${port}`;
+    const nc = await connect({ servers, user: role, pass, inboxPrefix: inboxPrefix(role) });
+    // The default sizes must fit what compose lets the server store.
+    if (role === "ops") {
+      const jsm = await jetstreamManager(nc);
+      const desired = desiredTopology(DEFAULT_TOPOLOGY);
+      await provision(jsm, desired);
+      assertEquals(await drift(jsm, desired), []);
+    }
+    await nc.close();
+  }
+  await child.stop();
+});
+
+Deno.test("provisioning and every service start with compose's own commands and settings", async () => {
+  const compose = await readCompose();
+  await using workspace = await Workspace.temporary();
+  const passwords = Object.fromEntries(
+    [...ROLES, "sys" as const].map((user) =>
+      [user, compose.example[`TWOFOLD_NATS_${user.toUpperCase()}_PASSWORD`]] as const
+    ),
+  ) as Record<NatsUser, string>;
+  const nats = await NatsServer.start(workspace, { passwords });
+  const postgres = await PostgresServer.start(workspace);
+  const admin = postgres.connect();
+  await admin`create database ${admin(DATABASE)}`;
+  await admin.end();
+  const start = (name: string, settings: Record<string, string> = {}) =>
+    Child.start(workspace, {
+      name,
+      command: Deno.execPath(),
+      args: compose.services[name].command.slice(1),
+      env: { ...settingsHere(compose, name, nats, postgres), ...settings },
+      cwd: ROOT.pathname,
+    });
+  const provisioning = await start("provision");
+  assertEquals(await provisioning.ended, 0, await provisioning.tail());
+  const services = await Promise.all(["ingest", "live", "royalty", "triage"].map(async (name) => {
+    const port = freePort();
+    const settings = {
+      TWOFOLD_HTTP_PORT: String(port),
+      ...(name === "royalty" ? { TWOFOLD_FINANCE_PORT: String(freePort()) } : {}),
+    };
+    const child = await start(name, settings);
+    return { name, child, url: `http://127.0.0.1:${port}` };
+  }));
+  for (const { name, child, url } of services) {
+    await waitFor(`${name} to be ready`, async () => {
+      if (child.exitCode !== null) return true;
+      const response = await fetch(`${url}/readyz`);
+      await response.body?.cancel();
+      return response.ok;
+    }, { timeoutMs: 60_000 });
+    assertEquals(child.exitCode, null, await child.tail());
+  }
+  // Its thread tells that as soon as it runs.
+  await waitFor("royalty's closing thread", async () => {
+    const { url } = services.find(({ name }) => name === "royalty")!;
+    return (await (await fetch(`${url}/metrics`)).text())
+      .includes("twofold_royalty_close_overdue_seconds 0");
+  });
+  for (const { name, child } of services) {
+    assertEquals([name, await child.stop()], [name, 0], await child.tail());
+  }
+  await Promise.all([nats.stop(), postgres.stop()]);
+});
+
+/** A service's settings in compose, with the servers of this machine. */
+function settingsHere(
+  compose: Compose,
+  name: string,
+  nats: NatsServer,
+  postgres: PostgresServer,
+): Record<string, string> {
+  const settings = Object.entries(environmentOf(compose, name))
+    // Nothing is written into the checkout.
+    .filter(([setting]) => !setting.endsWith("_DIR"))
+    .map(([setting, value]) => [
+      setting,
+      value.replace("nats:4222", nats.url)
+        .replace("@postgres:5432", `@127.0.0.1:${postgres.port}`)
+        .replace("0.0.0.0", "127.0.0.1"),
+    ]);
+  return Object.fromEntries(settings);
+}
+
+/** A path or address inside the container as this machine has it. */
+function onThisMachine(
+  compose: Compose,
+  arg: string,
+  port: number,
+  monitorPort: number,
+  folder: string,
+): string {
+  const mounts = (compose.services.nats.volumes ?? []).map((volume) => volume.split(":"));
+  const local = mounts.reduce((path, [from, to]) => {
+    const target = from.startsWith("./") ? new URL(from, ROOT).pathname : `${folder}/compose-data`;
+    return path.replace(`=${to}`, `=${target}`);
+  }, arg);
+  return local.replace("=0.0.0.0", "=127.0.0.1")
+    .replace("=4222", `=${port}`).replace("=8222", `=${monitorPort}`);
+}

@@ -1,0 +1,132 @@
+import { assert, assertEquals } from "@std/assert";
+import { ingestSettings } from "../../../ingest/settings.ts";
+import { liveSettings } from "../../../live/settings.ts";
+import { royaltySettings } from "../../../royalty/settings.ts";
+import { triageSettings } from "../../../dlq-triage/settings.ts";
+import { readSettings, type SettingsShape } from "../../process/config.ts";
+import { provisionSettings } from "../../provision/main.ts";
+import { environmentOf, readCommitted, readCompose, ROOT } from "./compose.ts";
+
+/** What runs on the image of the Dockerfile, and the settings it reads. */
+const OURS: Readonly<Record<string, SettingsShape>> = {
+  provision: provisionSettings,
+  ingest: ingestSettings,
+  live: liveSettings,
+  royalty: royaltySettings,
+  triage: triageSettings,
+};
+
+const compose = await readCompose();
+const services = Object.entries(compose.services);
+
+Deno.test("compose has the servers, the provisioning step and the four services", () => {
+  assertEquals(
+    Object.keys(compose.services).sort(),
+    ["ingest", "live", "nats", "postgres", "provision", "royalty", "triage"],
+  );
+});
+
+Deno.test("every image is pinned to an exact version", async () => {
+  const from = [...(await readCommitted("Dockerfile")).matchAll(/^FROM (\S+)/gm)].map((match) =>
+    match[1]
+  );
+  const images = services.filter(([, { build }]) => !build).map(([, { image }]) => image);
+  for (const image of [...from, ...images]) {
+    assert(/^[\w./-]+:\d+\.\d+(\.\d+)?(-\w+)?$/.test(image), `${image} is not pinned`);
+  }
+  const nats = compose.services.nats.image.match(/:(\d+)\.(\d+)\.(\d+)/)?.slice(1).map(Number);
+  const [major, minor, patch] = nats ?? [];
+  assert(
+    major === 2 && (minor > 14 || (minor === 14 && patch >= 5)),
+    "production needs nats-server 2.14.5: earlier ones can lose the duplicate map (NATS.md)",
+  );
+  assert(compose.services.postgres.image.startsWith("postgres:18."), "Postgres 18");
+});
+
+Deno.test("the command of every service is a task that exists", async () => {
+  const { tasks } = JSON.parse(await readCommitted("deno.json"));
+  for (const name of Object.keys(OURS)) {
+    const [deno, task, wanted] = compose.services[name].command;
+    assertEquals([deno, task], ["deno", "task"], name);
+    assert(tasks[wanted], `${name} runs the task ${wanted}, which deno.json does not have`);
+  }
+});
+
+Deno.test("every file that compose mounts and the Dockerfile copies or caches exists", async () => {
+  const mounts = services.flatMap(([, service]) => service.volumes ?? [])
+    .map((volume) => volume.split(":")[0]);
+  const dockerfile = (await readCommitted("Dockerfile")).replaceAll("\\\n", " ");
+  const copied = [...dockerfile.matchAll(/^COPY (.+) \S+$/gm)].flatMap(([, from]) =>
+    from.split(" ")
+  );
+  const cached = dockerfile.match(/\S+\.ts/g) ?? [];
+  for (const file of [...mounts.filter((mount) => mount.startsWith("./")), ...copied, ...cached]) {
+    assert(await Deno.stat(new URL(file, ROOT)).catch(() => undefined), `${file} does not exist`);
+  }
+  for (const volume of mounts.filter((mount) => !mount.startsWith("./"))) {
+    assert(volume in compose.volumes, `volume ${volume} is not declared`);
+  }
+});
+
+Deno.test("every process gets settings it accepts and none that it does not know", () => {
+  for (const [name, shape] of Object.entries(OURS)) {
+    const env = environmentOf(compose, name);
+    // Throws with every setting that is missing or wrong.
+    readSettings(shape, env);
+    for (const setting of Object.keys(env)) {
+      assert(setting in shape, `${name} is given ${setting}, which it does not read`);
+    }
+  }
+});
+
+Deno.test(".env.example names exactly what compose asks for, and holds no secret", () => {
+  const asked = [...compose.text.matchAll(/\$\{(\w+)/g)].map((match) => match[1]);
+  assertEquals(Object.keys(compose.example).sort(), [...new Set(asked)].sort());
+  for (const [name, value] of Object.entries(compose.example)) {
+    assert(/^replaceMe[A-Za-z]+$/.test(value), `${name} does not look like a placeholder`);
+  }
+});
+
+Deno.test("every secret comes from .env and compose refuses to start without it", () => {
+  for (const [name, service] of services) {
+    for (const [setting, value] of Object.entries(service.environment)) {
+      if (!/PASSWORD|KEYS|POSTGRES_(ADMIN_)?URL/.test(setting)) continue;
+      assert(/\$\{\w+:\?[^}]+\}/.test(value), `${name}: ${setting} is written in compose.yaml`);
+    }
+  }
+});
+
+Deno.test("services start after provisioning, answer beyond loopback and are checked", () => {
+  for (const name of ["ingest", "live", "royalty", "triage"]) {
+    const service = compose.services[name];
+    const { TWOFOLD_HTTP_PORT: port, TWOFOLD_HTTP_HOST: host } = environmentOf(compose, name);
+    assertEquals(
+      service.depends_on,
+      { provision: { condition: "service_completed_successfully" } },
+      name,
+    );
+    assertEquals(host, "0.0.0.0", name);
+    assert(service.ports?.some((mapping) => mapping.endsWith(`:${port}`)), `${name}: ${port}`);
+    assert(service.healthcheck, `${name} has no health check`);
+    assertEquals(service.read_only, true, name);
+  }
+  for (const name of ["nats", "postgres"]) {
+    assert(compose.services[name].healthcheck, `${name} has no health check`);
+    assertEquals(compose.services.provision.depends_on?.[name].condition, "service_healthy");
+  }
+});
+
+for (const [status, code] of [[200, 0], [503, 1]] as const) {
+  Deno.test(`the health check of a service exits ${code} when /readyz answers ${status}`, async () => {
+    await using server = Deno.serve(
+      { hostname: "127.0.0.1", port: 0, onListen: () => {} },
+      (request) => new Response("", { status: request.url.endsWith("/readyz") ? status : 404 }),
+    );
+    const [, , ...args] = compose.services.triage.healthcheck?.test ?? [];
+    const { code: exitCode } = await new Deno.Command(Deno.execPath(), {
+      args: [...args],
+      env: { TWOFOLD_HTTP_PORT: String(server.addr.port) },
+    }).output();
+    assertEquals(exitCode, code);
+  });
+}

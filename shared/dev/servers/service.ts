@@ -1,0 +1,171 @@
+/**
+ * The four services as separate processes, each with its own least permissions and NATS user.
+ *
+ * @module
+ */
+import { Stop } from "../../process/errors.ts";
+import type { Role } from "../../process/nats.ts";
+import { DATABASE_ROLES, type DatabaseRole } from "../../provision/roles.ts";
+import { Child } from "./child.ts";
+import { waitFor } from "../testing/wait_for.ts";
+import type { Workspace } from "./workspace.ts";
+
+const ROOT = new URL("../../../", import.meta.url);
+
+export const SERVICES = ["ingest", "live", "royalty", "triage"] as const satisfies readonly Role[];
+export type ServiceName = typeof SERVICES[number];
+
+const FOLDER: Readonly<Record<ServiceName, string>> = {
+  ingest: "ingest",
+  live: "live",
+  royalty: "royalty",
+  triage: "dlq-triage",
+};
+
+export interface ServiceOptions {
+  readonly httpPort: number;
+  /** `host:port` of everything it may connect to. */
+  readonly reach: readonly string[];
+  readonly settings: Readonly<Record<string, string>>;
+}
+
+/** One service process, which can be killed and started again. */
+export class Service {
+  #child: Child;
+
+  private constructor(
+    readonly workspace: Workspace,
+    readonly name: ServiceName,
+    readonly options: ServiceOptions,
+    child: Child,
+  ) {
+    this.#child = child;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.options.httpPort}`;
+  }
+  get pid(): number {
+    return this.#child.pid;
+  }
+  /** Exit code, or null while it runs. */
+  get exitCode(): number | null {
+    return this.#child.exitCode;
+  }
+
+  /** Starts it and waits until it says it is ready. */
+  static async start(
+    workspace: Workspace,
+    name: ServiceName,
+    options: ServiceOptions,
+  ): Promise<Service> {
+    const service = new Service(workspace, name, options, await launch(workspace, name, options));
+    await service.ready();
+    return service;
+  }
+
+  /** Ends it with `signal` and waits for the end. */
+  async stop(signal: Deno.Signal = "SIGTERM"): Promise<number> {
+    return await this.#child.stop(signal);
+  }
+
+  /** Starts it again after {@link stop}; does not wait for readiness. */
+  async restart(): Promise<void> {
+    this.#child = await launch(this.workspace, this.name, this.options);
+  }
+
+  /** Resolves with the exit code of the present process. */
+  ended(): Promise<number> {
+    return this.#child.ended;
+  }
+
+  /** Resolves once `/readyz` answers 200; throws with the log's tail when the process ends. */
+  async ready(): Promise<void> {
+    await waitFor(`${this.name} to be ready`, async () => {
+      if (this.#child.exitCode !== null) return true;
+      const response = await fetch(`${this.url}/readyz`);
+      const body = await response.text();
+      if (!response.ok) throw new Error(body);
+      return true;
+    }, { timeoutMs: 60_000 });
+    if (this.#child.exitCode !== null) {
+      throw new Stop(`${this.name} ended while starting:\n${await this.#child.tail()}`);
+    }
+  }
+
+  /** The samples of `/metrics`, by name and labels as written; empty when it does not answer. */
+  async metrics(): Promise<ReadonlyMap<string, number>> {
+    try {
+      const response = await fetch(`${this.url}/metrics`, { signal: AbortSignal.timeout(2_000) });
+      return parseMetrics(await response.text());
+    } catch {
+      return new Map();
+    }
+  }
+}
+
+/** Samples of a Prometheus text exposition: `name{labels}` to value. */
+export function parseMetrics(text: string): ReadonlyMap<string, number> {
+  const samples = text.split("\n").filter((line) => line !== "" && !line.startsWith("#"));
+  return new Map(samples.map((line) => {
+    const space = line.lastIndexOf(" ");
+    return [line.slice(0, space), Number(line.slice(space + 1))];
+  }));
+}
+
+/** Settings that name a folder which the service writes to. */
+const FOLDER_SETTINGS = ["TWOFOLD_STATEMENTS_DIR", "TWOFOLD_RECOUNT_DIR"];
+
+/** Settings that name a further port which the service listens on. */
+const PORT_SETTINGS = ["TWOFOLD_FINANCE_PORT"];
+
+/**
+ * Deno's flags for a service: it can reach what it is told to, read its migrations, write to the
+ * folders it is given, no more.
+ */
+export function permissions(name: ServiceName, options: ServiceOptions): string[] {
+  const hasDatabase = DATABASE_ROLES.includes(name as DatabaseRole);
+  const folders = FOLDER_SETTINGS.flatMap((setting) => options.settings[setting] ?? []);
+  const code = (path: string) => new URL(path, ROOT).pathname;
+  const ports = [
+    options.httpPort,
+    ...PORT_SETTINGS.flatMap((name) => options.settings[name] ?? []),
+  ];
+  const own = ports.map((port) => `127.0.0.1:${port}`);
+  const readable = [
+    ...(hasDatabase ? [code(`${FOLDER[name]}/migrations`)] : []),
+    // A thread may be started only from code that the process may read.
+    ...(name === "royalty" ? [code("royalty"), code("shared")] : []),
+    ...folders,
+  ];
+  return [
+    "--no-prompt",
+    `--allow-net=${[...own, ...options.reach].join(",")}`,
+    // The Postgres driver looks for libpq's variables.
+    hasDatabase ? "--allow-env=TWOFOLD_*,PG*" : "--allow-env=TWOFOLD_*",
+    ...(readable.length > 0 ? [`--allow-read=${readable.join(",")}`] : []),
+    ...(folders.length > 0 ? [`--allow-write=${folders.join(",")}`] : []),
+  ];
+}
+
+async function launch(
+  workspace: Workspace,
+  name: ServiceName,
+  options: ServiceOptions,
+): Promise<Child> {
+  return await Child.start(workspace, {
+    name,
+    command: Deno.execPath(),
+    args: [
+      "run",
+      "--quiet",
+      ...permissions(name, options),
+      new URL(`${FOLDER[name]}/main.ts`, ROOT).pathname,
+    ],
+    env: {
+      TWOFOLD_HTTP_PORT: String(options.httpPort),
+      ...options.settings,
+    },
+    cwd: ROOT.pathname,
+  });
+}

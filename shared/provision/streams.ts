@@ -1,0 +1,108 @@
+/**
+ * Provisioning: makes streams and durables as the topology wants them, and reports drift.
+ *
+ * Services may not create or change streams; this step does, as the `ops` user. It is idempotent.
+ *
+ * @module
+ */
+import {
+  type ConsumerConfig,
+  JetStreamApiError,
+  type JetStreamManager,
+  type StreamConfig,
+} from "nats/jetstream";
+import type { DesiredConsumer, DesiredTopology } from "../contract/topology.ts";
+
+/** One difference between what is and what should be. */
+export interface Drift {
+  /** `stream NAME` or `consumer STREAM/NAME`. */
+  readonly what: string;
+  /** What differs, e.g. `max_bytes is 1, should be 2`, or `missing`. */
+  readonly how: string;
+}
+
+type DesiredStream = DesiredTopology["streams"][number];
+
+/** The differences between the server and `desired`; changes nothing. */
+export async function drift(jsm: JetStreamManager, desired: DesiredTopology): Promise<Drift[]> {
+  const streams = await Promise.all(desired.streams.map((stream) => streamDrift(jsm, stream)));
+  const consumers = await Promise.all(
+    desired.consumers.map((consumer) => consumerDrift(jsm, consumer)),
+  );
+  return [...streams, ...consumers].flat();
+}
+
+/** Makes the server agree with `desired`; returns the differences it removed. */
+export async function provision(
+  jsm: JetStreamManager,
+  desired: DesiredTopology,
+): Promise<Drift[]> {
+  const removed: Drift[] = [];
+  // Streams first: a consumer needs its stream.
+  for (const stream of desired.streams) {
+    const found = await streamDrift(jsm, stream);
+    if (found.length === 0) continue;
+    if (isMissing(found)) await jsm.streams.add(stream);
+    else await jsm.streams.update(stream.name, stream);
+    removed.push(...found);
+  }
+  for (const consumer of desired.consumers) {
+    const found = await consumerDrift(jsm, consumer);
+    if (found.length === 0) continue;
+    const { stream, config } = consumer;
+    if (isMissing(found)) await jsm.consumers.add(stream, config);
+    else await jsm.consumers.update(stream, config.durable_name, config);
+    removed.push(...found);
+  }
+  return removed;
+}
+
+async function streamDrift(jsm: JetStreamManager, desired: DesiredStream): Promise<Drift[]> {
+  const what = `stream ${desired.name}`;
+  const info = await orMissing(jsm.streams.info(desired.name));
+  if (!info) return [{ what, how: "missing" }];
+  return differences(what, desired, info.config);
+}
+
+async function consumerDrift(jsm: JetStreamManager, desired: DesiredConsumer): Promise<Drift[]> {
+  const { stream, config } = desired;
+  const what = `consumer ${stream}/${config.durable_name}`;
+  const info = await orMissing(jsm.consumers.info(stream, config.durable_name));
+  if (!info) return [{ what, how: "missing" }];
+  return differences(what, config, info.config);
+}
+
+// Only what the topology spells is compared: the server fills in the rest with defaults.
+function differences(
+  what: string,
+  desired: Partial<StreamConfig> | Partial<ConsumerConfig>,
+  actual: StreamConfig | ConsumerConfig,
+): Drift[] {
+  const is = actual as unknown as Record<string, unknown>;
+  return Object.entries(desired)
+    .filter(([key, value]) => JSON.stringify(normal(is[key])) !== JSON.stringify(normal(value)))
+    .map(([key, value]) => ({
+      what,
+      how: `${key} is ${JSON.stringify(is[key])}, should be ${JSON.stringify(value)}`,
+    }));
+}
+
+// The server leaves out what is false or zero.
+function normal(value: unknown): unknown {
+  return value === false || value === 0 ? undefined : value;
+}
+
+function isMissing(drift: readonly Drift[]): boolean {
+  return drift.some(({ how }) => how === "missing");
+}
+
+async function orMissing<T>(found: Promise<T>): Promise<T | undefined> {
+  try {
+    return await found;
+  } catch (error) {
+    if (error instanceof JetStreamApiError && error.code === 404) return undefined;
+    // The client has its own classes for a stream or consumer that is not there.
+    if (error instanceof Error && /not found/.test(error.message)) return undefined;
+    throw error;
+  }
+}

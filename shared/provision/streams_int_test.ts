@@ -1,0 +1,175 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import type { NatsConnection } from "nats";
+import { jetstream, jetstreamManager } from "nats/jetstream";
+import { NatsStack } from "../dev/servers/stack.ts";
+import { waitFor } from "../dev/testing/wait_for.ts";
+import { drift, provision } from "./streams.ts";
+import { DEFAULT_TOPOLOGY, desiredTopology, heartbeatStreams } from "../contract/topology.ts";
+
+Deno.test("provisioning is idempotent, sees drift and mends it", async () => {
+  await using stack = await NatsStack.start();
+  const jsm = await jetstreamManager(await stack.connect("ops"));
+  const desired = desiredTopology({ ...DEFAULT_TOPOLOGY, quarantineMaxBytes: 1024 ** 3 });
+  await provision(jsm, desired);
+  assertEquals(await drift(jsm, desired), []);
+  assertEquals(await provision(jsm, desired), []);
+
+  await jsm.streams.update("QUARANTINE", { max_bytes: 4096 });
+  await jsm.consumers.delete("HEARTBEATS", "live");
+  const found = await drift(jsm, desired);
+  assertEquals(found.map(({ what }) => what), ["stream QUARANTINE", "consumer HEARTBEATS/live"]);
+  assert(found[0].how.startsWith("max_bytes is 4096, should be "), found[0].how);
+  assertEquals(found[1].how, "missing");
+
+  assertEquals(await provision(jsm, desired), found);
+  assertEquals(await drift(jsm, desired), []);
+});
+
+Deno.test("several partitions make one stream each, with both durables", async () => {
+  await using stack = await NatsStack.start({ partitions: 3 });
+  const jsm = await jetstreamManager(await stack.connect("ops"));
+  for (const partition of [0, 1, 2]) {
+    const name = `HEARTBEATS_${partition}`;
+    const { config } = await jsm.streams.info(name);
+    assertEquals(config.subjects, [`hb.${partition}.>`]);
+    assertEquals((await jsm.consumers.info(name, "live")).name, "live");
+    assertEquals((await jsm.consumers.info(name, "royalty")).name, "royalty");
+  }
+});
+
+/** Streams whose messages are not the auditor's or royalty's to read by sequence. */
+const NOT_HEARTBEATS = desiredTopology(DEFAULT_TOPOLOGY).streams.map(({ name }) => name)
+  .filter((name) => !heartbeatStreams(DEFAULT_TOPOLOGY.partitions).includes(name));
+
+/** What each role must be refused: a publish, as subject, or a subscription. */
+const REFUSED: readonly {
+  readonly role: "ingest" | "live" | "royalty" | "auditor" | "triage" | "oncall";
+  readonly publish: readonly string[];
+  readonly subscribe: readonly string[];
+}[] = [
+  {
+    role: "ingest",
+    publish: [
+      "$JS.API.STREAM.CREATE.X",
+      "$JS.API.CONSUMER.CREATE.HEARTBEATS.x",
+      "$JS.API.CONSUMER.MSG.NEXT.HEARTBEATS.live",
+      "quarantine.malformed",
+      "alerts.rebuffer.a.b",
+    ],
+    subscribe: ["hb.>", "alerts.>", "_INBOX_live.>", ">"],
+  },
+  {
+    role: "live",
+    publish: [
+      "hb.0.none",
+      "$JS.API.STREAM.DELETE.HEARTBEATS",
+      "$JS.API.CONSUMER.CREATE.HEARTBEATS.x",
+      "$JS.API.CONSUMER.MSG.NEXT.HEARTBEATS.royalty",
+      "$JS.ACK.HEARTBEATS.royalty.1.1.1.1.1",
+      "alerts.quarantine.all",
+      "totals.royalty.HEARTBEATS",
+    ],
+    subscribe: ["hb.>", "totals.>", "_INBOX_royalty.>"],
+  },
+  {
+    role: "royalty",
+    publish: [
+      "hb.0.none",
+      "$JS.API.STREAM.UPDATE.HEARTBEATS",
+      "$JS.API.CONSUMER.CREATE.HEARTBEATS.x",
+      "$JS.API.CONSUMER.MSG.NEXT.HEARTBEATS.live",
+      ...NOT_HEARTBEATS.map((stream) => `$JS.API.DIRECT.GET.${stream}`),
+      "$JS.API.DIRECT.GET.HEARTBEATS.hb.0.none",
+      "$JS.API.DIRECT.GET.ALERTS.alerts.pipeline.no-data",
+      "alerts.rebuffer.a.b",
+      "totals.live.HEARTBEATS",
+    ],
+    subscribe: ["alerts.>", "totals.>", "_INBOX_live.>"],
+  },
+  {
+    role: "auditor",
+    publish: [
+      "hb.0.none",
+      "quarantine.malformed",
+      "alerts.pipeline.x",
+      "$JS.API.STREAM.MSG.GET.HEARTBEATS",
+      "$JS.API.STREAM.MSG.DELETE.HEARTBEATS",
+      "$JS.API.STREAM.PURGE.HEARTBEATS",
+      "$JS.API.CONSUMER.CREATE.HEARTBEATS.x",
+      "$JS.API.CONSUMER.INFO.HEARTBEATS.royalty",
+      "$JS.API.CONSUMER.RESET.HEARTBEATS.royalty",
+      "$JS.API.CONSUMER.MSG.NEXT.HEARTBEATS.royalty",
+      "$JS.ACK.HEARTBEATS.royalty.1.1.1.1.1",
+      ...NOT_HEARTBEATS.map((stream) => `$JS.API.DIRECT.GET.${stream}`),
+    ],
+    subscribe: ["hb.>", "quarantine.>", "_INBOX_royalty.>", ">"],
+  },
+  {
+    role: "triage",
+    publish: [
+      "hb.0.none",
+      "quarantine.malformed",
+      "$JS.API.STREAM.PURGE.QUARANTINE",
+      "$JS.API.CONSUMER.MSG.NEXT.HEARTBEATS.royalty",
+      "alerts.rebuffer.a.b",
+    ],
+    subscribe: ["hb.>", "_INBOX_royalty.>"],
+  },
+  {
+    role: "oncall",
+    publish: ["hb.0.none", "alerts.rebuffer.a.b", "$JS.API.CONSUMER.MSG.NEXT.HEARTBEATS.live"],
+    subscribe: ["hb.>", "quarantine.>", "_INBOX_live.>"],
+  },
+];
+
+for (const { role, publish, subscribe } of REFUSED) {
+  Deno.test(`the server refuses ${role} what it must not do`, async () => {
+    await using stack = await NatsStack.start();
+    const nc = await stack.connect(role);
+    const refusals = collectRefusals(nc);
+    for (const subject of publish) {
+      nc.publish(subject, "{}");
+      await waitFor(`refusal of publish ${subject}`, () => refusals.has(`publish ${subject}`));
+    }
+    for (const subject of subscribe) {
+      nc.subscribe(subject, { callback: () => {} });
+      await waitFor(
+        `refusal of subscribe ${subject}`,
+        () => refusals.has(`subscription ${subject}`),
+      );
+    }
+  });
+}
+
+Deno.test("each role can do its work", async () => {
+  await using stack = await NatsStack.start();
+  const ingest = await stack.connect("ingest");
+  await jetstream(ingest).publish("hb.0.none", "x");
+  for (const role of ["live", "royalty"] as const) {
+    const js = jetstream(await stack.connect(role));
+    const consumer = await js.consumers.get("HEARTBEATS", role);
+    const message = await consumer.next({ expires: 2_000 });
+    assertEquals(message?.string(), "x");
+    assert(await message!.ackAck(), `${role} may acknowledge`);
+    await js.publish("quarantine.malformed", "x", { msgID: "HEARTBEATS:1" });
+    await js.publish("alerts.pipeline.test", "x");
+    await assertRejects(() => js.consumers.get("HEARTBEATS", role === "live" ? "royalty" : "live"));
+  }
+  const triage = jetstream(await stack.connect("triage"));
+  const entry = await (await triage.consumers.get("QUARANTINE", "triage")).next({ expires: 2_000 });
+  assertEquals(entry?.subject, "quarantine.malformed");
+  assert(await entry!.ackAck());
+  await triage.publish("alerts.quarantine.all", "x");
+});
+
+function collectRefusals(nc: NatsConnection): Set<string> {
+  const refusals = new Set<string>();
+  void (async () => {
+    for await (const status of nc.status()) {
+      if (status.type !== "error") continue;
+      const { operation, subject } = status.error as { operation?: string; subject?: string };
+      refusals.add(`${operation} ${subject}`);
+    }
+  })();
+  return refusals;
+}

@@ -7,7 +7,8 @@
  * @module
  */
 import type { Consumer, JsMsg } from "nats/jetstream";
-import { deliveryOf, headerValue } from "../shared/contract/delivery.ts";
+import { deliveryOf } from "../shared/contract/delivery.ts";
+import { headerValue } from "../shared/contract/quarantine.ts";
 import { messageOf, RetryAfter } from "../shared/process/errors.ts";
 import { pause, untilReady } from "../shared/process/lifecycle.ts";
 import type { Log } from "../shared/process/log.ts";

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import type { NatsConnection } from "nats";
 import { jetstream, type JetStreamClient, jetstreamManager } from "nats/jetstream";
 import { quarantineAlertSchema } from "../shared/contract/alert.ts";
-import { quarantine } from "../shared/contract/delivery.ts";
+import { quarantine } from "../shared/contract/quarantine.ts";
 import { freePort } from "../shared/dev/servers/free_port.ts";
 import { aHeartbeat, encode } from "../shared/dev/testing/heartbeats.ts";
 import { Random } from "../shared/dev/testing/random.ts";

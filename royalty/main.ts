@@ -17,7 +17,7 @@ import { StreamWorker, type WorkerOptions } from "./posting/worker.ts";
 import { startDriftMonitor } from "./drift/monitor.ts";
 import { startFinance } from "./finance/service.ts";
 import { startKeyPartitions } from "./posting/key_partitions.ts";
-import { openBooks } from "./posting/ledger.ts";
+import { openBooks } from "./books/connection.ts";
 import { RoyaltyMetrics } from "./posting/posting_metrics.ts";
 import { countedStreams, royaltySettings } from "./settings.ts";
 

@@ -53,7 +53,7 @@ export interface Evidence extends Sums {
 }
 
 /** Why an incident is over. */
-export type Outcome = "recovered" | "no_data";
+export type IncidentOutcome = "recovered" | "no_data";
 
 export type Decision =
   | { readonly change: "opened"; readonly key: Key; readonly evidence: Evidence }
@@ -61,7 +61,7 @@ export type Decision =
     readonly change: "resolved";
     readonly key: Key;
     readonly evidence: Evidence;
-    readonly outcome: Outcome;
+    readonly outcome: IncidentOutcome;
   };
 
 interface Watched {

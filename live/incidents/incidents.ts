@@ -1,24 +1,13 @@
 /**
- * Alerts to on-call: made from decisions, published until acknowledged, recovered at a start.
+ * Incidents as on-call knows them: alerts made from decisions, and which of them are open.
  *
  * Each incident is opened once and resolved once. Messages of one subject keep their order, so the
- * last message of a subject is the state of its incident; that is what a new process starts from. A
- * publish whose outcome is unknown is repeated with the same message id (`<incident_id>.<status>`),
- * which the stream absorbs; beyond its duplicate window on-call sees the same id and status again.
+ * last message of a subject is the state of its incident; that is what a new process starts from.
  *
  * @module
  */
-import type { JetStreamClient, JetStreamManager } from "nats/jetstream";
-import {
-  type Alert,
-  alertSchema,
-  type PipelineAlert,
-  type RebufferAlert,
-} from "../../shared/contract/alert.ts";
-import { messageOf } from "../../shared/process/errors.ts";
-import { pause } from "../../shared/process/lifecycle.ts";
-import type { Log } from "../../shared/process/log.ts";
-import { ALERTS, alertSubject, token } from "../../shared/contract/topology.ts";
+import type { Alert, PipelineAlert, RebufferAlert } from "../../shared/contract/alert.ts";
+import { alertSubject, token } from "../../shared/contract/topology.ts";
 import type { Decision } from "../detect/rules.ts";
 import type { Key } from "../watch/window.ts";
 
@@ -136,119 +125,4 @@ export function subjectOf(alert: RebufferAlert | PipelineAlert): string {
     : alertSubject.pipeline(alert.what);
 }
 
-const PAGE = 1_000;
-
-/**
- * The alerts that an earlier process left open, by subject. Reads the alerts of the stream in pages:
- * `multi_last` would be one request, and is refused when more than 1,024 subjects had one.
- */
-export async function openAlerts(jsm: JetStreamManager, log: Log): Promise<OpenAlerts> {
-  const open: OpenAlerts = new Map();
-  for (const filter of ["alerts.rebuffer.>", alertSubject.pipeline(NO_DATA)]) {
-    for (let next = 1; next > 0;) next = await readPage(jsm, filter, next, open, log);
-  }
-  return open;
-}
-
-/** Applies a page of alerts from sequence `from` on; returns the next page's, or 0 at the end. */
-async function readPage(
-  jsm: JetStreamManager,
-  next_by_subj: string,
-  from: number,
-  open: OpenAlerts,
-  log: Log,
-): Promise<number> {
-  let last = 0;
-  try {
-    const page = await jsm.direct.getBatch(ALERTS, { seq: from, batch: PAGE, next_by_subj });
-    for await (const { subject, seq, data } of page) {
-      last = seq;
-      const alert = readAlert(data);
-      if (!alert) log.warn("an alert that cannot be read is left alone", { subject, seq });
-      else if (alert.status === "open") open.set(subject, alert);
-      else open.delete(subject);
-    }
-  } catch (error) {
-    // Nothing from there on. The client does not export the class of this error.
-    if ((error as { code?: unknown }).code !== 404) throw error;
-  }
-  return last === 0 ? 0 : last + 1;
-}
-
-function readAlert(data: Uint8Array): Alert | undefined {
-  try {
-    return alertSchema.safeParse(JSON.parse(new TextDecoder().decode(data))).data;
-  } catch {
-    return undefined;
-  }
-}
-
-type OwnAlert = RebufferAlert | PipelineAlert;
-
-const CONCURRENCY = 64;
-const RETRY_MS = 250;
-
-/** Publishes alerts in order until JetStream has acknowledged each. */
-export class Outbox {
-  readonly #waiting: OwnAlert[] = [];
-  #sending?: Promise<void>;
-
-  constructor(
-    readonly js: JetStreamClient,
-    readonly capacity: number,
-    readonly log: Log,
-    /** Told of each alert once it is acknowledged. */
-    readonly published: (alert: OwnAlert) => void,
-  ) {}
-
-  /** No room: decide nothing now, because it could not be said. */
-  get full(): boolean {
-    return this.#waiting.length >= this.capacity;
-  }
-
-  /** Publishes `alert` after those before it. */
-  add(alert: OwnAlert): void {
-    this.#waiting.push(alert);
-    this.#sending ??= this.#send();
-  }
-
-  /** Resolves once nothing waits. */
-  async flush(): Promise<void> {
-    await this.#sending;
-  }
-
-  async #send(): Promise<void> {
-    while (this.#waiting.length > 0) {
-      const batch = this.#nextBatch();
-      await Promise.all(batch.map((alert) => this.#publish(alert)));
-      this.#waiting.splice(0, batch.length);
-    }
-    this.#sending = undefined;
-  }
-
-  // Together, but no two of one subject: a resolve must not overtake its open.
-  #nextBatch(): OwnAlert[] {
-    const subjects = new Set<string>();
-    const batch: OwnAlert[] = [];
-    for (const alert of this.#waiting.slice(0, CONCURRENCY)) {
-      const subject = subjectOf(alert);
-      if (subjects.has(subject)) break;
-      subjects.add(subject);
-      batch.push(alert);
-    }
-    return batch;
-  }
-
-  async #publish(alert: OwnAlert): Promise<void> {
-    const msgID = `${alert.incident_id}.${alert.status}`;
-    for (;;) {
-      try {
-        await this.js.publish(subjectOf(alert), JSON.stringify(alert), { msgID, timeout: 2_000 });
-        return this.published(alert);
-      } catch (error) {
-        this.log.warn("alert not published yet", { msgID, error: messageOf(error) });
-        await pause(RETRY_MS);
-      }
-    }
-  }
-}
+export type OwnAlert = RebufferAlert | PipelineAlert;

@@ -3,7 +3,8 @@ import type { JetStreamClient } from "nats/jetstream";
 import { waitFor } from "../../shared/dev/testing/wait_for.ts";
 import { alertSchema } from "../../shared/contract/alert.ts";
 import { Log } from "../../shared/process/log.ts";
-import { Incidents, Outbox, subjectOf } from "./incidents.ts";
+import { Incidents, subjectOf } from "./incidents.ts";
+import { Outbox } from "./outbox.ts";
 import type { Decision } from "../detect/rules.ts";
 
 const OPTIONS = { bucketMs: 1_000, openRatio: 0.05, resolveRatio: 0.02, silenceMs: 30_000 };

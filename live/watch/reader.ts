@@ -12,7 +12,8 @@
  * @module
  */
 import type { Consumer, ConsumerInfo, JetStreamClient, JsMsg } from "nats/jetstream";
-import { deliveryOf, type Reject } from "../../shared/contract/delivery.ts";
+import { deliveryOf } from "../../shared/contract/delivery.ts";
+import type { Reject } from "../../shared/contract/quarantine.ts";
 import { messageOf, RetryAfter } from "../../shared/process/errors.ts";
 import { type Heartbeat, judge } from "../../shared/contract/event.ts";
 import { pause, untilReady } from "../../shared/process/lifecycle.ts";

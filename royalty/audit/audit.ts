@@ -11,7 +11,7 @@
  */
 import { z } from "zod";
 import type { StoredStatement } from "../statement/chain.ts";
-import type { OpenGap } from "../closing/conditions.ts";
+import type { OpenGap } from "../books/gaps.ts";
 import { amountText, lineKey, pairLines } from "../statement/day_line.ts";
 import { type SettledGap, sha256, type StreamRange } from "../statement/manifest.ts";
 import { lineType, minutesOf, type StatementLine } from "../statement/csv.ts";

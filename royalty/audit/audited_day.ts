@@ -5,8 +5,9 @@
  */
 import type { Sql, TransactionSql } from "postgres";
 import type { AuditedDay, BookedStatement } from "./audit.ts";
-import { readOpenGaps, readStatementLines, readStored } from "../books/books.ts";
-import { readStatement } from "../posting/ledger.ts";
+import { readOpenGaps } from "../books/gaps.ts";
+import { readStatementLines, readStored } from "../books/statements.ts";
+import { readRecognisedLines } from "../books/lines.ts";
 import type { StreamRange } from "../statement/manifest.ts";
 
 /** Reads the books of `day` (`YYYY-MM-DD`) and of what was entered since the day before it closed. */
@@ -27,7 +28,7 @@ export async function readAuditedDay(sql: Sql, day: string): Promise<AuditedDay>
       known: books.first === null ? undefined : { first: books.first, last: books.last! },
       sealedAsOf: seal?.as_of.getTime(),
       statement: await readBookedStatement(tx, day),
-      credits: await readStatement(tx, day),
+      credits: await readRecognisedLines(tx, day),
       ranges: await readRanges(tx, day),
       openGaps: await readOpenGaps(tx),
     };

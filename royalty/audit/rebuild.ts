@@ -14,14 +14,11 @@ import type { Migration } from "../../shared/process/migrate.ts";
 import { type AccrualRules, accrue } from "../posting/accrue.ts";
 import { BusinessCalendar, nextDay } from "../statement/business_day.ts";
 import { type Cursor, follow } from "../posting/continuity.ts";
-import {
-  connectBooks,
-  LedgerSession,
-  openBooks,
-  type Position,
-  putCatalogue,
-  readStatement,
-} from "../posting/ledger.ts";
+import type { Position } from "../books/accounts.ts";
+import { putCatalogue } from "../books/catalogue.ts";
+import { connectBooks, openBooks } from "../books/connection.ts";
+import { readRecognisedLines } from "../books/lines.ts";
+import { LedgerSession } from "../posting/ledger.ts";
 import { sha256 } from "../statement/manifest.ts";
 import { readRaw } from "../raw/raw_stream.ts";
 import type { RawMessage } from "../raw/stored_message.ts";
@@ -68,7 +65,7 @@ export async function rebuildDay(day: string, options: RebuildOptions): Promise<
     await openFrom(scratch.sql, nextDay(seal.day));
   }
   await putCatalogue(scratch.sql, catalogue);
-  const csv = statementCsv(await readStatement(scratch.sql, day));
+  const csv = statementCsv(await readRecognisedLines(scratch.sql, day));
   return {
     version,
     stored,

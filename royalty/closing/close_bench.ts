@@ -13,7 +13,7 @@ import { PostgresServer } from "../../shared/dev/servers/postgres_server.ts";
 import { createDatabase, DATABASE, DEV_PASSWORD } from "../../shared/dev/servers/stack.ts";
 import { Workspace } from "../../shared/dev/servers/workspace.ts";
 import { readMigrations } from "../../shared/process/migrate.ts";
-import { openBooks } from "../posting/ledger.ts";
+import { openBooks } from "../books/connection.ts";
 
 const CLI = new URL("../cli.ts", import.meta.url).pathname;
 const DAY_MS = 86_400_000;

@@ -10,29 +10,22 @@
 import type { Sql, TransactionSql } from "postgres";
 import { messageOf, Refused } from "../../shared/process/errors.ts";
 import { pause } from "../../shared/process/lifecycle.ts";
+import { readDayLines } from "../books/lines.ts";
+import { readEntries, readStored, type StatementEntry } from "../books/statements.ts";
 import {
   type ClosingState,
   issue,
   type IssueBasis,
   type NewStatement,
   readClosingState,
-  readDayLines,
-  readEntries,
-  readStored,
   sealDay,
-  type StatementEntry,
-} from "../books/books.ts";
+} from "./seals.ts";
 import { BusinessCalendar, nextDay } from "../statement/business_day.ts";
 import type { StoredStatement } from "../statement/chain.ts";
-import {
-  type CloseRequest,
-  differences,
-  nextToClose,
-  obstaclesTo,
-  type Recount,
-  refusalText,
-} from "./conditions.ts";
-import { connectBooks } from "../posting/ledger.ts";
+import type { Recount } from "../recount/day.ts";
+import { differences } from "../statement/day_line.ts";
+import { type CloseRequest, nextToClose, obstaclesTo, refusalText } from "./conditions.ts";
+import { connectBooks } from "../books/connection.ts";
 import { manifestOf, type RecountNote, sha256, totalsOf } from "../statement/manifest.ts";
 import { statementCsv } from "../statement/csv.ts";
 import type { StatementFiles } from "../statement/files.ts";

@@ -15,17 +15,16 @@ import { Refused } from "../../shared/process/errors.ts";
 import type { Heartbeat } from "../../shared/contract/event.ts";
 import { readMigrations } from "../../shared/process/migrate.ts";
 import { accrue } from "../posting/accrue.ts";
-import { readDayLines, readEntries, readStored, settleGap } from "../books/books.ts";
+import { settleGap } from "../books/gaps.ts";
+import { readDayLines } from "../books/lines.ts";
+import { readEntries, readStored } from "../books/statements.ts";
 import { BusinessCalendar, nextDay } from "../statement/business_day.ts";
 import { Closer, type CloserOptions } from "./closer.ts";
 import type { Gap } from "../posting/continuity.ts";
-import {
-  connectBooks,
-  LedgerSession,
-  openBooks,
-  putCatalogue,
-  readAccounts,
-} from "../posting/ledger.ts";
+import { readAccounts } from "../books/accounts.ts";
+import { putCatalogue } from "../books/catalogue.ts";
+import { connectBooks, openBooks } from "../books/connection.ts";
+import { LedgerSession } from "../posting/ledger.ts";
 import { StatementFiles } from "../statement/files.ts";
 
 const HOUR_MS = 3_600_000;

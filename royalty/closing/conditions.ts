@@ -9,8 +9,7 @@
  *
  * @module
  */
-import { amountText, type DayLine, lineKey, pairLines } from "../statement/day_line.ts";
-import type { DeviceLossEstimate } from "../statement/device_loss.ts";
+import type { OpenGap } from "../books/gaps.ts";
 
 /** How far a stream is posted, and how far it goes. */
 export interface StreamState {
@@ -20,13 +19,6 @@ export interface StreamState {
   readonly lastReceivedAt: number;
   /** The last sequence of the stream, asked for this close; undefined when it could not be asked. */
   readonly endSeq: number | undefined;
-}
-
-/** Sequences that a stream lost and nobody has settled. */
-export interface OpenGap {
-  readonly stream: string;
-  readonly firstSeq: number;
-  readonly lastSeq: number;
 }
 
 /** What the books say when a day asks to be closed. */
@@ -56,6 +48,7 @@ export interface Obstacle {
 
 /** The furthest that the first statement may lie back: a wrong year would open a chain of its own. */
 const MOST_DAYS_BACK_MS = 366 * 86_400_000;
+
 const MOST_GAPS_NAMED = 5;
 
 /** What keeps the day from closing; empty when it may close. */
@@ -149,27 +142,4 @@ function gaps(open: readonly OpenGap[]): Obstacle[] {
 
 function iso(instant: number): string {
   return new Date(instant).toISOString();
-}
-
-/** A day derived once more, by other means. */
-export interface RecountResult {
-  /** How it was done, for the manifest. */
-  readonly method: string;
-  readonly lines: readonly DayLine[];
-  /** Heartbeats that never arrived, as far as those that did can tell. */
-  readonly deviceLoss: DeviceLossEstimate;
-  /** What it cost. */
-  readonly seconds: number;
-}
-
-/** Derives a sealed day from the raw streams, without the books' own credits. */
-export type Recount = (day: string) => Promise<RecountResult>;
-
-/** Where two derivations of a day differ, one line each; empty when they agree. */
-export function differences(books: readonly DayLine[], recount: readonly DayLine[]): string[] {
-  return [...pairLines(books, recount)].flatMap(([booked, recounted]) => {
-    const [ours, theirs] = [amountText(booked), amountText(recounted)];
-    if (ours === theirs) return [];
-    return [`${lineKey((booked ?? recounted)!)}: the books have ${ours}, the recount ${theirs}`];
-  }).sort();
 }

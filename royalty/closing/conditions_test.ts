@@ -1,8 +1,8 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
+import { differences } from "../statement/day_line.ts";
 import {
   type BooksState,
   type CloseRequest,
-  differences,
   nextToClose,
   obstaclesTo,
   refusalText,

@@ -12,7 +12,7 @@ import { Service } from "../../shared/dev/servers/service.ts";
 import { Stack } from "../../shared/dev/servers/stack.ts";
 import { waitFor } from "../../shared/dev/testing/wait_for.ts";
 import type { Heartbeat } from "../../shared/contract/event.ts";
-import { connectBooks } from "../posting/ledger.ts";
+import { connectBooks } from "../books/connection.ts";
 import { BusinessCalendar, nextDay } from "../statement/business_day.ts";
 
 const DAY_MS = 86_400_000;

@@ -13,7 +13,7 @@ import { connectNats } from "../../shared/process/nats.ts";
 import { alertSubject } from "../../shared/contract/topology.ts";
 import { Closer } from "./closer.ts";
 import type { ClosingMessage } from "./thread.ts";
-import { streamEnds } from "../posting/reader.ts";
+import { streamEnds } from "../raw/stream_ends.ts";
 import { serviceRecount } from "../recount/day.ts";
 import { Scheduler } from "./scheduler.ts";
 import { countedStreams, royaltySettings } from "../settings.ts";

@@ -18,7 +18,7 @@ import {
   wholeNumberFlag,
   withBooks,
 } from "./command.ts";
-import { readAccounts } from "../posting/ledger.ts";
+import { readAccounts } from "../books/accounts.ts";
 import { addsUp, linesOf, traceText, type Wanted } from "../audit/trace.ts";
 import { traceLines } from "../audit/trace_raw.ts";
 

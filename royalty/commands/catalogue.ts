@@ -6,7 +6,7 @@
 import { messageOf, Refused } from "../../shared/process/errors.ts";
 import { parseCatalogue } from "../statement/catalogue.ts";
 import { type Command, Misuse, readArguments, withBooks } from "./command.ts";
-import { putCatalogue } from "../posting/ledger.ts";
+import { putCatalogue } from "../books/catalogue.ts";
 
 export const catalogueCommand: Command = {
   name: "catalogue",

@@ -9,7 +9,7 @@ import { messageOf, Refused, RetryAfter, Stop } from "../../shared/process/error
 import { Log } from "../../shared/process/log.ts";
 import { connectNats } from "../../shared/process/nats.ts";
 import { isDay } from "../statement/business_day.ts";
-import { connectBooks } from "../posting/ledger.ts";
+import { connectBooks } from "../books/connection.ts";
 import { countedSettings, countedStreams, royaltyCliSettings } from "../settings.ts";
 
 /** One command. */

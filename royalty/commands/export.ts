@@ -4,7 +4,7 @@
  * @module
  */
 import { messageOf, Refused } from "../../shared/process/errors.ts";
-import { readEntries, readStored } from "../books/books.ts";
+import { readEntries, readStored } from "../books/statements.ts";
 import {
   type Books,
   type Command,
@@ -14,7 +14,7 @@ import {
   withBooks,
   writeAll,
 } from "./command.ts";
-import { readStatement } from "../posting/ledger.ts";
+import { readRecognisedLines } from "../books/lines.ts";
 import { statementCsv } from "../statement/csv.ts";
 
 export const exportCommand: Command = {
@@ -50,7 +50,7 @@ async function csvOf(
     );
   }
   console.error(`royalty: ${day} is not closed; these lines are provisional`);
-  return statementCsv(await readStatement(sql, day));
+  return statementCsv(await readRecognisedLines(sql, day));
 }
 
 // A reader never sees half a file.

@@ -4,7 +4,7 @@
  * @module
  */
 import { Refused } from "../../shared/process/errors.ts";
-import { readOpenGaps, settleGap } from "../books/books.ts";
+import { readOpenGaps, settleGap } from "../books/gaps.ts";
 import { keptText } from "./with_closer.ts";
 import {
   type Books,

@@ -4,8 +4,8 @@
  * @module
  */
 import { askNats, type Command, readArguments, withBooks } from "./command.ts";
-import { readAccounts } from "../posting/ledger.ts";
-import { lagOf } from "../posting/reader.ts";
+import { readAccounts } from "../books/accounts.ts";
+import { lagOf } from "../raw/stream_ends.ts";
 import { statusJson, statusText } from "./status_report.ts";
 
 export const statusCommand: Command = {

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import type { Account, Accounts } from "../posting/ledger.ts";
+import type { Account, Accounts } from "../books/accounts.ts";
 
 /** Messages behind the books by stream, or why that cannot be told. */
 export type Lag = ReadonlyMap<string, number> | string;

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { readClosingState, readEntries, readStatementLines, readStored } from "../books/books.ts";
+import { readEntries, readStatementLines, readStored } from "../books/statements.ts";
+import { readClosingState } from "../closing/seals.ts";
 import { ChainCheck } from "../statement/chain.ts";
 import { statementFiles } from "./with_closer.ts";
 import { type Books, type Command, readArguments, withBooks } from "./command.ts";

@@ -8,7 +8,7 @@ import type { StoredStatement } from "../statement/chain.ts";
 import { type Closed, Closer } from "../closing/closer.ts";
 import { withRawStreams } from "./with_raw_streams.ts";
 import { askNats, Misuse, withBooks } from "./command.ts";
-import { streamEnds } from "../posting/reader.ts";
+import { streamEnds } from "../raw/stream_ends.ts";
 import { recountForClose } from "../recount/day.ts";
 import { royaltyCliSettings } from "../settings.ts";
 import { fileNames, StatementFiles } from "../statement/files.ts";

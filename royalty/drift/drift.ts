@@ -49,7 +49,7 @@ export interface Sample {
 export type Standing = "drifting" | "agreeing" | "steady";
 
 /** What a sample says. */
-export interface Verdict {
+export interface DriftVerdict {
   readonly sample: Sample;
   readonly standing: Standing;
 }
@@ -75,7 +75,7 @@ export class Drift {
   }
 
   /** `side` has finished an interval, in the order of time; returns what can be said now. */
-  add(side: Side, totals: IntervalTotals): Verdict[] {
+  add(side: Side, totals: IntervalTotals): DriftVerdict[] {
     const own = this.#waiting[side];
     const newest = own.at(-1);
     // The stream was made anew, or its clock put back: what waits will not be matched any more.
@@ -89,9 +89,9 @@ export class Drift {
   }
 
   // A merge of two ascending lists: an interval is decided once the other side has passed it.
-  #match(): Verdict[] {
+  #match(): DriftVerdict[] {
     const { live, royalty } = this.#waiting;
-    const verdicts: Verdict[] = [];
+    const verdicts: DriftVerdict[] = [];
     while (live.length > 0 && royalty.length > 0) {
       const from = Math.min(live[0].from, royalty[0].from);
       const ofLive = readingOf(live[0], from);
@@ -104,7 +104,7 @@ export class Drift {
     return verdicts;
   }
 
-  #compare(from: number, live: Reading, royalty: Reading): Verdict | undefined {
+  #compare(from: number, live: Reading, royalty: Reading): DriftVerdict | undefined {
     this.compared += 1;
     this.#open = extended(this.#open, from, live, royalty);
     if (this.#open.larger.events < this.rules.minEvents) return undefined;
@@ -178,7 +178,7 @@ export const DRIFT = "drift";
  */
 export function driftAlert(
   stream: string,
-  { sample, standing }: Verdict,
+  { sample, standing }: DriftVerdict,
   limit: number,
   last: PipelineAlert | undefined,
   nowMs: number,

@@ -6,9 +6,9 @@ import {
   Drift,
   driftAlert,
   type DriftRules,
+  type DriftVerdict,
   type Side,
   type Standing,
-  type Verdict,
 } from "./drift.ts";
 
 const INTERVAL_MS = 60_000;
@@ -50,7 +50,7 @@ function read(
 
 /** Hands both sides' totals over in any interleaving that keeps the order of each. */
 function compared(random: Random, drift: Drift, live: IntervalTotals[], royalty: IntervalTotals[]) {
-  const verdicts: Verdict[] = [];
+  const verdicts: DriftVerdict[] = [];
   const lists: Record<Side, IntervalTotals[]> = { live: [...live], royalty: [...royalty] };
   // One side may be far behind the other.
   const pace = random.next();
@@ -164,7 +164,7 @@ Deno.test("a reader that never comes back does not fill the memory", () => {
 
 const NOW = 1_800_000_000_000;
 
-function verdict(standing: Standing, share: number): Verdict {
+function verdict(standing: Standing, share: number): DriftVerdict {
   const royalty = { events: 1_000, playedMs: 10_000_000 };
   const live = { events: 950, playedMs: 9_500_000 };
   return { standing, sample: { from: NOW - 60_000, to: NOW - 60_000, live, royalty, share } };

@@ -22,7 +22,14 @@ import { IntervalTally, type LiveTotals, liveTotalsSchema } from "../../shared/c
 import { ALERTS, alertSubject, liveTotalsSubject } from "../../shared/contract/topology.ts";
 import type { Accrual, Claim } from "../posting/accrue.ts";
 import type { Witness } from "../posting/worker.ts";
-import { DRIFT, Drift, driftAlert, type DriftRules, type Side, type Verdict } from "./drift.ts";
+import {
+  DRIFT,
+  Drift,
+  driftAlert,
+  type DriftRules,
+  type DriftVerdict,
+  type Side,
+} from "./drift.ts";
 import { type countedSettings, countedStreams, type driftSettings } from "../settings.ts";
 
 const SUBJECT = alertSubject.pipeline(DRIFT);
@@ -161,7 +168,7 @@ function readTotals(data: Uint8Array): LiveTotals | undefined {
 /** Opens and resolves the incident. What cannot be told now is told with the next verdict. */
 class Reporter {
   // The newest verdict of each stream that has not been acted upon.
-  readonly #waiting = new Map<string, Verdict>();
+  readonly #waiting = new Map<string, DriftVerdict>();
   #isWorking = false;
 
   constructor(
@@ -171,7 +178,7 @@ class Reporter {
     readonly log: Log,
   ) {}
 
-  report(stream: string, verdict: Verdict): void {
+  report(stream: string, verdict: DriftVerdict): void {
     this.#waiting.set(stream, verdict);
     if (!this.#isWorking) void this.#work();
   }
@@ -189,7 +196,7 @@ class Reporter {
     this.#isWorking = false;
   }
 
-  async #tell(stream: string, verdict: Verdict): Promise<void> {
+  async #tell(stream: string, verdict: DriftVerdict): Promise<void> {
     if (verdict.standing === "steady") return;
     const jsm = await jetstreamManager(this.nc, { checkAPI: false });
     const last = await jsm.direct.getMessage(ALERTS, { last_by_subj: SUBJECT });

@@ -16,7 +16,8 @@ import { Metrics } from "../../shared/process/metrics.ts";
 import { readMigrations } from "../../shared/process/migrate.ts";
 import { Closer } from "../closing/closer.ts";
 import { startFinance } from "./service.ts";
-import { openBooks, readStatement } from "../posting/ledger.ts";
+import { openBooks } from "../books/connection.ts";
+import { readRecognisedLines } from "../books/lines.ts";
 import { royaltySettings } from "../settings.ts";
 import { lineType, statementCsv, type StatementLine, UNMAPPED } from "../statement/csv.ts";
 import { letFinanceRead } from "./store.ts";
@@ -158,7 +159,7 @@ Deno.test("finance on a real Postgres", async (t) => {
   await credit(books);
   await letFinanceRead(desk.url);
   await desk.serve();
-  const lines = await readStatement(books, "2026-11-22");
+  const lines = await readRecognisedLines(books, "2026-11-22");
   const csv = await issue(books, "2026-11-22", 1, lines);
   await books`insert into royalty.seal (recognised_day, as_of) values ('2026-11-22', now())`;
   await books`update royalty.books set oldest_open_day = '2026-11-23'`;

@@ -6,7 +6,8 @@
 import postgres, { type Sql } from "postgres";
 import { messageOf, RetryAfter, Stop } from "../../shared/process/errors.ts";
 import { FINANCE_ROLE } from "../../shared/provision/roles.ts";
-import { connectBooks, readStatement } from "../posting/ledger.ts";
+import { connectBooks } from "../books/connection.ts";
+import { readRecognisedLines } from "../books/lines.ts";
 import type { StatementLine } from "../statement/csv.ts";
 
 /** Which statement: a recognised day and a version of it. */
@@ -233,7 +234,7 @@ export class PostgresStatements implements StatementStore {
 
   async openLines(day: string): Promise<StatementLine[]> {
     try {
-      return await readStatement(this.sql, day);
+      return await readRecognisedLines(this.sql, day);
     } catch (error) {
       throw unavailable(error);
     }

@@ -18,7 +18,8 @@ import { Workspace } from "../../shared/dev/servers/workspace.ts";
 import { readMigrations } from "../../shared/process/migrate.ts";
 import { accrue } from "./accrue.ts";
 import { keepKeys } from "./key_partitions.ts";
-import { LedgerSession, openBooks, type Posting } from "./ledger.ts";
+import { openBooks } from "../books/connection.ts";
+import { LedgerSession, type Posting } from "./ledger.ts";
 
 const BATCH_EVENTS = 10_000;
 const WARM_UP = 3 * BATCH_EVENTS;

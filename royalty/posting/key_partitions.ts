@@ -24,7 +24,7 @@ import {
   KEYS_SINCE_MS,
   planKeys,
 } from "./event_key.ts";
-import { connectBooks } from "./ledger.ts";
+import { connectBooks } from "../books/connection.ts";
 import { type countedSettings, countedStreams } from "../settings.ts";
 
 const ROUND_MS = 3_600_000;

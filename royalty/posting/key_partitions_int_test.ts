@@ -16,7 +16,8 @@ import type { Heartbeat } from "../../shared/contract/event.ts";
 import { migrate, readMigrations } from "../../shared/process/migrate.ts";
 import { accrue } from "./accrue.ts";
 import { checkForgotten, keepKeys, type KeyKeeping } from "./key_partitions.ts";
-import { connectBooks, LedgerSession, openBooks } from "./ledger.ts";
+import { connectBooks, openBooks } from "../books/connection.ts";
+import { LedgerSession } from "./ledger.ts";
 
 const DAY_MS = 86_400_000;
 const START = Date.UTC(2026, 10, 22, 12);

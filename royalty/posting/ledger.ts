@@ -1,19 +1,18 @@
 /**
- * The books in Postgres: everything royalty says in SQL.
+ * One transaction per batch: what royalty enters in the books.
  *
  * A stream is posted by one session at a time. The session is one connection that holds an advisory
  * lock, so the lock and the transactions share a fate: when the connection goes, both are gone, and
  * another process may lead. The position row, locked and compared in every transaction, makes even
  * two leaders harmless.
  *
- * `bigint` arrives as text. Counts and sequences become numbers; sums of ms become BigInt, because a
- * year and a half of two billion events a day leaves the safe integers behind.
- *
  * @module
  */
 import postgres, { type Sql, type TransactionSql } from "postgres";
-import { messageOf, RetryAfter, Stop } from "../../shared/process/errors.ts";
-import { migrate, type Migration } from "../../shared/process/migrate.ts";
+import { RetryAfter } from "../../shared/process/errors.ts";
+import { type Position, positionOf, type PositionRow } from "../books/accounts.ts";
+import { CLIENT_GONE, CONNECTION } from "../books/connection.ts";
+import { arrayOf, quoted } from "../books/array_literal.ts";
 import {
   atRisk,
   type Claim,
@@ -22,24 +21,8 @@ import {
   settle,
   type Settlement,
 } from "./accrue.ts";
-import { arrayOf, quoted } from "../books/array_literal.ts";
-import type { CatalogueEntry } from "../statement/catalogue.ts";
 import type { Cursor, Gap } from "./continuity.ts";
 import { addKeys, knownKeys } from "./key_table.ts";
-import type { StatementLine } from "../statement/csv.ts";
-
-/** How far a stream is accounted for; `lastSeq = counted + duplicates + quarantined + gaps`. */
-export interface Position {
-  readonly stream: string;
-  readonly lastSeq: number;
-  /** Receipt time of the message `lastSeq`, ms since the epoch. */
-  readonly lastReceivedAt: number;
-  readonly counted: number;
-  readonly duplicates: number;
-  readonly quarantined: number;
-  readonly gaps: number;
-  readonly creditedMs: bigint;
-}
 
 /** What one transaction enters. */
 export interface Posting {
@@ -58,22 +41,6 @@ export class PositionMoved extends Error {
   override readonly name = "PositionMoved";
 }
 
-/** A pool of connections for short reads and the catalogue. */
-export function connectBooks(url: string): Sql {
-  return postgres(url, { ...CONNECTION, max: 2, connection: CLIENT_GONE });
-}
-
-const CONNECTION = {
-  onnotice: () => {},
-  connect_timeout: 5,
-  // The driver would close the connection after 45 minutes, and the lock with it.
-  max_lifetime: null,
-  fetch_types: false,
-} as const;
-
-// A server that works or waits for a client that was killed would hold its locks until it is done.
-const CLIENT_GONE = { client_connection_check_interval: 1_000 } as const;
-
 // A leader that hangs or loses its network is noticed, and its lock freed, within these bounds.
 const LEADER_LIMITS = {
   ...CLIENT_GONE,
@@ -87,41 +54,6 @@ const LEADER_LIMITS = {
   // too, and one scan of the key table per batch would be the end of it.
   enable_seqscan: "off",
 } as const;
-
-/**
- * Brings the schema up to date and opens the books in `zone`, or checks that they are kept in it.
- * Rejects with {@link Stop} if they are not, with {@link RetryAfter} while Postgres cannot be used.
- */
-export async function openBooks(
-  url: string,
-  zone: string,
-  migrations: readonly Migration[],
-): Promise<void> {
-  const sql = connectBooks(url);
-  try {
-    await migrate(sql, "royalty", migrations);
-    await sql`insert into royalty.books (zone) values (${zone}) on conflict do nothing`;
-    const [books] = await sql<{ zone: string }[]>`select zone from royalty.books`;
-    if (books.zone !== zone) {
-      throw new Stop(
-        `the books are kept in the zone ${books.zone}, but TWOFOLD_BUSINESS_ZONE is ${zone}; ` +
-          "days already booked cannot be moved, so set it back",
-      );
-    }
-  } catch (error) {
-    if (!isPassing(error)) throw error;
-    throw new RetryAfter(`Postgres: ${messageOf(error)}`, 1_000, { cause: error });
-  } finally {
-    await sql.end({ timeout: 2 });
-  }
-}
-
-// Connection and authorisation problems and shutdowns pass; a wrong statement does not.
-function isPassing(error: unknown): boolean {
-  if (error instanceof Stop) return false;
-  const { name, code } = error as { readonly name?: string; readonly code?: unknown };
-  return name !== "PostgresError" || /^(08|28|3D|40|53|57)/.test(String(code));
-}
 
 /** The right to post one stream, for as long as its connection lives. */
 export class LedgerSession implements AsyncDisposable {
@@ -210,30 +142,6 @@ export class LedgerSession implements AsyncDisposable {
   }
 }
 
-interface PositionRow {
-  stream: string;
-  last_seq: string;
-  last_received_ms: string;
-  counted: string;
-  duplicates: string;
-  quarantined: string;
-  gaps: string;
-  credited_ms: string;
-}
-
-function positionOf(row: PositionRow): Position {
-  return {
-    stream: row.stream,
-    lastSeq: Number(row.last_seq),
-    lastReceivedAt: Number(row.last_received_ms),
-    counted: Number(row.counted),
-    duplicates: Number(row.duplicates),
-    quarantined: Number(row.quarantined),
-    gaps: Number(row.gaps),
-    creditedMs: BigInt(row.credited_ms),
-  };
-}
-
 // `for share` on the books: a day cannot close between this look and the commit.
 async function lockBooks(tx: TransactionSql, posting: Posting): Promise<string | undefined> {
   const [row] = await tx<{ last_seq: string; oldest_open_day: string | null }[]>`
@@ -313,139 +221,4 @@ async function advance(
       credited_ms = credited_ms + ${settlement.creditedMs}
     where stream = ${stream} returning *`;
   return row;
-}
-
-/** A stream's account, and whether it adds up. */
-export interface Account extends Position {
-  readonly identityHolds: boolean;
-}
-
-/** The accounts of all streams and whether credits and gaps agree with them. */
-export interface Accounts {
-  readonly streams: readonly Account[];
-  /** What does not agree, one line each; empty when the books balance. */
-  readonly disagreements: readonly string[];
-}
-
-/** Reads the accounts in one snapshot and checks them against credits and gaps. */
-export async function readAccounts(sql: Sql): Promise<Accounts> {
-  const [rows, [sums], gapRows, riskRows] = await sql.begin(
-    "isolation level repeatable read",
-    async (tx) =>
-      [
-        await tx<PositionRow[]>`select * from royalty.stream_position order by stream`,
-        await tx<{ events: string; ms: string }[]>`
-      select coalesce(sum(events), 0)::text as events, coalesce(sum(ms_watched), 0)::text as ms
-      from royalty.accrual`,
-        await tx<{ stream: string; missing: string }[]>`
-      select stream, sum(last_seq - first_seq + 1)::text as missing
-      from royalty.gap group by stream`,
-        await tx<{ stream: string; entries: string }[]>`
-      select stream, sum(entries)::text as entries from royalty.quarantined group by stream`,
-      ] as const,
-  );
-  const streams = rows.map(positionOf).map((position) => ({
-    ...position,
-    identityHolds: position.lastSeq ===
-      position.counted + position.duplicates + position.quarantined + position.gaps,
-  }));
-  const missing = new Map(gapRows.map((row) => [row.stream, Number(row.missing)]));
-  const entries = new Map(riskRows.map((row) => [row.stream, Number(row.entries)]));
-  return { streams, disagreements: disagreements(streams, sums, missing, entries) };
-}
-
-function disagreements(
-  streams: readonly Position[],
-  sums: { readonly events: string; readonly ms: string },
-  missing: ReadonlyMap<string, number>,
-  entries: ReadonlyMap<string, number>,
-): string[] {
-  const counted = streams.reduce((sum, each) => sum + BigInt(each.counted), 0n);
-  const creditedMs = streams.reduce((sum, each) => sum + each.creditedMs, 0n);
-  const pairs: [string, bigint, bigint][] = [
-    ...streams.map(({ stream, lastSeq, ...account }): [string, bigint, bigint] => [
-      `last_seq of ${stream} and the sum of its outcomes`,
-      BigInt(lastSeq),
-      BigInt(account.counted + account.duplicates + account.quarantined + account.gaps),
-    ]),
-    ["events credited and events counted", BigInt(sums.events), counted],
-    ["ms credited and ms counted", BigInt(sums.ms), creditedMs],
-    ...streams.map(({ stream, gaps }): [string, bigint, bigint] => [
-      `sequences in the gaps of ${stream} and its account`,
-      BigInt(missing.get(stream) ?? 0),
-      BigInt(gaps),
-    ]),
-    ...streams.map(({ stream, quarantined }): [string, bigint, bigint] => [
-      `quarantined events of ${stream} by reason and its account`,
-      BigInt(entries.get(stream) ?? 0),
-      BigInt(quarantined),
-    ]),
-  ];
-  return pairs.filter(([, a, b]) => a !== b).map(([what, a, b]) => `${what} differ: ${a} and ${b}`);
-}
-
-/** The lines recognised on `day` (`YYYY-MM-DD`), in the order of a statement. */
-export async function readStatement(
-  sql: Sql | TransactionSql,
-  day: string,
-): Promise<StatementLine[]> {
-  const rows = sql<StatementRow[]>`
-    select a.recognised_day::text, a.event_day::text, t.studio, a.title_id, a.region, a.events,
-      a.ms_watched
-    from royalty.accrual a left join royalty.title t using (title_id)
-    where a.recognised_day = ${day}::text::date
-    order by a.event_day desc, t.studio collate "C" nulls last, a.title_id collate "C",
-      a.region collate "C"`;
-  const lines: StatementLine[] = [];
-  for await (const some of rows.cursor(ROWS_AT_ONCE)) {
-    for (const row of some) lines.push(lineOf(row));
-  }
-  return lines;
-}
-
-function lineOf(row: StatementRow): StatementLine {
-  return {
-    recognisedDay: row.recognised_day,
-    eventDay: row.event_day,
-    studio: row.studio ?? undefined,
-    titleId: row.title_id,
-    territory: row.region,
-    events: BigInt(row.events),
-    msWatched: BigInt(row.ms_watched),
-  };
-}
-
-// A statement may have millions of lines; the driver's rows of them take more than the lines do.
-const ROWS_AT_ONCE = 5_000;
-
-interface StatementRow {
-  recognised_day: string;
-  event_day: string;
-  studio: string | null;
-  title_id: string;
-  region: string;
-  events: string;
-  ms_watched: string;
-}
-
-/** Puts `entries` into the catalogue, all or none; titles it does not name stay as they are. */
-export async function putCatalogue(
-  sql: Sql,
-  entries: readonly CatalogueEntry[],
-): Promise<{ readonly added: number; readonly changed: number; readonly unchanged: number }> {
-  const text = (items: readonly (string | undefined)[]) =>
-    arrayOf(items.map((item) => item === undefined ? "null" : quoted(item)));
-  const rows = await sql<{ inserted: boolean }[]>`
-    insert into royalty.title as t (title_id, studio, title_name)
-    select * from unnest(
-      ${text(entries.map(({ titleId }) => titleId))}::text::text[],
-      ${text(entries.map(({ studio }) => studio))}::text::text[],
-      ${text(entries.map(({ titleName }) => titleName))}::text::text[])
-    on conflict (title_id) do update
-    set studio = excluded.studio, title_name = excluded.title_name
-    where (t.studio, t.title_name) is distinct from (excluded.studio, excluded.title_name)
-    returning xmax = 0 as inserted`;
-  const added = rows.filter(({ inserted }) => inserted).length;
-  const changed = rows.length - added;
-  return { added, changed, unchanged: entries.length - rows.length };
 }

@@ -13,7 +13,8 @@ import { Workspace } from "../../shared/dev/servers/workspace.ts";
 import { RetryAfter, Stop } from "../../shared/process/errors.ts";
 import { readMigrations } from "../../shared/process/migrate.ts";
 import { accrue } from "./accrue.ts";
-import { connectBooks, LedgerSession, openBooks, PositionMoved, type Posting } from "./ledger.ts";
+import { connectBooks, openBooks } from "../books/connection.ts";
+import { LedgerSession, PositionMoved, type Posting } from "./ledger.ts";
 
 const NOW = Date.UTC(2026, 10, 22, 12);
 const RULES = {

@@ -14,7 +14,7 @@ import { Service } from "../../shared/dev/servers/service.ts";
 import { DATABASE, Stack } from "../../shared/dev/servers/stack.ts";
 import { waitFor } from "../../shared/dev/testing/wait_for.ts";
 import type { Heartbeat } from "../../shared/contract/event.ts";
-import { headerValue } from "../../shared/contract/delivery.ts";
+import { headerValue } from "../../shared/contract/quarantine.ts";
 import {
   DEFAULT_TOPOLOGY,
   desiredTopology,

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Metrics } from "../../shared/process/metrics.ts";
-import type { Position } from "./ledger.ts";
+import type { Position } from "../books/accounts.ts";
 
 /** Counters that follow the books, so that a restart or a takeover does not set them to zero. */
 export class RoyaltyMetrics {

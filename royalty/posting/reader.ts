@@ -12,12 +12,13 @@ import {
   type JsMsg,
 } from "nats/jetstream";
 import { deliveryOf } from "../../shared/contract/delivery.ts";
-import { messageOf, Refused, RetryAfter } from "../../shared/process/errors.ts";
 import { DURABLE } from "../../shared/contract/topology.ts";
+import { messageOf, Refused, RetryAfter } from "../../shared/process/errors.ts";
 import type { Cursor, NumberedDelivery } from "./continuity.ts";
 
 /** Longer than this past a fetch's own end, the server is taken for gone. */
 const SILENCE_MS = 3_000;
+
 const REQUEST_TIMEOUT_MS = 2_000;
 
 /** One fetched batch, in the order of delivery. */
@@ -29,7 +30,7 @@ export interface Fetched {
   readonly acknowledge: () => Promise<boolean>;
 }
 
-export interface ReaderOptions {
+export interface StreamReaderOptions {
   readonly maxEvents: number;
   readonly maxWaitMs: number;
 }
@@ -43,7 +44,7 @@ export class StreamReader implements Disposable {
   private constructor(
     readonly nc: NatsConnection,
     readonly stream: string,
-    readonly options: ReaderOptions,
+    readonly options: StreamReaderOptions,
     readonly jsm: JetStreamManager,
     readonly consumer: Consumer,
   ) {
@@ -55,7 +56,7 @@ export class StreamReader implements Disposable {
   static async open(
     nc: NatsConnection,
     stream: string,
-    options: ReaderOptions,
+    options: StreamReaderOptions,
   ): Promise<StreamReader> {
     const jsm = await jetstreamManager(nc, { checkAPI: false, timeout: REQUEST_TIMEOUT_MS });
     try {
@@ -126,38 +127,6 @@ export class StreamReader implements Disposable {
       this.#fetching?.stop();
     }
   }
-}
-
-/** Messages of each of `streams` that are not acknowledged yet. */
-export async function lagOf(
-  nc: NatsConnection,
-  streams: readonly string[],
-): Promise<ReadonlyMap<string, number>> {
-  const jsm = await jetstreamManager(nc, { checkAPI: false });
-  return new Map(
-    await Promise.all(
-      streams.map(async (stream) => {
-        const info = await jsm.consumers.info(stream, DURABLE.royalty);
-        return [stream, info.num_pending + info.num_ack_pending] as const;
-      }),
-    ),
-  );
-}
-
-/** The last sequence of each of `streams`. */
-export async function streamEnds(
-  nc: NatsConnection,
-  streams: readonly string[],
-): Promise<ReadonlyMap<string, number>> {
-  const jsm = await jetstreamManager(nc, { checkAPI: false });
-  return new Map(
-    await Promise.all(
-      streams.map(async (stream) => {
-        const { state } = await jsm.streams.info(stream);
-        return [stream, state.last_seq] as const;
-      }),
-    ),
-  );
 }
 
 function fetched(messages: readonly JsMsg[]): Fetched {

@@ -15,8 +15,9 @@ import { DATABASE, DEV_PASSWORD, Stack } from "../../shared/dev/servers/stack.ts
 import { waitFor } from "../../shared/dev/testing/wait_for.ts";
 import { provisionRoles } from "../../shared/provision/roles.ts";
 import { heartbeatStreams, heartbeatSubject, partitionOf } from "../../shared/contract/topology.ts";
-import { readStored } from "../books/books.ts";
-import { readAccounts, readStatement } from "./ledger.ts";
+import { readStored } from "../books/statements.ts";
+import { readAccounts } from "../books/accounts.ts";
+import { readRecognisedLines } from "../books/lines.ts";
 import type { StatementLine } from "../statement/csv.ts";
 
 const PARTITIONS = 4;
@@ -171,7 +172,7 @@ async function assertExact({ players }: Rig, databases: readonly Sql[]): Promise
     counted: players.unique,
     duplicates: sent - players.unique,
   });
-  const lines = await Promise.all(databases.map((sql) => readStatement(sql, WATCHED_ON)));
+  const lines = await Promise.all(databases.map((sql) => readRecognisedLines(sql, WATCHED_ON)));
   assertEquals(creditedMs(lines.flat()), new Map([...players.expectedMs].sort()));
 }
 
@@ -213,7 +214,7 @@ Deno.test("four partitions: two processes take over from each other, two databas
   );
 
   await t.step("two databases with two streams each add up to the statement of one", async () => {
-    const whole = await readStatement(one, WATCHED_ON);
+    const whole = await readRecognisedLines(one, WATCHED_ON);
     const halves = [await rig.database(SHARES[0][0]), await rig.database(SHARES[1][0])];
     for (const [name, partitions] of SHARES) {
       await rig.royalty(name, { TWOFOLD_ROYALTY_PARTITIONS: partitions });
@@ -224,7 +225,7 @@ Deno.test("four partitions: two processes take over from each other, two databas
       halves.map(async (sql) => (await readAccounts(sql)).streams.map(({ stream }) => stream)),
     );
     assertEquals(streams, [[STREAMS[0], STREAMS[3]], [STREAMS[1], STREAMS[2]]]);
-    const parts = await Promise.all(halves.map((sql) => readStatement(sql, WATCHED_ON)));
+    const parts = await Promise.all(halves.map((sql) => readRecognisedLines(sql, WATCHED_ON)));
     assert(parts.every((lines) => lines.length > 0));
     assertEquals(creditedMs(parts.flat()), creditedMs(whole));
   });

@@ -12,15 +12,16 @@
 import type { NatsConnection } from "nats";
 import { jetstream, type JetStreamClient } from "nats/jetstream";
 import type { PipelineAlert } from "../../shared/contract/alert.ts";
-import { quarantine } from "../../shared/contract/delivery.ts";
+import { quarantine } from "../../shared/contract/quarantine.ts";
 import { messageOf, Refused, RetryAfter } from "../../shared/process/errors.ts";
 import { pause } from "../../shared/process/lifecycle.ts";
 import type { Log } from "../../shared/process/log.ts";
 import { alertSubject, DURABLE } from "../../shared/contract/topology.ts";
 import { type Accrual, type AccrualRules, accrue, type Refusal } from "./accrue.ts";
 import { type Continuation, type Cursor, follow, type Gap } from "./continuity.ts";
-import { LedgerSession, type Position } from "./ledger.ts";
-import { type Fetched, type ReaderOptions, StreamReader } from "./reader.ts";
+import type { Position } from "../books/accounts.ts";
+import { LedgerSession } from "./ledger.ts";
+import { type Fetched, StreamReader, type StreamReaderOptions } from "./reader.ts";
 import type { RoyaltyMetrics } from "./posting_metrics.ts";
 
 /** How often a standby asks whether the lead is free. */
@@ -33,7 +34,7 @@ const BROKEN_MS = 200;
 /** Copies to quarantine that may be under way at once. */
 const QUARANTINE_IN_FLIGHT = 256;
 
-export interface WorkerOptions extends ReaderOptions {
+export interface WorkerOptions extends StreamReaderOptions {
   readonly databaseUrl: string;
   readonly rules: AccrualRules;
   readonly witness?: Witness;

@@ -7,15 +7,15 @@
 import type { NatsConnection } from "nats";
 import type { Sql } from "postgres";
 import type { postgresSettings, Settings } from "../../shared/process/config.ts";
-import type { Recount, RecountResult } from "../closing/conditions.ts";
+import { connectBooks } from "../books/connection.ts";
+import type { recountSettings } from "../settings.ts";
 import { type DayLine, lineKey } from "../statement/day_line.ts";
-import { connectBooks } from "../posting/ledger.ts";
-import { recount, type RecountedLine } from "./recount.ts";
-import { type BookedLines, readBooksOfDay } from "./books_of_day.ts";
+import type { DeviceLossEstimate } from "../statement/device_loss.ts";
 import type { RecountRules } from "./appraise.ts";
+import { type BookedLines, readBooksOfDay } from "./books_of_day.ts";
+import { recount, type RecountedLine } from "./recount.ts";
 import { compareLines, type RecountReport, totals } from "./report.ts";
 import { keptSources } from "./sources.ts";
-import type { recountSettings } from "../settings.ts";
 
 /** What a recount works with. */
 export interface RecountOptions {
@@ -127,3 +127,17 @@ export function serviceRecount(
     }
   };
 }
+
+/** A day derived once more, by other means. */
+export interface RecountResult {
+  /** How it was done, for the manifest. */
+  readonly method: string;
+  readonly lines: readonly DayLine[];
+  /** Heartbeats that never arrived, as far as those that did can tell. */
+  readonly deviceLoss: DeviceLossEstimate;
+  /** What it cost. */
+  readonly seconds: number;
+}
+
+/** Derives a sealed day from the raw streams, without the books' own credits. */
+export type Recount = (day: string) => Promise<RecountResult>;

@@ -22,7 +22,7 @@ import {
   NatsStack,
 } from "../../shared/dev/servers/stack.ts";
 import { readMigrations } from "../../shared/process/migrate.ts";
-import { connectBooks, openBooks } from "../posting/ledger.ts";
+import { connectBooks, openBooks } from "../books/connection.ts";
 
 const CLI = new URL("../cli.ts", import.meta.url).pathname;
 

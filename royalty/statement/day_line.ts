@@ -43,3 +43,12 @@ export function* pairLines<A extends LineId, B extends LineId>(
 export function amountText(line: Pick<DayLine, "events" | "msWatched"> | undefined): string {
   return line ? `${line.events} events and ${line.msWatched} ms` : "nothing";
 }
+
+/** Where two derivations of a day differ, one line each; empty when they agree. */
+export function differences(books: readonly DayLine[], recount: readonly DayLine[]): string[] {
+  return [...pairLines(books, recount)].flatMap(([booked, recounted]) => {
+    const [ours, theirs] = [amountText(booked), amountText(recounted)];
+    if (ours === theirs) return [];
+    return [`${lineKey((booked ?? recounted)!)}: the books have ${ours}, the recount ${theirs}`];
+  }).sort();
+}

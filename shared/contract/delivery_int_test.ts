@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { jetstream, jetstreamManager, type JsMsg } from "nats/jetstream";
-import { deliveryOf, headerValue, quarantine } from "./delivery.ts";
+import { deliveryOf } from "./delivery.ts";
+import { headerValue, quarantine } from "./quarantine.ts";
 import { propertyRandom } from "../dev/testing/random.ts";
 import { NatsStack } from "../dev/servers/stack.ts";
 import { printable, type Rejection, REJECTION_REASONS } from "./event.ts";

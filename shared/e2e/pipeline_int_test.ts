@@ -3,7 +3,7 @@ import { aHeartbeat, encode } from "../dev/testing/heartbeats.ts";
 import { Observer } from "../dev/demo/observer.ts";
 import { Pipeline } from "../dev/servers/pipeline.ts";
 import { Random } from "../dev/testing/random.ts";
-import { readStatement } from "../dev/demo/verdict.ts";
+import { parseStatement } from "../dev/demo/verdict.ts";
 import { waitFor } from "../dev/testing/wait_for.ts";
 import { Workspace } from "../dev/servers/workspace.ts";
 import type { Heartbeat } from "../contract/event.ts";
@@ -96,7 +96,9 @@ async function statement(pipeline: Pipeline) {
   const totals = new Map<string, { ms: number; events: number }>();
   for (const day of days) {
     for (
-      const [title, found] of readStatement(await pipeline.cli("royalty", ["export", "--day", day]))
+      const [title, found] of parseStatement(
+        await pipeline.cli("royalty", ["export", "--day", day]),
+      )
     ) {
       add(totals, title, found);
     }

@@ -14,7 +14,7 @@ import {
 import type { DesiredConsumer, DesiredTopology } from "../contract/topology.ts";
 
 /** One difference between what is and what should be. */
-export interface Drift {
+export interface TopologyDrift {
   /** `stream NAME` or `consumer STREAM/NAME`. */
   readonly what: string;
   /** What differs, e.g. `max_bytes is 1, should be 2`, or `missing`. */
@@ -24,7 +24,10 @@ export interface Drift {
 type DesiredStream = DesiredTopology["streams"][number];
 
 /** The differences between the server and `desired`; changes nothing. */
-export async function drift(jsm: JetStreamManager, desired: DesiredTopology): Promise<Drift[]> {
+export async function drift(
+  jsm: JetStreamManager,
+  desired: DesiredTopology,
+): Promise<TopologyDrift[]> {
   const streams = await Promise.all(desired.streams.map((stream) => streamDrift(jsm, stream)));
   const consumers = await Promise.all(
     desired.consumers.map((consumer) => consumerDrift(jsm, consumer)),
@@ -36,8 +39,8 @@ export async function drift(jsm: JetStreamManager, desired: DesiredTopology): Pr
 export async function provision(
   jsm: JetStreamManager,
   desired: DesiredTopology,
-): Promise<Drift[]> {
-  const removed: Drift[] = [];
+): Promise<TopologyDrift[]> {
+  const removed: TopologyDrift[] = [];
   // Streams first: a consumer needs its stream.
   for (const stream of desired.streams) {
     const found = await streamDrift(jsm, stream);
@@ -57,14 +60,20 @@ export async function provision(
   return removed;
 }
 
-async function streamDrift(jsm: JetStreamManager, desired: DesiredStream): Promise<Drift[]> {
+async function streamDrift(
+  jsm: JetStreamManager,
+  desired: DesiredStream,
+): Promise<TopologyDrift[]> {
   const what = `stream ${desired.name}`;
   const info = await orMissing(jsm.streams.info(desired.name));
   if (!info) return [{ what, how: "missing" }];
   return differences(what, desired, info.config);
 }
 
-async function consumerDrift(jsm: JetStreamManager, desired: DesiredConsumer): Promise<Drift[]> {
+async function consumerDrift(
+  jsm: JetStreamManager,
+  desired: DesiredConsumer,
+): Promise<TopologyDrift[]> {
   const { stream, config } = desired;
   const what = `consumer ${stream}/${config.durable_name}`;
   const info = await orMissing(jsm.consumers.info(stream, config.durable_name));
@@ -77,7 +86,7 @@ function differences(
   what: string,
   desired: Partial<StreamConfig> | Partial<ConsumerConfig>,
   actual: StreamConfig | ConsumerConfig,
-): Drift[] {
+): TopologyDrift[] {
   const is = actual as unknown as Record<string, unknown>;
   return Object.entries(desired)
     .filter(([key, value]) => JSON.stringify(normal(is[key])) !== JSON.stringify(normal(value)))
@@ -92,7 +101,7 @@ function normal(value: unknown): unknown {
   return value === false || value === 0 ? undefined : value;
 }
 
-function isMissing(drift: readonly Drift[]): boolean {
+function isMissing(drift: readonly TopologyDrift[]): boolean {
   return drift.some(({ how }) => how === "missing");
 }
 

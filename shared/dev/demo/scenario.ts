@@ -18,7 +18,7 @@ import { type TitleTotals, Truth } from "../fleet/truth.ts";
 import {
   type AlertExpectation,
   type AlertSeen,
-  readStatement,
+  parseStatement,
   renderVerdict,
   type RoyaltyAccounting,
   type Verdict,
@@ -90,13 +90,16 @@ export async function runScenario(
 }
 
 /** What a run came to. */
-interface Outcome {
+interface EventOutcome {
   /** The beginning of each statement. */
   readonly statements: readonly string[];
   readonly verdict: Verdict;
 }
 
-async function play(scenario: Scenario & ScenarioOutput, signal: AbortSignal): Promise<Outcome> {
+async function play(
+  scenario: Scenario & ScenarioOutput,
+  signal: AbortSignal,
+): Promise<EventOutcome> {
   const terminal = new Terminal(Date.now());
   const progress = (step: string) => terminal.note(Date.now(), step);
   await using workspace = await Workspace.temporary();
@@ -188,7 +191,7 @@ class Run {
   }
 
   /** Reads the statements as finance would and compares. */
-  async judge(): Promise<Outcome> {
+  async judge(): Promise<EventOutcome> {
     const { pipeline, observer, scenario } = this;
     const truth = this.#truth.report();
     const closed = await Promise.all(this.#closedDays.map((day) => this.#statement(day)));
@@ -329,7 +332,7 @@ function daysBetween(fromMs: number, toMs: number): string[] {
 /** Totals per title over several statements. */
 function totalsOf(statements: readonly string[]): Map<string, TitleTotals> {
   const totals = new Map<string, TitleTotals>();
-  for (const [titleId, { ms, events }] of statements.flatMap((csv) => [...readStatement(csv)])) {
+  for (const [titleId, { ms, events }] of statements.flatMap((csv) => [...parseStatement(csv)])) {
     const sum = totals.get(titleId) ?? { ms: 0, events: 0 };
     totals.set(titleId, { ms: sum.ms + ms, events: sum.events + events });
   }

@@ -41,7 +41,7 @@ export interface VerdictInput {
   readonly truth: TruthReport;
   /** What was watched per title by a recording's own account, ms; replaces `truth`'s ms. */
   readonly recordedMs?: ReadonlyMap<string, number>;
-  /** The exported statement; see {@link readStatement}. */
+  /** The exported statement; see {@link parseStatement}. */
   readonly statement: ReadonlyMap<string, TitleTotals>;
   readonly accounting: RoyaltyAccounting;
   /** Entries that triage keeps. */
@@ -258,7 +258,7 @@ function table(rows: readonly (readonly string[])[], toRight: readonly boolean[]
  * Totals per title of an exported statement (CSV with at least `title_id`, `events` and
  * `ms_watched`). Throws an `Error` that names the line of anything that is not such a statement.
  */
-export function readStatement(csv: string): Map<string, TitleTotals> {
+export function parseStatement(csv: string): Map<string, TitleTotals> {
   const totals = new Map<string, TitleTotals>();
   for (const { line, values } of parseCsv(csv)) {
     const number = (column: string) => {

@@ -4,7 +4,7 @@ import type { TruthReport } from "../fleet/truth.ts";
 import {
   type AlertExpectation,
   type CheckLine,
-  readStatement,
+  parseStatement,
   renderVerdict,
   type VerdictInput,
   verdictOf,
@@ -141,10 +141,10 @@ Deno.test("a statement is summed per title", () => {
   const csv = "line_type,title_id,events,ms_watched\r\n" +
     'CREDIT,"a, b",2,10\r\nADJUSTMENT,"a, b",1,5\r\nCREDIT,\'-x,1,7\r\n';
   assertEquals(
-    readStatement(csv),
+    parseStatement(csv),
     new Map([["a, b", { ms: 15, events: 3 }], ["-x", { ms: 7, events: 1 }]]),
   );
-  assertEquals(readStatement("title_id,events,ms_watched\r\n").size, 0);
+  assertEquals(parseStatement("title_id,events,ms_watched\r\n").size, 0);
 });
 
 Deno.test("what is not a statement is refused by line", () => {
@@ -156,7 +156,7 @@ Deno.test("what is not a statement is refused by line", () => {
     ["title_id,events,ms_watched\r\na,1\r\n", "line 2: 2 fields"],
   ];
   for (const [csv, expected] of cases) {
-    assertStringIncludes(assertThrows(() => readStatement(csv)).message, expected);
+    assertStringIncludes(assertThrows(() => parseStatement(csv)).message, expected);
   }
 });
 

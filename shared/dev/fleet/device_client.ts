@@ -9,7 +9,7 @@ import { messageOf } from "../../process/errors.ts";
 import { pause } from "../../process/lifecycle.ts";
 import type { Send, Tick } from "./player.ts";
 import { Random } from "../testing/random.ts";
-import type { Outcome } from "./truth.ts";
+import type { EventOutcome } from "./truth.ts";
 
 export interface DeviceClientOptions {
   /** The edge, `http://127.0.0.1:8080`. */
@@ -25,7 +25,7 @@ export interface DeviceClientOptions {
   /** How long one attempt may take. */
   readonly timeoutMs?: number;
   /** Told the fate of every send; `sentAtMs` is when the attempt began, of `performance.now()`. */
-  readonly record: (send: Send, outcome: Outcome, sentAtMs: number) => void;
+  readonly record: (send: Send, outcome: EventOutcome, sentAtMs: number) => void;
 }
 
 /** What the client has seen so far. */

@@ -119,7 +119,7 @@ export interface SessionIdentity {
 }
 
 /** Opaque: the same object on every send that carries the same `event_id`. */
-export type Claim = Readonly<Record<never, never>>;
+export type ExpectedCredit = Readonly<Record<never, never>>;
 
 /** One transmission of one event, as the device makes it. */
 export interface Send {
@@ -134,7 +134,7 @@ export interface Send {
   readonly region: string;
   /** Credit, when the event is counted. */
   readonly playedMs: number;
-  readonly claim: Claim;
+  readonly claim: ExpectedCredit;
 }
 
 /** What is sent in one step of a run, in the order of `sendAtMs`. */

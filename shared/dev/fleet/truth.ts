@@ -12,7 +12,7 @@
  *
  * @module
  */
-import type { Claim, Send } from "./player.ts";
+import type { ExpectedCredit, Send } from "./player.ts";
 import { surelyForgottenMs } from "./uplink.ts";
 
 /** What royalty credits a title. */
@@ -25,7 +25,7 @@ export interface TitleTotals {
  * `acknowledged`: answered 2xx. `refused`: given up for good. `unknown`: an attempt was cut off or
  * answered 5xx, so the event may or may not be stored; it is tried again or refused later.
  */
-export type Outcome = "acknowledged" | "refused" | "unknown";
+export type EventOutcome = "acknowledged" | "refused" | "unknown";
 
 /** See the module's accounting. Counts are of copies unless they say otherwise. */
 export interface TruthReport {
@@ -61,7 +61,7 @@ interface ClaimState {
 /** Told of every outcome, knows what the statement must say. */
 export class Truth {
   readonly #titles = new Map<string, { ms: number; events: number }>();
-  readonly #claims = new WeakMap<Claim, ClaimState>();
+  readonly #claims = new WeakMap<ExpectedCredit, ClaimState>();
   readonly #counts = {
     ...{ sent: 0, events: 0, ms: 0, duplicates: 0, duplicatesBeyondWindow: 0, malformed: 0 },
     ...{ conflicts: 0, refused: 0, unknownCopies: 0, unknownRejects: 0, doubtful: 0 },
@@ -71,7 +71,7 @@ export class Truth {
   constructor(private readonly duplicateWindowMs: number) {}
 
   /** `sentAtMs` is when the attempt began; its origin does not matter. */
-  record(send: Send, outcome: Outcome, sentAtMs: number): void {
+  record(send: Send, outcome: EventOutcome, sentAtMs: number): void {
     const state = this.#stateOf(send.claim);
     if (outcome === "acknowledged") this.#acknowledged(send, state, sentAtMs);
     else if (outcome === "unknown") this.#unknown(send, state);
@@ -131,7 +131,7 @@ export class Truth {
     this.#counts.doubtful--;
   }
 
-  #stateOf(claim: Claim): ClaimState {
+  #stateOf(claim: ExpectedCredit): ClaimState {
     let state = this.#claims.get(claim);
     if (!state) {
       state = { sentAtMs: 0, unknown: false, doubtful: false };

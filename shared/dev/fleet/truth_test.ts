@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import type { Claim, Send } from "./player.ts";
+import type { ExpectedCredit, Send } from "./player.ts";
 import { surelyForgottenMs } from "./uplink.ts";
 import { Truth } from "./truth.ts";
 
@@ -32,7 +32,7 @@ Deno.test("a retry is credited when its event was refused", () => {
 Deno.test("of two contents for one id, the one acknowledged first stands", () => {
   for (const order of ["honest first", "rival first"]) {
     const truth = new Truth(WINDOW_MS);
-    const claim: Claim = {};
+    const claim: ExpectedCredit = {};
     const honest = aSend({ claim });
     const rival = aSend({ claim, kind: "conflict", playedMs: 7_400 });
     const both = order === "honest first" ? [honest, rival] : [rival, honest];

@@ -11,7 +11,7 @@
  *
  * @module
  */
-import { isSeek, isShort, type Trace } from "./recordings.ts";
+import { isSeek, isShort, type PlaybackTrace } from "./recordings.ts";
 
 export interface ExpectationRule {
   /** Ratio at which live opens. */
@@ -96,7 +96,12 @@ export class StallCurve {
  * Adds a viewer of `trace` who starts at `shiftMs`. With `upTo` the recording is read as over at
  * that sample.
  */
-export function addTrace(curve: StallCurve, trace: Trace, shiftMs: number, upTo?: number): void {
+export function addTrace(
+  curve: StallCurve,
+  trace: PlaybackTrace,
+  shiftMs: number,
+  upTo?: number,
+): void {
   const { samples } = trace;
   let started = false;
   let paused = false;

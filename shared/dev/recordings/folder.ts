@@ -5,7 +5,7 @@
  * @module
  */
 import { messageOf, Stop } from "../../process/errors.ts";
-import { parseSessions, parseTrace, type Recordings, type Trace } from "./recordings.ts";
+import { parseSessions, parseTrace, type PlaybackTrace, type Recordings } from "./recordings.ts";
 
 /**
  * What could be read, and one line for each file that could not (`<file>: line <n>: <reason>`).
@@ -16,7 +16,7 @@ export async function readRecordings(
 ): Promise<{ recordings: Recordings; problems: string[] }> {
   const files = [...await list(folder), ...await list(`${folder}/traces`, true)];
   const problems: string[] = [];
-  const traces = new Map<string, { trace: Trace; file: string }>();
+  const traces = new Map<string, { trace: PlaybackTrace; file: string }>();
   const attempt = async (file: string, read: () => Promise<void>) => {
     try {
       await read();

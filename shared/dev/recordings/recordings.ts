@@ -13,7 +13,7 @@ import { parseCsv } from "../testing/csv.ts";
 import type { Segment } from "../fleet/player.ts";
 
 /** One moment of a trace. */
-export interface Sample {
+export interface PlaybackSample {
   /** Since the start of the recording. */
   readonly tMs: number;
   /** Media time. */
@@ -24,9 +24,9 @@ export interface Sample {
   readonly event?: "buffering" | "playing" | "paused";
 }
 
-export interface Trace {
+export interface PlaybackTrace {
   readonly name: string;
-  readonly samples: readonly Sample[];
+  readonly samples: readonly PlaybackSample[];
 }
 
 /** One session of which only the sums are known. */
@@ -39,7 +39,7 @@ export interface WatchedSession {
 
 /** Everything read from a folder. */
 export interface Recordings {
-  readonly traces: readonly Trace[];
+  readonly traces: readonly PlaybackTrace[];
   readonly sessions: readonly WatchedSession[];
 }
 
@@ -52,7 +52,7 @@ const sampleSchema = z.object({
 });
 
 /** Reads a trace (NDJSON). Throws an `Error` that names the line and the reason. */
-export function parseTrace(text: string): Trace {
+export function parseTrace(text: string): PlaybackTrace {
   const lines = text.trimEnd().split("\n");
   const { trace } = parseLine(lines[0], 1, headerSchema);
   const samples = lines.slice(1).map((line, index) => sampleOf(line, index + 2));
@@ -65,7 +65,7 @@ export function parseTrace(text: string): Trace {
   return { name: trace, samples };
 }
 
-function sampleOf(line: string, number: number): Sample {
+function sampleOf(line: string, number: number): PlaybackSample {
   const { t_ms, position_s, buffer_s, event } = parseLine(line, number, sampleSchema);
   return {
     tMs: Math.round(t_ms),
@@ -125,13 +125,13 @@ const CORRECTION_MS = 2_000;
 const COMPLETE_MS = 60_000;
 
 /** Whether media time between two samples moved in a way that playing cannot. */
-export function isSeek(a: Sample, b: Sample): boolean {
+export function isSeek(a: PlaybackSample, b: PlaybackSample): boolean {
   const movedMs = b.positionMs - a.positionMs;
   return movedMs < -CORRECTION_MS || movedMs > 1.5 * (b.tMs - a.tMs) + 1_000;
 }
 
 /** Whether media stood still for part of the time between two samples, which play `shownMs`. */
-export function isShort(a: Sample, b: Sample, shownMs: number): boolean {
+export function isShort(a: PlaybackSample, b: PlaybackSample, shownMs: number): boolean {
   const wallMs = b.tMs - a.tMs;
   return wallMs > 0 && (shownMs <= wallMs * STANDING_SHARE || wallMs - shownMs > NOISE_MS);
 }
@@ -143,7 +143,7 @@ export function isShort(a: Sample, b: Sample, shownMs: number): boolean {
  * stall, but the player does not say `buffering`, the buffer was played out to nothing, and for
  * long before nothing more was left to download.
  */
-export function contentEnd(trace: Trace): number | undefined {
+export function contentEnd(trace: PlaybackTrace): number | undefined {
   const { samples } = trace;
   const last = samples.at(-1)!;
   const end = samples.findLastIndex(({ positionMs }) => positionMs !== last.positionMs) + 1;
@@ -157,12 +157,12 @@ export function contentEnd(trace: Trace): number | undefined {
   return samples[end].tMs - (missing ?? samples[0]).tMs >= COMPLETE_MS ? end : undefined;
 }
 
-function lastEvent(samples: readonly Sample[], upTo: number): Sample["event"] {
+function lastEvent(samples: readonly PlaybackSample[], upTo: number): PlaybackSample["event"] {
   return samples.slice(0, upTo + 1).findLast(({ event }) => event !== undefined)?.event;
 }
 
 /** What the player of a trace did. What is shown adds up to {@link watchedOf} exactly. */
-export function traceSegments(trace: Trace): Segment[] {
+export function traceSegments(trace: PlaybackTrace): Segment[] {
   const end = contentEnd(trace);
   const samples = end === undefined ? trace.samples : trace.samples.slice(0, end + 1);
   const shown = shownAt(samples);
@@ -182,8 +182,8 @@ export function traceSegments(trace: Trace): Segment[] {
 }
 
 interface Step {
-  readonly a: Sample;
-  readonly b: Sample;
+  readonly a: PlaybackSample;
+  readonly b: PlaybackSample;
   readonly shownMs: number;
 }
 
@@ -195,7 +195,7 @@ function firstFrames({ a, b, shownMs }: Step): Segment[] {
   ];
 }
 
-function stepSegments(step: Step, event: Sample["event"]): Segment[] {
+function stepSegments(step: Step, event: PlaybackSample["event"]): Segment[] {
   const { a, b, shownMs } = step;
   const wallMs = b.tMs - a.tMs;
   if (!isShort(a, b, shownMs)) return [{ state: "playing", ms: wallMs, playedMs: shownMs }];
@@ -232,7 +232,7 @@ function plausible(segments: readonly Segment[]): Segment[] {
 }
 
 /** Content shown up to each sample: runs between seeks, each from its first to its last position. */
-function shownAt(samples: readonly Sample[]): number[] {
+function shownAt(samples: readonly PlaybackSample[]): number[] {
   const shown: number[] = [];
   let baseMs = 0;
   for (let from = 0; from < samples.length;) {
@@ -253,7 +253,7 @@ function shownAt(samples: readonly Sample[]): number[] {
 }
 
 /** Content shown in a trace, straight from its positions: the advance between first and last. */
-export function watchedOf({ samples }: Trace): number {
+export function watchedOf({ samples }: PlaybackTrace): number {
   let watchedMs = samples.at(-1)!.positionMs - samples[0].positionMs;
   for (let i = 1; i < samples.length; i++) {
     if (!isSeek(samples[i - 1], samples[i])) continue;

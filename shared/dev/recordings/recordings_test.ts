@@ -6,9 +6,9 @@ import {
   contentEnd,
   parseSessions,
   parseTrace,
-  type Sample,
+  type PlaybackSample,
+  type PlaybackTrace,
   sessionSegments,
-  type Trace,
   traceSegments,
   watchedOf,
 } from "./recordings.ts";
@@ -81,12 +81,12 @@ Deno.test("content that is over is told apart from a stall that never ends", () 
   const still = [121, 122, 123, 124].map((s) => ({
     ...{ tMs: s * 1000, positionMs: 120_000, bufferMs: 0 },
   }));
-  const first: Sample = { tMs: 0, positionMs: 0, bufferMs: 120_000, event: "playing" };
+  const first: PlaybackSample = { tMs: 0, positionMs: 0, bufferMs: 120_000, event: "playing" };
   const over = aTrace([first, ...before, ...still]);
   assertEquals(contentEnd(over), 120);
   assertEquals(merged(traceSegments(over)), ["playing 120000"]);
 
-  const said = still.map((sample, i): Sample =>
+  const said = still.map((sample, i): PlaybackSample =>
     i === 0 ? { ...sample, event: "buffering" } : sample
   );
   const stall = aTrace([first, ...before, ...said]);
@@ -171,7 +171,7 @@ Deno.test("a replay sends what was recorded, for every viewer, none of it ahead 
 });
 
 Deno.test("a stall that enough viewers share must alert; calm ones and lonely ones must not", () => {
-  const expected = (trace: Trace, viewers: number) => {
+  const expected = (trace: PlaybackTrace, viewers: number) => {
     const recordings = { traces: [trace], sessions: [] };
     return new Replay(recordings, optionsOf({ viewers, acceleration: 2 })).expectations[0];
   };
@@ -193,7 +193,7 @@ Deno.test("when content may be over or stalled, neither is asserted", () => {
     ...sample,
     bufferMs: 180_000 - sample.positionMs,
   }));
-  const first: Sample = { tMs: 0, positionMs: 0, bufferMs: 180_000, event: "playing" };
+  const first: PlaybackSample = { tMs: 0, positionMs: 0, bufferMs: 180_000, event: "playing" };
   const trace = aTrace([first, ...playing, ...still]);
   const replay = new Replay({ traces: [trace], sessions: [] }, optionsOf({ viewers: 60 }));
   const [expected] = replay.expectations;
@@ -237,12 +237,12 @@ function replaySends(
   return [...new Replay(recordings, optionsOf(changes)).ticks()].flatMap(({ sends }) => sends);
 }
 
-function aTrace(samples: readonly Sample[], name = "x"): Trace {
+function aTrace(samples: readonly PlaybackSample[], name = "x"): PlaybackTrace {
   return { name, samples };
 }
 
 /** One sample a second of undisturbed playing. */
-function played(fromMs: number, positionMs: number, seconds: number): Sample[] {
+function played(fromMs: number, positionMs: number, seconds: number): PlaybackSample[] {
   return Array.from({ length: seconds }, (_, i) => ({
     tMs: fromMs + (i + 1) * 1000,
     positionMs: positionMs + (i + 1) * 1000,
@@ -250,7 +250,7 @@ function played(fromMs: number, positionMs: number, seconds: number): Sample[] {
   }));
 }
 
-function calmTrace(name: string): Trace {
+function calmTrace(name: string): PlaybackTrace {
   return aTrace([
     { tMs: 0, positionMs: 0, bufferMs: 0, event: "buffering" },
     { tMs: 1_500, positionMs: 7, bufferMs: 4_000, event: "playing" },
@@ -258,8 +258,8 @@ function calmTrace(name: string): Trace {
   ], name);
 }
 
-function stallingTrace(name: string): Trace {
-  const stall = [...Array(40).keys()].map((s): Sample => ({
+function stallingTrace(name: string): PlaybackTrace {
+  const stall = [...Array(40).keys()].map((s): PlaybackSample => ({
     ...{ tMs: (61 + s) * 1000, positionMs: 60_000, bufferMs: 50 },
     event: s === 0 ? "buffering" : undefined,
   }));
@@ -273,8 +273,8 @@ function stallingTrace(name: string): Trace {
 }
 
 /** Playing, stalls, pauses, corrections of the position and uneven sampling; no seeks. */
-function randomTrace(random: Random): Trace {
-  const samples: Sample[] = [{ tMs: 0, positionMs: 0, bufferMs: 0, event: "buffering" }];
+function randomTrace(random: Random): PlaybackTrace {
+  const samples: PlaybackSample[] = [{ tMs: 0, positionMs: 0, bufferMs: 0, event: "buffering" }];
   let [tMs, positionMs] = [0, 0];
   for (let i = 0; i < random.int(2, 150); i++) {
     const wallMs = random.chance(0.05) ? random.int(5_000, 40_000) : random.int(50, 1_100);
@@ -308,7 +308,7 @@ function shown(segments: readonly Segment[]): number {
   return segments.reduce((sum, { playedMs }) => sum + playedMs, 0);
 }
 
-function lineOf({ tMs, positionMs, bufferMs, event }: Sample): string {
+function lineOf({ tMs, positionMs, bufferMs, event }: PlaybackSample): string {
   return JSON.stringify({
     t_ms: tMs,
     position_s: positionMs / 1000,

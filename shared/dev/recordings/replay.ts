@@ -12,9 +12,9 @@ import { Calendar, PERFECT_UPLINK, Uplink, type UplinkOptions } from "../fleet/u
 import { Random } from "../testing/random.ts";
 import {
   contentEnd,
+  type PlaybackTrace,
   type Recordings,
   sessionSegments,
-  type Trace,
   traceSegments,
   watchedOf,
   type WatchedSession,
@@ -136,7 +136,7 @@ export class Replay {
     }
   }
 
-  #viewersOf(trace: Trace): Viewer[] {
+  #viewersOf(trace: PlaybackTrace): Viewer[] {
     const segments = traceSegments(trace);
     const { viewers } = this.options;
     return Array.from({ length: viewers }, () => this.#viewer(`trace-${trace.name}`, segments));
@@ -147,7 +147,7 @@ export class Replay {
     return { titleId, segments, lengthMs, shiftMs: this.#random.int(0, this.options.spreadMs) };
   }
 
-  #expectTrace(trace: Trace, viewers: readonly Viewer[]): AlertExpectation {
+  #expectTrace(trace: PlaybackTrace, viewers: readonly Viewer[]): AlertExpectation {
     const curve = (upTo?: number) => {
       const lastMs = trace.samples.at(-1)!.tMs;
       const curve = new StallCurve(this.options.spreadMs + lastMs);
@@ -212,7 +212,7 @@ function identityOf({ titleId }: Viewer, name: string) {
 }
 
 function recorded(
-  traces: readonly Trace[],
+  traces: readonly PlaybackTrace[],
   viewers: number,
   sessions: readonly WatchedSession[],
 ): Map<string, number> {

@@ -183,7 +183,9 @@ Deno.test("the time of day is read where a process begins, and passed on", () =>
   const clock = /\bDate\.now\b|\bnew Date\(\)|\bTemporal\.Now\b/;
   assertTidy(
     code.filter(({ path }) => SERVICES.some((service) => path.startsWith(`${service}/`)))
-      .filter(({ path }) => !isTest(path) && !/\/((thread_)?main|cli|commands\/\w+)\.ts$/.test(path))
+      .filter(({ path }) =>
+        !isTest(path) && !/\/((thread_)?main|cli|commands\/\w+)\.ts$/.test(path)
+      )
       .filter(({ text }) => clock.test(withoutComments(text)))
       .map(({ path }) => `${path} reads the clock`),
   );

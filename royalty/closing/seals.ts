@@ -1,5 +1,5 @@
 /**
- * Closing in Postgres: the SQL of seals, statements and settled gaps.
+ * Seals and issued statements in Postgres.
  *
  * A close is two transactions with the recount between them. The first seals the day: it takes the
  * books away from the postings for a moment, writes down where every stream stands, and makes the
@@ -10,20 +10,14 @@
  * @module
  */
 import type { Sql, TransactionSql } from "postgres";
+import type { Queryable } from "../books/connection.ts";
+import { readOpenGaps } from "../books/gaps.ts";
+import { readRecognisedLines } from "../books/lines.ts";
+import { readEntries, type StatementEntry } from "../books/statements.ts";
 import type { StoredStatement } from "../statement/chain.ts";
-import type { BooksState, OpenGap } from "../closing/conditions.ts";
-import type { DayLine } from "../statement/day_line.ts";
-import { readStatement } from "../posting/ledger.ts";
-import type {
-  QuarantinedSum,
-  SettledGap,
-  StatementLink,
-  StreamRange,
-} from "../statement/manifest.ts";
 import { type StatementLine, UNMAPPED } from "../statement/csv.ts";
-
-/** A connection or pool, or a transaction of it. */
-type Reader = Sql | TransactionSql;
+import type { QuarantinedSum, SettledGap, StreamRange } from "../statement/manifest.ts";
+import type { BooksState } from "./conditions.ts";
 
 /** Where closing stands. */
 export interface ClosingState {
@@ -32,12 +26,6 @@ export interface ClosingState {
   readonly firstCreditedDay: string | undefined;
   /** Sealed and without a statement: this one has to be finished first. */
   readonly sealedDay: string | undefined;
-}
-
-/** A statement without its bytes. */
-export interface StatementEntry extends StatementLink {
-  readonly ordinal: number;
-  readonly csvSha256: string;
 }
 
 /** What a statement of a sealed day is made from. */
@@ -84,7 +72,7 @@ async function withLocked<T>(
 }
 
 /** Where closing stands now. */
-export async function readClosingState(sql: Reader): Promise<ClosingState> {
+export async function readClosingState(sql: Queryable): Promise<ClosingState> {
   const [row] = await sql<Record<keyof ClosingState, string | null>[]>`
     select zone, oldest_open_day::text as "oldestOpenDay",
       (select min(recognised_day)::text from royalty.accrual
@@ -150,30 +138,6 @@ async function readStreams(tx: TransactionSql, ends: ReadonlyMap<string, number>
   }));
 }
 
-/** Gaps that nobody has settled. */
-export async function readOpenGaps(sql: Reader): Promise<OpenGap[]> {
-  const rows = await sql<{ stream: string; first_seq: string; last_seq: string }[]>`
-    select stream, first_seq, last_seq from royalty.gap
-    where settled_at is null order by stream, first_seq`;
-  return rows.map((row) => ({
-    stream: row.stream,
-    firstSeq: Number(row.first_seq),
-    lastSeq: Number(row.last_seq),
-  }));
-}
-
-/** The credits of `day`. */
-export async function readDayLines(sql: Reader, day: string): Promise<DayLine[]> {
-  const lines = await readStatement(sql, day);
-  return lines.map(({ eventDay, titleId, territory, events, msWatched }) => ({
-    eventDay,
-    titleId,
-    territory,
-    events,
-    msWatched,
-  }));
-}
-
 /**
  * Stores the statement that `compose` makes, or none when it returns undefined; returns what it
  * made. One snapshot, and no other statement is issued meanwhile.
@@ -217,7 +181,7 @@ async function readBasis(tx: TransactionSql, day: string): Promise<IssueBasis> {
   return {
     zone: seal.zone,
     sealedAsOf: seal.as_of.getTime(),
-    lines: await readStatement(tx, day),
+    lines: await readRecognisedLines(tx, day),
     streams: await readRanges(tx, day, seal.before),
     quarantined: await readQuarantined(tx, day, seal.before),
     settledGaps: await readSettledGaps(tx, day, seal.before),
@@ -294,121 +258,4 @@ async function readSettledGaps(
     reason: row.settled_reason,
     at: row.settled_at.toISOString(),
   }));
-}
-
-/** Statements without their bytes, newest first: of one day or of the whole chain. */
-export async function readEntries(
-  sql: Reader,
-  day?: string,
-  limit?: number,
-): Promise<StatementEntry[]> {
-  const rows = await sql<Record<string, string>[]>`
-    select recognised_day::text as day, version, sha256, manifest_sha256, ordinal
-    from royalty.statement
-    where ${day ?? null}::text is null or recognised_day = ${day ?? null}::text::date
-    order by ordinal desc limit ${limit ?? null}`;
-  return rows.map((row) => ({
-    recognised_day: row.day,
-    version: Number(row.version),
-    sha256: row.manifest_sha256,
-    csvSha256: row.sha256,
-    ordinal: Number(row.ordinal),
-  }));
-}
-
-/** One statement as it is stored: the given version, or the newest; undefined when there is none. */
-export async function readStored(
-  sql: Reader,
-  day: string,
-  version?: number,
-): Promise<StoredStatement | undefined> {
-  const [row] = await sql<StoredRow[]>`
-    select recognised_day::text as day, version, csv, manifest, sha256, manifest_sha256,
-      previous_sha256, rows, events, ms_watched
-    from royalty.statement
-    where recognised_day = ${day}::text::date
-      and (${version ?? null}::int is null or version = ${version ?? null}::int)
-    order by version desc limit 1`;
-  return row && {
-    day: row.day,
-    version: Number(row.version),
-    // Copied, because the driver's buffers are views on what it received.
-    csv: new Uint8Array(row.csv),
-    manifest: new Uint8Array(row.manifest),
-    sha256: row.sha256,
-    manifestSha256: row.manifest_sha256,
-    previousSha256: row.previous_sha256 ?? undefined,
-    rows: Number(row.rows),
-    events: BigInt(row.events),
-    ms: BigInt(row.ms_watched),
-  };
-}
-
-interface StoredRow {
-  day: string;
-  version: string;
-  csv: Uint8Array;
-  manifest: Uint8Array;
-  sha256: string;
-  manifest_sha256: string;
-  previous_sha256: string | null;
-  rows: string;
-  events: string;
-  ms_watched: string;
-}
-
-/** The lines kept of a statement, in its order. */
-export async function readStatementLines(
-  sql: Reader,
-  day: string,
-  version: number,
-): Promise<StatementLine[]> {
-  const rows = await sql<Record<string, string>[]>`
-    select event_day::text, studio, title_id, territory, events, ms_watched
-    from royalty.statement_line
-    where recognised_day = ${day}::text::date and version = ${version}
-    order by event_day desc, (studio = ${UNMAPPED}), studio collate "C", title_id collate "C",
-      territory collate "C"`;
-  return rows.map((row) => ({
-    recognisedDay: day,
-    eventDay: row.event_day,
-    studio: row.studio === UNMAPPED ? undefined : row.studio,
-    titleId: row.title_id,
-    territory: row.territory,
-    events: BigInt(row.events),
-    msWatched: BigInt(row.ms_watched),
-  }));
-}
-
-/** What came of settling a gap. */
-export type Settling =
-  | { readonly kind: "settled"; readonly gap: OpenGap }
-  | { readonly kind: "settled before"; readonly by: string; readonly reason: string }
-  | { readonly kind: "no such gap" };
-
-/** Settles the open gap that begins at `firstSeq` of `stream`: `by` answers for it. */
-export async function settleGap(
-  sql: Sql,
-  { stream, firstSeq, by, reason, at }: {
-    readonly stream: string;
-    readonly firstSeq: number;
-    readonly by: string;
-    readonly reason: string;
-    readonly at: number;
-  },
-): Promise<Settling> {
-  const [settled] = await sql<{ last_seq: string }[]>`
-    update royalty.gap
-    set settled_by = ${by}, settled_reason = ${reason}, settled_at = ${new Date(at)}
-    where stream = ${stream} and first_seq = ${firstSeq} and settled_at is null
-    returning last_seq`;
-  if (settled) {
-    return { kind: "settled", gap: { stream, firstSeq, lastSeq: Number(settled.last_seq) } };
-  }
-  const [before] = await sql<{ settled_by: string; settled_reason: string }[]>`
-    select settled_by, settled_reason from royalty.gap
-    where stream = ${stream} and first_seq = ${firstSeq}`;
-  return before
-    ? { kind: "settled before", by: before.settled_by, reason: before.settled_reason }
-    : { kind: "no such gap" };
 }

@@ -1,0 +1,57 @@
+/**
+ * The incidents that an earlier process left open, read from ALERTS.
+ *
+ * @module
+ */
+import type { JetStreamManager } from "nats/jetstream";
+import { type Alert, alertSchema } from "../../shared/contract/alert.ts";
+import { ALERTS, alertSubject } from "../../shared/contract/topology.ts";
+import type { Log } from "../../shared/process/log.ts";
+import { NO_DATA, type OpenAlerts } from "./incidents.ts";
+
+const PAGE = 1_000;
+
+/**
+ * The alerts that an earlier process left open, by subject. Reads the alerts of the stream in pages:
+ * `multi_last` would be one request, and is refused when more than 1,024 subjects had one.
+ */
+export async function openAlerts(jsm: JetStreamManager, log: Log): Promise<OpenAlerts> {
+  const open: OpenAlerts = new Map();
+  for (const filter of ["alerts.rebuffer.>", alertSubject.pipeline(NO_DATA)]) {
+    for (let next = 1; next > 0;) next = await readPage(jsm, filter, next, open, log);
+  }
+  return open;
+}
+
+/** Applies a page of alerts from sequence `from` on; returns the next page's, or 0 at the end. */
+async function readPage(
+  jsm: JetStreamManager,
+  next_by_subj: string,
+  from: number,
+  open: OpenAlerts,
+  log: Log,
+): Promise<number> {
+  let last = 0;
+  try {
+    const page = await jsm.direct.getBatch(ALERTS, { seq: from, batch: PAGE, next_by_subj });
+    for await (const { subject, seq, data } of page) {
+      last = seq;
+      const alert = readAlert(data);
+      if (!alert) log.warn("an alert that cannot be read is left alone", { subject, seq });
+      else if (alert.status === "open") open.set(subject, alert);
+      else open.delete(subject);
+    }
+  } catch (error) {
+    // Nothing from there on. The client does not export the class of this error.
+    if ((error as { code?: unknown }).code !== 404) throw error;
+  }
+  return last === 0 ? 0 : last + 1;
+}
+
+function readAlert(data: Uint8Array): Alert | undefined {
+  try {
+    return alertSchema.safeParse(JSON.parse(new TextDecoder().decode(data))).data;
+  } catch {
+    return undefined;
+  }
+}

@@ -11,8 +11,9 @@
  *
  * @module
  */
-import { isSeek, isShort, type PlaybackTrace } from "./recordings.ts";
+import { isSeek, isShort, pairs, type PlaybackTrace } from "./recordings.ts";
 
+/** Live's limits, as far as an expectation has to know them. */
 export interface ExpectationRule {
   /** Ratio at which live opens. */
   readonly openRatio: number;
@@ -21,6 +22,7 @@ export interface ExpectationRule {
   readonly windowMs: number;
 }
 
+/** The limits that live has by default. */
 export const DEFAULT_RULE: ExpectationRule = {
   openRatio: 0.05,
   minHeartbeats: 25,
@@ -30,20 +32,32 @@ export const DEFAULT_RULE: ExpectationRule = {
 /** How far from live's limits the evidence has to be to count as plain. */
 const MARGIN = { above: 2, below: 1.5, sampleForAlert: 4, sampleForNone: 2, heldSeconds: 20 };
 
+/** What must come of a title, and why when that is not judged. */
 export type Expected =
   | { readonly alert: "must"; readonly sinceMs: number; readonly evidentMs: number }
   | { readonly alert: "must_not" }
   | { readonly alert: "either"; readonly why: string };
 
+/** What all viewers saw in one second. */
+interface Second {
+  stalledMs: number;
+  shownMs: number;
+}
+
+/** The window that ends with a second. */
+interface StallWindow {
+  readonly second: number;
+  readonly ratio: number;
+  readonly heartbeats: number;
+}
+
 /** Stalled and shown time of all viewers of one title, second by second. */
 export class StallCurve {
-  readonly #stalledMs: Float64Array;
-  readonly #shownMs: Float64Array;
+  readonly #seconds: readonly Second[];
 
   constructor(durationMs: number) {
-    const seconds = Math.ceil(durationMs / 1000) + 1;
-    this.#stalledMs = new Float64Array(seconds);
-    this.#shownMs = new Float64Array(seconds);
+    const length = Math.ceil(durationMs / 1000) + 1;
+    this.#seconds = Array.from({ length }, () => ({ stalledMs: 0, shownMs: 0 }));
   }
 
   /** Spreads what one viewer saw between two moments evenly over the seconds between them. */
@@ -51,9 +65,12 @@ export class StallCurve {
     const lengthMs = toMs - fromMs;
     if (lengthMs <= 0) return;
     for (let second = Math.floor(fromMs / 1000); second * 1000 < toMs; second++) {
+      const sum = this.#seconds[second];
+      // What lies beyond the curve is not on it.
+      if (sum === undefined) continue;
       const overlapMs = Math.min(toMs, (second + 1) * 1000) - Math.max(fromMs, second * 1000);
-      this.#stalledMs[second] += stalledMs * overlapMs / lengthMs;
-      this.#shownMs[second] += shownMs * overlapMs / lengthMs;
+      sum.stalledMs += stalledMs * overlapMs / lengthMs;
+      sum.shownMs += shownMs * overlapMs / lengthMs;
     }
   }
 
@@ -72,19 +89,20 @@ export class StallCurve {
       }
     }
     if (evident !== undefined) {
-      const since = this.#stalledMs.findIndex((ms) => ms > 0);
+      const since = this.#seconds.findIndex(({ stalledMs }) => stalledMs > 0);
       return { alert: "must", sinceMs: since * 1000, evidentMs: evident * 1000 };
     }
     if (nearest * MARGIN.below < rule.openRatio) return { alert: "must_not" };
     return { alert: "either", why: `at most ${(nearest * 100).toFixed(1)} % stalled: too close` };
   }
 
-  *#windows(windowMs: number): Generator<{ second: number; ratio: number; heartbeats: number }> {
+  *#windows(windowMs: number): Generator<StallWindow> {
     const length = windowMs / 1000;
     let [stalled, shown] = [0, 0];
-    for (let second = 0; second < this.#stalledMs.length; second++) {
-      stalled += this.#stalledMs[second] - (this.#stalledMs[second - length] ?? 0);
-      shown += this.#shownMs[second] - (this.#shownMs[second - length] ?? 0);
+    for (const [second, { stalledMs, shownMs }] of this.#seconds.entries()) {
+      const left = this.#seconds[second - length];
+      stalled += stalledMs - (left?.stalledMs ?? 0);
+      shown += shownMs - (left?.shownMs ?? 0);
       const all = stalled + shown;
       // One heartbeat for ten seconds watched, not counting those of state changes.
       yield { second, ratio: all > 0 ? stalled / all : 0, heartbeats: all / 10_000 };
@@ -102,17 +120,16 @@ export function addTrace(
   shiftMs: number,
   upTo?: number,
 ): void {
-  const { samples } = trace;
+  const samples = upTo === undefined ? trace.samples : trace.samples.slice(0, upTo + 1);
   let started = false;
   let paused = false;
-  for (let i = 1; i <= (upTo ?? samples.length - 1); i++) {
-    const [a, b] = [samples[i - 1], samples[i]];
+  for (const { a, b, at } of pairs(samples)) {
     if (a.event) paused = a.event === "paused";
     const shownMs = Math.max(0, b.positionMs - a.positionMs);
     const starting = !started;
     started ||= shownMs > 0;
     if (isSeek(a, b)) continue;
-    const stands = !starting && !paused && i !== upTo && isShort(a, b, shownMs);
+    const stands = !starting && !paused && at !== upTo && isShort(a, b, shownMs);
     const stalledMs = stands ? b.tMs - a.tMs - shownMs : 0;
     curve.add(shiftMs + a.tMs, shiftMs + b.tMs, stalledMs, shownMs);
   }

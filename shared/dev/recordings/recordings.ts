@@ -21,9 +21,10 @@ export interface PlaybackSample {
   /** Media downloaded ahead of the position. */
   readonly bufferMs: number;
   /** What the player said at this moment, if it said anything. */
-  readonly event?: "buffering" | "playing" | "paused";
+  readonly event?: "buffering" | "playing" | "paused" | undefined;
 }
 
+/** One recorded session, moment by moment. */
 export interface PlaybackTrace {
   readonly name: string;
   readonly samples: readonly PlaybackSample[];
@@ -53,14 +54,14 @@ const sampleSchema = z.object({
 
 /** Reads a trace (NDJSON). Throws an `Error` that names the line and the reason. */
 export function parseTrace(text: string): PlaybackTrace {
-  const lines = text.trimEnd().split("\n");
-  const { trace } = parseLine(lines[0], 1, headerSchema);
-  const samples = lines.slice(1).map((line, index) => sampleOf(line, index + 2));
+  const [header = "", ...lines] = text.trimEnd().split("\n");
+  const { trace } = parseLine(header, 1, headerSchema);
+  const samples = lines.map((line, index) => sampleOf(line, index + 2));
   if (samples.length < 2) {
-    throw new Error(`line ${lines.length}: a trace needs two samples or more`);
+    throw new Error(`line ${lines.length + 1}: a trace needs two samples or more`);
   }
-  for (let i = 1; i < samples.length; i++) {
-    if (samples[i].tMs < samples[i - 1].tMs) throw new Error(`line ${i + 2}: t_ms goes backwards`);
+  for (const { a, b, at } of pairs(samples)) {
+    if (b.tMs < a.tMs) throw new Error(`line ${at + 2}: t_ms goes backwards`);
   }
   return { name: trace, samples };
 }
@@ -84,8 +85,12 @@ function parseLine<T>(line: string, number: number, schema: z.ZodType<T>): T {
   }
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  throw new Error(`line ${number}: ${issue.path.join(".") || "value"}: ${issue.message}`);
+  throw new Error(`line ${number}: ${firstIssue(parsed.error)}`);
+}
+
+function firstIssue(error: z.ZodError): string {
+  const [issue] = error.issues;
+  return issue ? `${issue.path.join(".") || "value"}: ${issue.message}` : error.message;
 }
 
 const number = (min: number, max: number) =>
@@ -101,10 +106,7 @@ const sessionSchema = z.object({
 export function parseSessions(text: string): WatchedSession[] {
   return parseCsv(text).map(({ line, values }) => {
     const parsed = sessionSchema.safeParse(values);
-    if (!parsed.success) {
-      const [issue] = parsed.error.issues;
-      throw new Error(`line ${line}: ${issue.path.join(".")}: ${issue.message}`);
-    }
+    if (!parsed.success) throw new Error(`line ${line}: ${firstIssue(parsed.error)}`);
     const { title_id, watched_s, buffering_events } = parsed.data;
     return {
       titleId: title_id,
@@ -123,6 +125,24 @@ const CORRECTION_MS = 2_000;
 
 /** Content with nothing left to download for this long was complete. */
 const COMPLETE_MS = 60_000;
+
+/** Two neighbours of a list; `at` is the place of the second. */
+interface Pair<T> {
+  readonly a: T;
+  readonly b: T;
+  readonly at: number;
+}
+
+/** Every item with the one before it. */
+export function pairs<T extends object>(items: readonly T[]): Pair<T>[] {
+  const found: Pair<T>[] = [];
+  let a: T | undefined;
+  for (const [at, b] of items.entries()) {
+    if (a !== undefined) found.push({ a, b, at });
+    a = b;
+  }
+  return found;
+}
 
 /** Whether media time between two samples moved in a way that playing cannot. */
 export function isSeek(a: PlaybackSample, b: PlaybackSample): boolean {
@@ -145,16 +165,18 @@ export function isShort(a: PlaybackSample, b: PlaybackSample, shownMs: number): 
  */
 export function contentEnd(trace: PlaybackTrace): number | undefined {
   const { samples } = trace;
-  const last = samples.at(-1)!;
+  const [first] = samples;
+  const last = samples.at(-1);
+  if (first === undefined || last === undefined) return undefined;
   const end = samples.findLastIndex(({ positionMs }) => positionMs !== last.positionMs) + 1;
   const tail = samples.slice(end);
-  if (end === 0 || tail.length < 3 || tail.some(({ event }) => event !== undefined)) {
-    return undefined;
-  }
+  const [over] = tail;
+  if (over === undefined || end === 0 || tail.length < 3) return undefined;
+  if (tail.some(({ event }) => event !== undefined)) return undefined;
   if (lastEvent(samples, end) !== "playing" || last.bufferMs > 100) return undefined;
   const downloadedMs = last.positionMs + last.bufferMs;
   const missing = samples.findLast((s) => s.positionMs + s.bufferMs < downloadedMs - 1_000);
-  return samples[end].tMs - (missing ?? samples[0]).tMs >= COMPLETE_MS ? end : undefined;
+  return over.tMs - (missing ?? first).tMs >= COMPLETE_MS ? end : undefined;
 }
 
 function lastEvent(samples: readonly PlaybackSample[], upTo: number): PlaybackSample["event"] {
@@ -165,16 +187,14 @@ function lastEvent(samples: readonly PlaybackSample[], upTo: number): PlaybackSa
 export function traceSegments(trace: PlaybackTrace): Segment[] {
   const end = contentEnd(trace);
   const samples = end === undefined ? trace.samples : trace.samples.slice(0, end + 1);
-  const shown = shownAt(samples);
   const out: Segment[] = [];
-  let event = samples[0].event;
-  for (let i = 1; i < samples.length; i++) {
-    const [a, b] = [samples[i - 1], samples[i]];
+  let event: PlaybackSample["event"];
+  for (const { a, b, at } of pairs(shownAt(samples))) {
     event = a.event ?? event;
-    const step = { a, b, shownMs: shown[i] - shown[i - 1] };
-    if (shown[i] === 0) out.push({ state: "startup", ms: b.tMs - a.tMs, playedMs: 0 });
-    else if (shown[i - 1] === 0) out.push(...firstFrames(step));
-    else if (i === end) out.push({ state: "playing", ms: step.shownMs, playedMs: step.shownMs });
+    const step = { a, b, shownMs: b.shownMs - a.shownMs };
+    if (b.shownMs === 0) out.push({ state: "startup", ms: b.tMs - a.tMs, playedMs: 0 });
+    else if (a.shownMs === 0) out.push(...firstFrames(step));
+    else if (at === end) out.push({ state: "playing", ms: step.shownMs, playedMs: step.shownMs });
     else if (isSeek(a, b)) out.push({ state: "seeking", ms: b.tMs - a.tMs, playedMs: 0 });
     else out.push(...stepSegments(step, event));
   }
@@ -227,37 +247,55 @@ function plausible(segments: readonly Segment[]): Segment[] {
     return { ...segment, playedMs };
   });
   const last = out.findLastIndex(({ state }) => state === "playing");
-  if (last >= 0) out[last] = { ...out[last], playedMs: out[last].playedMs + owedMs };
-  return out;
+  return out.map((segment, at) =>
+    at === last ? { ...segment, playedMs: segment.playedMs + owedMs } : segment
+  );
+}
+
+/** A sample, and the content shown up to it. */
+interface ShownSample extends PlaybackSample {
+  readonly shownMs: number;
 }
 
 /** Content shown up to each sample: runs between seeks, each from its first to its last position. */
-function shownAt(samples: readonly PlaybackSample[]): number[] {
-  const shown: number[] = [];
-  let baseMs = 0;
-  for (let from = 0; from < samples.length;) {
-    let to = from;
-    while (to + 1 < samples.length && !isSeek(samples[to], samples[to + 1])) to++;
-    const firstMs = samples[from].positionMs;
-    const lastMs = Math.max(firstMs, samples[to].positionMs);
-    let highMs = firstMs;
-    for (let i = from; i <= to; i++) {
+function shownAt(samples: readonly PlaybackSample[]): ShownSample[] {
+  const shown: ShownSample[] = [];
+  for (const run of runsOf(samples)) {
+    const [first] = run;
+    const last = run.at(-1);
+    if (first === undefined || last === undefined) continue;
+    const baseMs = shown.at(-1)?.shownMs ?? 0;
+    const lastMs = Math.max(first.positionMs, last.positionMs);
+    let highMs = first.positionMs;
+    for (const sample of run) {
       // The player corrects its position by fractions of a second; shown content stays shown.
-      highMs = Math.min(lastMs, Math.max(highMs, samples[i].positionMs));
-      shown.push(baseMs + highMs - firstMs);
+      highMs = Math.min(lastMs, Math.max(highMs, sample.positionMs));
+      shown.push({ ...sample, shownMs: baseMs + highMs - first.positionMs });
     }
-    baseMs = shown[to];
-    from = to + 1;
   }
   return shown;
 }
 
+/** The samples, cut at every seek. */
+function runsOf(samples: readonly PlaybackSample[]): PlaybackSample[][] {
+  const done: PlaybackSample[][] = [];
+  let run: PlaybackSample[] = [];
+  for (const sample of samples) {
+    const before = run.at(-1);
+    if (before && isSeek(before, sample)) {
+      done.push(run);
+      run = [];
+    }
+    run.push(sample);
+  }
+  return [...done, run];
+}
+
 /** Content shown in a trace, straight from its positions: the advance between first and last. */
 export function watchedOf({ samples }: PlaybackTrace): number {
-  let watchedMs = samples.at(-1)!.positionMs - samples[0].positionMs;
-  for (let i = 1; i < samples.length; i++) {
-    if (!isSeek(samples[i - 1], samples[i])) continue;
-    watchedMs -= samples[i].positionMs - samples[i - 1].positionMs;
+  let watchedMs = (samples.at(-1)?.positionMs ?? 0) - (samples.at(0)?.positionMs ?? 0);
+  for (const { a, b } of pairs(samples)) {
+    if (isSeek(a, b)) watchedMs -= b.positionMs - a.positionMs;
   }
   return Math.max(0, watchedMs);
 }

@@ -1,4 +1,10 @@
-import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertExists,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import { judge } from "../../contract/event.ts";
 import type { Segment, Send } from "../fleet/player.ts";
 import { propertyRandom, type Random } from "../testing/random.ts";
@@ -79,7 +85,9 @@ Deno.test("content that is over is told apart from a stall that never ends", () 
     bufferMs: 120_000 - sample.positionMs,
   }));
   const still = [121, 122, 123, 124].map((s) => ({
-    ...{ tMs: s * 1000, positionMs: 120_000, bufferMs: 0 },
+    tMs: s * 1000,
+    positionMs: 120_000,
+    bufferMs: 0,
   }));
   const first: PlaybackSample = { tMs: 0, positionMs: 0, bufferMs: 120_000, event: "playing" };
   const over = aTrace([first, ...before, ...still]);
@@ -101,8 +109,11 @@ Deno.test("property: what is shown is the advance of the position, to the millis
   const random = propertyRandom("traces");
   for (let round = 0; round < 400; round++) {
     const trace = randomTrace(random);
-    const last = trace.samples.at(-1)!;
-    assertEquals(watchedOf(trace), last.positionMs - trace.samples[0].positionMs);
+    const [first] = trace.samples;
+    const last = trace.samples.at(-1);
+    assertExists(first);
+    assertExists(last);
+    assertEquals(watchedOf(trace), last.positionMs - first.positionMs);
     assertEquals(shown(traceSegments(trace)), watchedOf(trace));
     for (const send of replaySends({ traces: [trace], sessions: [] }, { viewers: 1 })) {
       const judgement = judge(send.bytes);
@@ -137,7 +148,9 @@ Deno.test("counted sessions show what they watched and stall as often as they sa
     { titleId: "t-1", watchedMs: 10_001, stalls: 2 },
     { titleId: "t_2", watchedMs: 5_000, stalls: 0 },
   ]);
-  const segments = sessionSegments(sessions[0]);
+  const [session] = sessions;
+  assertExists(session);
+  const segments = sessionSegments(session);
   assertEquals(shown(segments), 10_001);
   assertEquals(segments.filter(({ state }) => state === "rebuffering").length, 2);
   const wrong = csv.replace("10.001", "-3");
@@ -145,8 +158,9 @@ Deno.test("counted sessions show what they watched and stall as often as they sa
 });
 
 Deno.test("a replay sends what was recorded, for every viewer, none of it ahead of its receipt", () => {
+  const good = calmTrace("good");
   const recordings = {
-    traces: [stallingTrace("bad"), calmTrace("good")],
+    traces: [stallingTrace("bad"), good],
     sessions: parseSessions("title_id,watched_s,buffering_events\nx,100.5,3\nx,20.25,0\n"),
   };
   for (const acceleration of [1, 10, 200]) {
@@ -166,20 +180,25 @@ Deno.test("a replay sends what was recorded, for every viewer, none of it ahead 
     const sent = [...truth.report().titles].map(([title, { ms }]) => [title, ms] as const);
     assertEquals(new Map(sent), new Map(replay.recordedMs));
     assertEquals(replay.recordedMs.get("yt-x"), 120_750);
-    assertEquals(replay.recordedMs.get("trace-good"), 7 * watchedOf(recordings.traces[1]));
+    assertEquals(replay.recordedMs.get("trace-good"), 7 * watchedOf(good));
   }
 });
 
 Deno.test("a stall that enough viewers share must alert; calm ones and lonely ones must not", () => {
   const expected = (trace: PlaybackTrace, viewers: number) => {
     const recordings = { traces: [trace], sessions: [] };
-    return new Replay(recordings, optionsOf({ viewers, acceleration: 2 })).expectations[0];
+    const replay = new Replay(recordings, optionsOf({ viewers, acceleration: 2 }));
+    const [expectation] = replay.expectations;
+    assertExists(expectation);
+    return expectation;
   };
   const must = expected(stallingTrace("bad"), 60);
   assertEquals(must.alert, "must");
   // The first viewer stalls 60 s into its recording; the run is twice as fast.
-  assert(must.sinceMs! >= 30_000 && must.sinceMs! <= 35_000, `since ${must.sinceMs}`);
-  assert(must.evidentMs! > must.sinceMs!);
+  assertExists(must.sinceMs);
+  assertExists(must.evidentMs);
+  assert(must.sinceMs >= 30_000 && must.sinceMs <= 35_000, `since ${must.sinceMs}`);
+  assert(must.evidentMs > must.sinceMs);
   assertEquals(expected(stallingTrace("bad"), 1).alert, "must_not");
   assertEquals(expected(stallingTrace("bad"), 4).alert, "either");
   assertEquals(expected(calmTrace("good"), 60).alert, "must_not");
@@ -187,7 +206,9 @@ Deno.test("a stall that enough viewers share must alert; calm ones and lonely on
 
 Deno.test("when content may be over or stalled, neither is asserted", () => {
   const still = [...Array(40).keys()].map((s) => ({
-    ...{ tMs: (181 + s) * 1000, positionMs: 180_000, bufferMs: 0 },
+    tMs: (181 + s) * 1000,
+    positionMs: 180_000,
+    bufferMs: 0,
   }));
   const playing = played(0, 0, 180).map((sample) => ({
     ...sample,
@@ -197,6 +218,7 @@ Deno.test("when content may be over or stalled, neither is asserted", () => {
   const trace = aTrace([first, ...playing, ...still]);
   const replay = new Replay({ traces: [trace], sessions: [] }, optionsOf({ viewers: 60 }));
   const [expected] = replay.expectations;
+  assertExists(expected);
   assertEquals(expected.alert, "either");
   assertStringIncludes(expected.why ?? "", "end of content");
 });
@@ -260,7 +282,9 @@ function calmTrace(name: string): PlaybackTrace {
 
 function stallingTrace(name: string): PlaybackTrace {
   const stall = [...Array(40).keys()].map((s): PlaybackSample => ({
-    ...{ tMs: (61 + s) * 1000, positionMs: 60_000, bufferMs: 50 },
+    tMs: (61 + s) * 1000,
+    positionMs: 60_000,
+    bufferMs: 50,
     event: s === 0 ? "buffering" : undefined,
   }));
   return aTrace([

@@ -27,8 +27,9 @@ import {
   type Expected,
   StallCurve,
 } from "./expectation.ts";
-import type { AlertExpectation } from "../demo/verdict.ts";
+import type { AlertExpectation } from "./alert_expectation.ts";
 
+/** How recordings are replayed. */
 export interface ReplayOptions {
   readonly seed: number;
   /** When the run starts, ms since the epoch. */
@@ -46,6 +47,7 @@ export interface ReplayOptions {
   readonly rule: ExpectationRule;
 }
 
+/** What `deno task replay` does unless it is told otherwise. */
 export const DEFAULT_REPLAY: Omit<ReplayOptions, "seed" | "startEpochMs"> = {
   viewers: 40,
   sessions: 400,
@@ -82,19 +84,22 @@ export class Replay {
   constructor(recordings: Recordings, readonly options: ReplayOptions) {
     this.#random = new Random(options.seed);
     const sessions = this.#random.shuffle(recordings.sessions).slice(0, options.sessions);
-    const ofTraces = recordings.traces.map((trace) => this.#viewersOf(trace));
+    const ofTraces = recordings.traces.map((trace) => ({
+      trace,
+      viewers: this.#viewersOf(trace),
+    }));
     const ofSessions = sessions.map((session) =>
       this.#viewer(
         `yt-${session.titleId}`,
         sessionSegments(session),
       )
     );
-    this.#viewers = [...ofTraces.flat(), ...ofSessions];
+    this.#viewers = [...ofTraces.flatMap(({ viewers }) => viewers), ...ofSessions];
     this.#lengthMs = this.#viewers.reduce((max, v) => Math.max(max, v.shiftMs + v.lengthMs), 0);
     this.durationMs = Math.ceil(this.#lengthMs / options.acceleration) + 1;
     this.recordedMs = recorded(recordings.traces, options.viewers, sessions);
     this.expectations = [
-      ...recordings.traces.map((trace, i) => this.#expectTrace(trace, ofTraces[i])),
+      ...ofTraces.map(({ trace, viewers }) => this.#expectTrace(trace, viewers)),
       ...this.#expectSessions(ofSessions),
     ];
   }
@@ -149,7 +154,7 @@ export class Replay {
 
   #expectTrace(trace: PlaybackTrace, viewers: readonly Viewer[]): AlertExpectation {
     const curve = (upTo?: number) => {
-      const lastMs = trace.samples.at(-1)!.tMs;
+      const lastMs = trace.samples.at(-1)?.tMs ?? 0;
       const curve = new StallCurve(this.options.spreadMs + lastMs);
       for (const { shiftMs } of viewers) addTrace(curve, trace, shiftMs, upTo);
       return curve.expected(this.options.rule);

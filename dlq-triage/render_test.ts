@@ -1,7 +1,8 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { propertyRandom } from "../shared/dev/testing/random.ts";
+import { toJson } from "../shared/process/cli/json_output.ts";
 import type { EntryRow, GroupRow } from "./quarantine.ts";
-import { renderGroup, renderGroups, safeBody, safeJson, safeText, sampleJson } from "./render.ts";
+import { renderGroup, renderGroups, safeBody, sampleFacts } from "./render.ts";
 
 const GROUP: GroupRow = {
   groupId: "0123456789ab",
@@ -28,12 +29,6 @@ const ENTRY: EntryRow = {
   bytes: new TextEncoder().encode('{"ts":"now"}\u0007'),
 };
 
-Deno.test("what a terminal would obey is escaped, the rest stays", () => {
-  assertEquals(safeText("\u001b[31mred\u0000\r\n"), "\\u{1b}[31mred\\u{0}\\u{d}\\u{a}");
-  assertEquals(safeText("a\u202eb\u2028c\ufeffd"), "a\\u{202e}b\\u{2028}c\\u{feff}d");
-  assertEquals(safeText("Übertragung 映画 🎬"), "Übertragung 映画 🎬");
-});
-
 Deno.test("a body is text when it is UTF-8 and hex when it is not", () => {
   const bytes = (text: string) => new TextEncoder().encode(text);
   assertEquals(safeBody(bytes('{"a":1}')), '{"a":1}');
@@ -49,23 +44,25 @@ Deno.test("no bytes at all can reach the terminal as anything but printable text
   for (let i = 0; i < 2_000; i++) {
     const high = random.pick([127, 255]);
     const bytes = Uint8Array.from({ length: random.int(0, 60) }, () => random.int(0, high));
-    const shown = safeBody(bytes) + safeJson(sampleJson({ ...ENTRY, bytes })).replaceAll("\n", "");
+    const shown = safeBody(bytes) + toJson(sampleFacts({ ...ENTRY, bytes })).replaceAll("\n", "");
     assert(!/[\p{C}\p{Zl}\p{Zp}]/u.test(shown), JSON.stringify(shown));
   }
-});
-
-Deno.test("JSON means the same after it is made safe", () => {
-  const value = { text: "a\u202e\u007f\u2028\u{e0001}\n🎬", list: [1, null] };
-  assertEquals(JSON.parse(safeJson(value)), value);
 });
 
 Deno.test("the list is a table, a group shows its facts and samples", () => {
   assertEquals(renderGroups([]), "the quarantine is empty");
   const [head, row] = renderGroups([GROUP]).split("\n");
-  assertEquals(head.split(/\s{2,}/).length, 9);
-  assertEquals(row.split(/\s{2,}/), [
-    ...["0123456789ab", "malformed", "$.ts", "9.2\\u{1b}[2J", "12", "2.4", "3"],
-    ...["2023-11-14T22:13:20.000Z", "2023-11-14T22:14:20.000Z"],
+  assertEquals(head?.split(/\s{2,}/).length, 9);
+  assertEquals(row?.split(/\s{2,}/), [
+    "0123456789ab",
+    "malformed",
+    "$.ts",
+    "9.2\\u{1b}[2J",
+    "12",
+    "2.4",
+    "3",
+    "2023-11-14T22:13:20.000Z",
+    "2023-11-14T22:14:20.000Z",
   ]);
   const shown = renderGroup(GROUP, [ENTRY, { ...ENTRY, receivedAt: 9e15 }]);
   assertStringIncludes(shown, "entries     12, 2.4 per minute now");

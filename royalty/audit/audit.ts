@@ -14,7 +14,7 @@ import type { StoredStatement } from "../statement/chain.ts";
 import type { OpenGap } from "../books/gaps.ts";
 import { amountText, lineKey, pairLines } from "../statement/day_line.ts";
 import { type SettledGap, sha256, type StreamRange } from "../statement/manifest.ts";
-import { lineType, minutesOf, type StatementLine } from "../statement/csv.ts";
+import type { StatementLine } from "../statement/csv.ts";
 
 /** A statement and the lines kept of it. */
 export interface BookedStatement extends StoredStatement {
@@ -120,7 +120,7 @@ function readManifest(bytes: Uint8Array): Manifest | undefined {
 }
 
 /** How many sequences a range has, and how many of them have an outcome. */
-function accountOf(range: StreamRange) {
+export function accountOf(range: StreamRange) {
   return {
     sequences: range.last_seq - range.first_seq + 1,
     outcomes: range.counted + range.duplicates + range.quarantined + range.gaps,
@@ -146,7 +146,7 @@ function statementDisagreements(
   { lines, csv, sha256: csvSha256, manifest: bytes, manifestSha256 }: BookedStatement,
   manifest: Manifest | undefined,
 ): string[] {
-  const { events, ms } = sumOf(lines);
+  const { events, ms } = sumOfLines(lines);
   const pairs: [string, unknown, unknown][] = [
     ["the hash of the manifest", sha256(bytes), manifestSha256],
     ["the hash of the CSV", sha256(csv), csvSha256],
@@ -190,86 +190,17 @@ function differing(
   return [...pairLines(one, other)].flatMap(([mine, their]) => {
     const [ours, theirs] = [amountText(mine), amountText(their)];
     if (ours === theirs) return [];
-    return [`${lineKey((mine ?? their)!)}: ${ours} in ${oneName}, ${theirs} in ${otherName}`];
+    const key = lineKey(mine === undefined ? their : mine);
+    return [`${key}: ${ours} in ${oneName}, ${theirs} in ${otherName}`];
   });
 }
 
 /** Sums over lines. */
-export function sumOf(
+export function sumOfLines(
   lines: readonly Pick<StatementLine, "events" | "msWatched">[],
 ): { readonly events: bigint; readonly ms: bigint } {
   return lines.reduce(
     ({ events, ms }, line) => ({ events: events + line.events, ms: ms + line.msWatched }),
     { events: 0n, ms: 0n },
-  );
-}
-
-const RANGE_COLUMNS = [
-  "stream",
-  "first_seq",
-  "last_seq",
-  "counted",
-  "duplicates",
-  "quarantined",
-  "gaps",
-  "identity",
-];
-
-/** The audit for a person; the last line is the verdict. */
-export function auditText(audited: AuditedDay, audit: Audit): string {
-  const { openGaps } = audited;
-  const { ranges, lines, disagreements } = audit;
-  const types = ["USAGE", "ADJUSTMENT"];
-  const sums = types.map((type) => sumRow(type, lines.filter((line) => lineType(line) === type)));
-  return [
-    headline(audited, audit),
-    "",
-    ...table([RANGE_COLUMNS, ...ranges.map(rangeRow)]),
-    "last_seq - first_seq + 1 = counted + duplicates + quarantined + gaps",
-    "",
-    ...table([
-      ["line type", "lines", "events", "ms_watched", "minutes"],
-      ...sums,
-      sumRow("both", lines),
-    ]),
-    "",
-    ...audit.settledGaps.map(({ stream, first_seq, last_seq, by, reason }) =>
-      `settled gap  ${stream} ${first_seq} to ${last_seq}, by ${by}: ${reason}`
-    ),
-    ...openGaps.map(({ stream, firstSeq, lastSeq }) =>
-      `open gap  ${stream} ${firstSeq} to ${lastSeq}: no day closes until somebody settles it`
-    ),
-    ...disagreements.map((line) => `DISAGREES  ${line}`),
-    disagreements.length === 0 ? "the account is complete" : "the account is NOT complete",
-  ].join("\n");
-}
-
-function headline({ day, sealedAsOf, statement }: AuditedDay, { state }: Audit): string {
-  const asOf = sealedAsOf === undefined ? "" : `, as of ${new Date(sealedAsOf).toISOString()}`;
-  if (statement) return `${day} is closed: version ${statement.version}${asOf}`;
-  if (state === "sealed") return `${day} takes no more credits${asOf}; its statement is not issued`;
-  return `${day} is open: what the books say now, and what came since the last day was closed`;
-}
-
-function rangeRow(range: StreamRange): string[] {
-  const { sequences, outcomes } = accountOf(range);
-  return [
-    range.stream,
-    ...Object.values(inOrder(range)).map(String),
-    sequences === outcomes ? "yes" : "NO",
-  ];
-}
-
-function sumRow(name: string, lines: readonly StatementLine[]): string[] {
-  const { events, ms } = sumOf(lines);
-  return [name, String(lines.length), String(events), String(ms), minutesOf(ms)];
-}
-
-/** Rows of cells as aligned lines; the first column to the left, the others to the right. */
-export function table(rows: readonly (readonly string[])[]): string[] {
-  const widths = rows[0].map((_, i) => Math.max(...rows.map((row) => row[i].length)));
-  return rows.map((row) =>
-    row.map((cell, i) => i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i])).join("  ")
-      .trimEnd()
   );
 }

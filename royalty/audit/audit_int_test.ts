@@ -1,11 +1,11 @@
 /** `deno task royalty audit` as finance types it, on real servers and books that closed a day. */
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertExists, assertStringIncludes } from "@std/assert";
 import { jetstream, jetstreamManager } from "nats/jetstream";
 import { freePort } from "../../shared/dev/servers/free_port.ts";
 import { aHeartbeat, encode } from "../../shared/dev/testing/heartbeats.ts";
 import type { NatsUser } from "../../shared/dev/servers/nats_server.ts";
 import { Random } from "../../shared/dev/testing/random.ts";
-import { Service } from "../../shared/dev/servers/service.ts";
+import { ServiceProcess, sumOf } from "../../shared/dev/servers/service_process.ts";
 import { DATABASE, Stack } from "../../shared/dev/servers/stack.ts";
 import { waitFor } from "../../shared/dev/testing/wait_for.ts";
 import type { Heartbeat } from "../../shared/contract/event.ts";
@@ -26,11 +26,11 @@ class Scene implements AsyncDisposable {
   readonly random = new Random(3);
   #landed = 0;
 
-  private constructor(readonly stack: Stack, readonly service: Service) {}
+  private constructor(readonly stack: Stack, readonly service: ServiceProcess) {}
 
   static async start(): Promise<Scene> {
     const stack = await Stack.start({ duplicateWindowMs: 100 });
-    const service = await Service.start(stack.workspace, "royalty", {
+    const service = await ServiceProcess.start(stack.workspace, "royalty", {
       httpPort: freePort(),
       reach: [stack.nats.url, `127.0.0.1:${stack.postgres.port}`],
       settings: {
@@ -55,8 +55,7 @@ class Scene implements AsyncDisposable {
     this.#landed += bodies.length;
     await waitFor("the books to have everything", async () => {
       const metrics = await this.service.metrics();
-      const of = (outcome: string) =>
-        metrics.get(`twofold_royalty_events_total{outcome="${outcome}"}`) ?? 0;
+      const of = (outcome: string) => sumOf(metrics, "twofold_royalty_books_events", { outcome });
       return of("counted") + of("duplicate") + of("quarantined") === this.#landed;
     });
   }
@@ -101,6 +100,8 @@ Deno.test("a day is audited from its streams to its lines, and a line to its hea
   // Again with a key that nobody reads, so that the stream does not take it for the same bytes.
   const again = (heartbeat: Heartbeat) => ({ ...heartbeat, retry: random.int(1, 1e9) });
   const [first, second] = early;
+  assertExists(first);
+  assertExists(second);
   await scene.enter([
     ...early,
     again(first),
@@ -112,7 +113,9 @@ Deno.test("a day is audited from its streams to its lines, and a line to its hea
 
   const late = Array.from({ length: 3 }, () => scene.watched(FIRST_MS, "title-1", "de"));
   const next = Array.from({ length: 6 }, () => scene.watched(FIRST_MS + DAY_MS, "title-1", "de"));
-  await scene.enter([...late, again(first), ...next, again(next[0])]);
+  const [repeated] = next;
+  assertExists(repeated);
+  await scene.enter([...late, again(first), ...next, again(repeated)]);
 
   const ofFirst = await scene.royalty(`audit --day ${FIRST}`);
   assertEquals(ofFirst.code, 0, ofFirst.out + ofFirst.error);
@@ -173,7 +176,10 @@ Deno.test("what does not agree is named and exits with 1; what is not there is s
     await said("--day 2023-02-29"),
     "2 royalty: --day 2023-02-29 is not a day; write it YYYY-MM-DD",
   );
-  assertEquals(await said(`--day ${FIRST} --limit 3`), "2 royalty: audit needs --title ID");
+  assertEquals(
+    await said(`--day ${FIRST} --limit 3`),
+    "2 royalty: --title ID is missing; --territory, --event-day and --limit narrow it",
+  );
   assertEquals(
     await said(`--day ${FIRST} --title title-1 --territory br --event-day ${FIRST}`),
     `1 royalty: no line of title title-1 in br watched on ${FIRST} is recognised on ${FIRST}`,

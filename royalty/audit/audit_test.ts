@@ -1,5 +1,7 @@
-import { assertEquals, assertStringIncludes } from "@std/assert";
-import { type AuditedDay, auditOf, auditText, isKnown } from "./audit.ts";
+import { assertEquals, assertExists, assertStringIncludes } from "@std/assert";
+import { toJson } from "../../shared/process/cli/json_output.ts";
+import { type AuditedDay, auditOf, isKnown } from "./audit.ts";
+import { auditFacts, auditText } from "./audit_report.ts";
 import { manifestOf, sha256, type StreamRange } from "../statement/manifest.ts";
 import { statementCsv, type StatementLine } from "../statement/csv.ts";
 
@@ -17,10 +19,14 @@ const SETTLED = {
   reason: "restored from a backup",
   at: "2026-11-21T00:30:00.000Z",
 };
-const RANGES: readonly StreamRange[] = [
-  range("HEARTBEATS_0", 11, 20, { counted: 4, duplicates: 3, quarantined: 2, gaps: 1 }),
-  range("HEARTBEATS_1", 5, 4, { counted: 0, duplicates: 0, quarantined: 0, gaps: 0 }),
-];
+const FULL = range("HEARTBEATS_0", 11, 20, {
+  counted: 4,
+  duplicates: 3,
+  quarantined: 2,
+  gaps: 1,
+});
+const EMPTY = range("HEARTBEATS_1", 5, 4, { counted: 0, duplicates: 0, quarantined: 0, gaps: 0 });
+const RANGES: readonly StreamRange[] = [FULL, EMPTY];
 
 function line(changes: Partial<StatementLine>): StatementLine {
   return {
@@ -109,9 +115,23 @@ the account is complete`,
   );
 });
 
+Deno.test("a program reads the same audit as JSON", () => {
+  const audited = closedDay();
+  const facts = JSON.parse(toJson(auditFacts(audited, auditOf(audited))));
+  assertEquals([facts.state, facts.version, facts.complete], ["closed", 1, true]);
+  assertEquals(facts.sealed_as_of_ms, Date.UTC(2026, 10, 21, 1));
+  assertEquals(facts.streams[0], { ...FULL, identity_holds: true });
+  assertEquals(facts.sums, [
+    { line_type: "USAGE", lines: 2, events: 4, ms_watched: 30_005 },
+    { line_type: "ADJUSTMENT", lines: 1, events: 2, ms_watched: 70_000 },
+  ]);
+  assertEquals(facts.settled_gaps, [SETTLED]);
+});
+
 Deno.test("whatever was changed after the close is named", () => {
   const good = closedDay();
-  const statement = good.statement!;
+  const { statement } = good;
+  assertExists(statement);
   const otherLines = [...LINES.slice(1), line({ events: 3n, msWatched: 29_999n })];
   const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
   const bytes = (content: string) => new TextEncoder().encode(content);
@@ -140,7 +160,7 @@ Deno.test("whatever was changed after the close is named", () => {
     ],
     [{ ranges: RANGES.slice(0, 1) }, "the manifest and the books differ on HEARTBEATS_1"],
     [
-      { ranges: [RANGES[0], { ...RANGES[1], first_seq: 6, last_seq: 5 }] },
+      { ranges: [FULL, { ...EMPTY, first_seq: 6, last_seq: 5 }] },
       "the manifest and the books differ on HEARTBEATS_1",
     ],
   ];
@@ -176,7 +196,7 @@ Deno.test("an open day is audited as the books are now, with the gaps that hold 
     auditText(sealed, auditOf(sealed)),
     "2026-11-20 takes no more credits, as of",
   );
-  const broken = { ...audited, ranges: [{ ...RANGES[0], gaps: 0 }] };
+  const broken = { ...audited, ranges: [{ ...FULL, gaps: 0 }] };
   assertEquals(auditOf(broken).disagreements, ["HEARTBEATS_0 has 10 sequences and 9 outcomes"]);
 });
 

@@ -10,15 +10,16 @@
 import type { NatsConnection } from "nats";
 import type { Sql } from "postgres";
 import { messageOf, Refused, Stop } from "../../shared/process/errors.ts";
-import type { Migration } from "../../shared/process/migrate.ts";
+import { patiently } from "../../shared/process/postgres/pool.ts";
+import type { OnProgress } from "../../shared/process/cli/progress.ts";
 import { type AccrualRules, accrue } from "../posting/accrue.ts";
 import { BusinessCalendar, nextDay } from "../statement/business_day.ts";
 import { type Cursor, follow } from "../posting/continuity.ts";
 import type { Position } from "../books/accounts.ts";
 import { putCatalogue } from "../books/catalogue.ts";
-import { connectBooks, openBooks } from "../books/connection.ts";
+import { connectBooks, openBooks, WHOLE_DAY_MS } from "../books/connection.ts";
 import { readRecognisedLines } from "../books/lines.ts";
-import { LedgerSession } from "../posting/ledger.ts";
+import { LedgerSession, type Posting } from "../posting/ledger.ts";
 import { sha256 } from "../statement/manifest.ts";
 import { readRaw } from "../raw/raw_stream.ts";
 import type { RawMessage } from "../raw/stored_message.ts";
@@ -28,10 +29,10 @@ import type { RecountOptions } from "../recount/day.ts";
 import { keptSources } from "../recount/sources.ts";
 import { statementCsv } from "../statement/csv.ts";
 
+/** What a rebuild works with. */
 export interface RebuildOptions extends Omit<RecountOptions, "folder"> {
   /** Postgres URL of an empty database. */
   readonly into: string;
-  readonly migrations: readonly Migration[];
 }
 
 /** What was stored and what came of the raw heartbeats. */
@@ -49,23 +50,31 @@ export interface Rebuilt {
  * kept any more, or the database is not empty.
  */
 export async function rebuildDay(day: string, options: RebuildOptions): Promise<Rebuilt> {
-  const { sql, nc, rules, into, migrations, now } = options;
+  const { sql, nc, rules, into, now, onProgress } = options;
   const begun = now();
   const { zone, version, sha256: stored, catalogue, seals } = await readRebuildBasis(sql, day);
   // Refuses what is not kept any more before anything is written.
   await keptSources(nc, await readBooksOfDay(sql, day), rules, begun);
-  await using scratch = await Scratch.open(into, zone, migrations);
+  await using scratch = await Scratch.open(into, zone);
   const calendar = new BusinessCalendar(zone);
-  const replay = new Replay(nc, into, {
-    ...rules,
-    dayOf: (instant) => calendar.dayOf(instant),
-  });
+  const total = sequencesOf(seals.at(-1));
+  const replay = new Replay(
+    nc,
+    into,
+    { ...rules, dayOf: (instant) => calendar.dayOf(instant) },
+    (sequences) => onProgress?.(sequences, total),
+  );
   for (const seal of seals) {
     await replay.through(seal);
     await openFrom(scratch.sql, nextDay(seal.day));
   }
   await putCatalogue(scratch.sql, catalogue);
-  const csv = statementCsv(await readRecognisedLines(scratch.sql, day));
+  const lines = await patiently(
+    scratch.sql,
+    WHOLE_DAY_MS,
+    () => readRecognisedLines(scratch.sql, day),
+  );
+  const csv = statementCsv(lines);
   return {
     version,
     stored,
@@ -75,19 +84,20 @@ export async function rebuildDay(day: string, options: RebuildOptions): Promise<
   };
 }
 
+/** How many sequences the streams had in all when a day was closed. */
+function sequencesOf(seal: SealPoint | undefined): number {
+  return [...seal?.positions.values() ?? []].reduce((sum, last) => sum + last, 0);
+}
+
 /** The database that is rebuilt into. */
 class Scratch implements AsyncDisposable {
   private constructor(readonly sql: Sql) {}
 
-  static async open(
-    url: string,
-    zone: string,
-    migrations: readonly Migration[],
-  ): Promise<Scratch> {
+  static async open(url: string, zone: string): Promise<Scratch> {
     const sql = connectBooks(url);
     try {
       await checkEmpty(sql);
-      await openBooks(url, zone, migrations);
+      await openBooks(url, zone);
       return new Scratch(sql);
     } catch (error) {
       await sql.end({ timeout: 2 });
@@ -104,11 +114,13 @@ class Scratch implements AsyncDisposable {
 /** Posts raw heartbeats as the service did. */
 class Replay {
   events = 0;
+  #sequences = 0;
 
   constructor(
     readonly nc: NatsConnection,
     readonly databaseUrl: string,
     readonly rules: AccrualRules,
+    readonly onProgress: OnProgress,
   ) {}
 
   /** Posts every stream up to where it stood at `seal`. */
@@ -118,7 +130,10 @@ class Replay {
       let position = await session.position();
       const range = { from: position.lastSeq + 1, through: last };
       for await (const batch of readRaw(this.nc, stream, range)) {
+        const before = position.lastSeq;
         position = await this.#post(session, position, batch);
+        this.#sequences += position.lastSeq - before;
+        this.onProgress(this.#sequences);
       }
     }
   }
@@ -137,16 +152,20 @@ class Replay {
     const continuation = follow(cursor, deliveries);
     if (continuation.kind !== "continues") throw new Refused(continuation.reason);
     const { claims, refusals } = accrue(continuation.fresh, this.rules);
-    const posted = await session.post({
+    const posting: Posting = {
       stream: session.stream,
       after: position.lastSeq,
       through: continuation.cursor,
       claims,
       refusals,
       gaps: continuation.gaps,
-      // The copies are in QUARANTINE since the event was first read.
-    }, () => Promise.resolve());
+    };
+    // Nothing is set aside: copies are in QUARANTINE since the events were first read.
+    const outcome = await session.commit(posting, await session.plan(posting));
+    if (outcome.kind === "outdated") {
+      throw new Refused("somebody else closes days in the database to rebuild into");
+    }
     this.events += batch.length;
-    return posted.position;
+    return outcome.position;
   }
 }

@@ -12,9 +12,8 @@
  */
 import { judge } from "../../shared/contract/event.ts";
 import type { Claim } from "../posting/accrue.ts";
-import { table } from "./audit.ts";
 import { lineKey } from "../statement/day_line.ts";
-import { lineType, type StatementLine } from "../statement/csv.ts";
+import type { StatementLine } from "../statement/csv.ts";
 
 /** Which lines of a recognised day are traced. */
 export interface Wanted {
@@ -56,6 +55,12 @@ export interface TracedLine {
   readonly msWatched: bigint;
 }
 
+/** What the heartbeats of a line add up to. */
+interface Sum {
+  events: bigint;
+  msWatched: bigint;
+}
+
 /** Lines that are wanted. */
 export function linesOf(lines: readonly StatementLine[], wanted: Wanted): StatementLine[] {
   return lines.filter((line) => isWanted(line, wanted));
@@ -83,7 +88,7 @@ export class Trace {
   };
   // Ids whose counted copy has been met.
   readonly #met = new Set<string>();
-  readonly #sums = new Map<string, { events: bigint; msWatched: bigint }>();
+  readonly #sums = new Map<string, Sum>();
 
   constructor(readonly wanted: Wanted, readonly limit: number) {}
 
@@ -164,51 +169,7 @@ export function addsUp(trace: Trace, lines: readonly TracedLine[]): boolean {
   return trace.fates.missing === 0 && lines.every(lineAddsUp);
 }
 
-function lineAddsUp({ booked, events, msWatched }: TracedLine): boolean {
+/** Whether a line is the sum of its heartbeats. */
+export function lineAddsUp({ booked, events, msWatched }: TracedLine): boolean {
   return events === booked.events && msWatched === booked.msWatched;
-}
-
-/** The trace for a person; the last line is the verdict. */
-export function traceText(trace: Trace, lines: readonly TracedLine[]): string {
-  const { events, fates } = trace;
-  const all = Object.values(fates).reduce((sum, count) => sum + count, 0);
-  const rest = all - events.length;
-  return [
-    ...table([
-      ["event_id", "stream", "sequence", "ts", "played_ms", "territory", "event_day", "outcome"],
-      ...events.map(eventRow),
-    ]),
-    ...(rest > 0 ? [`… and ${rest} more; --limit N shows N`] : []),
-    "",
-    Object.entries(fates).map(([fate, count]) => `${fate} ${count}`).join(", "),
-    "",
-    ...table([
-      ["line type", "event_day", "territory", "events", "found", "ms_watched", "found", ""],
-      ...lines.map(lineRow),
-    ]),
-    "",
-    addsUp(trace, lines)
-      ? "every line is the sum of its heartbeats"
-      : "the lines are NOT the sum of their heartbeats",
-  ].join("\n");
-}
-
-function eventRow(event: TracedEvent): string[] {
-  const { eventId, stream, sequence, ts, playedMs, territory, eventDay, fate } = event;
-  const at = new Date(ts).toISOString();
-  return [eventId, stream, String(sequence), at, String(playedMs), territory, eventDay, fate];
-}
-
-function lineRow(line: TracedLine): string[] {
-  const { booked, events, msWatched } = line;
-  return [
-    lineType(booked),
-    booked.eventDay,
-    booked.territory,
-    String(booked.events),
-    String(events),
-    String(booked.msWatched),
-    String(msWatched),
-    lineAddsUp(line) ? "equal" : "DIFFERS",
-  ];
 }

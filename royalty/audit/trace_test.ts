@@ -1,11 +1,13 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertExists } from "@std/assert";
 import { aHeartbeat, encode } from "../../shared/dev/testing/heartbeats.ts";
 import { propertyRandom, type Random } from "../../shared/dev/testing/random.ts";
+import { toJson } from "../../shared/process/cli/json_output.ts";
 import type { Heartbeat } from "../../shared/contract/event.ts";
 import { accrue, type Claim } from "../posting/accrue.ts";
 import type { StatementLine } from "../statement/csv.ts";
-import { addsUp, type Fate, linesOf, Trace, traceText, type Wanted } from "./trace.ts";
+import { addsUp, type Fate, linesOf, Trace, type Wanted } from "./trace.ts";
 import { naming } from "./trace_raw.ts";
+import { traceFacts, traceText } from "./trace_report.ts";
 
 const DAY_MS = 86_400_000;
 const RULES = {
@@ -14,31 +16,44 @@ const RULES = {
   futureToleranceMs: 300_000,
 };
 const FIRST_MS = Date.UTC(2026, 10, 20);
-const DAYS = [0, 1, 2].map((n) => RULES.dayOf(FIRST_MS + n * DAY_MS));
+const FIRST = RULES.dayOf(FIRST_MS);
+const SECOND = RULES.dayOf(FIRST_MS + DAY_MS);
+/** The days that events are of; the last of them is not closed. */
+const DAYS = [FIRST, SECOND, RULES.dayOf(FIRST_MS + 2 * DAY_MS)];
 
 function claimOf(heartbeat: Heartbeat, sequence: number): Claim {
   const receivedAt = FIRST_MS + 3 * DAY_MS;
   const delivery = { bytes: encode(heartbeat), sequence, receivedAt, redelivered: false };
-  return accrue([delivery], RULES).claims[0];
+  const [claim] = accrue([delivery], RULES).claims;
+  assertExists(claim);
+  return claim;
+}
+
+/** What a naive ledger made of a claim. */
+interface Outcome {
+  readonly claim: Claim;
+  readonly fate: Fate;
+  readonly recognised: string | undefined;
 }
 
 /** What the books would make of a stream whose days close at given sequences, one claim at a time. */
 function naiveBooks(claims: readonly Claim[], closes: ReadonlyMap<string, number>) {
   const keys = new Map<string, number>();
-  const outcomes: { readonly fate: Fate; readonly recognised: string | undefined }[] = [];
+  const outcomes: Outcome[] = [];
   const lines = new Map<string, StatementLine>();
   for (const claim of claims) {
     const known = keys.get(claim.eventId);
     if (known !== undefined) {
       const fate = known === claim.fingerprint ? "duplicate" : "conflict";
-      outcomes.push({ fate, recognised: undefined });
+      outcomes.push({ claim, fate, recognised: undefined });
       continue;
     }
     keys.set(claim.eventId, claim.fingerprint);
     const recognised = DAYS.find((day) =>
       day >= claim.eventDay && claim.delivery.sequence <= (closes.get(day) ?? Infinity)
-    )!;
-    outcomes.push({ fate: "counted", recognised });
+    );
+    assertExists(recognised);
+    outcomes.push({ claim, fate: "counted", recognised });
     const key = `${recognised} ${claim.eventDay} ${claim.region} ${claim.titleId}`;
     const line = lines.get(key);
     lines.set(key, {
@@ -57,19 +72,25 @@ function naiveBooks(claims: readonly Claim[], closes: ReadonlyMap<string, number
 function aStream(random: Random, count: number): Claim[] {
   const sent: Heartbeat[] = [];
   return Array.from({ length: count }, (_, i) => {
-    const old = sent.length > 0 ? random.pick(sent) : undefined;
-    const kind = old ? random.next() : 1;
-    const heartbeat = kind < 0.2
-      ? old!
-      : kind < 0.3
-      ? { ...old!, title_id: `t${random.int(0, 2)}`, played_ms: random.int(0, 10_000) }
-      : aHeartbeat(random, FIRST_MS + random.int(0, 3 * DAY_MS - 1), {
-        title_id: `t${random.int(0, 2)}`,
-        region: random.pick(["de", "br"]),
-        played_ms: random.int(0, 10_000),
-      });
+    const heartbeat = nextHeartbeat(random, sent.length > 0 ? random.pick(sent) : undefined);
     sent.push(heartbeat);
     return claimOf(heartbeat, i + 1);
+  });
+}
+
+// `old` again, its id with other content, or a new one.
+function nextHeartbeat(random: Random, old: Heartbeat | undefined): Heartbeat {
+  if (old) {
+    const kind = random.next();
+    if (kind < 0.2) return old;
+    if (kind < 0.3) {
+      return { ...old, title_id: `t${random.int(0, 2)}`, played_ms: random.int(0, 10_000) };
+    }
+  }
+  return aHeartbeat(random, FIRST_MS + random.int(0, 3 * DAY_MS - 1), {
+    title_id: `t${random.int(0, 2)}`,
+    region: random.pick(["de", "br"]),
+    played_ms: random.int(0, 10_000),
   });
 }
 
@@ -79,19 +100,19 @@ Deno.test("every line of every day is traced to what a naive ledger put into it"
     const claims = aStream(random, random.int(0, 150));
     const firstClose = random.int(0, claims.length);
     const closes = new Map([
-      [DAYS[0], firstClose],
-      [DAYS[1], random.int(firstClose, claims.length)],
+      [FIRST, firstClose],
+      [SECOND, random.int(firstClose, claims.length)],
     ]);
     const { keys, outcomes, lines } = naiveBooks(claims, closes);
-    for (const [n, day] of DAYS.entries()) {
+    let closedThrough: number | undefined;
+    for (const day of DAYS) {
       const wanted: Wanted = {
         day,
         titleId: `t${random.int(0, 2)}`,
         territory: random.pick([undefined, "de"]),
-        eventDay: random.pick([undefined, undefined, DAYS[0]]),
+        eventDay: random.pick([undefined, undefined, FIRST]),
       };
       const through = closes.get(day) ?? claims.length;
-      const closedThrough = closes.get(DAYS[n - 1]);
       const trace = new Trace(wanted, 1_000);
       for (const claim of trace.select(claims.slice(0, through))) {
         trace.add("HEARTBEATS", claim, keys.get(claim.eventId), closedThrough);
@@ -100,13 +121,16 @@ Deno.test("every line of every day is traced to what a naive ledger put into it"
       const traced = trace.against(booked);
       assert(addsUp(trace, traced), traceText(trace, traced));
       for (const { sequence, fate } of trace.events) {
-        const { fate: expected, recognised } = outcomes[sequence - 1];
+        const outcome = outcomes[sequence - 1];
+        assertExists(outcome);
+        const { fate: expected, recognised } = outcome;
         assertEquals(fate, recognised !== undefined && recognised < day ? "earlier" : expected);
       }
-      const counted = outcomes.filter(({ recognised }, i) =>
-        recognised === day && trace.select([claims[i]]).length === 1
+      const counted = outcomes.filter(({ claim, recognised }) =>
+        recognised === day && trace.select([claim]).length === 1
       );
       assertEquals(trace.fates.counted, counted.length, "nothing else is in the line");
+      closedThrough = closes.get(day);
     }
   }
 });
@@ -139,22 +163,26 @@ Deno.test("an id that the books lack, or a line that says more, does not add up"
     aHeartbeat(propertyRandom("a lacking id"), FIRST_MS, { title_id: "t0", region: "de" }),
     7,
   );
-  const wanted = { day: DAYS[0], titleId: "t0", territory: undefined, eventDay: undefined };
-  const booked = [{
-    recognisedDay: DAYS[0],
-    eventDay: DAYS[0],
+  const wanted = { day: FIRST, titleId: "t0", territory: undefined, eventDay: undefined };
+  const booked = {
+    recognisedDay: FIRST,
+    eventDay: FIRST,
     studio: "Studio",
     titleId: "t0",
     territory: "de",
     events: 1n,
     msWatched: 10_000n,
-  }];
+  };
   const trace = new Trace(wanted, 10);
   trace.add("HEARTBEATS", claim, claim.fingerprint, undefined);
-  assert(addsUp(trace, trace.against(booked)));
-  assert(!addsUp(trace, trace.against([{ ...booked[0], msWatched: 10_001n }])));
-  assert(!addsUp(trace, trace.against([{ ...booked[0], events: 2n }])));
+  assert(addsUp(trace, trace.against([booked])));
+  assert(!addsUp(trace, trace.against([{ ...booked, msWatched: 10_001n }])));
+  const facts = JSON.parse(toJson(traceFacts(trace, trace.against([booked]))));
+  assertEquals([facts.title_id, facts.adds_up, facts.outcomes.counted], ["t0", true, 1]);
+  assertEquals([facts.lines[0].ms_found, facts.lines[0].equal], [10_000, true]);
+  assertEquals(facts.heartbeats[0].event_id, claim.eventId);
+  assert(!addsUp(trace, trace.against([{ ...booked, events: 2n }])));
   trace.add("HEARTBEATS", { ...claim, eventId: "another" }, undefined, undefined);
-  assert(!addsUp(trace, trace.against(booked)));
+  assert(!addsUp(trace, trace.against([booked])));
   assertEquals(trace.fates.missing, 1);
 });

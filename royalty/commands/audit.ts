@@ -3,69 +3,110 @@
  *
  * @module
  */
+import { command } from "../../shared/process/cli/command.ts";
+import { JSON_OPTION } from "../../shared/process/cli/declaration.ts";
+import type { Io } from "../../shared/process/cli/io.ts";
+import { Misuse } from "../../shared/process/cli/misuse.ts";
+import { day, integer, matching } from "../../shared/process/cli/parsers.ts";
 import { Refused } from "../../shared/process/errors.ts";
-import { type Audit, type AuditedDay, auditOf, auditText, isKnown } from "../audit/audit.ts";
+import { toJson } from "../../shared/process/cli/json_output.ts";
+import { progress } from "../../shared/process/cli/progress.ts";
+import { type Audit, type AuditedDay, auditOf, isKnown } from "../audit/audit.ts";
+import { auditFacts, auditText } from "../audit/audit_report.ts";
 import { readAuditedDay } from "../audit/audited_day.ts";
-import { isDay } from "../statement/business_day.ts";
-import { withRawStreams } from "./with_raw_streams.ts";
-import {
-  type Arguments,
-  type Command,
-  Misuse,
-  readArguments,
-  required,
-  requiredDay,
-  wholeNumberFlag,
-  withBooks,
-} from "./command.ts";
-import { readAccounts } from "../books/accounts.ts";
-import { addsUp, linesOf, traceText, type Wanted } from "../audit/trace.ts";
+import { addsUp, linesOf, type Trace, type TracedLine, type Wanted } from "../audit/trace.ts";
 import { traceLines } from "../audit/trace_raw.ts";
+import { traceFacts, traceText } from "../audit/trace_report.ts";
+import { readAccounts } from "../books/accounts.ts";
+import { withBooks, withRawStreams } from "./connections.ts";
 
-const NARROWING = ["--territory", "--event-day", "--limit"];
 const DEFAULT_LIMIT = 100;
+/** Ids are what devices sent, so all text may be one. */
+const anyText = matching(/./s, "an id");
 
-export const auditCommand: Command = {
+export const auditCommand = command({
   name: "audit",
-  usage: `audit --day YYYY-MM-DD [--title ID [--territory T] [--event-day YYYY-MM-DD] [--limit N]]
-whether every sequence of the day has an outcome and the statement is their sum; with --title,
-the heartbeats that the lines of a title are the sum of, by id and sequence (needs NATS, as
-royalty or auditor). Exits 1 when something does not agree`,
-  async run(args) {
-    const given = readArguments("audit", args, { valued: ["--day", "--title", ...NARROWING] });
-    const day = requiredDay(given);
-    const wanted = wantedLines(given, day);
-    const limit = wholeNumberFlag(given, "--limit") ?? DEFAULT_LIMIT;
-    const { audited, audit } = await withBooks(async (sql) => {
-      const audited = await readAuditedDay(sql, day);
-      if (!isKnown(audited)) throw new Refused(unknownText(audited));
-      return { audited, audit: auditOf(audited, (await readAccounts(sql)).disagreements) };
-    });
-    console.log(auditText(audited, audit));
-    const isComplete = audit.disagreements.length === 0;
-    const isTraced = wanted === undefined || await traceWanted(wanted, audit, limit);
-    return isComplete && isTraced ? 0 : 1;
+  summary: "whether every sequence of a day has an outcome and the statement is their sum",
+  details:
+    "With --title, also the heartbeats that the lines of a title are the sum of, by id and " +
+    "sequence; that needs NATS, as royalty or auditor. Exits 1 when something does not agree.",
+  options: {
+    day: { type: "string", value: "YYYY-MM-DD", about: "the day", parser: day(), required: true },
+    title: { type: "string", value: "ID", about: "the title to trace", parser: anyText },
+    territory: {
+      type: "string",
+      value: "T",
+      about: "only its lines of this territory",
+      parser: anyText,
+    },
+    eventDay: {
+      type: "string",
+      value: "YYYY-MM-DD",
+      about: "only its lines watched on this day",
+      parser: day(),
+    },
+    limit: {
+      type: "string",
+      value: "N",
+      about: "most heartbeats shown",
+      parser: integer(1),
+      absent: String(DEFAULT_LIMIT),
+    },
+    json: JSON_OPTION,
   },
-};
+  examples: [
+    { args: ["--day", "2026-11-23"] },
+    { args: ["--day", "2026-11-23", "--title", "title-1", "--territory", "de"] },
+  ],
+  async run({ day, title, territory, eventDay, limit, json }, io) {
+    const narrowing = { territory, eventDay, limit };
+    if (title === undefined && Object.values(narrowing).some((each) => each !== undefined)) {
+      throw new Misuse("--title ID is missing; --territory, --event-day and --limit narrow it");
+    }
+    const { audited, audit } = await auditedDay(day);
+    if (!json) io.out.line(auditText(audited, audit));
+    const wanted = title === undefined ? undefined : { day, titleId: title, territory, eventDay };
+    const traced = wanted && await traceWanted(wanted, audit, limit ?? DEFAULT_LIMIT, io);
+    if (json) {
+      const trace = traced && traceFacts(traced.trace, traced.lines);
+      io.out.write(toJson({ ...auditFacts(audited, audit), trace }));
+    } else if (traced) io.out.line(`\n${traceText(traced.trace, traced.lines)}`);
+    const isTraced = traced === undefined || addsUp(traced.trace, traced.lines);
+    return audit.disagreements.length === 0 && isTraced ? 0 : 1;
+  },
+});
 
-function wantedLines(given: Arguments, day: string): Wanted | undefined {
-  const { flags } = given;
-  if (!flags.has("--title") && !NARROWING.some((flag) => flags.has(flag))) return undefined;
-  const eventDay = flags.get("--event-day");
-  if (eventDay !== undefined && !isDay(eventDay)) {
-    throw new Misuse(`--event-day ${eventDay} is not a day; write it YYYY-MM-DD`);
-  }
-  const titleId = required(given, "--title", "ID");
-  return { day, titleId, territory: flags.get("--territory"), eventDay };
+interface Audited {
+  readonly audited: AuditedDay;
+  readonly audit: Audit;
 }
 
-async function traceWanted(wanted: Wanted, audit: Audit, limit: number): Promise<boolean> {
+async function auditedDay(day: string): Promise<Audited> {
+  return await withBooks(async (sql) => {
+    const audited = await readAuditedDay(sql, day);
+    if (!isKnown(audited)) throw new Refused(unknownText(audited));
+    return { audited, audit: auditOf(audited, (await readAccounts(sql)).disagreements) };
+  });
+}
+
+interface Traced {
+  readonly trace: Trace;
+  readonly lines: readonly TracedLine[];
+}
+
+async function traceWanted(
+  wanted: Wanted,
+  audit: Audit,
+  limit: number,
+  io: Io,
+): Promise<Traced> {
   const lines = linesOf(audit.lines, wanted);
   if (lines.length === 0) throw new Refused(noLineText(wanted));
-  const trace = await withRawStreams((options) => traceLines(wanted, lines, limit, options));
-  const traced = trace.against(lines);
-  console.log(`\n${traceText(trace, traced)}`);
-  return addsUp(trace, traced);
+  using shown = progress("sequences", undefined, { to: io.err });
+  const trace = await withRawStreams((options) =>
+    traceLines(wanted, lines, limit, { ...options, onProgress: shown.at })
+  );
+  return { trace, lines: trace.against(lines) };
 }
 
 function noLineText({ day, titleId, territory, eventDay }: Wanted): string {

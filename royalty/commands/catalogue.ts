@@ -3,29 +3,51 @@
  *
  * @module
  */
+import { command } from "../../shared/process/cli/command.ts";
+import { JSON_OPTION } from "../../shared/process/cli/declaration.ts";
+import type { Io } from "../../shared/process/cli/io.ts";
+import { filePath } from "../../shared/process/cli/parsers.ts";
 import { messageOf, Refused } from "../../shared/process/errors.ts";
-import { parseCatalogue } from "../statement/catalogue.ts";
-import { type Command, Misuse, readArguments, withBooks } from "./command.ts";
-import { putCatalogue } from "../books/catalogue.ts";
+import { toJson } from "../../shared/process/cli/json_output.ts";
+import { progress } from "../../shared/process/cli/progress.ts";
+import { putCatalogue, type PutTitles } from "../books/catalogue.ts";
+import { type BadRow, type CatalogueEntry, parseCatalogue } from "../statement/catalogue.ts";
+import { withBooks } from "./connections.ts";
 
-export const catalogueCommand: Command = {
+export const catalogueCommand = command({
   name: "catalogue",
-  usage: `catalogue FILE
-load title_id,studio[,title_name] from CSV, all or nothing`,
-  async run(args) {
-    const [file] = readArguments("catalogue", args, { operands: 1 }).operands;
-    if (file === undefined) throw new Misuse("catalogue needs a FILE");
+  summary: "load studios of titles from CSV, all or nothing",
+  details: "The file begins with the line title_id,studio or title_id,studio,title_name. Titles " +
+    "that it does not name stay as they are. One row that cannot be used, and nothing is loaded.",
+  positionals: [
+    { name: "file", about: "the CSV file, UTF-8", parser: filePath(), required: true },
+  ],
+  options: { json: JSON_OPTION },
+  examples: [{ args: ["titles.csv"] }],
+  async run({ file, json }, io) {
     const parsed = parseCatalogue(await readText(file));
-    if (!parsed.ok) {
-      for (const { line, reason } of parsed.badRows) console.error(`${file}:${line}: ${reason}`);
-      console.error(`royalty: nothing was loaded; bad rows: ${parsed.badRows.length}`);
-      return 1;
+    if (!parsed.ok) return refuse(file, parsed.badRows, json, io);
+    const put = await load(parsed.entries, io);
+    if (json) io.out.write(toJson({ loaded: true, ...put }));
+    else {
+      const { added, changed, unchanged } = put;
+      io.out.line(`titles added: ${added}, changed: ${changed}, unchanged: ${unchanged}`);
     }
-    const put = await withBooks((sql) => putCatalogue(sql, parsed.entries));
-    console.log(`titles added: ${put.added}, changed: ${put.changed}, unchanged: ${put.unchanged}`);
     return 0;
   },
-};
+});
+
+async function load(entries: readonly CatalogueEntry[], io: Io): Promise<PutTitles> {
+  using shown = progress("titles", entries.length, { to: io.err });
+  return await withBooks((sql) => putCatalogue(sql, entries, shown.at));
+}
+
+function refuse(file: string, badRows: readonly BadRow[], json: boolean, io: Io): number {
+  for (const { line, reason } of badRows) io.err.line(`${file}:${line}: ${reason}`);
+  io.err.line(`royalty: nothing was loaded; bad rows: ${badRows.length}`);
+  if (json) io.out.write(toJson({ loaded: false, badRows }));
+  return 1;
+}
 
 async function readText(file: string): Promise<string> {
   try {

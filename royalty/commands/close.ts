@@ -3,44 +3,57 @@
  *
  * @module
  */
-import { keptText, withCloser } from "./with_closer.ts";
+import { command } from "../../shared/process/cli/command.ts";
+import { JSON_OPTION } from "../../shared/process/cli/declaration.ts";
+import { Misuse } from "../../shared/process/cli/misuse.ts";
+import { day, instant, text } from "../../shared/process/cli/parsers.ts";
 import type { Waiver } from "../closing/closer.ts";
-import { type Arguments, type Command, Misuse, readArguments, requiredDay } from "./command.ts";
+import { withCloser } from "./with_closer.ts";
 
-export const closeCommand: Command = {
+export const closeCommand = command({
   name: "close",
-  usage: `close --day YYYY-MM-DD [--as-of INSTANT] [--without-recount REASON --by PERSON]
-close a day and issue its statement; a day closed before stays as it is. INSTANT, such as
-2026-11-23T01:00:00Z, is taken for the present: ahead of the clock, somebody vouches that
-the day is over, and what comes later is an adjustment of the next day`,
-  async run(args) {
-    const valued = ["--day", "--as-of", "--without-recount", "--by"];
-    const given = readArguments("close", args, { valued });
-    const day = requiredDay(given);
-    const asOf = asOfFlag(given);
-    const waiver = waiverFlag(given);
-    return await withCloser((closer) => closer.close(day, asOf, waiver));
+  summary: "close a day and issue its statement",
+  details: "A day closed before stays as it is.\n\n" +
+    "With --as-of ahead of the clock, somebody vouches that the day is over, and what comes later " +
+    "is an adjustment of the next day.\n\n" +
+    "The recount needs NATS, as royalty or auditor. --without-recount and --by go together: the " +
+    "manifest names the person and the reason.",
+  options: {
+    day: { type: "string", value: "YYYY-MM-DD", about: "the day", parser: day(), required: true },
+    asOf: {
+      type: "string",
+      value: "INSTANT",
+      about: "taken for the present, such as 2026-11-23T01:00:00Z",
+      parser: instant(),
+      absent: "now",
+    },
+    withoutRecount: {
+      type: "string",
+      value: "REASON",
+      about: "why it is closed without a recount",
+      parser: text(200),
+      absent: "the raw heartbeats are recounted first",
+    },
+    by: { type: "string", value: "PERSON", about: "who answers for that", parser: text(200) },
+    json: JSON_OPTION,
   },
-};
+  examples: [
+    { args: ["--day", "2026-11-22"] },
+    {
+      args: ["--day", "2026-11-22", "--without-recount", "stream restored", "--by", "A. Person"],
+      about: "when the raw heartbeats are not kept any more",
+    },
+  ],
+  async run({ day, asOf, withoutRecount: reason, by, json }, io) {
+    const waiver = waiverOf(reason, by);
+    return await withCloser((closer) => closer.close(day, asOf, waiver), { json, io });
+  },
+});
 
-function asOfFlag({ flags }: Arguments): number | undefined {
-  const text = flags.get("--as-of");
-  if (text === undefined) return undefined;
-  const hasZone = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,3})?)?(Z|[+-]\d{2}:\d{2})$/.test(
-    text,
-  );
-  const instant = Date.parse(text);
-  if (!hasZone || Number.isNaN(instant)) {
-    throw new Misuse(`--as-of ${text} is not an instant; write it like 2026-11-23T01:00:00Z`);
-  }
-  return instant;
-}
-
-function waiverFlag({ flags }: Arguments): Waiver | undefined {
-  const [reason, by] = [flags.get("--without-recount"), flags.get("--by")];
+function waiverOf(reason: string | undefined, by: string | undefined): Waiver | undefined {
   if (reason === undefined && by === undefined) return undefined;
   if (reason === undefined || by === undefined) {
     throw new Misuse("--without-recount REASON and --by PERSON go together");
   }
-  return { by: keptText("--by", by), reason: keptText("--without-recount", reason) };
+  return { by, reason };
 }

@@ -3,44 +3,57 @@
  *
  * @module
  */
+import { command } from "../../shared/process/cli/command.ts";
+import { day, filePath, integer } from "../../shared/process/cli/parsers.ts";
 import { messageOf, Refused } from "../../shared/process/errors.ts";
-import { readEntries, readStored } from "../books/statements.ts";
-import {
-  type Books,
-  type Command,
-  readArguments,
-  requiredDay,
-  wholeNumberFlag,
-  withBooks,
-  writeAll,
-} from "./command.ts";
 import { readRecognisedLines } from "../books/lines.ts";
+import { readEntries, readStored } from "../books/statements.ts";
 import { statementCsv } from "../statement/csv.ts";
+import { type Books, withBooks } from "./connections.ts";
 
-export const exportCommand: Command = {
+export const exportCommand = command({
   name: "export",
-  usage: `export --day YYYY-MM-DD [--version N] [--out FILE]
-the statement of a closed day, byte for byte as it was issued; of an open day the lines so
-far, which are provisional`,
-  async run(args) {
-    const given = readArguments("export", args, { valued: ["--day", "--version", "--out"] });
-    const day = requiredDay(given);
-    const version = wholeNumberFlag(given, "--version");
-    const csv = await withBooks((sql) => csvOf(sql, day, version));
-    const out = given.flags.get("--out");
-    if (out === undefined) await writeAll(csv);
+  summary: "the statement of a day as CSV",
+  details: "Of a closed day the statement, byte for byte as it was issued; of an open day the " +
+    "lines so far, which are provisional.",
+  options: {
+    day: { type: "string", value: "YYYY-MM-DD", about: "the day", parser: day(), required: true },
+    version: {
+      type: "string",
+      value: "N",
+      about: "version of the statement",
+      parser: integer(1),
+      absent: "the newest",
+    },
+    out: {
+      type: "string",
+      value: "FILE",
+      about: "file to write, whole or not at all",
+      parser: filePath(),
+      absent: "standard output",
+    },
+  },
+  examples: [
+    { args: ["--day", "2026-11-23"] },
+    { args: ["--day", "2026-11-23", "--version", "1", "--out", "first.csv"] },
+  ],
+  async run({ day, version, out }, io) {
+    const { csv, isProvisional } = await withBooks((sql) => csvOf(sql, day, version));
+    if (isProvisional) io.err.line(`royalty: ${day} is not closed; these lines are provisional`);
+    if (out === undefined) io.out.write(csv);
     else await writeFileWhole(out, csv);
     return 0;
   },
-};
+});
 
-async function csvOf(
-  sql: Books,
-  day: string,
-  version: number | undefined,
-): Promise<Uint8Array<ArrayBuffer>> {
+interface Exported {
+  readonly csv: Uint8Array<ArrayBuffer>;
+  readonly isProvisional: boolean;
+}
+
+async function csvOf(sql: Books, day: string, version: number | undefined): Promise<Exported> {
   const stored = await readStored(sql, day, version);
-  if (stored) return stored.csv;
+  if (stored) return { csv: stored.csv, isProvisional: false };
   if (version !== undefined) {
     const versions = (await readEntries(sql, day)).map((each) => each.version).reverse();
     throw new Refused(
@@ -49,8 +62,7 @@ async function csvOf(
         : `${day} has no version ${version}; it has ${versions.join(", ")}`,
     );
   }
-  console.error(`royalty: ${day} is not closed; these lines are provisional`);
-  return statementCsv(await readRecognisedLines(sql, day));
+  return { csv: statementCsv(await readRecognisedLines(sql, day)), isProvisional: true };
 }
 
 // A reader never sees half a file.

@@ -3,31 +3,61 @@
  *
  * @module
  */
-import { readMigrations } from "../../shared/process/migrate.ts";
-import { withRawStreams } from "./with_raw_streams.ts";
-import { type Command, Misuse, readArguments, required, requiredDay } from "./command.ts";
-import { rebuildDay } from "../audit/rebuild.ts";
+import { command } from "../../shared/process/cli/command.ts";
+import { JSON_OPTION } from "../../shared/process/cli/declaration.ts";
+import { day, matching } from "../../shared/process/cli/parsers.ts";
+import { toJson } from "../../shared/process/cli/json_output.ts";
+import { progress } from "../../shared/process/cli/progress.ts";
+import { rebuildDay, type Rebuilt } from "../audit/rebuild.ts";
+import { withRawStreams } from "./connections.ts";
 
-export const rebuildCommand: Command = {
+export const rebuildCommand = command({
   name: "rebuild",
-  usage: `rebuild --day YYYY-MM-DD --into POSTGRES_URL
-make a closed day again from the raw heartbeats in an empty database, and compare the SHA-256 of
-its CSV with the statement's; exits 1 when they differ. Needs NATS, as royalty or auditor`,
-  async run(args) {
-    const given = readArguments("rebuild", args, { valued: ["--day", "--into"] });
-    const day = requiredDay(given);
-    const into = required(given, "--into", "POSTGRES_URL, an empty database");
-    if (!/^postgres(ql)?:\/\//.test(into)) throw new Misuse("--into must be a postgres:// URL");
-    const migrations = await readMigrations(new URL("../migrations/", import.meta.url));
-    const { version, stored, rebuilt, events, seconds } = await withRawStreams((options) =>
-      rebuildDay(day, { ...options, into, migrations })
-    );
-    const isSame = stored === rebuilt;
-    console.log([
-      `${stored}  statement of ${day}, version ${version}`,
-      `${rebuilt}  rebuilt from ${events} raw heartbeats in ${seconds.toFixed(1)} s`,
-      isSame ? "the same bytes" : "NOT the same; deno task royalty recount names the lines",
-    ].join("\n"));
-    return isSame ? 0 : 1;
+  summary: "make a closed day again from the raw heartbeats in an empty database",
+  details: "The SHA-256 of its CSV is compared with the statement's; exits 1 when they differ. " +
+    "Needs NATS, as royalty or auditor.",
+  options: {
+    day: { type: "string", value: "YYYY-MM-DD", about: "the day", parser: day(), required: true },
+    into: {
+      type: "string",
+      value: "POSTGRES_URL",
+      about: "an empty database; what was made stays there",
+      parser: matching(/^postgres(ql)?:\/\//, "a postgres:// URL"),
+      required: true,
+      isSecret: true,
+    },
+    json: JSON_OPTION,
   },
-};
+  examples: [{ args: ["--day", "2026-11-23", "--into", "postgres://me@localhost/empty"] }],
+  async run({ day, into, json }, io) {
+    using shown = progress("sequences", undefined, { to: io.err });
+    const rebuilt = await withRawStreams((options) =>
+      rebuildDay(day, { ...options, into, onProgress: shown.at })
+    );
+    shown.end();
+    if (json) io.out.write(toJson(rebuiltFacts(day, rebuilt)));
+    else io.out.line(rebuiltText(day, rebuilt));
+    return isSame(rebuilt) ? 0 : 1;
+  },
+});
+
+function isSame({ stored, rebuilt }: Rebuilt): boolean {
+  return stored === rebuilt;
+}
+
+function rebuiltText(day: string, made: Rebuilt): string {
+  const { version, stored, rebuilt, events, seconds } = made;
+  return [
+    `${stored}  statement of ${day}, version ${version}`,
+    `${rebuilt}  rebuilt from ${events} raw heartbeats in ${seconds.toFixed(1)} s`,
+    isSame(made) ? "the same bytes" : "NOT the same; deno task royalty recount names the lines",
+  ].join("\n");
+}
+
+function rebuiltFacts(day: string, made: Rebuilt) {
+  const { version, stored, rebuilt, events, seconds } = made;
+  return {
+    ...{ day, version, same: isSame(made) },
+    ...{ storedSha256: stored, rebuiltSha256: rebuilt, heartbeats: events, seconds },
+  };
+}

@@ -3,47 +3,74 @@
  *
  * @module
  */
+import { command } from "../../shared/process/cli/command.ts";
+import { JSON_OPTION } from "../../shared/process/cli/declaration.ts";
+import { integer, text } from "../../shared/process/cli/parsers.ts";
 import { Refused } from "../../shared/process/errors.ts";
-import { readOpenGaps, settleGap } from "../books/gaps.ts";
-import { keptText } from "./with_closer.ts";
-import {
-  type Books,
-  type Command,
-  Misuse,
-  readArguments,
-  required,
-  wholeNumberFlag,
-  withBooks,
-} from "./command.ts";
+import { toJson } from "../../shared/process/cli/json_output.ts";
+import { type GapSettlement, type OpenGap, readOpenGaps, settleGap } from "../books/gaps.ts";
+import { type Books, withBooks } from "./connections.ts";
 
-export const settleGapCommand: Command = {
+export const settleGapCommand = command({
   name: "settle-gap",
-  usage: `settle-gap --stream STREAM --first SEQUENCE --by PERSON --reason TEXT
-answer for sequences that a stream lost, so that days can close; the next manifest names
-the person and the reason`,
-  async run(args) {
-    const valued = ["--stream", "--first", "--by", "--reason"];
-    const given = readArguments("settle-gap", args, { valued });
-    const firstSeq = wholeNumberFlag(given, "--first");
-    if (firstSeq === undefined) throw new Misuse("settle-gap needs --first SEQUENCE");
-    const settlement = {
-      stream: required(given, "--stream", "STREAM"),
-      firstSeq,
-      by: keptText("--by", required(given, "--by", "PERSON")),
-      reason: keptText("--reason", required(given, "--reason", "TEXT")),
-      at: Date.now(),
-    };
-    return await withBooks((sql) => settle(sql, settlement));
+  summary: "answer for sequences that a stream lost, so that days can close",
+  details: "The next manifest names the person and the reason.",
+  options: {
+    stream: {
+      type: "string",
+      value: "STREAM",
+      about: "the stream that lost them",
+      parser: text(200),
+      required: true,
+    },
+    first: {
+      type: "string",
+      value: "SEQUENCE",
+      about: "the first sequence of the gap",
+      parser: integer(1),
+      required: true,
+    },
+    by: {
+      type: "string",
+      value: "PERSON",
+      about: "who answers for it",
+      parser: text(200),
+      required: true,
+    },
+    reason: {
+      type: "string",
+      value: "TEXT",
+      about: "what happened",
+      parser: text(200),
+      required: true,
+    },
+    json: JSON_OPTION,
   },
-};
-
-async function settle(sql: Books, settlement: Parameters<typeof settleGap>[1]): Promise<number> {
-  const { stream, firstSeq, by } = settlement;
-  const settling = await settleGap(sql, settlement);
-  if (settling.kind === "settled") {
-    console.log(`${stream}: sequences ${firstSeq} to ${settling.gap.lastSeq} are settled by ${by}`);
+  examples: [{
+    args: [
+      "--stream",
+      "HEARTBEATS",
+      "--first",
+      "812",
+      "--by",
+      "A. Person",
+      "--reason",
+      "disk lost",
+    ],
+  }],
+  async run({ stream, first: firstSeq, by, reason, json }, io) {
+    const settlement = { stream, firstSeq, by, reason, at: Date.now() };
+    const gap = await withBooks((sql) => settle(sql, settlement));
+    if (json) io.out.write(toJson({ ...gap, settledBy: by, reason }));
+    else io.out.line(`${stream}: sequences ${firstSeq} to ${gap.lastSeq} are settled by ${by}`);
     return 0;
-  }
+  },
+});
+
+async function settle(sql: Books, settlement: GapSettlement): Promise<OpenGap> {
+  const { stream, firstSeq } = settlement;
+  const settling = await settleGap(sql, settlement);
+  if (settling.kind === "settled") return settling.gap;
   if (settling.kind === "settled before") {
     throw new Refused(
       `the gap of ${stream} at ${firstSeq} was settled by ${settling.by}: ${settling.reason}`,

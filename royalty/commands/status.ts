@@ -1,22 +1,81 @@
 /**
- * `deno task royalty status`.
+ * `deno task royalty status`: the account of each stream, as text and as JSON.
  *
  * @module
  */
-import { askNats, type Command, readArguments, withBooks } from "./command.ts";
-import { readAccounts } from "../books/accounts.ts";
+import { command } from "../../shared/process/cli/command.ts";
+import { JSON_OPTION } from "../../shared/process/cli/declaration.ts";
+import { toJson } from "../../shared/process/cli/json_output.ts";
+import { left, renderTable, right } from "../../shared/process/cli/table.ts";
+import { type Account, type Accounts, readAccounts } from "../books/accounts.ts";
 import { lagOf } from "../raw/stream_ends.ts";
-import { statusJson, statusText } from "./status_report.ts";
+import { askNats, withBooks } from "./connections.ts";
 
-export const statusCommand: Command = {
+export const statusCommand = command({
   name: "status",
-  usage: `status [--json]
-the account of each stream; exits 1 when the books do not balance`,
-  async run(args) {
-    const { flags } = readArguments("status", args, { switches: ["--json"] });
+  summary: "the account of each stream; exits 1 when the books do not balance",
+  details: "The lag needs NATS, as royalty or auditor; without it, it is not known.",
+  options: { json: JSON_OPTION },
+  examples: [{ args: [] }, { args: ["--json"], about: "for a program" }],
+  async run({ json }, io) {
     // The accounts do not depend on the lag, so it may be unknown.
     const [accounts, lag] = await Promise.all([withBooks(readAccounts), askNats(lagOf)]);
-    console.log(flags.has("--json") ? statusJson(accounts, lag) : statusText(accounts, lag));
+    if (json) io.out.write(toJson(statusFacts(accounts, lag)));
+    else io.out.line(statusText(accounts, lag));
     return accounts.disagreements.length === 0 ? 0 : 1;
   },
-};
+});
+
+/** Messages behind the books by stream, or why that cannot be told. */
+type Lag = ReadonlyMap<string, number> | string;
+
+const COLUMNS = [
+  left("stream"),
+  right("last_seq"),
+  right("counted"),
+  right("duplicates"),
+  right("quarantined"),
+  right("gaps"),
+  right("identity"),
+  right("lag"),
+];
+
+/** A table with a line per stream, then what does not agree. */
+function statusText({ streams, disagreements }: Accounts, lag: Lag): string {
+  const creditedMs = streams.reduce((sum, each) => sum + each.creditedMs, 0n);
+  return [
+    renderTable(COLUMNS, streams.map((account) => cells(account, lag))),
+    "",
+    `credited ${creditedMs} ms`,
+    ...(typeof lag === "string" ? [`lag unknown: ${lag}`] : []),
+    "last_seq = counted + duplicates + quarantined + gaps",
+    ...disagreements.map((line) => `DISAGREES  ${line}`),
+    disagreements.length === 0 ? "the books balance" : "the books do NOT balance",
+  ].join("\n");
+}
+
+function cells(account: Account, lag: Lag): string[] {
+  const { stream, lastSeq, counted, duplicates, quarantined, gaps, identityHolds } = account;
+  return [
+    stream,
+    ...[lastSeq, counted, duplicates, quarantined, gaps].map(String),
+    identityHolds ? "yes" : "NO",
+    String(lagBehind(stream, lag) ?? "?"),
+  ];
+}
+
+function lagBehind(stream: string, lag: Lag): number | null {
+  return typeof lag === "string" ? null : lag.get(stream) ?? null;
+}
+
+/** The same for a program. */
+function statusFacts({ streams, disagreements }: Accounts, lag: Lag) {
+  return {
+    balanced: disagreements.length === 0,
+    disagreements,
+    streams: streams.map(({ lastReceivedAt: _, ...account }) => ({
+      ...account,
+      lag: lagBehind(account.stream, lag),
+    })),
+  };
+}

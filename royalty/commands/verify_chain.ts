@@ -3,53 +3,80 @@
  *
  * @module
  */
-import { readEntries, readStatementLines, readStored } from "../books/statements.ts";
+import { command } from "../../shared/process/cli/command.ts";
+import { JSON_OPTION } from "../../shared/process/cli/declaration.ts";
+import { toJson } from "../../shared/process/cli/json_output.ts";
+import { type OnProgress, progress } from "../../shared/process/cli/progress.ts";
+import { readEntries, readIssued, readStatementLines } from "../books/statements.ts";
 import { readClosingState } from "../closing/seals.ts";
 import { ChainCheck } from "../statement/chain.ts";
-import { statementFiles } from "./with_closer.ts";
-import { type Books, type Command, readArguments, withBooks } from "./command.ts";
 import type { StatementFiles } from "../statement/files.ts";
+import { type Books, withBooks } from "./connections.ts";
+import { statementFiles } from "./with_closer.ts";
 
-export const verifyChainCommand: Command = {
+export const verifyChainCommand = command({
   name: "verify-chain",
-  usage: `verify-chain
-every hash, total and link of every statement again, and the files of TWOFOLD_STATEMENTS_DIR;
-exits 1 and names what is broken`,
-  async run(args) {
-    readArguments("verify-chain", args, {});
+  summary: "check every hash, total and link of every statement again",
+  details: "The files of TWOFOLD_STATEMENTS_DIR too, if it is set. Exits 1 and names what is " +
+    "broken. Two people with the same last hash have the same statements.",
+  options: { json: JSON_OPTION },
+  examples: [{ args: [] }],
+  async run({ json }, io) {
+    using shown = progress("statements", undefined, { to: io.err });
     const files = statementFiles();
-    const { count, head, faults } = await withBooks((sql) => verify(sql, files));
-    for (const fault of faults) console.log(`BROKEN  ${fault}`);
-    const what = `${count} statements${files ? ` and their files in ${files.folder}` : ""}`;
-    console.log(
-      faults.length === 0
-        ? `the chain holds: ${what}${head === undefined ? "" : `, the last is ${head}`}`
-        : `the chain is BROKEN: ${what} checked, faults: ${faults.length}`,
-    );
-    return faults.length === 0 ? 0 : 1;
+    const found = await withBooks((sql) => verify(sql, files, shown.at));
+    shown.end();
+    const holds = found.faults.length === 0;
+    if (json) io.out.write(toJson({ holds, ...found }));
+    else io.out.line(verificationText(found));
+    return holds ? 0 : 1;
   },
-};
+});
 
 interface Verification {
-  readonly count: number;
+  /** How many were checked. */
+  readonly statements: number;
   /** The last manifest's hash: two people with the same one have the same statements. */
-  readonly head: string | undefined;
+  readonly lastSha256: string | undefined;
+  /** Folder of the files that were checked with them, if one is set. */
+  readonly folder: string | undefined;
   readonly faults: readonly string[];
 }
 
-async function verify(sql: Books, files: StatementFiles | undefined): Promise<Verification> {
-  const verification = await sql.begin("isolation level repeatable read read only", async (tx) => {
+async function verify(
+  sql: Books,
+  files: StatementFiles | undefined,
+  onProgress: OnProgress,
+): Promise<Verification> {
+  return await sql.begin("isolation level repeatable read read only", async (tx) => {
     const state = await readClosingState(tx);
     const entries = (await readEntries(tx)).reverse();
     const check = new ChainCheck();
     const faults: string[] = [];
-    for (const { recognised_day: day, version } of entries) {
-      const statement = (await readStored(tx, day, version))!;
+    for (const [index, { recognised_day: day, version }] of entries.entries()) {
+      const statement = await readIssued(tx, day, version);
       faults.push(...check.next(statement, await readStatementLines(tx, day, version)));
       faults.push(...await files?.faults(statement) ?? []);
+      onProgress(index + 1, entries.length);
     }
     faults.push(...check.end(state.oldestOpenDay, state.sealedDay));
-    return { count: entries.length, head: entries.at(-1)?.sha256, faults };
+    return {
+      statements: entries.length,
+      lastSha256: entries.at(-1)?.sha256,
+      folder: files?.folder,
+      faults,
+    };
   });
-  return verification as Verification;
+}
+
+function verificationText({ statements, lastSha256, folder, faults }: Verification): string {
+  const inFolder = folder === undefined ? "" : ` and their files in ${folder}`;
+  const what = `${statements} statements${inFolder}`;
+  const last = lastSha256 === undefined ? "" : `, the last is ${lastSha256}`;
+  return [
+    ...faults.map((fault) => `BROKEN  ${fault}`),
+    faults.length === 0
+      ? `the chain holds: ${what}${last}`
+      : `the chain is BROKEN: ${what} checked, faults: ${faults.length}`,
+  ].join("\n");
 }

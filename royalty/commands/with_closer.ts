@@ -3,15 +3,17 @@
  *
  * @module
  */
+import type { Io } from "../../shared/process/cli/io.ts";
 import { localEnvironment, readSettings } from "../../shared/process/config.ts";
-import type { StoredStatement } from "../statement/chain.ts";
+import { toJson } from "../../shared/process/cli/json_output.ts";
+import { progress } from "../../shared/process/cli/progress.ts";
 import { type Closed, Closer } from "../closing/closer.ts";
-import { withRawStreams } from "./with_raw_streams.ts";
-import { askNats, Misuse, withBooks } from "./command.ts";
 import { streamEnds } from "../raw/stream_ends.ts";
-import { recountForClose } from "../recount/day.ts";
+import { recountForClose, type RecountResult } from "../recount/day.ts";
 import { royaltyCliSettings } from "../settings.ts";
+import type { StoredStatement } from "../statement/chain.ts";
 import { fileNames, StatementFiles } from "../statement/files.ts";
+import { askNats, withBooks, withRawStreams } from "./connections.ts";
 
 /** The folder of statements, if one is set. */
 export function statementFiles(): StatementFiles | undefined {
@@ -19,10 +21,12 @@ export function statementFiles(): StatementFiles | undefined {
   return TWOFOLD_STATEMENTS_DIR ? new StatementFiles(TWOFOLD_STATEMENTS_DIR) : undefined;
 }
 
-/** Does `work` with a closer, tells the outcome, and returns the exit code. */
-export async function withCloser(work: (closer: Closer) => Promise<Closed>): Promise<number> {
+/** Does `work` with a closer, tells the outcome to `io`, and returns the exit code. */
+export async function withCloser(
+  work: (closer: Closer) => Promise<Closed>,
+  { json, io }: { readonly json: boolean; readonly io: Io },
+): Promise<number> {
   const settings = readSettings(royaltyCliSettings, localEnvironment("royalty"));
-  const lookBackMs = settings.TWOFOLD_RECOUNT_LOOK_BACK_MS;
   const closer = new Closer({
     databaseUrl: settings.TWOFOLD_POSTGRES_URL,
     graceMs: settings.TWOFOLD_CLOSE_GRACE_MS,
@@ -30,40 +34,60 @@ export async function withCloser(work: (closer: Closer) => Promise<Closed>): Pro
     streamEnds: async () => {
       const ends = await askNats(streamEnds);
       if (typeof ends !== "string") return ends;
-      console.error(`royalty: the streams cannot be asked: ${ends}`);
+      io.err.line(`royalty: the streams cannot be asked: ${ends}`);
       return new Map();
     },
-    recount: (day) => withRawStreams((options) => recountForClose(day, { ...options, lookBackMs })),
+    recount: (day) => recountShown(day, settings.TWOFOLD_RECOUNT_LOOK_BACK_MS, io),
     files: statementFiles(),
   });
   // For its errors: the closer has connections of its own.
-  const { outcome, statement, filesMissing } = await withBooks(() => work(closer));
-  console.log(outcomeText(outcome, statement));
-  if (filesMissing === undefined) return 0;
-  console.error(`royalty: ${filesMissing}`);
+  const closed = await withBooks(() => work(closer));
+  if (json) io.out.write(toJson(closedFacts(closed)));
+  else io.out.line(closedText(closed));
+  if (closed.filesMissing === undefined) return 0;
+  io.err.line(`royalty: ${closed.filesMissing}`);
   return 1;
 }
 
-function outcomeText(outcome: Closed["outcome"], statement: StoredStatement): string {
+async function recountShown(
+  day: string,
+  lookBackMs: number | undefined,
+  io: Io,
+): Promise<RecountResult> {
+  using shown = progress(RECOUNT_LABEL, undefined, { to: io.err });
+  return await withRawStreams((options) =>
+    recountForClose(day, { ...options, lookBackMs, onProgress: shown.at })
+  );
+}
+
+/** What the progress of a recount counts: each heartbeat is read, then counted in order. */
+export const RECOUNT_LABEL = "recount, 2 steps a heartbeat:";
+
+const VERBS: Readonly<Record<Closed["outcome"], string>> = {
+  "closed": "is closed",
+  "closed before": "was closed before",
+  "issued again": "is issued again",
+};
+
+function closedText({ outcome, statement }: Closed): string {
   const { day, version, rows, events, ms, sha256, manifestSha256 } = statement;
-  const verb = {
-    "closed": "is closed",
-    "closed before": "was closed before",
-    "issued again": "is issued again",
-  }[outcome];
   return [
-    `${day} ${verb}: version ${version}, ${rows} lines, ${events} events, ${ms} ms`,
+    `${day} ${VERBS[outcome]}: version ${version}, ${rows} lines, ${events} events, ${ms} ms`,
     `  ${sha256}  ${fileNames(statement).csv}`,
     `  ${manifestSha256}  ${fileNames(statement).manifest}`,
   ].join("\n");
 }
 
-/** Free text that is kept for ever: 1 to 200 characters, none of them a control character. */
-export function keptText(flag: string, text: string): string {
-  if (!/^[^\p{Cc}\p{Cs}]{1,200}$/u.test(text) || text.trim() !== text) {
-    throw new Misuse(
-      `${flag} must be 1 to 200 characters without control characters or outer spaces`,
-    );
-  }
-  return text;
+function closedFacts({ outcome, statement, filesMissing }: Closed) {
+  return { outcome, ...statementFacts(statement), filesMissing };
+}
+
+function statementFacts(statement: StoredStatement) {
+  const { day, version, rows, events, ms, sha256, manifestSha256 } = statement;
+  const names = fileNames(statement);
+  return {
+    ...{ day, version, lines: rows, events, msWatched: ms },
+    csv: { file: names.csv, sha256 },
+    manifest: { file: names.manifest, sha256: manifestSha256 },
+  };
 }

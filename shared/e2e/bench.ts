@@ -4,8 +4,12 @@
  *
  * @module
  */
+import { command } from "../process/cli/command.ts";
+import { matching, oneOf } from "../process/cli/parsers.ts";
+import { main } from "../process/cli/run.ts";
 
-const BENCHES: Readonly<Record<string, string>> = {
+/** The program of each bench. */
+const BENCHES = {
   ingest: "ingest/ingest_bench.ts",
   live: "live/watch/live_bench.ts",
   royalty: "royalty/posting/posting_bench.ts",
@@ -13,19 +17,45 @@ const BENCHES: Readonly<Record<string, string>> = {
 };
 const ROOT = new URL("../../", import.meta.url);
 
-if (import.meta.main) {
-  const [only, ...args] = Deno.args;
-  if (only !== undefined && !(only in BENCHES)) {
-    console.error(`usage: deno task bench [${Object.keys(BENCHES).join("|")}] [its arguments]`);
-    Deno.exit(2);
-  }
-  // Each in a process of its own: a benchmark must not inherit another's warm heap.
-  for (const name of only === undefined ? Object.keys(BENCHES) : [only]) {
-    console.log(`\n== ${name}`);
-    const { code } = await new Deno.Command(Deno.execPath(), {
-      args: ["run", "--quiet", "-A", new URL(BENCHES[name], ROOT).pathname, ...args],
-      cwd: ROOT.pathname,
-    }).spawn().status;
-    if (code !== 0) Deno.exit(code);
-  }
+/** `deno task bench`. */
+export const benchTask = command({
+  name: "bench",
+  summary: "figures and ratios, each measured against a floor in the same run",
+  details: "Every bench runs in a process of its own. What each takes is at the top of its file: " +
+    `${Object.values(BENCHES).join(", ")}.`,
+  positionals: [
+    {
+      name: "bench",
+      about: `one of ${Object.keys(BENCHES).join(", ")}`,
+      parser: oneOf(...Object.keys(BENCHES)),
+      absent: "all of them",
+    },
+    {
+      name: "arguments",
+      about: "the bench's own, such as a number of events",
+      parser: matching(/./s, "an argument"),
+      variadic: true,
+    },
+  ],
+  examples: [{ args: [] }, { args: ["live", "200000"] }],
+  async run({ bench, arguments: args }, io) {
+    for (const [name, program] of Object.entries(BENCHES)) {
+      if (bench !== undefined && name !== bench) continue;
+      io.out.line(`\n== ${name}`);
+      const code = await runBench(program, args);
+      if (code !== 0) return code;
+    }
+    return 0;
+  },
+});
+
+if (import.meta.main) await main(benchTask);
+
+// In a process of its own: a benchmark must not inherit another's warm heap.
+async function runBench(program: string, args: readonly string[]): Promise<number> {
+  const { code } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "--quiet", "-A", new URL(program, ROOT).pathname, ...args],
+    cwd: ROOT.pathname,
+  }).spawn().status;
+  return code;
 }

@@ -28,6 +28,11 @@ export class Stop extends Error {
   readonly exitCode: number;
 }
 
+/** Whether `error` says what happens next; any other is a bug, and its stack is worth a log. */
+export function isExpected(error: unknown): boolean {
+  return error instanceof RetryAfter || error instanceof Refused || error instanceof Stop;
+}
+
 /** One line for a log or a terminal, whatever was thrown. */
 export function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);

@@ -4,20 +4,25 @@
  * @module
  */
 import { jetstreamManager } from "nats/jetstream";
-import postgres from "postgres";
 import { z } from "zod";
+import { command } from "../process/cli/command.ts";
+import { JSON_OPTION } from "../process/cli/declaration.ts";
+import { main } from "../process/cli/run.ts";
 import {
   localEnvironment,
   natsSettings,
   readSettings,
+  type Settings,
   type SettingsShape,
   wholeNumber,
 } from "../process/config.ts";
-import { messageOf, Stop } from "../process/errors.ts";
-import { untilReady } from "../process/lifecycle.ts";
+import { Stop } from "../process/errors.ts";
+import { toJson } from "../process/cli/json_output.ts";
+import { untilReady } from "../process/retry.ts";
 import { Log } from "../process/log.ts";
 import { connectNats } from "../process/nats.ts";
-import { drift, provision } from "./streams.ts";
+import { openPool } from "../process/postgres/pool.ts";
+import { drift, provision, type TopologyDrift } from "./streams.ts";
 import { provisionRoles } from "./roles.ts";
 import { DEFAULT_TOPOLOGY, desiredTopology } from "../contract/topology.ts";
 
@@ -47,23 +52,34 @@ export const provisionSettings = {
     .describe("password given to the Postgres role finance; not set: the role is not made"),
 } satisfies SettingsShape;
 
-if (import.meta.main) {
-  try {
-    Deno.exit(await main(Deno.args));
-  } catch (error) {
-    console.error(messageOf(error));
-    Deno.exit(error instanceof Stop ? error.exitCode : 1);
-  }
-}
+/** `deno task provision`. */
+export const provisionTask = command({
+  name: "provision",
+  summary: "make streams, durables and Postgres roles",
+  details: "Idempotent: a second run changes nothing. Roles are made when " +
+    "TWOFOLD_POSTGRES_ADMIN_URL is set. With --check nothing is changed, and drift exits with 1.",
+  options: {
+    check: { type: "boolean", about: "only report drift" },
+    json: JSON_OPTION,
+  },
+  examples: [{ args: [] }, { args: ["--check"], about: "has anybody changed a stream by hand?" }],
+  async run({ check, json }, io) {
+    const settings = readSettings(provisionSettings, localEnvironment("ops"));
+    const found = await topologyDrift(settings, check);
+    const roles = check ? [] : await databaseRoles(settings);
+    if (json) io.out.write(toJson({ onlyChecked: check, drift: found, roles }));
+    else io.out.line(provisionText(check, found, roles));
+    return check && found.length > 0 ? 1 : 0;
+  },
+});
 
-async function main(args: readonly string[]): Promise<number> {
-  const unknown = args.filter((arg) => arg !== "--check");
-  if (unknown.length > 0) {
-    throw new Stop(`unknown argument ${unknown[0]}; use: deno task provision [--check]`, {
-      exitCode: 2,
-    });
-  }
-  const settings = readSettings(provisionSettings, localEnvironment("ops"));
+if (import.meta.main) await main(provisionTask);
+
+/** The differences from the topology; removed unless `onlyCheck`. */
+async function topologyDrift(
+  settings: Settings<typeof provisionSettings>,
+  onlyCheck: boolean,
+): Promise<TopologyDrift[]> {
   const log = new Log("provision");
   // Waits for servers that are still starting, as in compose, but not for ever.
   const signal = AbortSignal.timeout(60_000);
@@ -78,27 +94,32 @@ async function main(args: readonly string[]): Promise<number> {
       heartbeatsMaxBytes: settings.TWOFOLD_HEARTBEATS_MAX_BYTES,
       quarantineMaxBytes: settings.TWOFOLD_QUARANTINE_MAX_BYTES,
     });
-    const check = args.includes("--check");
-    const found = check ? await drift(jsm, desired) : await provision(jsm, desired);
-    for (const { what, how } of found) {
-      console.log(`${check ? "drift" : "changed"}  ${what}: ${how}`);
-    }
-    if (!check) await databaseRoles(settings);
-    if (found.length === 0) console.log("no drift: streams and durables are as the topology says");
-    return check && found.length > 0 ? 1 : 0;
+    return onlyCheck ? await drift(jsm, desired) : await provision(jsm, desired);
   } finally {
     await nc.close();
   }
 }
 
-async function databaseRoles(settings: {
-  readonly TWOFOLD_POSTGRES_ADMIN_URL?: string;
-  readonly TWOFOLD_POSTGRES_ROYALTY_PASSWORD?: string;
-  readonly TWOFOLD_POSTGRES_TRIAGE_PASSWORD?: string;
-  readonly TWOFOLD_POSTGRES_FINANCE_PASSWORD?: string;
-}): Promise<void> {
+function provisionText(
+  onlyChecked: boolean,
+  found: readonly TopologyDrift[],
+  roles: readonly string[],
+): string {
+  const [last, ...others] = roles.toReversed();
+  const named = `${others.reverse().join(", ")} and ${last}`;
+  return [
+    ...found.map(({ what, how }) => `${onlyChecked ? "drift" : "changed"}  ${what}: ${how}`),
+    ...(roles.length > 0 ? [`roles  ${named} are ready in Postgres`] : []),
+    ...(found.length === 0 ? ["no drift: streams and durables are as the topology says"] : []),
+  ].join("\n");
+}
+
+/** Makes the roles, if the settings say where; returns their names. */
+async function databaseRoles(
+  settings: Settings<typeof provisionSettings>,
+): Promise<readonly string[]> {
   const url = settings.TWOFOLD_POSTGRES_ADMIN_URL;
-  if (!url) return;
+  if (!url) return [];
   const royalty = settings.TWOFOLD_POSTGRES_ROYALTY_PASSWORD;
   const triage = settings.TWOFOLD_POSTGRES_TRIAGE_PASSWORD;
   if (!royalty || !triage) {
@@ -108,11 +129,10 @@ async function databaseRoles(settings: {
     );
   }
   const finance = settings.TWOFOLD_POSTGRES_FINANCE_PASSWORD;
-  const sql = postgres(url, { max: 1, onnotice: () => {} });
+  const sql = openPool(url, { purpose: "provision", max: 1 });
   try {
     await provisionRoles(sql, { royalty, triage, finance });
-    const made = finance === undefined ? "royalty and triage" : "royalty, triage and finance";
-    console.log(`roles  ${made} are ready in Postgres`);
+    return ["royalty", "triage", ...(finance === undefined ? [] : ["finance"])];
   } finally {
     await sql.end();
   }

@@ -8,8 +8,9 @@
  */
 import { type CsvRecord, parseCsv } from "../testing/csv.ts";
 import type { TitleTotals } from "../fleet/truth.ts";
-import type { CheckLine } from "./verdict.ts";
+import { type CheckLine, whole } from "./check_line.ts";
 
+/** What closing the days came to, and what it should have. */
 export interface ClosingInput {
   /** Truth per title when the days were closed. */
   readonly before: ReadonlyMap<string, TitleTotals>;
@@ -18,7 +19,7 @@ export interface ClosingInput {
   /** Statements of the days closed before the late events, as CSV. */
   readonly closed: readonly string[];
   /** Statement of the day closed after them, if there were any. */
-  readonly next?: string;
+  readonly next: string | undefined;
   /** What `royalty verify-chain` said, when it found nothing broken. */
   readonly chain: string;
   /** What `royalty audit` said of each closed day; its last line is its verdict. */
@@ -44,11 +45,14 @@ export function closingChecks(input: ClosingInput): CheckLine[] {
     wrongLines(
       "that do not name the closed day they adjust",
       late,
-      (line) =>
-        line.line_type === "ADJUSTMENT" && days.has(line.event_day) &&
-        line.event_day < line.recognised_day,
+      (line) => days.has(line.event_day) && isAdjustment(line),
     ),
   ];
+}
+
+function isAdjustment({ line_type, event_day, recognised_day }: CsvRecord["values"]): boolean {
+  if (event_day === undefined || recognised_day === undefined) return false;
+  return line_type === "ADJUSTMENT" && event_day < recognised_day;
 }
 
 // The first words say it; what follows names the folder and the last hash.
@@ -70,11 +74,12 @@ function auditLine(audits: readonly string[]): CheckLine {
 
 /** The beginning of a statement, as a person would look at it. */
 export function statementText(name: string, csv: string, most = 4): string {
-  const [header, ...lines] = csv.trimEnd().split("\r\n");
-  const left = lines.length - most;
+  const lines = csv.trimEnd().split("\r\n");
+  // The header is one more.
+  const left = lines.length - 1 - most;
   return [
     name,
-    ...[header, ...lines.slice(0, most)].map((line) => `  ${line}`),
+    ...lines.slice(0, 1 + most).map((line) => `  ${line}`),
     ...(left > 0 ? [`  … and ${whole(left)} more lines`] : []),
   ].join("\n");
 }
@@ -99,8 +104,4 @@ function total(titles: ReadonlyMap<string, TitleTotals>): number {
 
 function sum(records: readonly CsvRecord[]): number {
   return records.reduce((ms, { values }) => ms + Number(values.ms_watched), 0);
-}
-
-function whole(value: number): string {
-  return value.toLocaleString("en-US");
 }

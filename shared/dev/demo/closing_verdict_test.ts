@@ -2,6 +2,7 @@ import { assertEquals } from "@std/assert";
 import { closingChecks, type ClosingInput, statementText } from "./closing_verdict.ts";
 
 const HEADER = "line_type,recognised_day,event_day,title_id,ms_watched";
+const COMPLETE = "2026-11-23 …\nthe account is complete";
 const GOOD: ClosingInput = {
   before: new Map([["a", { ms: 700, events: 2 }]]),
   after: new Map([["a", { ms: 900, events: 3 }], ["b", { ms: 50, events: 1 }]]),
@@ -9,7 +10,7 @@ const GOOD: ClosingInput = {
   next: `${HEADER}\r\nADJUSTMENT,2026-11-24,2026-11-23,a,200\r\n` +
     "ADJUSTMENT,2026-11-24,2026-11-23,b,50\r\n",
   chain: "the chain holds: 2 statements",
-  audits: ["2026-11-23 …\nthe account is complete", "2026-11-24 …\nthe account is complete"],
+  audits: [COMPLETE, "2026-11-24 …\nthe account is complete"],
 };
 
 function failing(changes: Partial<ClosingInput>): string[] {
@@ -25,7 +26,7 @@ Deno.test("each broken promise fails its own line", () => {
   const late = "late, in the next statement, ms";
   const adjusts = "lines that do not name the closed day they adjust";
   assertEquals(failing({ chain: "the chain is BROKEN" }), ["chain of statements"]);
-  const audits = [GOOD.audits[0], "2026-11-24 …\nthe account is NOT complete"];
+  const audits = [COMPLETE, "2026-11-24 …\nthe account is NOT complete"];
   assertEquals(failing({ audits }), ["days whose audit is complete"]);
   assertEquals(failing({ closed: [`${HEADER}\r\nUSAGE,2026-11-23,2026-11-23,a,701\r\n`] }), [
     "watched before the close, in its statements, ms",

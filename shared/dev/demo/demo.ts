@@ -4,13 +4,13 @@
  *
  * @module
  */
-import { parseArgs } from "node:util";
-import { messageOf, Stop } from "../../process/errors.ts";
-import type { Pipeline } from "../servers/pipeline.ts";
-import { type Fault, runScenario, type Scenario, type ScenarioOutput } from "./scenario.ts";
+import { command } from "../../process/cli/command.ts";
+import { integer, numberWithin } from "../../process/cli/parsers.ts";
+import { main } from "../../process/cli/run.ts";
 import { DEFAULT_SIMULATION, Simulator } from "../fleet/simulator.ts";
+import type { Pipeline } from "../servers/pipeline.ts";
+import { type Fault, OUTPUT_OPTIONS, runScenario, type Scenario } from "./scenario.ts";
 
-const USAGE = "usage: deno task demo [--seconds N] [--seed N] [--json FILE]";
 /** Short, so that a minute holds retries the stream has already forgotten. */
 const DUPLICATE_WINDOW_MS = 5_000;
 const INCIDENT_AT = 0.4;
@@ -21,10 +21,44 @@ const LATE_MS = 4_000;
 const LATE_SESSIONS = 2_000;
 const STUDIOS = ["Aurora", "Blue Door", '"Harbour, Lights & Sons"'];
 
-if (import.meta.main) await runScenario(demo);
+/** `deno task demo`. */
+export const demoTask = command({
+  name: "demo",
+  summary: "the whole pipeline for a minute, with faults, and a verdict",
+  details: "Starts servers and services of its own on free ports and removes them at the end. A " +
+    "seeded fleet sends heartbeats through an incident, a broken build and the SIGKILL of a " +
+    "process; then statements, accounts and alerts are held against what was sent. Exits 1 when " +
+    "a line of the verdict does not hold.",
+  options: {
+    seconds: {
+      type: "string",
+      value: "N",
+      about: "length of the timeline, 30 to 3600",
+      parser: numberWithin(30, 3600),
+      default: "60",
+    },
+    seed: {
+      type: "string",
+      value: "N",
+      about: "the same seed sends the same heartbeats",
+      parser: integer(0),
+      default: "1",
+    },
+    ...OUTPUT_OPTIONS,
+  },
+  examples: [
+    { args: [] },
+    { args: ["--seconds", "30", "--seed", "7", "--report", "run.json"] },
+    { args: ["--json"], about: "the verdict for a program" },
+  ],
+  async run({ seconds, seed, report, json }, io) {
+    return await runScenario(demo(seconds, seed), { report, json }, io);
+  },
+});
 
-function demo(args: readonly string[]): Scenario & ScenarioOutput {
-  const { seconds, seed, json } = readArgs(args);
+if (import.meta.main) await main(demoTask);
+
+function demo(seconds: number, seed: number): Scenario {
   const durationMs = seconds * 1000;
   const incident = { atMs: durationMs * INCIDENT_AT, stallRatio: STALL_RATIO };
   const uplink = {
@@ -33,7 +67,6 @@ function demo(args: readonly string[]): Scenario & ScenarioOutput {
     lateMaxMs: durationMs / 2,
   };
   return {
-    json,
     seed,
     duplicateWindowMs: DUPLICATE_WINDOW_MS,
     pipeline: {
@@ -53,8 +86,13 @@ function demo(args: readonly string[]): Scenario & ScenarioOutput {
       });
       const late = new Simulator({
         ...DEFAULT_SIMULATION,
-        ...{ seed: seed + 1, startEpochMs, durationMs: LATE_MS, sessions: LATE_SESSIONS },
-        ...{ brokenShare: 0, conflicts: 0, uplink: { ...uplink, lateMaxMs: LATE_MS } },
+        seed: seed + 1,
+        startEpochMs,
+        durationMs: LATE_MS,
+        sessions: LATE_SESSIONS,
+        brokenShare: 0,
+        conflicts: 0,
+        uplink: { ...uplink, lateMaxMs: LATE_MS },
       });
       return {
         ticks: simulator.ticks(),
@@ -95,29 +133,4 @@ function killRoyalty(atMs: number): Fault[] {
       act: (pipeline) => royalty(pipeline).restart(),
     },
   ];
-}
-
-function readArgs(args: readonly string[]): { seconds: number; seed: number; json?: string } {
-  let values: { seconds?: string; seed?: string; json?: string };
-  try {
-    ({ values } = parseArgs({
-      args: [...args],
-      options: {
-        seconds: { type: "string" },
-        seed: { type: "string" },
-        json: { type: "string" },
-      },
-    }));
-  } catch (error) {
-    throw new Stop(`${messageOf(error)}\n${USAGE}`, { exitCode: 2 });
-  }
-  const seconds = Number(values.seconds ?? 60);
-  const seed = Number(values.seed ?? 1);
-  if (!(seconds >= 30 && seconds <= 3600)) {
-    throw new Stop(`--seconds is a number from 30 to 3600\n${USAGE}`, { exitCode: 2 });
-  }
-  if (!Number.isSafeInteger(seed) || seed < 0) {
-    throw new Stop(`--seed is a whole number\n${USAGE}`, { exitCode: 2 });
-  }
-  return { seconds, seed, json: values.json };
 }

@@ -4,16 +4,16 @@ import { waitFor } from "../testing/wait_for.ts";
 const DEMO = new URL("./demo.ts", import.meta.url).pathname;
 
 Deno.test("a short demo holds every line of its verdict", async () => {
-  const json = await Deno.makeTempFile();
+  const report = await Deno.makeTempFile();
   const { code, stdout } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "--quiet", "-A", DEMO, "--seconds", "30", "--seed", "11", "--json", json],
+    args: ["run", "--quiet", "-A", DEMO, "--seconds", "30", "--seed", "11", "--report", report],
     stderr: "inherit",
   }).output();
   const text = new TextDecoder().decode(stdout);
   assertEquals(code, 0, text);
   assertStringIncludes(text, "verdict: ok");
-  const { verdict, accounting } = JSON.parse(await Deno.readTextFile(json));
-  await Deno.remove(json);
+  const { verdict, accounting } = JSON.parse(await Deno.readTextFile(report));
+  await Deno.remove(report);
   assert(verdict.ok);
   assert(accounting.duplicates > 0, "some retries came after the duplicate window");
   assert(accounting.quarantined > 0, "a bad build was in the traffic");

@@ -6,6 +6,7 @@
 import { type JetStreamManager, jetstreamManager } from "nats/jetstream";
 import { type Alert, alertSchema } from "../../contract/alert.ts";
 import { DURABLE, heartbeatStreams, QUARANTINE } from "../../contract/topology.ts";
+import { sumOf } from "../servers/service_process.ts";
 import type { Pipeline } from "../servers/pipeline.ts";
 
 /** The state of the pipeline at one moment. */
@@ -69,15 +70,15 @@ export class Observer {
       this.#messages([QUARANTINE]),
     ]);
     const royaltyEvents = (outcome: string) =>
-      royalty.get(`twofold_royalty_events_total{outcome="${outcome}"}`) ?? 0;
+      sumOf(royalty, "twofold_royalty_books_events", { outcome });
     return {
       atMs: Date.now(),
-      accepted: ingest.get('twofold_ingest_events_total{outcome="accepted"}') ?? 0,
+      accepted: sumOf(ingest, "twofold_ingest_events_total", { outcome: "accepted" }),
       stored,
       lag: { live, royalty: royaltyLag, triage },
       openAlerts: this.openIncidents().length,
       quarantined: quarantine,
-      creditedMs: royalty.get("twofold_royalty_credited_ms_total") ?? 0,
+      creditedMs: Math.round(sumOf(royalty, "twofold_royalty_books_credited_seconds") * 1_000),
       counted: royaltyEvents("counted"),
       duplicates: royaltyEvents("duplicate"),
     };

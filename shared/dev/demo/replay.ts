@@ -4,47 +4,115 @@
  *
  * @module
  */
-import { parseArgs } from "node:util";
-import { messageOf, Stop } from "../../process/errors.ts";
+import { command } from "../../process/cli/command.ts";
+import type { Io } from "../../process/cli/io.ts";
+import { filePath, integer, numberWithin } from "../../process/cli/parsers.ts";
+import { main } from "../../process/cli/run.ts";
 import { readRecordings } from "../recordings/folder.ts";
+import type { Recordings } from "../recordings/recordings.ts";
 import { DEFAULT_REPLAY, Replay, type ReplayOptions } from "../recordings/replay.ts";
-import { runScenario, type Scenario, type ScenarioOutput } from "./scenario.ts";
+import { OUTPUT_OPTIONS, runScenario, type Scenario } from "./scenario.ts";
 
-const DEFAULT_FOLDER = "../shared/data";
-const USAGE = `usage: deno task replay [FOLDER] [options]
-  FOLDER        traces/*.ndjson and sessions.csv.gz (default ${DEFAULT_FOLDER})
-  --viewers N   parallel viewers of each trace (default ${DEFAULT_REPLAY.viewers})
-  --sessions N  counted sessions besides the traces (default ${DEFAULT_REPLAY.sessions})
-  --spread S    viewers start within so many seconds (default ${DEFAULT_REPLAY.spreadMs / 1000})
-  --speed N     how many times faster than real time (default ${DEFAULT_REPLAY.acceleration})
-  --seed N      default 1
-  --json FILE   everything as JSON`;
+/** Made-up recordings that every clone has. */
+const DEFAULT_FOLDER = "shared/dev/recordings/samples";
 
 /** One more viewer of each trace, whose heartbeats all come when their day is closed. */
 const LATE = { viewers: 1, sessions: 0, spreadMs: 0, acceleration: 600 } as const;
 
-if (import.meta.main) await runScenario(replay);
+/** `deno task replay`. */
+export const replayTask = command({
+  name: "replay",
+  summary: "recordings of real playback through the pipeline, and a verdict",
+  details: "Starts servers and services of its own on free ports and removes them at the end. " +
+    "Statements, accounts and alerts are held against what the recordings say; exits 1 when a " +
+    "line of the verdict does not hold.",
+  positionals: [{
+    name: "folder",
+    about: "traces/*.ndjson and sessions.csv.gz",
+    parser: filePath(),
+    default: DEFAULT_FOLDER,
+  }],
+  options: {
+    viewers: {
+      type: "string",
+      value: "N",
+      about: "parallel viewers of each trace",
+      parser: integer(0),
+      default: String(DEFAULT_REPLAY.viewers),
+    },
+    sessions: {
+      type: "string",
+      value: "N",
+      about: "counted sessions besides the traces",
+      parser: integer(0),
+      default: String(DEFAULT_REPLAY.sessions),
+    },
+    spread: {
+      type: "string",
+      value: "SECONDS",
+      about: "viewers start within so many seconds of recording time",
+      parser: numberWithin(0, 1_000_000),
+      default: String(DEFAULT_REPLAY.spreadMs / 1000),
+    },
+    speed: {
+      type: "string",
+      value: "N",
+      about: "how many times faster than real time",
+      parser: numberWithin(1, 1_000_000),
+      default: String(DEFAULT_REPLAY.acceleration),
+    },
+    seed: {
+      type: "string",
+      value: "N",
+      about: "the same seed sends the same heartbeats",
+      parser: integer(0),
+      default: "1",
+    },
+    ...OUTPUT_OPTIONS,
+  },
+  examples: [
+    { args: [] },
+    { args: ["recordings", "--viewers", "10", "--speed", "20", "--report", "run.json"] },
+  ],
+  async run({ folder, viewers, sessions, spread, speed, seed, report, json }, io) {
+    const { recordings, problems } = await readRecordings(folder);
+    for (const problem of problems) io.err.line(`left out: ${problem}`);
+    const options = {
+      ...DEFAULT_REPLAY,
+      ...{ viewers, sessions, seed },
+      spreadMs: Math.floor(spread * 1000),
+      acceleration: speed,
+    };
+    tellPlan(recordings, options, json ? io.err : io.out);
+    return await runScenario(replay(recordings, options), { report, json }, io);
+  },
+});
 
-async function replay(args: readonly string[]): Promise<Scenario & ScenarioOutput> {
-  const { folder, json, ...options } = readArgs(args);
-  const { recordings, problems } = await readRecordings(folder);
-  for (const problem of problems) console.error(`left out: ${problem}`);
-  const of = (startEpochMs: number) => new Replay(recordings, { ...options, startEpochMs });
-  const { durationMs } = of(0);
-  console.log(
-    `${recordings.traces.length} traces × ${options.viewers} viewers and ${options.sessions} of ` +
-      `${recordings.sessions.length} sessions, ${options.acceleration} times faster: ` +
+if (import.meta.main) await main(replayTask);
+
+/** The options of a replay that do not depend on when it starts. */
+type ReplayPlan = Omit<ReplayOptions, "startEpochMs">;
+
+function tellPlan(recordings: Recordings, plan: ReplayPlan, output: Io["out"]): void {
+  const { durationMs } = new Replay(recordings, { ...plan, startEpochMs: 0 });
+  const { traces, sessions } = recordings;
+  const drawn = Math.min(plan.sessions, sessions.length);
+  output.line(
+    `${traces.length} traces × ${plan.viewers} viewers and ${drawn} of ${sessions.length} ` +
+      `sessions, ${plan.acceleration} times faster: ` +
       `${Math.ceil(durationMs / 1000)} s`,
   );
+}
+
+function replay(recordings: Recordings, options: ReplayPlan): Scenario {
   return {
-    json,
     seed: options.seed,
     duplicateWindowMs: options.uplink.duplicateWindowMs,
     pipeline: {
       provision: { TWOFOLD_DUPLICATE_WINDOW_MS: String(options.uplink.duplicateWindowMs) },
     },
     begin: (startEpochMs) => {
-      const run = of(startEpochMs);
+      const run = new Replay(recordings, { ...options, startEpochMs });
       const late = new Replay({ ...recordings, sessions: [] }, {
         ...options,
         ...LATE,
@@ -82,48 +150,4 @@ function inEpoch<T extends { readonly sinceMs?: number; readonly evidentMs?: num
     ...(sinceMs === undefined ? {} : { sinceMs: startEpochMs + sinceMs }),
     ...(evidentMs === undefined ? {} : { evidentMs: startEpochMs + evidentMs }),
   };
-}
-
-type ReplayArgs = Omit<ReplayOptions, "startEpochMs"> & {
-  readonly folder: string;
-  readonly json?: string;
-};
-
-function readArgs(args: readonly string[]): ReplayArgs {
-  const { values, positionals } = parse(args);
-  if (positionals.length > 1) throw new Stop(USAGE, { exitCode: 2 });
-  const number = (
-    name: "viewers" | "sessions" | "spread" | "speed" | "seed",
-    min: number,
-    otherwise: number,
-  ) => {
-    const text = values[name];
-    if (text === undefined) return otherwise;
-    const value = Number(text);
-    if (text.trim() !== "" && value >= min && Number.isFinite(value)) return value;
-    throw new Stop(`--${name} is a number from ${min}\n${USAGE}`, { exitCode: 2 });
-  };
-  return {
-    ...DEFAULT_REPLAY,
-    folder: positionals[0] ?? DEFAULT_FOLDER,
-    json: values.json,
-    viewers: Math.floor(number("viewers", 0, DEFAULT_REPLAY.viewers)),
-    sessions: Math.floor(number("sessions", 0, DEFAULT_REPLAY.sessions)),
-    spreadMs: Math.floor(number("spread", 0, DEFAULT_REPLAY.spreadMs / 1000) * 1000),
-    acceleration: number("speed", 1, DEFAULT_REPLAY.acceleration),
-    seed: Math.floor(number("seed", 0, 1)),
-  };
-}
-
-function parse(args: readonly string[]) {
-  const text = { type: "string" } as const;
-  try {
-    return parseArgs({
-      args: [...args],
-      allowPositionals: true,
-      options: { viewers: text, sessions: text, spread: text, speed: text, seed: text, json: text },
-    });
-  } catch (error) {
-    throw new Stop(`${messageOf(error)}\n${USAGE}`, { exitCode: 2 });
-  }
 }

@@ -6,8 +6,12 @@
  * @module
  */
 import { z } from "zod";
+import type { Options } from "../../process/cli/declaration.ts";
+import type { Io } from "../../process/cli/io.ts";
+import { filePath } from "../../process/cli/parsers.ts";
 import { messageOf, Stop } from "../../process/errors.ts";
-import { pause } from "../../process/lifecycle.ts";
+import { toJson } from "../../process/cli/json_output.ts";
+import { pause } from "../../process/retry.ts";
 import { statementText } from "./closing_verdict.ts";
 import { DeviceClient, drive } from "../fleet/device_client.ts";
 import type { Tick } from "../fleet/player.ts";
@@ -16,7 +20,6 @@ import { Pipeline, type PipelineOptions } from "../servers/pipeline.ts";
 import { Terminal } from "./terminal.ts";
 import { type TitleTotals, Truth } from "../fleet/truth.ts";
 import {
-  type AlertExpectation,
   type AlertSeen,
   parseStatement,
   renderVerdict,
@@ -24,6 +27,7 @@ import {
   type Verdict,
   verdictOf,
 } from "./verdict.ts";
+import type { AlertExpectation } from "../recordings/alert_expectation.ts";
 import { waitFor } from "../testing/wait_for.ts";
 import { Workspace } from "../servers/workspace.ts";
 
@@ -52,7 +56,7 @@ export interface Scenario {
   readonly begin: (startEpochMs: number) => {
     readonly ticks: Iterable<Tick>;
     /** Sent when the days so far are closed; the next day's statement takes them. */
-    readonly late?: Iterable<Tick>;
+    readonly late?: Iterable<Tick> | undefined;
     /** Which studio is paid for a title, as CSV; loaded before the first close. */
     readonly catalogue?: string;
     readonly expectations: readonly AlertExpectation[];
@@ -64,29 +68,43 @@ export interface Scenario {
   readonly faults: readonly Fault[];
 }
 
-/** Where the outcome also goes. */
+/** Where the outcome goes. */
 export interface ScenarioOutput {
   /** File for everything as JSON. */
-  readonly json?: string;
+  readonly report: string | undefined;
+  /** Standard output has the verdict as JSON, and the view is on standard error. */
+  readonly json: boolean;
 }
 
-/** Runs a scenario as a program: exits 0 when every line of the verdict holds, else 1. */
+/** The options of a scenario that say where its outcome goes. */
+export const OUTPUT_OPTIONS = {
+  report: {
+    type: "string",
+    value: "FILE",
+    about: "file for everything that was sent, found and judged, as JSON",
+    parser: filePath(),
+  },
+  json: {
+    type: "boolean",
+    about: "print the verdict as JSON, and the view on standard error",
+  },
+} as const satisfies Options;
+
+/** Runs a scenario to its end: 0 when every line of the verdict holds, else 1. */
 export async function runScenario(
-  read: (args: readonly string[]) => Scenario & ScenarioOutput | Promise<Scenario & ScenarioOutput>,
-): Promise<never> {
+  scenario: Scenario,
+  { report, json }: ScenarioOutput,
+  io: Io,
+): Promise<number> {
   const abort = new AbortController();
   for (const name of ["SIGINT", "SIGTERM"] as const) {
     Deno.addSignalListener(name, () => abort.abort(new Stop("stopped by a signal")));
   }
-  try {
-    const scenario = await read(Deno.args);
-    const { statements, verdict } = await play(scenario, abort.signal);
-    console.log(`\n${[...statements, renderVerdict(verdict)].join("\n\n")}`);
-    Deno.exit(verdict.ok ? 0 : 1);
-  } catch (error) {
-    console.error(messageOf(error));
-    Deno.exit(error instanceof Stop ? error.exitCode : 1);
-  }
+  const terminal = new Terminal(Date.now(), json ? io.err : io.out);
+  const { statements, verdict } = await play(scenario, report, terminal, abort.signal);
+  if (json) io.out.write(toJson(verdict));
+  else io.out.line(`\n${[...statements, renderVerdict(verdict)].join("\n\n")}`);
+  return verdict.ok ? 0 : 1;
 }
 
 /** What a run came to. */
@@ -97,10 +115,11 @@ interface EventOutcome {
 }
 
 async function play(
-  scenario: Scenario & ScenarioOutput,
+  scenario: Scenario,
+  report: string | undefined,
+  terminal: Terminal,
   signal: AbortSignal,
 ): Promise<EventOutcome> {
-  const terminal = new Terminal(Date.now());
   const progress = (step: string) => terminal.note(Date.now(), step);
   await using workspace = await Workspace.temporary();
   await using pipeline = await Pipeline.start(workspace, { ...scenario.pipeline, progress });
@@ -110,7 +129,7 @@ async function play(
   await run.send();
   await run.settle();
   await run.close();
-  return await run.judge();
+  return await run.judge(report);
 }
 
 class Run {
@@ -122,10 +141,10 @@ class Run {
   #closedTruth: ReadonlyMap<string, TitleTotals> = new Map();
   #closedDays: readonly string[] = [];
   /** The day closed after the late events. */
-  #nextDay?: string;
+  #nextDay: string | undefined;
 
   constructor(
-    readonly scenario: Scenario & ScenarioOutput,
+    readonly scenario: Scenario,
     readonly pipeline: Pipeline,
     readonly observer: Observer,
     readonly terminal: Terminal,
@@ -185,13 +204,15 @@ class Run {
     await drive(this.#client, late, { startAtMs: performance.now(), signal: this.signal });
     this.#note(`sent ${this.#truth.report().sent - before} events that are late for a closed day`);
     await this.settle();
-    const last = Date.parse(this.#closedDays.at(-1)!);
-    [this.#nextDay] = daysBetween(last + DAY_MS, last + DAY_MS);
-    await this.#closeDay(this.#nextDay);
+    const last = this.#closedDays.at(-1);
+    if (last === undefined) throw new Stop("no day was closed that late events could be late for");
+    const next = dayOf(Date.parse(last) + DAY_MS);
+    await this.#closeDay(next);
+    this.#nextDay = next;
   }
 
-  /** Reads the statements as finance would and compares. */
-  async judge(): Promise<EventOutcome> {
+  /** Reads the statements as finance would and compares; `report` is a file for everything. */
+  async judge(report: string | undefined): Promise<EventOutcome> {
     const { pipeline, observer, scenario } = this;
     const truth = this.#truth.report();
     const closed = await Promise.all(this.#closedDays.map((day) => this.#statement(day)));
@@ -219,11 +240,10 @@ class Run {
       throw new Stop(`alerts that do not follow the schema: ${observer.unreadable.join("; ")}`);
     }
     const verdict = verdictOf(input);
-    if (scenario.json) {
+    if (report !== undefined) {
       const { alerts } = observer;
       const all = { seed: scenario.seed, startEpochMs: this.#startEpochMs, ...input, alerts };
-      const text = JSON.stringify({ ...all, verdict }, mapsAsObjects, 2);
-      await Deno.writeTextFile(scenario.json, text + "\n");
+      await Deno.writeTextFile(report, toJson({ ...all, verdict }));
     }
     const statements = [...closed, ...next ? [next] : []]
       .map((csv, i) => statementText(`statement of ${days[i]}`, csv));
@@ -320,11 +340,16 @@ function alertsSeen(observer: Observer): AlertSeen[] {
   );
 }
 
+/** The UTC day of an instant, as `YYYY-MM-DD`. */
+function dayOf(ms: number): string {
+  return new Date(ms).toISOString().slice(0, 10);
+}
+
 /** The UTC days from that of `fromMs` to that of `toMs`, as `YYYY-MM-DD`. */
 function daysBetween(fromMs: number, toMs: number): string[] {
   const days: string[] = [];
   for (let ms = fromMs - fromMs % DAY_MS; ms <= toMs; ms += DAY_MS) {
-    days.push(new Date(ms).toISOString().slice(0, 10));
+    days.push(dayOf(ms));
   }
   return days;
 }
@@ -340,9 +365,6 @@ function totalsOf(statements: readonly string[]): Map<string, TitleTotals> {
 }
 
 function firstLine(text: string): string {
-  return text.split("\n", 1)[0];
-}
-
-function mapsAsObjects(_key: string, value: unknown): unknown {
-  return value instanceof Map ? Object.fromEntries(value) : value;
+  const [line = ""] = text.split("\n", 1);
+  return line;
 }

@@ -3,73 +3,92 @@
  *
  * @module
  */
+import type { Output } from "../../process/cli/io.ts";
+import { renderTable, right } from "../../process/cli/table.ts";
 import type { Snapshot } from "./observer.ts";
 
-const encoder = new TextEncoder();
 /** How often a line is written when the output is not a terminal, ms. */
 const LINE_EVERY_MS = 5_000;
 
-/** Shows snapshots and notes; writes to standard output only. */
+/** Columns of the clock in front of a line: enough for 9999.9 s. */
+const CLOCK_COLUMNS = 6;
+
+/** Shows snapshots and notes on one output. */
 export class Terminal {
   #previous?: Snapshot;
   #drawnLines = 0;
   #lastLineAtMs = 0;
-  readonly #isTerminal = Deno.stdout.isTerminal();
   readonly #startedAtMs: number;
 
-  constructor(nowMs: number) {
+  constructor(nowMs: number, readonly output: Output) {
     this.#startedAtMs = nowMs;
   }
 
   /** Something that happened, kept above the live view. */
   note(nowMs: number, text: string): void {
     this.#erase();
-    write(`${this.#clock(nowMs)}  ${text}\n`);
+    this.output.line(`${this.#clock(nowMs)}  ${text}`);
   }
 
   /** Redraws the view. */
   show(snapshot: Snapshot): void {
-    const lines = viewOf(snapshot, this.#previous);
+    const figures = figuresOf(snapshot, this.#previous);
     this.#previous = snapshot;
-    if (this.#isTerminal) {
+    if (this.output.isTerminal) {
+      const view = viewOf(figures);
       this.#erase();
-      write(lines.join("\n") + "\n");
-      this.#drawnLines = lines.length;
+      this.output.line(view);
+      this.#drawnLines = view.split("\n").length;
     } else if (snapshot.atMs - this.#lastLineAtMs >= LINE_EVERY_MS) {
       this.#lastLineAtMs = snapshot.atMs;
-      write(`${this.#clock(snapshot.atMs)}  ${lines.map((line) => line.trim()).join(" | ")}\n`);
+      const line = figures.flat().map(([name, value]) => `${name} ${value}`).join(" | ");
+      this.output.line(`${this.#clock(snapshot.atMs)}  ${line}`);
     }
   }
 
   #clock(nowMs: number): string {
-    return `${((nowMs - this.#startedAtMs) / 1000).toFixed(1).padStart(6)} s`;
+    return `${((nowMs - this.#startedAtMs) / 1000).toFixed(1).padStart(CLOCK_COLUMNS)} s`;
   }
 
   // Cursor up and clear to the end of the screen.
   #erase(): void {
-    if (this.#drawnLines > 0) write(`\x1b[${this.#drawnLines}A\x1b[J`);
+    if (this.#drawnLines > 0) this.output.write(`\x1b[${this.#drawnLines}A\x1b[J`);
     this.#drawnLines = 0;
   }
 }
 
-/** The lines of the view; rates come from the previous snapshot. */
-export function viewOf(now: Snapshot, before: Snapshot | undefined): string[] {
+type Figure = readonly [name: string, value: string];
+
+/** What the view shows, in two rows; rates come from the previous snapshot. */
+export function figuresOf(now: Snapshot, before: Snapshot | undefined): Figure[][] {
   const seconds = before ? (now.atMs - before.atMs) / 1000 : 0;
   const rate = before && seconds > 0 ? (now.accepted - before.accepted) / seconds : 0;
-  const { live, royalty, triage } = now.lag;
   return [
-    `  events/s ${number(rate)}   accepted ${number(now.accepted)}   stored ${number(now.stored)}`,
-    `  lag  live ${number(live)}   royalty ${number(royalty)}   triage ${number(triage)}`,
-    `  open alerts ${now.openAlerts}   quarantined ${number(now.quarantined)}`,
-    `  minutes ${number(now.creditedMs / 60_000)}   counted ${number(now.counted)}   ` +
-    `duplicates ${number(now.duplicates)}`,
+    [
+      ["events/s", whole(rate)],
+      ["accepted", whole(now.accepted)],
+      ["stored", whole(now.stored)],
+      ["counted", whole(now.counted)],
+      ["duplicates", whole(now.duplicates)],
+      ["minutes", whole(now.creditedMs / 60_000)],
+    ],
+    [
+      ["lag of live", whole(now.lag.live)],
+      ["of royalty", whole(now.lag.royalty)],
+      ["of triage", whole(now.lag.triage)],
+      ["open alerts", String(now.openAlerts)],
+      ["quarantined", whole(now.quarantined)],
+    ],
   ];
 }
 
-function number(value: number): string {
-  return Math.round(value).toLocaleString("en-US");
+/** The rows as tables, one below the other. */
+export function viewOf(figures: readonly (readonly Figure[])[]): string {
+  return figures.map((row) =>
+    renderTable(row.map(([name]) => right(name)), [row.map(([, value]) => value)])
+  ).join("\n");
 }
 
-function write(text: string): void {
-  Deno.stdout.writeSync(encoder.encode(text));
+function whole(value: number): string {
+  return Math.round(value).toLocaleString("en-US");
 }

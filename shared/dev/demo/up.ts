@@ -3,13 +3,17 @@
  *
  * @module
  */
-import { messageOf, Stop } from "../../process/errors.ts";
+import { command } from "../../process/cli/command.ts";
+import type { Output } from "../../process/cli/io.ts";
+import { main } from "../../process/cli/run.ts";
+import { Stop } from "../../process/errors.ts";
 import { ROLES } from "../../process/nats.ts";
+import { renderPairs } from "../../process/cli/table.ts";
 import { DATABASE_ROLES } from "../../provision/roles.ts";
 import { freePorts, Pipeline, type Ports } from "../servers/pipeline.ts";
-import { SERVICES } from "../servers/service.ts";
+import { SERVICES } from "../servers/service_process.ts";
 import { Workspace } from "../servers/workspace.ts";
-import type { NatsUser } from "../servers/nats_server.ts";
+import { type NatsUser, passwordsFor } from "../servers/nats_server.ts";
 
 const FOLDER = ".twofold";
 
@@ -21,17 +25,22 @@ interface Installation {
   readonly passwords: Record<NatsUser, string>;
 }
 
-if (import.meta.main) {
-  try {
-    await up();
-    Deno.exit(0);
-  } catch (error) {
-    console.error(messageOf(error));
-    Deno.exit(error instanceof Stop ? error.exitCode : 1);
-  }
-}
+/** `deno task up`. */
+export const upTask = command({
+  name: "up",
+  summary: "the pipeline, staying up",
+  details: `Data, logs and secrets are in ${FOLDER}/, where the next start goes on; deno task ` +
+    "royalty, triage and provision find the servers there. Ctrl-C stops it.",
+  examples: [{ args: [] }],
+  async run(_, io) {
+    await up(io.out);
+    return 0;
+  },
+});
 
-async function up(): Promise<void> {
+if (import.meta.main) await main(upTask);
+
+async function up(output: Output): Promise<void> {
   const stop = new Promise<string>((resolve) => {
     for (const name of ["SIGINT", "SIGTERM"] as const) {
       Deno.addSignalListener(name, () => resolve(name));
@@ -43,17 +52,17 @@ async function up(): Promise<void> {
   await using pipeline = await Pipeline.start(workspace, {
     ...installation,
     durable: true,
-    progress: (step) => console.log(`… ${step}`),
+    progress: (step) => output.line(`… ${step}`),
   });
   await writeEnvironments(pipeline);
   const contexts = await writeContexts(pipeline);
-  console.log(guide(pipeline, contexts));
+  output.line(guide(pipeline, contexts));
   const crashed = Promise.race(SERVICES.map(async (name) => {
     const code = await pipeline.services[name].ended();
     return `${name} ended with status ${code}; its log is ${FOLDER}/${name}.log`;
   }));
   const reason = await Promise.race([stop, crashed]);
-  console.log(`\nstopping (${reason}); data stay in ${FOLDER}/`);
+  output.line(`\nstopping (${reason}); data stay in ${FOLDER}/`);
 }
 
 // Two pipelines on the same data would be the end of it.
@@ -70,16 +79,13 @@ async function installed(folder: string): Promise<Installation> {
   const file = `${folder}/installation.json`;
   const before = await readInstallation(file);
   const secret = () => `p${crypto.randomUUID().replaceAll("-", "")}`;
-  // A role that came with a newer version has no password yet.
-  const passwords = [...ROLES, "sys" as const].map((user) =>
-    [user, before?.passwords[user] ?? secret()] as const
-  );
   const installation: Installation = {
     // Likewise a port.
     ports: { ...freePorts(), ...before?.ports },
     fleetKey: before?.fleetKey ?? secret(),
     financeKey: before?.financeKey ?? secret(),
-    passwords: Object.fromEntries(passwords) as Record<NatsUser, string>,
+    // A role that came with a newer version has no password yet.
+    passwords: passwordsFor((user) => before?.passwords[user] ?? secret()),
   };
   await writeSecret(file, JSON.stringify(installation, null, 2) + "\n");
   return installation;
@@ -147,7 +153,7 @@ Twofold is up. Data, logs and secrets are in ${FOLDER}/; Ctrl-C stops it, the ne
 
   edge      ${services.ingest.url}/v1/heartbeats   (also /openapi.json)
   each has  /healthz /readyz /metrics:
-${SERVICES.map((name) => `            ${name.padEnd(8)} ${services[name].url}`).join("\n")}
+${indented(renderPairs(SERVICES.map((name) => [name, services[name].url])), 12)}
   finance   http://127.0.0.1:${ports.finance}/   (user demo, password ${financeKey})
   nats      ${nats.url}   monitoring http://127.0.0.1:${nats.monitorPort}
   postgres  127.0.0.1:${postgres.port}   database twofold
@@ -167,4 +173,8 @@ The nats CLI, with a context per role (${ROLES.map((role) => `twofold-${role}`).
   nats --context twofold-ops stream report
   nats --context twofold-ops consumer report HEARTBEATS
 `;
+}
+
+function indented(text: string, columns: number): string {
+  return text.split("\n").map((line) => " ".repeat(columns) + line).join("\n");
 }

@@ -5,9 +5,12 @@
  *
  * @module
  */
+import { left, renderTable, right } from "../../process/cli/table.ts";
+import { check, type CheckLine, equal, whole } from "./check_line.ts";
 import { closingChecks, type ClosingInput } from "./closing_verdict.ts";
 import { parseCsv } from "../testing/csv.ts";
 import type { Cohort } from "../fleet/simulator.ts";
+import type { AlertExpectation } from "../recordings/alert_expectation.ts";
 import type { TitleTotals, TruthReport } from "../fleet/truth.ts";
 
 /** What royalty says it did with the stream, summed over all streams. */
@@ -20,27 +23,16 @@ export interface RoyaltyAccounting {
   readonly gaps: number;
 }
 
-/** What a cohort's alert has to be. */
-export interface AlertExpectation extends Cohort {
-  /** `either`: the evidence is too close to call, or can be read two ways. */
-  readonly alert: "must" | "must_not" | "either";
-  /** When the first viewer stalls, if that is known: an alert before it is wrong. */
-  readonly sinceMs?: number;
-  /** When the evidence is plain; the limit counts from here, else from `sinceMs`. */
-  readonly evidentMs?: number;
-  /** Why, for the reader of the table. */
-  readonly why?: string;
-}
-
 /** An `open` that was heard on `alerts.rebuffer.>`. */
 export interface AlertSeen extends Cohort {
   readonly heardAtMs: number;
 }
 
+/** Everything that a run came to, and what it should have. */
 export interface VerdictInput {
   readonly truth: TruthReport;
   /** What was watched per title by a recording's own account, ms; replaces `truth`'s ms. */
-  readonly recordedMs?: ReadonlyMap<string, number>;
+  readonly recordedMs?: ReadonlyMap<string, number> | undefined;
   /** The exported statement; see {@link parseStatement}. */
   readonly statement: ReadonlyMap<string, TitleTotals>;
   readonly accounting: RoyaltyAccounting;
@@ -64,14 +56,7 @@ export interface TitleLine {
   readonly ok: boolean;
 }
 
-/** One line of the table. */
-export interface CheckLine {
-  readonly name: string;
-  readonly expected: string;
-  readonly found: string;
-  readonly ok: boolean;
-}
-
+/** What holds and what does not. */
 export interface Verdict {
   readonly ok: boolean;
   readonly titles: readonly TitleLine[];
@@ -201,57 +186,47 @@ function nameOf({ titleId, region }: Cohort): string {
   return `${titleId} in ${region}`;
 }
 
-function check(name: string, expected: string, found: string, ok: boolean): CheckLine {
-  return { name, expected, found, ok };
-}
-
-function equal(name: string, expected: number, found: number): CheckLine {
-  return check(name, whole(expected), whole(found), expected === found);
-}
-
 function between(name: string, found: number, [low, high]: [number, number]): CheckLine {
   const expected = low === high ? whole(low) : `${whole(low)} to ${whole(high)}`;
   return check(name, expected, whole(found), found >= low && found <= high);
-}
-
-function whole(value: number): string {
-  return value.toLocaleString("en-US");
 }
 
 function seconds(ms: number): string {
   return (ms / 1000).toFixed(1);
 }
 
+const TITLE_COLUMNS = [
+  left("title"),
+  right("expected ms"),
+  right("statement ms"),
+  right("difference"),
+  right("events"),
+  left(""),
+];
+const CHECK_COLUMNS = [left("check"), right("expected"), right("found"), left("")];
+
 /** The verdict as aligned text, one line per title and per check. */
 export function renderVerdict(verdict: Verdict): string {
-  const titles = table([
-    ["title", "expected ms", "statement ms", "difference", "events", ""],
-    ...verdict.titles.map(({ titleId, expected, found, differenceMs, ok }) => [
-      ...[titleId, whole(expected.ms), whole(found.ms), whole(differenceMs)],
-      ...[whole(found.events), mark(ok)],
-    ]),
-  ], [false, true, true, true, true, false]);
-  const checks = table([
-    ["check", "expected", "found", ""],
-    ...verdict.checks.map(({ name, expected, found, ok }) => [name, expected, found, mark(ok)]),
-  ], [false, true, true, false]);
+  const titles = verdict.titles.map(({ titleId, expected, found, differenceMs, ok }) => [
+    titleId,
+    ...[expected.ms, found.ms, differenceMs, found.events].map(whole),
+    mark(ok),
+  ]);
+  const checks = verdict.checks.map(({ name, expected, found, ok }) => [
+    ...[name, expected, found, mark(ok)],
+  ]);
   const failed = verdict.checks.filter(({ ok }) => !ok).length;
-  const last = verdict.ok ? "verdict: ok, every line holds" : `verdict: FAIL, ${failed} lines fail`;
-  return [titles, "", checks, "", last].join("\n");
+  return [
+    renderTable(TITLE_COLUMNS, titles),
+    "",
+    renderTable(CHECK_COLUMNS, checks),
+    "",
+    verdict.ok ? "verdict: ok, every line holds" : `verdict: FAIL, ${failed} lines fail`,
+  ].join("\n");
 }
 
 function mark(ok: boolean): string {
   return ok ? "ok" : "FAIL";
-}
-
-function table(rows: readonly (readonly string[])[], toRight: readonly boolean[]): string {
-  const widths = toRight.map((_, column) => Math.max(...rows.map((row) => row[column].length)));
-  const lines = rows.map((row) =>
-    row.map((cell, column) =>
-      toRight[column] ? cell.padStart(widths[column]) : cell.padEnd(widths[column])
-    ).join("  ").trimEnd()
-  );
-  return lines.join("\n");
 }
 
 /**

@@ -1,9 +1,16 @@
-import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
-import { parseCsv } from "../testing/csv.ts";
-import type { TruthReport } from "../fleet/truth.ts";
 import {
-  type AlertExpectation,
-  type CheckLine,
+  assert,
+  assertEquals,
+  assertExists,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
+import { parseCsv } from "../testing/csv.ts";
+import type { AlertExpectation } from "../recordings/alert_expectation.ts";
+import type { TruthReport } from "../fleet/truth.ts";
+import type { CheckLine } from "./check_line.ts";
+import {
+  type AlertSeen,
   parseStatement,
   renderVerdict,
   type VerdictInput,
@@ -12,10 +19,20 @@ import {
 
 const TRUTH: TruthReport = {
   titles: new Map([["a", { ms: 1_000, events: 2 }], ["b", { ms: 500, events: 1 }]]),
-  ...{ sent: 10, events: 3, ms: 1_500, duplicates: 4, duplicatesBeyondWindow: 1 },
-  ...{ malformed: 2, conflicts: 1, refused: 0, unknownCopies: 0, unknownRejects: 0, doubtful: 0 },
+  sent: 10,
+  events: 3,
+  ms: 1_500,
+  duplicates: 4,
+  duplicatesBeyondWindow: 1,
+  malformed: 2,
+  conflicts: 1,
+  refused: 0,
+  unknownCopies: 0,
+  unknownRejects: 0,
+  doubtful: 0,
 };
 const INCIDENT: AlertExpectation = { titleId: "a", region: "de", alert: "must", sinceMs: 50_000 };
+const HEARD: AlertSeen = { titleId: "a", region: "de", heardAtMs: 57_500 };
 /** Three of the four duplicates were absorbed by the stream. */
 const GOOD: VerdictInput = {
   truth: TRUTH,
@@ -23,7 +40,7 @@ const GOOD: VerdictInput = {
   accounting: { lastSeq: 7, counted: 3, duplicates: 1, quarantined: 3, gaps: 0 },
   triageEntries: 3,
   expectations: [INCIDENT],
-  alerts: [{ titleId: "a", region: "de", heardAtMs: 57_500 }],
+  alerts: [HEARD],
   alertLimitMs: 30_000,
 };
 
@@ -38,7 +55,7 @@ Deno.test("a run in which everything agrees passes, and says so", () => {
 });
 
 Deno.test("each thing that can be wrong fails the line that names it", () => {
-  const { accounting, alerts } = GOOD;
+  const { accounting } = GOOD;
   const cases: [string, Partial<VerdictInput>, string[]][] = [
     ["a millisecond too much", {
       statement: new Map([...TRUTH.titles, ["b", { ms: 501, events: 1 }]]),
@@ -74,11 +91,11 @@ Deno.test("each thing that can be wrong fails the line that names it", () => {
     ["a malformed event forgotten", { triageEntries: 2 }, ["entries in triage"]],
     ["an event of unknown fate", { truth: { ...TRUTH, doubtful: 1 } }, ["events of unknown fate"]],
     ["no alert", { alerts: [] }, ["alert on a in de"]],
-    ["an alert too late", { alerts: [{ ...alerts[0], heardAtMs: 80_001 }] }, ["alert on a in de"]],
-    ["an alert too early", { alerts: [{ ...alerts[0], heardAtMs: 49_999 }, ...alerts] }, [
+    ["an alert too late", { alerts: [{ ...HEARD, heardAtMs: 80_001 }] }, ["alert on a in de"]],
+    ["an alert too early", { alerts: [{ ...HEARD, heardAtMs: 49_999 }, HEARD] }, [
       "alert on a in de",
     ]],
-    ["an alert elsewhere", { alerts: [...alerts, { ...alerts[0], region: "br" }] }, [
+    ["an alert elsewhere", { alerts: [HEARD, { ...HEARD, region: "br" }] }, [
       "alerts on healthy titles",
     ]],
     ["nothing at all", {
@@ -98,8 +115,10 @@ Deno.test("each thing that can be wrong fails the line that names it", () => {
 Deno.test("where the evidence takes time, the limit counts from plain evidence", () => {
   const incident = { ...INCIDENT, evidentMs: 60_000 };
   const heard = (heardAtMs: number) => {
-    const input = { ...GOOD, expectations: [incident], alerts: [{ ...GOOD.alerts[0], heardAtMs }] };
-    return verdictOf(input).checks.find(({ name }) => name === "alert on a in de")!;
+    const input = { ...GOOD, expectations: [incident], alerts: [{ ...HEARD, heardAtMs }] };
+    const line = verdictOf(input).checks.find(({ name }) => name === "alert on a in de");
+    assertExists(line);
+    return line;
   };
   assertEquals([heard(57_500).found, heard(57_500).ok], ["2.5 s before it", true]);
   assertEquals([heard(90_000).found, heard(90_000).ok], ["after 30.0 s", true]);

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { type Column, left, renderTable, right } from "../../process/cli/table.ts";
 
 /** Clock ticks a second in /proc; 100 on every Linux that Deno runs on. */
 const TICKS_PER_SECOND = 100;
@@ -48,11 +49,15 @@ export async function measure(
   pids: Readonly<Record<string, number>>,
   work: () => Promise<number>,
 ): Promise<Figure> {
-  const before = Object.entries(pids).map(([who, pid]) => [who, cpuSecondsOfTree(pid)] as const);
+  const before = Object.entries(pids).map(([who, pid]) => ({
+    who,
+    pid,
+    cpu: cpuSecondsOfTree(pid),
+  }));
   const start = performance.now();
   const events = await work();
   const seconds = (performance.now() - start) / 1000;
-  const cores = before.map(([who, cpu]) => [who, (cpuSecondsOfTree(pids[who]) - cpu) / seconds]);
+  const cores = before.map(({ who, pid, cpu }) => [who, (cpuSecondsOfTree(pid) - cpu) / seconds]);
   return { name, events, seconds, cores: Object.fromEntries(cores) };
 }
 
@@ -121,7 +126,7 @@ function peakBytesOf(pid: number): number {
 
 /** Bytes as whole MiB. */
 export function mebibytes(bytes: number): string {
-  return `${Math.round(bytes / 2 ** 20).toLocaleString("en-US")} MiB`;
+  return `${whole(bytes / 2 ** 20)} MiB`;
 }
 
 /** Events a second of a run. */
@@ -129,19 +134,36 @@ export function rateOf(figure: Figure): number {
   return figure.events / figure.seconds;
 }
 
-/** One line per figure: rate, ratio to `floor`, rate per busy core of `process`, cores used. */
+/** A table of figures: rate, ratio to `floor` and to `aim` (events a second), cores used. */
 export function report(figures: readonly Figure[], floor?: Figure, aim?: number): string {
-  const lines = figures.map((figure) => {
-    const rate = rateOf(figure);
-    const cores = Object.entries(figure.cores)
-      .map(([who, share]) => `${who} ${(share * 100).toFixed(0)}%`).join(", ");
-    return [
-      figure.name.padEnd(38),
-      `${Math.round(rate).toLocaleString("en-US").padStart(9)} events/s`,
-      floor ? `${(rate / rateOf(floor)).toFixed(2)} of the floor` : "",
-      aim ? `${(rate / aim).toFixed(2)} of the aim` : "",
-      `CPU: ${cores}`,
-    ].filter(Boolean).join("  ");
-  });
-  return lines.join("\n");
+  const parts: readonly Part[] = [
+    { column: left("figure"), cell: ({ name }) => name },
+    { column: right("events/s"), cell: (figure) => whole(rateOf(figure)) },
+    ...(floor ? [ratio("of the floor", rateOf(floor))] : []),
+    ...(aim ? [ratio("of the aim", aim)] : []),
+    { column: left("CPU"), cell: ({ cores }) => coresText(cores) },
+  ];
+  return renderTable(
+    parts.map(({ column }) => column),
+    figures.map((figure) => parts.map(({ cell }) => cell(figure))),
+  );
+}
+
+/** A column of the report. */
+interface Part {
+  readonly column: Column;
+  readonly cell: (figure: Figure) => string;
+}
+
+function ratio(heading: string, of: number): Part {
+  return { column: right(heading), cell: (figure) => (rateOf(figure) / of).toFixed(2) };
+}
+
+function coresText(cores: Figure["cores"]): string {
+  return Object.entries(cores)
+    .map(([who, share]) => `${who} ${(share * 100).toFixed(0)}%`).join(", ");
+}
+
+function whole(value: number): string {
+  return Math.round(value).toLocaleString("en-US");
 }

@@ -1,0 +1,84 @@
+/**
+ * The way of the commands to the books and to the streams, from this process's settings.
+ *
+ * @module
+ */
+import type { NatsConnection } from "nats";
+import { Misuse } from "../../shared/process/cli/misuse.ts";
+import { localEnvironment, natsSettings, readSettings } from "../../shared/process/config.ts";
+import { isExpected, messageOf, Stop } from "../../shared/process/errors.ts";
+import { Log } from "../../shared/process/log.ts";
+import { connectNats } from "../../shared/process/nats.ts";
+import { isNotOpened } from "../../shared/process/postgres/passing.ts";
+import { patiently } from "../../shared/process/postgres/pool.ts";
+import { connectBooks, WHOLE_DAY_MS } from "../books/connection.ts";
+import type { RecountOptions } from "../recount/day.ts";
+import { countedSettings, countedStreams, royaltyCliSettings } from "../settings.ts";
+
+/** A connection to the books. */
+export type Books = ReturnType<typeof connectBooks>;
+
+/**
+ * Connects to the books for the time of `work`. Rejects with {@link Stop} when Postgres cannot be
+ * used; errors of `work` that say what happens next pass unchanged.
+ */
+export async function withBooks<T>(work: (sql: Books) => Promise<T>): Promise<T> {
+  const settings = readSettings(royaltyCliSettings, localEnvironment("royalty"));
+  const sql = connectBooks(settings.TWOFOLD_POSTGRES_URL);
+  try {
+    return await patiently(sql, WHOLE_DAY_MS, () => work(sql));
+  } catch (error) {
+    if (isExpected(error) || error instanceof Misuse) throw error;
+    throw new Stop(
+      isNotOpened(error)
+        ? "the books are not opened yet; start the royalty service once"
+        : `Postgres: ${messageOf(error)}`,
+      { cause: error },
+    );
+  } finally {
+    await sql.end({ timeout: 2 });
+  }
+}
+
+/** What `ask` is told by NATS about the streams that are counted here, or why it could not be asked. */
+export async function askNats<T>(
+  ask: (nc: NatsConnection, streams: readonly string[]) => Promise<T>,
+): Promise<T | string> {
+  const env = localEnvironment("royalty");
+  if (!env.TWOFOLD_NATS_USER) return "TWOFOLD_NATS_USER is not set";
+  try {
+    const settings = readSettings({ ...natsSettings, ...countedSettings }, env);
+    const nc = await connectNats(settings, new Log("royalty-cli", "error"));
+    try {
+      return await ask(nc, countedStreams(settings));
+    } finally {
+      await nc.close();
+    }
+  } catch (error) {
+    return messageOf(error);
+  }
+}
+
+/**
+ * Does `work` with the books and the raw streams, connected as royalty or auditor. A folder to sort
+ * in is made for the time of `work` where none is set.
+ */
+export async function withRawStreams<T>(work: (options: RecountOptions) => Promise<T>): Promise<T> {
+  const env = localEnvironment("royalty");
+  const settings = readSettings({ ...royaltyCliSettings, ...natsSettings }, env);
+  return await withBooks(async (sql) => {
+    const nc = await connectNats(settings, new Log("royalty-cli", "error"));
+    const given = settings.TWOFOLD_RECOUNT_DIR;
+    const folder = given ?? await Deno.makeTempDir();
+    try {
+      const rules = {
+        latenessHorizonMs: settings.TWOFOLD_LATENESS_HORIZON_MS,
+        futureToleranceMs: settings.TWOFOLD_FUTURE_TOLERANCE_MS,
+      };
+      return await work({ sql, nc, rules, folder, now: Date.now });
+    } finally {
+      if (given === undefined) await Deno.remove(folder, { recursive: true });
+      await nc.close();
+    }
+  });
+}

@@ -1,0 +1,7 @@
+import { assertEquals } from "@std/assert";
+import { declarationProblems } from "../dev/testing/declaration_problems.ts";
+import { provisionTask } from "./main.ts";
+
+Deno.test("the task is declared well, its examples are read", () => {
+  assertEquals(declarationProblems(provisionTask), []);
+});

@@ -82,9 +82,9 @@ Deno.test("a group's id is short, stable, and different for whatever is differen
 Deno.test("whatever headers and body hold, there is an entry that Postgres can store", () => {
   const random = propertyRandom("classify any arrival");
   for (let i = 0; i < 2_000; i++) {
-    const names = Object.values(H).filter(() => random.chance(0.8));
+    const some = Object.entries(HEADERS).filter(() => random.chance(0.8));
     const headers = Object.fromEntries(
-      names.map((name) => [name, random.chance(0.5) ? HEADERS[name] : anyText(random)]),
+      some.map(([name, value]) => [name, random.chance(0.5) ? value : anyText(random)]),
     );
     const arrival = anArrival(random.chance(0.9) ? headers : undefined, anyBody(random));
     const entry = classify(arrival);

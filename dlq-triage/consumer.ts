@@ -6,13 +6,16 @@
  *
  * @module
  */
-import type { Consumer, JsMsg } from "nats/jetstream";
+import type { NatsConnection } from "nats";
+import { type Consumer, jetstream, type JsMsg } from "nats/jetstream";
 import { deliveryOf } from "../shared/contract/delivery.ts";
 import { headerValue } from "../shared/contract/quarantine.ts";
 import { messageOf, RetryAfter } from "../shared/process/errors.ts";
-import { pause, untilReady } from "../shared/process/lifecycle.ts";
+import type { RoundPart } from "../shared/process/health.ts";
+import { pause, untilReady } from "../shared/process/retry.ts";
 import type { Log } from "../shared/process/log.ts";
 import type { Counter } from "../shared/process/metrics.ts";
+import { DURABLE, QUARANTINE } from "../shared/contract/topology.ts";
 import { type Arrival, classify } from "./classify.ts";
 import type { Quarantine } from "./quarantine.ts";
 
@@ -28,8 +31,8 @@ export interface ConsumerParts {
   readonly log: Log;
   readonly added: Counter;
   readonly known: Counter;
-  /** Told why no progress is made, and undefined when it is again. */
-  readonly report: (trouble: string | undefined) => void;
+  /** Receives whether progress is made. */
+  readonly health: RoundPart;
 }
 
 /** Works until `signal` is aborted; a batch under way is finished first. */
@@ -38,14 +41,24 @@ export async function consumeQuarantine(parts: ConsumerParts, signal: AbortSigna
     try {
       const messages = await fetchBatch(parts.durable);
       if (messages.length > 0) await keep(parts, messages, signal);
-      parts.report(undefined);
+      parts.health.works();
     } catch (error) {
       if (signal.aborted) return;
       if (!(error instanceof RetryAfter)) throw error;
-      parts.report(error.message);
-      parts.log.warn("not reading, trying again", { error: error.message });
+      parts.health.fails(error.message);
+      parts.log.warn("triage.reading.retry", { error });
       await pause(error.retryAfterMs, signal);
     }
+  }
+}
+
+/** The durable of QUARANTINE; rejects with {@link RetryAfter} while it is not there. */
+export async function findDurable(nc: NatsConnection): Promise<Consumer> {
+  try {
+    return await jetstream(nc).consumers.get(QUARANTINE, DURABLE.triage);
+  } catch (error) {
+    const message = `durable ${DURABLE.triage} of ${QUARANTINE}: ${messageOf(error)}`;
+    throw new RetryAfter(`${message} (has deno task provision run?)`, 1_000, { cause: error });
   }
 }
 
@@ -68,19 +81,21 @@ async function keep(parts: ConsumerParts, messages: JsMsg[], signal: AbortSignal
     try {
       return await parts.store.store(entries);
     } catch (error) {
-      parts.report(messageOf(error));
+      parts.health.fails(messageOf(error));
       throw error;
     }
   });
-  parts.added.add(stored.added);
-  parts.known.add(stored.known);
+  parts.added.inc(stored.added);
+  parts.known.inc(stored.known);
   await acknowledge(messages);
 }
 
 // Acknowledgements of one connection arrive in order, so the answer to the last one is for all.
 async function acknowledge(messages: readonly JsMsg[]): Promise<void> {
+  const last = messages.at(-1);
+  if (last === undefined) return;
   for (const message of messages.slice(0, -1)) message.ack();
-  const known = await messages[messages.length - 1].ackAck().catch(() => false);
+  const known = await last.ackAck().catch(() => false);
   if (!known) throw new RetryAfter("QUARANTINE does not confirm acknowledgements", 500);
 }
 

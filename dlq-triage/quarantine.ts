@@ -6,17 +6,23 @@
  * - the original bytes come back exactly
  * - an alert is decided and queued in one transaction, and only one worker opens it
  *
- * Every function rejects with {@link RetryAfter} while Postgres cannot be used.
+ * Every function rejects with `RetryAfter` while Postgres cannot be used.
  *
  * @module
  */
-import postgres, { type Sql, type TransactionSql } from "postgres";
+import type { Sql, TransactionSql } from "postgres";
 import type { QuarantineAlert } from "../shared/contract/alert.ts";
-import { messageOf, RetryAfter, Stop } from "../shared/process/errors.ts";
-import { migrate, readMigrations } from "../shared/process/migrate.ts";
+import { Stop } from "../shared/process/errors.ts";
+import { arrayOf, textArrayOf } from "../shared/process/postgres/array_literal.ts";
+import { migrate, readMigrations } from "../shared/process/postgres/migrate.ts";
+import { isNotOpened, withRetryable } from "../shared/process/postgres/passing.ts";
+import { openPool, patiently } from "../shared/process/postgres/pool.ts";
+import { onlyRow } from "../shared/process/postgres/rows.ts";
 import type { Entry, Group } from "./classify.ts";
-import type { Incident, Measure, Worst } from "./limits.ts";
+import type { Incident, Worst } from "./limits.ts";
 
+/** Longest silence of Postgres over a migration, in ms. */
+const MIGRATION_MS = 600_000;
 /** How far back a group's rate looks, in ms. */
 const RATE_WINDOW_MS = 5 * 60_000;
 
@@ -65,13 +71,15 @@ export class Quarantine implements AsyncDisposable {
   readonly #sql: Sql;
 
   constructor(url: string) {
-    this.#sql = postgres(url, { max: 3, connect_timeout: 5, onnotice: () => {} });
+    this.#sql = openPool(url, { purpose: "triage", max: 3 });
   }
 
   /** Brings the schema up to date. */
   async migrate(): Promise<string[]> {
     const migrations = await readMigrations(new URL("migrations/", import.meta.url));
-    return await retryable(() => migrate(this.#sql, "triage", migrations));
+    return await retryable(() =>
+      patiently(this.#sql, MIGRATION_MS, () => migrate(this.#sql, "triage", migrations))
+    );
   }
 
   /** Keeps a batch: entries, groups and tally in one statement. Idempotent. */
@@ -164,25 +172,29 @@ export class Quarantine implements AsyncDisposable {
   }
 }
 
+interface AddedRow {
+  readonly added: number;
+}
+
 // Bodies travel as hex: the driver has no arrays of bytea. Rows are inserted in the order of their
 // keys so that two workers with the same entries wait for each other instead of deadlocking.
 async function insertEntries(sql: Sql, entries: readonly Entry[]): Promise<number> {
-  const [{ added }] = await sql<{ added: number }[]>`
+  const rows = await sql<AddedRow[]>`
     with arrived as (
       select * from unnest(
-        ${entries.map((e) => e.group.groupId)}::text[],
-        ${entries.map((e) => e.group.reason)}::text[],
-        ${entries.map((e) => e.group.path)}::text[],
-        ${entries.map((e) => e.group.build)}::text[],
-        ${entries.map((e) => e.detail)}::text[],
-        ${entries.map((e) => e.sourceStream)}::text[],
-        ${entries.map((e) => e.sourceSequence)}::bigint[],
-        ${entries.map((e) => e.rejectedBy)}::text[],
-        ${entries.map((e) => e.receivedAt)}::bigint[],
-        ${entries.map((e) => e.quarantinedAt)}::bigint[],
-        ${entries.map((e) => e.subject)}::text[],
-        ${entries.map((e) => e.deviceId ?? null)}::text[],
-        ${entries.map((e) => e.bytes.toHex())}::text[]
+        ${textArrayOf(entries.map((e) => e.group.groupId))}::text::text[],
+        ${textArrayOf(entries.map((e) => e.group.reason))}::text::text[],
+        ${textArrayOf(entries.map((e) => e.group.path))}::text::text[],
+        ${textArrayOf(entries.map((e) => e.group.build))}::text::text[],
+        ${textArrayOf(entries.map((e) => e.detail))}::text::text[],
+        ${textArrayOf(entries.map((e) => e.sourceStream))}::text::text[],
+        ${arrayOf(entries.map((e) => e.sourceSequence))}::text::bigint[],
+        ${textArrayOf(entries.map((e) => e.rejectedBy))}::text::text[],
+        ${arrayOf(entries.map((e) => e.receivedAt))}::text::bigint[],
+        ${arrayOf(entries.map((e) => e.quarantinedAt))}::text::bigint[],
+        ${textArrayOf(entries.map((e) => e.subject))}::text::text[],
+        ${textArrayOf(entries.map((e) => e.deviceId))}::text::text[],
+        ${textArrayOf(entries.map((e) => e.bytes.toHex()))}::text::text[]
       ) with ordinality as a (group_id, reason, path, build, detail, source_stream, source_sequence, rejected_by,
               received_at_ms, quarantined_at_ms, subject, device_id, hex, place)
     ), added as (
@@ -210,7 +222,7 @@ async function insertEntries(sql: Sql, entries: readonly Entry[]): Promise<numbe
       on conflict (second_ms) do update set entries = t.entries + excluded.entries
     )
     select count(*)::int as added from added`;
-  return added;
+  return onlyRow(rows, "entries added").added;
 }
 
 async function selectGroups(
@@ -248,14 +260,14 @@ async function selectEntries(sql: Sql, groupId: string, limit: number): Promise<
 }
 
 async function selectPressure(sql: Sql, now: number, depthWindowMs: number): Promise<Pressure> {
-  const [row] = await sql<Pressure[]>`
+  const rows = await sql<Pressure[]>`
     select
       (select coalesce(sum(entries), 0)::float8 from triage.tally
         where second_ms > ${now - depthWindowMs}) as depth,
       (select coalesce(sum(entries), 0)::float8 from triage.tally
         where second_ms > ${now - 60_000}) as "growthPerMinute",
       (select count(*)::float8 from triage.entry_group) as groups`;
-  return row;
+  return onlyRow(rows, "the pressure");
 }
 
 async function selectWorst(sql: Sql, now: number): Promise<Worst | undefined> {
@@ -271,7 +283,7 @@ async function selectWorst(sql: Sql, now: number): Promise<Worst | undefined> {
 
 async function selectOpenIncidents(sql: Sql): Promise<Incident[]> {
   return [
-    ...await sql<{ incidentId: string; measure: Measure; openedAt: number }[]>`
+    ...await sql<Incident[]>`
     select incident_id as "incidentId", measure, opened_at_ms::float8 as "openedAt"
     from triage.incident where resolved_at_ms is null order by measure`,
   ];
@@ -285,23 +297,11 @@ async function selectOutbox(sql: Sql): Promise<Outgoing[]> {
   ];
 }
 
-/** The table is not there: the service, which makes it, has never run on this database. */
-const UNDEFINED_TABLE = "42P01";
-// Connection failures, shortage, shutdown, serialization: the SQLSTATE classes that time heals.
-const PASSING = /^(08|40|53|57P|55P03|25006)/;
-
 async function retryable<T>(run: () => PromiseLike<T>): Promise<T> {
   try {
-    return await run();
+    return await withRetryable(run);
   } catch (error) {
-    const isAnswer = error instanceof postgres.PostgresError;
-    const isSocket = error instanceof Error && "code" in error && !isAnswer;
-    if (isSocket || (isAnswer && PASSING.test(error.code))) {
-      throw new RetryAfter(`Postgres: ${messageOf(error)}`, 500, { cause: error });
-    }
-    if (isAnswer && error.code === UNDEFINED_TABLE) {
-      throw new Stop("the triage service has not run on this database yet", { cause: error });
-    }
-    throw error;
+    if (!isNotOpened(error)) throw error;
+    throw new Stop("the triage service has not run on this database yet", { cause: error });
   }
 }

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertExists, assertRejects } from "@std/assert";
 import { RetryAfter, Stop } from "../shared/process/errors.ts";
 import { PostgresServer } from "../shared/dev/servers/postgres_server.ts";
 import { propertyRandom } from "../shared/dev/testing/random.ts";
@@ -80,7 +80,7 @@ guarantee("a redelivered entry is stored once and counted once", async (database
   assertEquals(stored[0].added + stored[1].added, 500);
 
   const [group] = await store.groups(NOW, 10);
-  assertEquals(group.entries, 505);
+  assertEquals(group?.entries, 505);
   assertEquals(await store.pressure(NOW, 86_400_000), {
     depth: 505,
     growthPerMinute: 505,
@@ -142,11 +142,13 @@ guarantee("groups agree with a naive count of what was stored", async (database)
   const kept = [...model.values()];
   for (const row of rows) {
     const own = kept.filter((entry) => entry.group.groupId === row.groupId);
+    const [one] = own;
+    assertExists(one, `group ${row.groupId} is not in the model`);
     const times = own.map((entry) => entry.receivedAt);
     const devices = new Set(own.map((entry) => entry.deviceId).filter(Boolean));
     const recent = own.filter((entry) => entry.quarantinedAt > NOW - 300_000);
     assertEquals({ ...row }, {
-      ...own[0].group,
+      ...one.group,
       firstSeen: Math.min(...times),
       lastSeen: Math.max(...times),
       entries: own.length,
@@ -157,6 +159,7 @@ guarantee("groups agree with a naive count of what was stored", async (database)
   assertEquals(rows.reduce((sum, row) => sum + row.entries, 0), kept.length);
   assertEquals(rows, rows.toSorted((a, b) => b.lastSeen - a.lastSeen), "newest first");
   const [first] = rows;
+  assertExists(first);
   assertEquals(await database.store.groupsLike(NOW, first.groupId.slice(0, 6), 2), [first]);
   assertEquals(await database.store.groupsLike(NOW, "ffffffffffff", 2), []);
 });
@@ -196,6 +199,7 @@ guarantee(
     ]);
     assertEquals(won.filter(Boolean).length, 1);
     const [open, ...more] = await other.openIncidents();
+    assertExists(open);
     assertEquals(more, []);
     assertEquals(await store.outbox(), [outgoingOf(open.incidentId, "open")]);
 

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertExists, assertStringIncludes } from "@std/assert";
 import type { NatsConnection } from "nats";
 import { jetstream, type JetStreamClient, jetstreamManager } from "nats/jetstream";
 import { quarantineAlertSchema } from "../shared/contract/alert.ts";
@@ -6,7 +6,7 @@ import { quarantine } from "../shared/contract/quarantine.ts";
 import { freePort } from "../shared/dev/servers/free_port.ts";
 import { aHeartbeat, encode } from "../shared/dev/testing/heartbeats.ts";
 import { Random } from "../shared/dev/testing/random.ts";
-import { Service } from "../shared/dev/servers/service.ts";
+import { ServiceProcess } from "../shared/dev/servers/service_process.ts";
 import { Stack } from "../shared/dev/servers/stack.ts";
 import { waitFor } from "../shared/dev/testing/wait_for.ts";
 import { judge } from "../shared/contract/event.ts";
@@ -16,9 +16,20 @@ import {
   QUARANTINE,
   quarantineSubject,
 } from "../shared/contract/topology.ts";
-import type { GroupRow } from "./quarantine.ts";
 
 const RECEIVED = 1_700_000_000_000;
+
+/** A group as `list --json` prints it. */
+interface ListedGroup {
+  readonly group_id: string;
+  readonly reason: string;
+  readonly path: string;
+  readonly build: string;
+  readonly first_seen: number;
+  readonly last_seen: number;
+  readonly entries: number;
+  readonly devices: number;
+}
 
 /** The whole of triage on real servers: the service, the streams before it, the CLI after it. */
 class Triage implements AsyncDisposable {
@@ -27,7 +38,7 @@ class Triage implements AsyncDisposable {
 
   private constructor(
     readonly stack: Stack,
-    readonly service: Service,
+    readonly service: ServiceProcess,
     /** Rejects as royalty does. */
     readonly royalty: JetStreamClient,
     readonly ops: NatsConnection,
@@ -35,7 +46,7 @@ class Triage implements AsyncDisposable {
 
   static async start(settings: Record<string, string> = {}): Promise<Triage> {
     const stack = await Stack.start();
-    const service = await Service.start(stack.workspace, "triage", {
+    const service = await ServiceProcess.start(stack.workspace, "triage", {
       httpPort: freePort(),
       reach: [stack.nats.url, `127.0.0.1:${stack.postgres.port}`],
       settings: {
@@ -81,7 +92,7 @@ class Triage implements AsyncDisposable {
     return { code, out: text(stdout), err: text(stderr) };
   }
 
-  async groups(): Promise<GroupRow[]> {
+  async groups(): Promise<ListedGroup[]> {
     return JSON.parse((await this.cli("list", "--json")).out);
   }
 
@@ -126,18 +137,18 @@ Deno.test("rejects become groups that a person can list and show", async () => {
   const malformed = groups.find(({ reason }) => reason === "malformed");
   assert(malformed);
   assertEquals(
-    [malformed.firstSeen, malformed.lastSeen],
+    [malformed.first_seen, malformed.last_seen],
     [RECEIVED + 1, RECEIVED + 5],
     "seen when Twofold received them",
   );
 
-  const shown = await triage.cli("show", malformed.groupId.slice(0, 8), "--limit", "2");
+  const shown = await triage.cli("show", malformed.group_id.slice(0, 8), "--limit", "2");
   assertEquals(shown.code, 0, shown.err);
   assertEquals(shown.out.match(/HEARTBEATS:\d/g), ["HEARTBEATS:5", "HEARTBEATS:4"]);
   assertStringIncludes(shown.out, '"played_ms":"4000"');
 
   const notUtf8 = groups.find(({ reason }) => reason === "not_utf8");
-  const { samples } = JSON.parse((await triage.cli("show", `${notUtf8?.groupId}`, "--json")).out);
+  const { samples } = JSON.parse((await triage.cli("show", `${notUtf8?.group_id}`, "--json")).out);
   assertEquals(Uint8Array.fromBase64(samples[0].base64), binary);
   assertEquals(samples[0].text, null);
 
@@ -185,7 +196,7 @@ Deno.test("garbage headers stall nothing and lose nothing", async () => {
     ["malformed 9.2 1", "unreadable 6.6 4", "unreadable unknown 1"],
   );
   const own = groups.find(({ build }) => build === "6.6");
-  const { samples } = JSON.parse((await triage.cli("show", `${own?.groupId}`, "--json")).out);
+  const { samples } = JSON.parse((await triage.cli("show", `${own?.group_id}`, "--json")).out);
   assertEquals(samples.map(({ text }: { text: string }) => text), blocks.map(() => body));
 });
 
@@ -290,6 +301,7 @@ async function publishRaw(
   body: string,
 ): Promise<void> {
   const [hostname, port] = stack.nats.url.split(":");
+  assertExists(hostname);
   using connection = await Deno.connect({ hostname, port: Number(port) });
   const encoder = new TextEncoder();
   const options = { user: "ops", pass: stack.nats.passwords.ops, headers: true, verbose: false };

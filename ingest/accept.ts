@@ -4,16 +4,17 @@
  * @module
  */
 import { MAX_EVENT_BYTES } from "../shared/contract/event.ts";
+import type { Keyring } from "../shared/process/keyring.ts";
 import type { Counter, Histogram, Metrics } from "../shared/process/metrics.ts";
 import { admit, type RoutedEvent } from "./admit.ts";
 import { ByteBudget, gunzip, Holding, readBody } from "./body.ts";
-import { FleetKeys, FleetLimits } from "./fleets.ts";
-import { Problem } from "./problem.ts";
+import { FleetLimits } from "./fleets.ts";
+import { type IngestProblem, ingestProblems } from "./problem.ts";
 import type { Framing } from "./split.ts";
 
 /** What an operator chose; see `settings.ts`. */
 export interface AcceptOptions {
-  readonly fleetKeys: ReadonlyMap<string, string>;
+  readonly fleetKeys: Keyring;
   readonly fleetEventsPerSecond: number;
   readonly partitions: number;
   readonly maxEventsPerBody: number;
@@ -29,28 +30,30 @@ export interface AcceptNeeds {
   readonly nowMs: () => number;
 }
 
-const FRAMINGS: Readonly<Record<string, Framing>> = {
-  "application/json": "json",
-  "application/x-ndjson": "ndjson",
-  "text/plain": "sniff",
-};
+const FRAMINGS: ReadonlyMap<string, Framing> = new Map([
+  ["application/json", "json"],
+  ["application/x-ndjson", "ndjson"],
+  ["text/plain", "sniff"],
+]);
 
 export class Acceptor {
-  readonly #keys: FleetKeys;
   readonly #limits: FleetLimits;
   readonly #budget: ByteBudget;
-  readonly #events: Counter;
+  readonly #events: Counter<"outcome">;
   readonly #publishSeconds: Histogram;
 
   constructor(readonly options: AcceptOptions, readonly needs: AcceptNeeds) {
     const { fleetEventsPerSecond, maxEventsPerBody } = options;
-    this.#keys = new FleetKeys(options.fleetKeys);
     // A burst below the largest body would refuse that body for ever.
     const burst = Math.max(fleetEventsPerSecond, maxEventsPerBody);
     this.#limits = new FleetLimits(fleetEventsPerSecond, burst);
     this.#budget = new ByteBudget(options.maxInFlightBytes);
-    this.#events = needs.metrics.counter("twofold_ingest_events_total", "Events by outcome");
-    for (const outcome of ["accepted", "refused"]) this.#events.add(0, { outcome });
+    this.#events = needs.metrics.counter(
+      "twofold_ingest_events_total",
+      "Events by outcome",
+      ["outcome"],
+    );
+    for (const outcome of ["accepted", "refused"]) this.#events.inc({ outcome }, 0);
     this.#publishSeconds = needs.metrics.histogram(
       "twofold_ingest_publish_seconds",
       "From an admitted request to the acknowledgement of all its events",
@@ -64,11 +67,12 @@ export class Acceptor {
   }
 
   /**
-   * Returns how many events the request held, all of them durable. Throws {@link Problem} when the
-   * request is refused, `RetryAfter` when its events, or some of them, could not be stored.
+   * Returns how many events the request held, all of them durable. Throws an {@link IngestProblem}
+   * when the request is refused, `RetryAfter` when its events, or some of them, could not be
+   * stored.
    */
   async accept(request: Request): Promise<number> {
-    const fleet = authenticate(request, this.#keys);
+    const fleet = authenticate(request, this.options.fleetKeys);
     const framing = framingOf(request);
     const isGzip = isGzipped(request);
     const holding = new Holding(this.#budget);
@@ -78,7 +82,7 @@ export class Acceptor {
       const events = admitOrRefuse(body, framing, this.options);
       const waitMs = this.#limits.take(fleet, events.length, this.needs.nowMs());
       if (waitMs > 0) {
-        this.#events.add(events.length, { outcome: "refused" });
+        this.#events.inc({ outcome: "refused" }, events.length);
         throw fleetTooFast(waitMs);
       }
       await this.#publish(events);
@@ -93,38 +97,38 @@ export class Acceptor {
     try {
       await this.needs.publish(events);
     } catch (error) {
-      this.#events.add(events.length, { outcome: "refused" });
+      this.#events.inc({ outcome: "refused" }, events.length);
       throw error;
     }
-    this.#events.add(events.length, { outcome: "accepted" });
+    this.#events.inc({ outcome: "accepted" }, events.length);
     this.#publishSeconds.observe((this.needs.nowMs() - startMs) / 1000);
   }
 }
 
 // A beacon cannot set headers, so the key may come in the query.
-function authenticate(request: Request, keys: FleetKeys): string {
-  const bearer = request.headers.get("authorization")?.match(/^Bearer +(\S+)$/i)?.[1];
-  const key = bearer ?? new URL(request.url).searchParams.get("key");
-  const fleet = key ? keys.fleetOf(key) : undefined;
+function authenticate(request: Request, keys: Keyring): string {
+  const fleet = keys.nameOfRequest(request, ["bearer", "query"]);
   if (fleet !== undefined) return fleet;
-  throw new Problem(
+  throw ingestProblems.problem(
     "unknown-key",
     "Send the fleet's key as `Authorization: Bearer <key>`, or as `?key=` with a beacon.",
   );
 }
 
 function framingOf(request: Request): Framing {
-  const type = request.headers.get("content-type")?.split(";")[0].trim().toLowerCase() ?? "";
-  if (Object.hasOwn(FRAMINGS, type)) return FRAMINGS[type];
-  const detail = `Send one of ${Object.keys(FRAMINGS).join(", ")}.`;
-  throw new Problem("unsupported-content-type", detail);
+  const [type = ""] = request.headers.get("content-type")?.split(";") ?? [];
+  const framing = FRAMINGS.get(type.trim().toLowerCase());
+  if (framing !== undefined) return framing;
+  const detail = `Send one of ${[...FRAMINGS.keys()].join(", ")}.`;
+  throw ingestProblems.problem("unsupported-content-type", detail);
 }
 
 function isGzipped(request: Request): boolean {
   const encoding = request.headers.get("content-encoding")?.trim().toLowerCase() ?? "identity";
   if (encoding === "gzip" || encoding === "x-gzip") return true;
   if (encoding === "identity" || encoding === "") return false;
-  throw new Problem("unsupported-encoding", "Send the body plain or with Content-Encoding: gzip.");
+  const detail = "Send the body plain or with Content-Encoding: gzip.";
+  throw ingestProblems.problem("unsupported-encoding", detail);
 }
 
 function admitOrRefuse(
@@ -138,26 +142,26 @@ function admitOrRefuse(
     case "admitted":
       return admission.events;
     case "no_events":
-      throw new Problem(
+      throw ingestProblems.problem(
         "no-events",
         "Send a heartbeat as a JSON object, several as a JSON array or one a line (NDJSON).",
       );
     case "too_many_events":
-      throw new Problem(
+      throw ingestProblems.problem(
         "too-many-events",
         `A request holds at most ${maxEvents} events; nothing was stored. Send several requests.`,
       );
     case "event_too_large":
-      throw new Problem(
+      throw ingestProblems.problem(
         "event-too-large",
         `Event ${admission.index} has ${admission.bytes} bytes, at most ${MAX_EVENT_BYTES} may be; ` +
           "nothing was stored. Send the others without it.",
-        { eventIndex: admission.index },
+        { members: { event_index: admission.index } },
       );
   }
 }
 
-function fleetTooFast(retryAfterMs: number): Problem {
+function fleetTooFast(retryAfterMs: number): IngestProblem {
   const detail = "The fleet is over its rate; nothing was stored. Send the same bytes again later.";
-  return new Problem("fleet-limit", detail, { retryAfterMs });
+  return ingestProblems.problem("fleet-limit", detail, { retryAfterMs });
 }

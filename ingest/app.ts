@@ -5,12 +5,11 @@
  */
 import { OpenAPIHono } from "@hono/zod-openapi";
 import { cors } from "hono/cors";
-import { messageOf, RetryAfter } from "../shared/process/errors.ts";
 import type { Log } from "../shared/process/log.ts";
 import { statusApp } from "../shared/process/status.ts";
 import { type AcceptNeeds, type AcceptOptions, Acceptor } from "./accept.ts";
 import { describeApi } from "./openapi.ts";
-import { Problem } from "./problem.ts";
+import { ingestProblems } from "./problem.ts";
 
 export interface IngestOptions extends AcceptOptions {
   /** Origins of browser players; `*` is any. */
@@ -30,29 +29,37 @@ const PATH = "/v1/heartbeats";
 export function ingestApp(options: IngestOptions, needs: IngestNeeds): OpenAPIHono {
   const app = new OpenAPIHono();
   const acceptor = new Acceptor(options, needs);
-  const requests = needs.metrics.counter("twofold_ingest_requests_total", "Requests by status");
+  const requests = needs.metrics.counter(
+    "twofold_ingest_requests_total",
+    "Requests by status",
+    ["status"],
+  );
   const readable = crossOriginHeaders(options.corsOrigins);
   app.options(PATH, preflight(options.corsOrigins));
   app.post(PATH, async (c) => {
     const headers = readable(c.req.raw);
     try {
       const accepted = await acceptor.accept(c.req.raw);
-      requests.add(1, { status: "202" });
+      requests.inc({ status: "202" });
       return Response.json({ accepted }, { status: 202, headers });
     } catch (error) {
-      const problem = toProblem(error, needs.log);
-      requests.add(1, { status: String(problem.status) });
+      const problem = ingestProblems.problemOf(error, needs.log);
+      requests.inc({ status: String(problem.status) });
       return problem.toResponse(headers);
     }
   });
   app.all(PATH, () => {
-    const problem = new Problem("method-not-allowed", "Send heartbeats with POST.");
-    return problem.toResponse({ allow: "POST" });
+    const headers = { allow: "POST" };
+    return ingestProblems.problem("method-not-allowed", "Send heartbeats with POST.", { headers })
+      .toResponse();
   });
-  addGauges(app, acceptor, needs);
+  showInFlight(acceptor, needs);
   app.route("/", statusApp(needs));
   describeApi(app);
-  app.notFound(() => new Problem("not-found", `Send heartbeats to ${PATH}.`).toResponse());
+  app.notFound(() =>
+    ingestProblems.problem("not-found", `Send heartbeats to ${PATH}.`).toResponse()
+  );
+  app.onError(ingestProblems.handler(needs.log));
   return app;
 }
 
@@ -76,26 +83,11 @@ function crossOriginHeaders(origins: readonly string[]) {
   };
 }
 
-// Gauges are read when they are asked for.
-function addGauges(app: OpenAPIHono, acceptor: Acceptor, needs: IngestNeeds): void {
-  const { metrics } = needs;
-  const events = metrics.gauge("twofold_ingest_in_flight_events", "Events not yet acknowledged");
-  const bytes = metrics.gauge("twofold_ingest_held_bytes", "Bytes of the requests under way");
-  app.use("/metrics", async (_, next) => {
-    events.set(needs.eventsInFlight());
-    bytes.set(acceptor.heldBytes);
-    await next();
-  });
-}
-
-function toProblem(error: unknown, log: Log): Problem {
-  if (error instanceof Problem) return error;
-  if (error instanceof RetryAfter) {
-    const detail =
-      `${error.message}. Some events may be stored; send all of them again, the same ` +
-      "bytes: copies are told apart and count once.";
-    return new Problem("not-stored", detail, { retryAfterMs: error.retryAfterMs });
-  }
-  log.error("a request failed", { error: messageOf(error) });
-  return new Problem("internal", "Send the same bytes again later.", { retryAfterMs: 5_000 });
+function showInFlight(acceptor: Acceptor, { metrics, eventsInFlight }: IngestNeeds): void {
+  metrics.gaugeOf("twofold_ingest_in_flight_events", "Events not yet acknowledged", eventsInFlight);
+  metrics.gaugeOf(
+    "twofold_ingest_held_bytes",
+    "Bytes of the requests under way",
+    () => acceptor.heldBytes,
+  );
 }

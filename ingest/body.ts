@@ -4,7 +4,8 @@
  * @module
  */
 import { gunzipSync } from "node:zlib";
-import { Problem } from "./problem.ts";
+import { Problem } from "../shared/process/problem.ts";
+import { type IngestProblem, ingestProblems } from "./problem.ts";
 import { MAX_BODY_BYTES } from "./settings.ts";
 
 /** Bytes that all requests under way may hold together. */
@@ -34,10 +35,9 @@ export class Holding {
   /** Throws {@link Problem} `too-much-in-flight` when the budget is spent. */
   take(bytes: number): void {
     if (!this.budget.take(bytes)) {
-      throw new Problem(
+      throw ingestProblems.problem(
         "too-much-in-flight",
         "The edge holds as much as it can; nothing was stored. Send the same bytes again later.",
-        { retryAfterMs: 1_000 },
       );
     }
     this.#bytes += bytes;
@@ -71,7 +71,8 @@ export async function readBody(
     void reader.cancel().catch(() => {});
     if (late) throw slow(deadlineMs);
     if (error instanceof Problem) throw error;
-    throw new Problem("body-broken-off", "The connection broke while the body was read.");
+    const detail = "The connection broke while the body was read.";
+    throw ingestProblems.problem("body-broken-off", detail);
   } finally {
     clearTimeout(timer);
   }
@@ -91,7 +92,8 @@ async function readAll(
     holding.take(value.length);
     chunks.push(value);
   }
-  if (chunks.length === 1) return chunks[0];
+  const [first] = chunks;
+  if (first !== undefined && chunks.length === 1) return first;
   const body = new Uint8Array(bytes);
   let at = 0;
   for (const chunk of chunks) {
@@ -110,20 +112,23 @@ export function gunzip(body: Uint8Array, holding: Holding): Uint8Array {
     if ((error as { code?: string }).code === "ERR_BUFFER_TOO_LARGE") {
       throw tooLarge("after inflating");
     }
-    throw new Problem("bad-gzip", "The body is not gzip, or it is truncated or damaged.");
+    throw ingestProblems.problem(
+      "bad-gzip",
+      "The body is not gzip, or it is truncated or damaged.",
+    );
   }
   holding.take(inflated.length);
   return inflated;
 }
 
-function tooLarge(when: string): Problem {
+function tooLarge(when: string): IngestProblem {
   const detail = `The body is larger than ${MAX_BODY_BYTES} bytes ${when}; nothing was stored. ` +
     "Send its events in several requests.";
-  return new Problem("body-too-large", detail);
+  return ingestProblems.problem("body-too-large", detail);
 }
 
-function slow(deadlineMs: number): Problem {
+function slow(deadlineMs: number): IngestProblem {
   const detail = `The body did not arrive within ${deadlineMs} ms; nothing was stored. ` +
     "Send the same bytes again.";
-  return new Problem("slow-body", detail);
+  return ingestProblems.problem("slow-body", detail);
 }

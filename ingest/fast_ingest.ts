@@ -131,11 +131,12 @@ class Batch {
   }
 
   #send(operation: number): void {
-    const { subject, bytes } = this.events[this.#sent];
+    const event = this.events[this.#sent];
+    if (event === undefined) throw new RangeError("every event of the batch is sent");
     const headers = this.#headers.of(this.#sent);
     this.#sent += 1;
     const reply = `${this.replyPrefix}${this.#sent}.${operation}.$FI`;
-    this.nc.publish(subject, bytes, { reply, headers });
+    this.nc.publish(event.subject, event.bytes, { reply, headers });
   }
 }
 

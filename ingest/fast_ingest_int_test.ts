@@ -1,4 +1,4 @@
-import { assertEquals, assertRejects } from "@std/assert";
+import { assertEquals, assertExists, assertRejects } from "@std/assert";
 import { type Msg, type NatsConnection, TimeoutError } from "nats";
 import { JetStreamApiError, jetstreamManager } from "nats/jetstream";
 import { NatsStack } from "../shared/dev/servers/stack.ts";
@@ -23,11 +23,13 @@ class ScriptedStream {
     await waitFor(`${count} events`, () => this.heard.length >= count);
   }
   answer(index: number, answer: unknown): void {
-    this.heard[index].respond(JSON.stringify(answer));
+    const message = this.heard[index];
+    assertExists(message);
+    message.respond(JSON.stringify(answer));
   }
   /** `<flow>.<gaps>.<seq>.<operation>` of what was heard. */
   protocol(): string[] {
-    return this.heard.map(({ reply }) => reply!.split(".").slice(-5, -1).join("."));
+    return this.heard.map(({ reply = "" }) => reply.split(".").slice(-5, -1).join("."));
   }
 }
 
@@ -56,7 +58,7 @@ Deno.test("after its first event a batch waits, then goes as fast as the server 
   const sent = ["4.1", "5.1", "6.1", "7.1", "8.2"].map((rest) => `8.fail.${rest}`);
   assertEquals(stream.protocol().slice(3), sent);
   assertEquals(stream.heard.map((m) => m.string()), ["0", "1", "2", "3", "4", "5", "6", "7"]);
-  assertEquals(stream.heard[7].headers?.get("Nats-Msg-Id"), "id-7");
+  assertEquals(stream.heard[7]?.headers?.get("Nats-Msg-Id"), "id-7");
   stream.answer(7, { stream: "HEARTBEATS", seq: 8, batch: "b", count: 8 });
   await landed;
 });

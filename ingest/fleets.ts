@@ -1,33 +1,10 @@
 /**
- * Which fleet a request comes from, and how fast that fleet may send.
+ * How fast each fleet may send.
  *
  * Pure: the caller passes the time.
  *
  * @module
  */
-import { timingSafeEqual } from "node:crypto";
-
-const encoder = new TextEncoder();
-
-/** Bearer keys by fleet. */
-export class FleetKeys {
-  readonly #keys: readonly { readonly fleet: string; readonly key: Uint8Array }[];
-
-  constructor(keys: ReadonlyMap<string, string>) {
-    this.#keys = [...keys].map(([fleet, key]) => ({ fleet, key: encoder.encode(key) }));
-  }
-
-  /** The fleet whose key this is. Compares with every key, so time tells nothing but lengths. */
-  fleetOf(presented: string): string | undefined {
-    const bytes = encoder.encode(presented);
-    let found: string | undefined;
-    for (const { fleet, key } of this.#keys) {
-      if (key.length === bytes.length && timingSafeEqual(key, bytes)) found = fleet;
-    }
-    return found;
-  }
-}
-
 /** Token buckets, one per fleet: a rate, and bursts of as much as `burst`. */
 export class FleetLimits {
   readonly #buckets = new Map<string, { tokens: number; atMs: number }>();

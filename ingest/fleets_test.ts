@@ -1,14 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { FleetKeys, FleetLimits } from "./fleets.ts";
-
-Deno.test("a key belongs to its fleet, and to no other", () => {
-  const keys = new FleetKeys(new Map([["tv", "k".repeat(16)], ["web", "w".repeat(20)]]));
-  assertEquals(keys.fleetOf("k".repeat(16)), "tv");
-  assertEquals(keys.fleetOf("w".repeat(20)), "web");
-  for (const wrong of ["", "k", "k".repeat(15), "k".repeat(17), "w".repeat(16), "é".repeat(8)]) {
-    assertEquals(keys.fleetOf(wrong), undefined, wrong);
-  }
-});
+import { FleetLimits } from "./fleets.ts";
 
 Deno.test("a fleet's burst is spent, refills at its rate, and is its own", () => {
   const limits = new FleetLimits(1000, 2000);

@@ -13,7 +13,7 @@ import { freePort } from "../shared/dev/servers/free_port.ts";
 import { aHeartbeat } from "../shared/dev/testing/heartbeats.ts";
 import { type Figure, measure, rateOf, report } from "../shared/dev/testing/measure.ts";
 import { Random } from "../shared/dev/testing/random.ts";
-import { Service } from "../shared/dev/servers/service.ts";
+import { ServiceProcess } from "../shared/dev/servers/service_process.ts";
 import { NatsStack } from "../shared/dev/servers/stack.ts";
 import { inboxPrefix } from "../shared/process/nats.ts";
 import { admit, type RoutedEvent } from "./admit.ts";
@@ -43,7 +43,7 @@ export async function runIngestBench(seconds = 5): Promise<Figure[]> {
     { target, eventsPerRequest: BATCH_EVENTS, workers: 4, seconds },
     { nats: nats.pid },
   );
-  const edge = await Service.start(stack.workspace, "ingest", {
+  const edge = await ServiceProcess.start(stack.workspace, "ingest", {
     httpPort: freePort(),
     reach: [nats.url],
     settings: { ...nats.settings("ingest"), TWOFOLD_FLEET_KEYS: `bench:${KEY}` },
@@ -59,7 +59,7 @@ export async function runIngestBench(seconds = 5): Promise<Figure[]> {
   console.log(report([batched], floor, AIM));
   console.log(report([single], floor));
   for (const figure of [batched, single]) {
-    const microseconds = figure.cores.edge * 1_000_000 / rateOf(figure);
+    const microseconds = (figure.cores.edge ?? NaN) * 1_000_000 / rateOf(figure);
     console.log(`${figure.name}: ${microseconds.toFixed(1)} µs of the edge's CPU per event`);
   }
   const jsm = await jetstreamManager(await stack.connect("ops"));
@@ -97,9 +97,9 @@ async function generate(
 
 async function runGenerator(): Promise<void> {
   const orders = linesOf(Deno.stdin.readable);
-  const { target, eventsPerRequest, workers, seconds }: Load = JSON.parse(
-    (await orders.next()).value!,
-  );
+  const { value: load } = await orders.next();
+  if (load === undefined) throw new Error("no load was given on standard input");
+  const { target, eventsPerRequest, workers, seconds }: Load = JSON.parse(load);
   const bodies = new Bodies("edge" in target ? eventsPerRequest : 1);
   const send = "edge" in target
     ? postTo(target.edge, bodies)
@@ -139,7 +139,8 @@ function postTo(edge: string, bodies: Bodies): () => Promise<number> {
 function batchesTo(nc: NatsConnection, bodies: Bodies, events: number): () => Promise<number> {
   return async () => {
     const [first, ...rest] = Array.from({ length: events }, () => routed(bodies.next()));
-    const final = rest.pop()!;
+    const final = rest.pop();
+    if (!first || !final) throw new Error("a batch has two events at least");
     const batch = await startFastIngest(nc, first.subject, first.bytes, {
       ackInterval: events,
       allowGaps: false,
@@ -156,7 +157,9 @@ function batchesTo(nc: NatsConnection, bodies: Bodies, events: number): () => Pr
 function routed(body: Uint8Array): RoutedEvent {
   const admission = admit(body, "json", { partitions: 1, maxEvents: 1 });
   if (admission.kind !== "admitted") throw new Error(admission.kind);
-  return admission.events[0];
+  const [event] = admission.events;
+  if (event === undefined) throw new Error("the body holds no event");
+  return event;
 }
 
 function connectIngest(servers: string, pass: string): Promise<NatsConnection> {
@@ -168,7 +171,7 @@ async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<stri
   let text = "";
   for await (const chunk of stream) {
     const lines = (text + decoder.decode(chunk, { stream: true })).split("\n");
-    text = lines.pop()!;
+    text = lines.pop() ?? "";
     yield* lines;
   }
 }
@@ -177,7 +180,7 @@ async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<stri
 class Bodies {
   readonly #template: Uint8Array<ArrayBuffer>;
   readonly #idsAt: readonly number[];
-  #count = crypto.getRandomValues(new Uint32Array(1))[0];
+  #count = Math.floor(Math.random() * 2 ** 32);
 
   constructor(eventsPerBody: number) {
     const random = new Random(1);

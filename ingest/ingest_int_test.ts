@@ -1,13 +1,14 @@
-import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertExists, assertMatch, assertStringIncludes } from "@std/assert";
 import type { NatsConnection } from "nats";
 import { DeliverPolicy, jetstream, jetstreamManager, type StoredMsg } from "nats/jetstream";
 import { freePort } from "../shared/dev/servers/free_port.ts";
 import { aHeartbeat, encode } from "../shared/dev/testing/heartbeats.ts";
 import { propertyRandom, Random } from "../shared/dev/testing/random.ts";
-import { Service } from "../shared/dev/servers/service.ts";
+import { ServiceProcess } from "../shared/dev/servers/service_process.ts";
 import { NatsStack } from "../shared/dev/servers/stack.ts";
 import { waitFor } from "../shared/dev/testing/wait_for.ts";
 import type { Heartbeat } from "../shared/contract/event.ts";
+import { Keyring } from "../shared/process/keyring.ts";
 import { Log } from "../shared/process/log.ts";
 import { Metrics } from "../shared/process/metrics.ts";
 import { connectNats, inboxPrefix } from "../shared/process/nats.ts";
@@ -50,7 +51,7 @@ class Edge implements AsyncDisposable {
       deadlineMs,
     });
     const app = ingestApp({
-      fleetKeys: new Map([["tv", KEY]]),
+      fleetKeys: new Keyring([["tv", KEY]]),
       fleetEventsPerSecond: 0,
       corsOrigins: ["*"],
       partitions,
@@ -95,10 +96,11 @@ async function stored(stack: NatsStack, stream = "HEARTBEATS"): Promise<StoredMs
   const jsm = await jetstreamManager(await stack.connect("ops"));
   const { state } = await jsm.streams.info(stream);
   const sequences = Array.from({ length: state.messages }, (_, i) => state.first_seq + i);
-  const found = await Promise.all(
-    sequences.map((seq) => jsm.direct.getMessage(stream, { seq })),
-  );
-  return found.map((message) => message!);
+  return await Promise.all(sequences.map(async (seq) => {
+    const message = await jsm.direct.getMessage(stream, { seq });
+    assertExists(message);
+    return message;
+  }));
 }
 
 /** How often the stream holds each event id; reads large streams quickly. */
@@ -155,16 +157,19 @@ for (const way of ["fast ingest", "plain publishes"] as const) {
     if (way === "plain publishes") await updateStream(stack, { allow_batched: false });
     await using edge = await Edge.start(stack);
     const events = heartbeats(propertyRandom("duplicates"), 600);
+    const [first, again] = [events.at(0), events.at(100)];
+    assertExists(first);
+    assertExists(again);
     const part = JSON.stringify(events.slice(100, 300));
-    for (const body of [part, JSON.stringify(events), part, JSON.stringify(events[100])]) {
+    for (const body of [part, JSON.stringify(events), part, JSON.stringify(again)]) {
       assertEquals((await edge.post(body)).status, 202);
     }
-    const changed = { ...events[0], played_ms: 1 };
+    const changed = { ...first, played_ms: 1 };
     assertEquals((await edge.post(JSON.stringify(changed))).status, 202);
     const ids = await storedIds(stack);
     assertEquals(ids.size, 600);
-    assertEquals(ids.get(events[100].event_id), 1);
-    assertEquals(ids.get(events[0].event_id), 2, "other content under one id is not swallowed");
+    assertEquals(ids.get(again.event_id), 1);
+    assertEquals(ids.get(first.event_id), 2, "other content under one id is not swallowed");
   });
 }
 
@@ -265,7 +270,7 @@ Deno.test("a server that does not answer is 503 within the deadline, and never 2
 Deno.test("without its stream the edge is not ready, and answers 503", async () => {
   await using stack = await NatsStack.start();
   await using edge = await Edge.start(stack, 2);
-  assertStringIncludes(edge.landing.notReady()!, "HEARTBEATS_0");
+  assertStringIncludes(edge.landing.notReady() ?? "", "HEARTBEATS_0");
   const refused = await edge.post(JSON.stringify(heartbeats(new Random(1), 1)));
   assertEquals(refused.status, 202, "the single stream takes every hb. subject");
   const jsm = await jetstreamManager(await stack.connect("ops"));
@@ -309,8 +314,11 @@ Deno.test("nats-server killed in the middle of traffic: every 202 is in the stre
 });
 
 /** The edge as a process with its least permissions. */
-async function serve(stack: NatsStack, settings: Record<string, string> = {}): Promise<Service> {
-  return await Service.start(stack.workspace, "ingest", {
+async function serve(
+  stack: NatsStack,
+  settings: Record<string, string> = {},
+): Promise<ServiceProcess> {
+  return await ServiceProcess.start(stack.workspace, "ingest", {
     httpPort: freePort(),
     reach: [stack.nats.url],
     settings: { ...stack.nats.settings("ingest"), TWOFOLD_FLEET_KEYS: `tv:${KEY}`, ...settings },
@@ -318,7 +326,7 @@ async function serve(stack: NatsStack, settings: Record<string, string> = {}): P
 }
 
 /** Writes `text` to the edge's socket and returns what it answers until it closes. */
-async function raw(service: Service, text: string): Promise<string> {
+async function raw(service: ServiceProcess, text: string): Promise<string> {
   const port = service.options.httpPort;
   using connection = await Deno.connect({ hostname: "127.0.0.1", port });
   await connection.write(new TextEncoder().encode(text));

@@ -94,6 +94,7 @@ export class JetStreamLanding implements Landing {
   ): Promise<void> {
     if (!this.#connected) throw disconnected();
     const lane = this.#lanes[partition];
+    if (lane === undefined) throw new RangeError(`partition ${partition} has no stream`);
     const isFast = lane.way === "fast" && events.length >= FAST_FROM_EVENTS;
     try {
       await this.#orDisconnected(
@@ -140,7 +141,7 @@ export class JetStreamLanding implements Landing {
   #choose(lane: Lane, way: Lane["way"]): void {
     if (lane.way === way) return;
     lane.way = way;
-    this.log.warn("the way to land events changed", { stream: lane.stream, way });
+    this.log.warn("ingest.landing.way_changed", { stream: lane.stream, way });
   }
 }
 

@@ -3,13 +3,11 @@
  *
  * @module
  */
-import { environment, readSettings, type Settings } from "../shared/process/config.ts";
-import { type Lifecycle, pause, runService, untilReady } from "../shared/process/lifecycle.ts";
-import { Log } from "../shared/process/log.ts";
-import { Metrics } from "../shared/process/metrics.ts";
-import { connectNats, inboxPrefix } from "../shared/process/nats.ts";
-import { serveHttp } from "../shared/process/status.ts";
 import { heartbeatStreams } from "../shared/contract/topology.ts";
+import { RetryAfter } from "../shared/process/errors.ts";
+import { connectService, inboxPrefix } from "../shared/process/nats.ts";
+import { pause } from "../shared/process/retry.ts";
+import { runService, type Service } from "../shared/process/service.ts";
 import { ingestApp } from "./app.ts";
 import { JetStreamLanding } from "./landing.ts";
 import { Publisher } from "./publisher.ts";
@@ -17,30 +15,34 @@ import { ingestSettings, MAX_BODY_BYTES } from "./settings.ts";
 
 /** How often the streams are asked whether they are there, in ms. */
 const PROBE_EVERY_MS = 5_000;
+/** What a device waits that comes before the edge can store anything, in ms. */
+const STARTING_RETRY_MS = 2_000;
 
-type IngestSettings = Settings<typeof ingestSettings>;
+type IngestProcess = Service<typeof ingestSettings>;
 
-async function start(life: Lifecycle): Promise<void> {
-  const settings = readSettings(ingestSettings, environment());
-  const log = new Log("ingest", settings.TWOFOLD_LOG_LEVEL);
-  const nc = await untilReady(life.signal, log, () => connectNats(settings, log));
-  life.onStop("nats", () => nc.close());
-  void nc.closed().then((error) => life.fail(error ?? new Error("the NATS connection closed")));
+async function start(service: IngestProcess): Promise<void> {
+  const { settings, health, signal, log } = service;
+  let publisher: Publisher | undefined;
+  service.listen(ingestApp(appOptions(settings), {
+    publish: (events) => {
+      if (publisher) return publisher.publish(events);
+      throw new RetryAfter("the edge is starting", STARTING_RETRY_MS);
+    },
+    eventsInFlight: () => publisher?.eventsInFlight ?? 0,
+    notReady: () => health.notReady,
+    metrics: service.metrics,
+    log,
+    nowMs: () => performance.now(),
+  }));
+  const starting = health.part("landing", "the streams are not asked yet");
+  const nc = await connectService(service);
   const streams = heartbeatStreams(settings.TWOFOLD_PARTITIONS);
   const inbox = inboxPrefix(settings.TWOFOLD_NATS_USER);
   const landing = await JetStreamLanding.open(nc, inbox, streams, log);
-  void probeForEver(landing, life.signal);
-  const publisher = new Publisher(landing, publisherOptions(settings));
-  const app = ingestApp(appOptions(settings), {
-    publish: (events) => publisher.publish(events),
-    eventsInFlight: () => publisher.eventsInFlight,
-    notReady: () => landing.notReady(),
-    metrics: new Metrics(),
-    log,
-    nowMs: () => performance.now(),
-  });
-  const { TWOFOLD_HTTP_HOST: hostname, TWOFOLD_HTTP_PORT: port } = settings;
-  serveHttp(life, log, { hostname, port }, { fetch: (request: Request) => app.fetch(request) });
+  health.check(() => landing.notReady());
+  void probeForEver(landing, signal);
+  publisher = new Publisher(landing, publisherOptions(settings));
+  starting.works();
 }
 
 async function probeForEver(landing: JetStreamLanding, signal: AbortSignal): Promise<void> {
@@ -50,7 +52,7 @@ async function probeForEver(landing: JetStreamLanding, signal: AbortSignal): Pro
   }
 }
 
-function publisherOptions(settings: IngestSettings) {
+function publisherOptions(settings: IngestProcess["settings"]) {
   return {
     partitions: settings.TWOFOLD_PARTITIONS,
     maxInFlightEvents: settings.TWOFOLD_MAX_IN_FLIGHT_EVENTS,
@@ -62,7 +64,7 @@ function publisherOptions(settings: IngestSettings) {
   };
 }
 
-function appOptions(settings: IngestSettings) {
+function appOptions(settings: IngestProcess["settings"]) {
   return {
     fleetKeys: settings.TWOFOLD_FLEET_KEYS,
     fleetEventsPerSecond: settings.TWOFOLD_FLEET_EVENTS_PER_SECOND,
@@ -74,4 +76,4 @@ function appOptions(settings: IngestSettings) {
   };
 }
 
-if (import.meta.main) await runService(new Log("ingest"), start);
+if (import.meta.main) await runService("ingest", ingestSettings, start);

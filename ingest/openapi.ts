@@ -8,7 +8,7 @@
  */
 import { type OpenAPIHono, z } from "@hono/zod-openapi";
 import { heartbeatSchema } from "../shared/contract/event.ts";
-import { PROBLEMS, problemSchema } from "./problem.ts";
+import { ingestProblems } from "./problem.ts";
 
 const acceptedSchema = z.object({
   accepted: z.int().describe("events of this request, all of them durable"),
@@ -69,13 +69,7 @@ function jsonSchema() {
 
 // The two that other paths and methods get are not answers to this one.
 function problemResponses() {
-  const { "not-found": _, "method-not-allowed": __, ...problems } = PROBLEMS;
-  const byStatus = Object.groupBy(Object.values(problems), ([status]) => status);
-  const content = { "application/problem+json": { schema: problemSchema } };
-  return Object.fromEntries(
-    Object.entries(byStatus).map(([status, problems]) => {
-      const description = problems!.map(([, title, action]) => `${title} (${action})`).join("; ");
-      return [status, { description, content }];
-    }),
+  return ingestProblems.responses(
+    ingestProblems.names.filter((name) => name !== "not-found" && name !== "method-not-allowed"),
   );
 }

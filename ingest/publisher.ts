@@ -12,7 +12,7 @@
  * @module
  */
 import { RetryAfter } from "../shared/process/errors.ts";
-import { pause } from "../shared/process/lifecycle.ts";
+import { pause } from "../shared/process/retry.ts";
 import type { RoutedEvent } from "./admit.ts";
 
 /** Lands one batch: resolves once all of it is acknowledged, rejects with {@link RetryAfter}. */
@@ -124,7 +124,7 @@ export class Publisher {
       const parts = [...byPartition(events)];
       await allOf(
         parts.map(([partition, part]) =>
-          this.#submit(this.#lanes[partition], new Submission(part, deadlineAtMs))
+          this.#submit(partition, new Submission(part, deadlineAtMs))
         ),
       );
     } finally {
@@ -132,7 +132,9 @@ export class Publisher {
     }
   }
 
-  #submit(lane: Lane, submission: Submission): Promise<void> {
+  #submit(partition: number, submission: Submission): Promise<void> {
+    const lane = this.#lanes[partition];
+    if (lane === undefined) throw new RangeError(`partition ${partition} has no lane`);
     lane.waiting.push(submission);
     lane.waitingEvents += submission.events.length;
     this.#pump(lane);

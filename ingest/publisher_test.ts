@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertExists, assertRejects } from "@std/assert";
 import { waitFor } from "../shared/dev/testing/wait_for.ts";
 import { RetryAfter } from "../shared/process/errors.ts";
 import type { RoutedEvent } from "./admit.ts";
@@ -105,7 +105,7 @@ Deno.test("events in flight are bounded; beyond, publish refuses at once", async
   const request = followed(publisher.publish(someEvents("abcd")));
   await assertRejects(() => publisher.publish(someEvents("ef")), RetryAfter, "in flight");
   const fits = followed(publisher.publish(someEvents("g")));
-  landing.attempts[0].acknowledge();
+  (await landing.attempt(0)).acknowledge();
   (await landing.attempt(1)).acknowledge();
   await waitFor("both", () => request.state === "done" && fits.state === "done");
 });
@@ -122,7 +122,7 @@ Deno.test("a batch that fails is sent again whole, with the same message ids", a
 });
 
 Deno.test("after three attempts, or a cause that lasts, the request is refused", async () => {
-  for (const [waitMs, attempts] of [[1, 3], [60_000, 1]]) {
+  for (const [waitMs, attempts] of [[1, 3], [60_000, 1]] as const) {
     const landing = new HeldLanding();
     const publisher = new Publisher(landing, OPTIONS);
     const request = followed(publisher.publish(someEvents("abc")));
@@ -130,8 +130,9 @@ Deno.test("after three attempts, or a cause that lasts, the request is refused",
       (await landing.attempt(i)).fail(new RetryAfter(`cause ${i}`, waitMs));
     }
     await waitFor("the refusal", () => request.state instanceof RetryAfter);
-    assertEquals((request.state as RetryAfter).message, `cause ${attempts - 1}`);
-    assertEquals((request.state as RetryAfter).retryAfterMs, waitMs);
+    assert(request.state instanceof RetryAfter);
+    assertEquals(request.state.message, `cause ${attempts - 1}`);
+    assertEquals(request.state.retryAfterMs, waitMs);
     assertEquals(landing.attempts.length, attempts);
     assertEquals(publisher.eventsInFlight, 0);
   }
@@ -156,7 +157,9 @@ Deno.test("a partition that fails does not hold up another", async () => {
   const mixed = followed(publisher.publish([...someEvents("ab", 0), ...someEvents("cd", 1)]));
   const other = followed(publisher.publish(someEvents("ef", 1)));
   await landing.attempt(1);
-  const [zero, one] = [0, 1].map((p) => landing.attempts.find(({ partition }) => partition === p)!);
+  const [zero, one] = [0, 1].map((p) => landing.attempts.find(({ partition }) => partition === p));
+  assertExists(zero);
+  assertExists(one);
   one.acknowledge();
   if (!one.ids.includes("e")) (await landing.attempt(2)).acknowledge();
   await waitFor("the other request", () => other.state === "done");
@@ -174,7 +177,7 @@ Deno.test("what waited past its deadline is refused, not sent", async () => {
   nowMs = 3_000;
   const young = followed(publisher.publish(someEvents("gh")));
   nowMs = 5_000;
-  landing.attempts[0].acknowledge();
+  (await landing.attempt(0)).acknowledge();
   await waitFor("the acknowledged one", () => first.state === "done");
   await waitFor("the late one", () => waited.state instanceof RetryAfter);
   const next = await landing.attempt(1);
@@ -187,7 +190,7 @@ Deno.test("an error that is not RetryAfter reaches the request as it is", async 
   const landing = new HeldLanding();
   const publisher = new Publisher(landing, OPTIONS);
   const request = publisher.publish(someEvents("abcd"));
-  landing.attempts[0].fail(new TypeError("a bug"));
+  (await landing.attempt(0)).fail(new TypeError("a bug"));
   await assertRejects(() => request, TypeError, "a bug");
   assert(landing.attempts.length === 1);
 });

@@ -5,12 +5,12 @@
  */
 import { z } from "zod";
 import {
-  namedKeys,
   natsSettings,
   processSettings,
   type SettingsShape,
   wholeNumber,
 } from "../shared/process/config.ts";
+import { keyringSetting } from "../shared/process/keyring.ts";
 
 /** The largest body the edge reads, as sent and after gunzip, in bytes. */
 export const MAX_BODY_BYTES = 1024 * 1024;
@@ -19,8 +19,11 @@ export const ingestSettings = {
   ...natsSettings,
   ...processSettings,
   TWOFOLD_HTTP_PORT: wholeNumber(1, 65_535).default(8080).describe("port of the HTTP server"),
-  TWOFOLD_FLEET_KEYS: namedKeys("fleet")
-    .describe("bearer keys of device fleets, fleet:key separated by commas"),
+  TWOFOLD_FLEET_KEYS: keyringSetting("fleet")
+    .describe(
+      "bearer keys of device fleets, fleet:key separated by commas; to rotate, repeat the fleet " +
+        "with a new key, later drop the old",
+    ),
   TWOFOLD_CORS_ORIGINS: z.string().min(1).default("*")
     .transform((text) => text.split(",").map((origin) => origin.trim()))
     .describe("origins of browser players, comma separated, or *"),

@@ -144,7 +144,7 @@ function skipBlank(body: Uint8Array, start: number, end = body.length): number {
   return Math.min(at, end);
 }
 
-// JSON's white space: space, tab, line feed, carriage return.
-function isBlank(byte: number): boolean {
+// JSON's white space: space, tab, line feed, carriage return. Beyond the body there is none.
+function isBlank(byte: number | undefined): boolean {
   return byte === 0x20 || byte === 0x09 || byte === NEWLINE || byte === 0x0d;
 }

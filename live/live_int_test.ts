@@ -1,12 +1,12 @@
 /** The live process on a real server, through its faces: the stream, ALERTS, HTTP. */
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertExists } from "@std/assert";
 import type { NatsConnection } from "nats";
 import { jetstream, jetstreamManager } from "nats/jetstream";
-import { alertSchema, type RebufferAlert } from "../shared/contract/alert.ts";
+import { type Alert, alertSchema, type RebufferAlert } from "../shared/contract/alert.ts";
 import { freePort } from "../shared/dev/servers/free_port.ts";
 import { aHeartbeat, encode } from "../shared/dev/testing/heartbeats.ts";
 import { Random } from "../shared/dev/testing/random.ts";
-import { Service } from "../shared/dev/servers/service.ts";
+import { ServiceProcess } from "../shared/dev/servers/service_process.ts";
 import { NatsStack } from "../shared/dev/servers/stack.ts";
 import { waitFor } from "../shared/dev/testing/wait_for.ts";
 import type { Heartbeat } from "../shared/contract/event.ts";
@@ -23,14 +23,14 @@ const HEALTHY = { title_id: "premiere", region: "de", played_ms: 10_000, rebuffe
 
 /** A server, the live process, and devices and on-call around it. */
 class Scene implements AsyncDisposable {
-  readonly alerts: { subject: string; alert: RebufferAlert }[] = [];
+  readonly alerts: { subject: string; alert: Alert }[] = [];
   readonly random = new Random(7);
   /** Event time of the next heartbeats. */
   ts = Date.now() - 600_000;
 
   private constructor(
     readonly stack: NatsStack,
-    readonly service: Service,
+    readonly service: ServiceProcess,
     readonly ingest: NatsConnection,
     readonly partitions: number,
   ) {}
@@ -44,7 +44,7 @@ class Scene implements AsyncDisposable {
     const stack = await NatsStack.start(options);
     await prepare(stack);
     const oncall = await stack.connect("oncall");
-    const service = await Service.start(stack.workspace, "live", {
+    const service = await ServiceProcess.start(stack.workspace, "live", {
       httpPort: freePort(),
       reach: [stack.nats.url],
       settings: {
@@ -56,8 +56,7 @@ class Scene implements AsyncDisposable {
     const scene = new Scene(stack, service, await stack.connect("ingest"), partitions);
     oncall.subscribe("alerts.>", {
       callback: (_error, message) => {
-        const alert = alertSchema.parse(message.json()) as RebufferAlert;
-        scene.alerts.push({ subject: message.subject, alert });
+        scene.alerts.push({ subject: message.subject, alert: alertSchema.parse(message.json()) });
       },
     });
     await oncall.flush();
@@ -77,6 +76,15 @@ class Scene implements AsyncDisposable {
 
   async land(js: ReturnType<typeof jetstream>, bytes: Uint8Array, partition = 0): Promise<void> {
     await js.publish(heartbeatSubject(partition, "de"), bytes);
+  }
+
+  /** The first two alerts, which are of one incident. */
+  openAndResolve(): [open: Alert, resolve: Alert] {
+    const [open, resolve] = this.alerts.map(({ alert }) => alert);
+    assertExists(open);
+    assertExists(resolve);
+    assertEquals(resolve.incident_id, open.incident_id);
+    return [open, resolve];
   }
 
   statuses(): string[] {
@@ -115,7 +123,8 @@ Deno.test("an incident is paged once and resolved once, with its evidence", asyn
   await scene.send(60, 30, HEALTHY);
   await scene.send(60, 20, STALLING);
   await waitFor("the page", () => scene.alerts.length > 0);
-  const { alert } = scene.alerts[0];
+  const alert = scene.alerts.at(0)?.alert;
+  assert(alert?.kind === "rebuffer");
   assertEquals(alert.title_id, "premiere");
   assert(alert.ratio > 0.05 && alert.ratio <= 0.4, `ratio ${alert.ratio}`);
   assertEquals(alert.ratio, alert.rebuffer_ms / (alert.played_ms + alert.rebuffer_ms));
@@ -125,8 +134,9 @@ Deno.test("an incident is paged once and resolved once, with its evidence", asyn
   await scene.send(200, 100, HEALTHY);
   await waitFor("the resolve", () => scene.alerts.length > 1);
   assertEquals(scene.statuses(), [PAGED, RESOLVED]);
-  assertEquals(scene.alerts[1].alert.incident_id, alert.incident_id);
-  assertEquals(scene.alerts[1].alert.outcome, "recovered");
+  const [, resolve] = scene.openAndResolve();
+  assert(resolve.kind === "rebuffer");
+  assertEquals(resolve.outcome, "recovered");
   await scene.metricIs("twofold_live_events_total", 320);
 });
 
@@ -157,8 +167,8 @@ Deno.test("SIGKILL in the middle of an incident neither repeats the page nor for
   await scene.service.restart();
   await waitFor("the resolve", () => scene.alerts.length > 1);
   assertEquals(scene.statuses(), [PAGED, RESOLVED]);
-  assertEquals(scene.alerts[1].alert.incident_id, scene.alerts[0].alert.incident_id);
-  assertEquals(scene.alerts[1].alert.opened_at, scene.alerts[0].alert.opened_at);
+  const [open, resolve] = scene.openAndResolve();
+  assertEquals(resolve.opened_at, open.opened_at);
 });
 
 Deno.test("a restart of nats-server is survived, and the incident during it is paged", async () => {
@@ -223,7 +233,7 @@ Deno.test("live goes on beside a quarantine that is full, and acknowledges no re
 });
 
 Deno.test("no heartbeat at all is an alert of its own, also over a restart", async () => {
-  await using scene = await Scene.start({ TWOFOLD_LIVE_SILENCE_SECONDS: "1" });
+  await using scene = await Scene.start({ TWOFOLD_LIVE_SILENCE_MS: "1000" });
   await scene.send(1, 1, HEALTHY);
   const silent = "alerts.pipeline.no-data open";
   await waitFor("the page", () => scene.alerts.length > 0);
@@ -235,7 +245,7 @@ Deno.test("no heartbeat at all is an alert of its own, also over a restart", asy
   await scene.send(1, 1, HEALTHY);
   await waitFor("the resolve", () => scene.alerts.length > 1);
   assertEquals(scene.statuses().slice(0, 2), [silent, "alerts.pipeline.no-data resolved"]);
-  assertEquals(scene.alerts[0].alert.incident_id, scene.alerts[1].alert.incident_id);
+  scene.openAndResolve();
 });
 
 Deno.test("open incidents are recovered from among more subjects than one request may ask for", async () => {

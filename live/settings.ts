@@ -18,8 +18,9 @@ export const liveSettings = {
   ...totalsSettings,
   TWOFOLD_HTTP_PORT: wholeNumber(0, 65_535).default(8081)
     .describe("port of the HTTP server"),
-  TWOFOLD_LIVE_WINDOW_SECONDS: wholeNumber(10, 600).default(60)
-    .describe("length of the sliding window, and how late a heartbeat may be, s"),
+  TWOFOLD_LIVE_WINDOW_MS: wholeNumber(10_000, 600_000)
+    .refine((ms) => ms % 1_000 === 0, "expected whole seconds").default(60_000)
+    .describe("length of the sliding window, and how late a heartbeat may be, ms"),
   TWOFOLD_LIVE_MAX_KEYS: wholeNumber(1, 1_000_000).default(50_000)
     .describe("titles × regions watched at once; the least recently updated go, about 1.5 kB each"),
   TWOFOLD_LIVE_OPEN_RATIO: decimal(0.001, 1).default(0.05)
@@ -30,10 +31,10 @@ export const liveSettings = {
     .describe("least sample to open on, in heartbeats of 10 s"),
   TWOFOLD_LIVE_MIN_STALLED_SESSIONS: wholeNumber(1, 200).default(3)
     .describe("least number of sessions that stalled, to open on"),
-  TWOFOLD_LIVE_RESOLVE_AFTER_SECONDS: wholeNumber(0, 3_600).default(15)
-    .describe("how long an incident must be well before it resolves, s of event time"),
-  TWOFOLD_LIVE_CLOSE_WITHOUT_DATA_SECONDS: wholeNumber(1, 86_400).default(300)
-    .describe("after how long without viewers an open incident is closed, s of event time"),
-  TWOFOLD_LIVE_SILENCE_SECONDS: wholeNumber(1, 3_600).default(30)
-    .describe("after how long without any heartbeat alerts.pipeline.no-data opens, s"),
+  TWOFOLD_LIVE_RESOLVE_AFTER_MS: wholeNumber(0, 3_600_000).default(15_000)
+    .describe("how long an incident must be well before it resolves, ms of event time"),
+  TWOFOLD_LIVE_CLOSE_WITHOUT_DATA_MS: wholeNumber(1_000, 86_400_000).default(300_000)
+    .describe("after how long without viewers an open incident is closed, ms of event time"),
+  TWOFOLD_LIVE_SILENCE_MS: wholeNumber(1_000, 3_600_000).default(30_000)
+    .describe("after how long without any heartbeat alerts.pipeline.no-data opens, ms"),
 } satisfies SettingsShape;

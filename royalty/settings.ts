@@ -6,7 +6,6 @@
 import { z } from "zod";
 import {
   decimal,
-  namedKeys,
   natsSettings,
   postgresSettings,
   processSettings,
@@ -16,13 +15,17 @@ import {
   wholeNumber,
 } from "../shared/process/config.ts";
 import { Stop } from "../shared/process/errors.ts";
+import { keyringSetting } from "../shared/process/keyring.ts";
 import { heartbeatStreams } from "../shared/contract/topology.ts";
 import { isZone } from "./statement/business_day.ts";
 
 /** Settings of the finance API. It is served when it has keys. */
 export const financeSettings = {
-  TWOFOLD_FINANCE_KEYS: namedKeys("reader").optional()
-    .describe("keys that read statements, reader:key separated by commas; not set: no finance API"),
+  TWOFOLD_FINANCE_KEYS: keyringSetting("reader").optional()
+    .describe(
+      "keys that read statements, reader:key by commas; to rotate, repeat the reader with a new " +
+        "key; not set: no finance API",
+    ),
   TWOFOLD_FINANCE_POSTGRES_URL: postgresSettings.TWOFOLD_POSTGRES_URL.optional()
     .describe("Postgres of the role finance, which only reads; needed with finance keys"),
   TWOFOLD_FINANCE_PORT: wholeNumber(0, 65_535).default(8090)
@@ -109,8 +112,10 @@ export const royaltySettings = {
     .describe("port of the HTTP server"),
   TWOFOLD_BUSINESS_ZONE: z.string().refine(isZone, "expected an IANA time zone").default("UTC")
     .describe("time zone of the business day; fixed once the books are opened"),
-  TWOFOLD_OTHER_KEYS_DAYS: wholeNumber(0, 3_660).default(0)
-    .describe("days that ids other than UUIDv7 are remembered; 0: for ever, so none counts twice"),
+  TWOFOLD_OTHER_KEYS_MS: wholeNumber(0, 3_660 * 86_400_000).default(0)
+    .describe(
+      "how long ids other than UUIDv7 are remembered, ms; 0: for ever, so none counts twice",
+    ),
   TWOFOLD_ROYALTY_BATCH_EVENTS: wholeNumber(1, 100_000).default(10_000)
     .describe("most events in one transaction"),
   TWOFOLD_ROYALTY_BATCH_WAIT_MS: wholeNumber(1_000, 10_000).default(1_000)

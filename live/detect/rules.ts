@@ -70,7 +70,7 @@ interface Watched {
   /** Evaluations in a row that found it stalling, while not open. */
   stallingEvaluations: number;
   /** Event time since when it is healthy or without data, while open. */
-  since?: { readonly state: "healthy" | "no_data"; readonly eventMs: number };
+  since?: { readonly state: "healthy" | "no_data"; readonly eventMs: number } | undefined;
   /** Number of the last evaluation that had a cell for it. */
   lastEvaluation: number;
 }

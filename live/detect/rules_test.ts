@@ -1,4 +1,4 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertExists } from "@std/assert";
 import { propertyRandom, type Random } from "../../shared/dev/testing/random.ts";
 import {
   type Decision,
@@ -88,6 +88,8 @@ Deno.test("an incident opens once, resolves once, and the other title is left al
   screening.run(120, [well("a", 40), well("b", 40)]);
   assertEquals(screening.changes(), ["a opened", "a resolved recovered"]);
   const [opened, resolved] = screening.decisions;
+  assertExists(opened);
+  assertExists(resolved);
   assert(opened.second - 120 <= 8, `opened ${opened.second - 120} s after the first stall`);
   assertEquals(opened.evidence.ratio, rebufferRatio(opened.evidence));
   // The last stalled heartbeat leaves the window after 60 s; 2 % is reached a little earlier.
@@ -157,7 +159,9 @@ Deno.test("an incident that nobody watches any more is closed as such", () => {
   screening.run(60, [stalling("a", 50), well("b", 50)]);
   screening.run(400, [well("b", 50)]);
   assertEquals(screening.changes(), ["a opened", "a resolved no_data"]);
-  const closedAfter = screening.decisions[1].second - 60;
+  const [, closed] = screening.decisions;
+  assertExists(closed);
+  const closedAfter = closed.second - 60;
   assert(closedAfter >= 358 && closedAfter <= 361, `closed after ${closedAfter} s`);
 });
 
@@ -215,7 +219,7 @@ function noisy(random: Random, title: string): Audience {
 
 Deno.test("real incidents are found soon, the larger the audience the sooner", () => {
   const random = propertyRandom("incidents are found");
-  for (const [viewers, withinSeconds] of [[12, 30], [30, 20], [100, 15], [1_000, 8]]) {
+  for (const [viewers, withinSeconds] of [[12, 30], [30, 20], [100, 15], [1_000, 8]] as const) {
     const screening = new Screening();
     const noise = noisy(random, "a");
     screening.run(90, [{ ...noise, viewers }]);

@@ -7,8 +7,7 @@
  * @module
  */
 import type { JetStreamClient } from "nats/jetstream";
-import { messageOf } from "../../shared/process/errors.ts";
-import { pause } from "../../shared/process/lifecycle.ts";
+import { pause } from "../../shared/process/retry.ts";
 import type { Log } from "../../shared/process/log.ts";
 import { type OwnAlert, subjectOf } from "./incidents.ts";
 
@@ -19,7 +18,7 @@ const RETRY_MS = 250;
 /** Publishes alerts in order until JetStream has acknowledged each. */
 export class Outbox {
   readonly #waiting: OwnAlert[] = [];
-  #sending?: Promise<void>;
+  #sending: Promise<void> | undefined;
 
   constructor(
     readonly js: JetStreamClient,
@@ -74,7 +73,7 @@ export class Outbox {
         await this.js.publish(subjectOf(alert), JSON.stringify(alert), { msgID, timeout: 2_000 });
         return this.published(alert);
       } catch (error) {
-        this.log.warn("alert not published yet", { msgID, error: messageOf(error) });
+        this.log.warn("live.alerts.retry", { message_id: msgID, error });
         await pause(RETRY_MS);
       }
     }

@@ -37,7 +37,7 @@ async function readPage(
     for await (const { subject, seq, data } of page) {
       last = seq;
       const alert = readAlert(data);
-      if (!alert) log.warn("an alert that cannot be read is left alone", { subject, seq });
+      if (!alert) log.warn("live.alerts.unreadable", { subject, seq });
       else if (alert.status === "open") open.set(subject, alert);
       else open.delete(subject);
     }

@@ -14,8 +14,8 @@ interface Handled<M> {
 export class AckFloor<M> {
   // Sequences come in ascending order, so the first of the set is the lowest.
   readonly #held = new Set<number>();
-  #last?: Handled<M>;
-  #candidate?: Handled<M>;
+  #last: Handled<M> | undefined;
+  #candidate: Handled<M> | undefined;
   #dirty = false;
   #acked = 0;
 

@@ -7,7 +7,7 @@
  * @module
  */
 import { messageOf } from "../../shared/process/errors.ts";
-import { pause } from "../../shared/process/lifecycle.ts";
+import { pause } from "../../shared/process/retry.ts";
 import type { Log } from "../../shared/process/log.ts";
 
 export interface CopyOptions {
@@ -84,7 +84,7 @@ export class Copies<R> {
     const nowMs = performance.now();
     if (nowMs - this.#lastReportMs >= 1_000) {
       this.#lastReportMs = nowMs;
-      this.log.error("quarantine copies given up", { givenUp: this.givenUp, reason });
+      this.log.error("live.copies.given_up", { given_up: this.givenUp, reason });
     }
     settled();
   }

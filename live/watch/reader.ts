@@ -16,7 +16,7 @@ import { deliveryOf } from "../../shared/contract/delivery.ts";
 import type { Reject } from "../../shared/contract/quarantine.ts";
 import { messageOf, RetryAfter } from "../../shared/process/errors.ts";
 import { type Heartbeat, judge } from "../../shared/contract/event.ts";
-import { pause, untilReady } from "../../shared/process/lifecycle.ts";
+import { pause, untilReady } from "../../shared/process/retry.ts";
 import type { Log } from "../../shared/process/log.ts";
 import { DURABLE } from "../../shared/contract/topology.ts";
 import { AckFloor } from "./ack_floor.ts";
@@ -70,6 +70,11 @@ export class Reader {
     this.#options = options;
   }
 
+  /** The stream that is read. */
+  get stream(): string {
+    return this.#options.stream;
+  }
+
   /** NATS has answered for this stream lately. */
   get reachable(): boolean {
     return performance.now() - this.#answerMs < STALLED_AFTER_MS;
@@ -107,7 +112,7 @@ export class Reader {
       } catch (error) {
         if (signal.aborted) break;
         const { log, stream } = this.#options;
-        log.warn("reading was interrupted", { stream, error: messageOf(error) });
+        log.warn("live.reading.interrupted", { stream, error });
         await pause(ACK_EVERY_MS, signal);
       }
     }

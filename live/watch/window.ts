@@ -58,6 +58,27 @@ export interface Key {
 /** What became of a heartbeat: `late` is left out. */
 export type Addition = "counted" | "late";
 
+/** A sum for each bucket of a window; the index of a bucket is its number modulo their count. */
+class BucketSums {
+  constructor(readonly sums: Uint32Array | Float64Array) {}
+
+  get buckets(): number {
+    return this.sums.length;
+  }
+  of(at: number): number {
+    return this.sums[at] ?? 0;
+  }
+  add(at: number, more: number): void {
+    this.sums[at] = this.of(at) + more;
+  }
+  /** Empties a bucket; returns what was in it. */
+  take(at: number): number {
+    const sum = this.of(at);
+    this.sums[at] = 0;
+    return sum;
+  }
+}
+
 /** One title in one region, over the window. */
 export class Cell implements Key, Sums {
   heartbeats = 0;
@@ -66,43 +87,42 @@ export class Cell implements Key, Sums {
   /** Receipt of the newest heartbeat counted, ms since the epoch. */
   receivedAt = 0;
   /** Neighbours by time of the last update. @internal */
-  older?: Cell;
+  older: Cell | undefined;
   /** @internal */
-  newer?: Cell;
+  newer: Cell | undefined;
 
-  // Index of a bucket is its number modulo the buckets of the window.
-  readonly #heartbeats: Uint32Array;
-  readonly #playedMs: Float64Array;
-  readonly #rebufferMs: Float64Array;
+  readonly #heartbeats: BucketSums;
+  readonly #playedMs: BucketSums;
+  readonly #rebufferMs: BucketSums;
   // Two words per bucket mark the sessions that stalled; most cells never need them.
-  #stalled?: Uint32Array;
+  #stalled: Uint32Array | undefined;
   #newestBucket: number;
 
   constructor(readonly titleId: string, readonly region: string, buckets: number, bucket: number) {
-    this.#heartbeats = new Uint32Array(buckets);
-    this.#playedMs = new Float64Array(buckets);
-    this.#rebufferMs = new Float64Array(buckets);
+    this.#heartbeats = new BucketSums(new Uint32Array(buckets));
+    this.#playedMs = new BucketSums(new Float64Array(buckets));
+    this.#rebufferMs = new BucketSums(new Float64Array(buckets));
     this.#newestBucket = bucket;
   }
 
   /** Counts a heartbeat in `bucket`, which is in the window that ends at the cell's newest. */
   add(bucket: number, heartbeat: Measured, receivedAt: number): void {
-    const at = bucket % this.#heartbeats.length;
+    const at = bucket % this.#heartbeats.buckets;
     const { played_ms, rebuffer_ms } = heartbeat;
-    this.#heartbeats[at] += 1;
-    this.#playedMs[at] += played_ms;
+    this.#heartbeats.add(at, 1);
+    this.#playedMs.add(at, played_ms);
     this.heartbeats += 1;
     this.playedMs += played_ms;
     if (receivedAt > this.receivedAt) this.receivedAt = receivedAt;
     if (rebuffer_ms === 0) return;
-    this.#rebufferMs[at] += rebuffer_ms;
+    this.#rebufferMs.add(at, rebuffer_ms);
     this.rebufferMs += rebuffer_ms;
     this.#markStalled(at, heartbeat.session_id);
   }
 
   /** Lets go of what is no longer in the window that ends at `bucket`. */
   advance(bucket: number): void {
-    const buckets = this.#heartbeats.length;
+    const { buckets } = this.#heartbeats;
     const first = Math.max(this.#newestBucket + 1, bucket - buckets + 1);
     for (let each = first; each <= bucket; each++) this.#clear(each % buckets);
     if (bucket > this.#newestBucket) this.#newestBucket = bucket;
@@ -112,9 +132,9 @@ export class Cell implements Key, Sums {
   newest(buckets: number): Sums {
     const sums = { heartbeats: 0, playedMs: 0, rebufferMs: 0 };
     for (const at of this.#newestIndexes(buckets)) {
-      sums.heartbeats += this.#heartbeats[at];
-      sums.playedMs += this.#playedMs[at];
-      sums.rebufferMs += this.#rebufferMs[at];
+      sums.heartbeats += this.#heartbeats.of(at);
+      sums.playedMs += this.#playedMs.of(at);
+      sums.rebufferMs += this.#rebufferMs.of(at);
     }
     return sums;
   }
@@ -129,31 +149,31 @@ export class Cell implements Key, Sums {
     let low = 0;
     let high = 0;
     for (const at of this.#newestIndexes(buckets)) {
-      low |= this.#stalled[2 * at];
-      high |= this.#stalled[2 * at + 1];
+      low |= this.#stalled[2 * at] ?? 0;
+      high |= this.#stalled[2 * at + 1] ?? 0;
     }
     const empty = 64 - bitsSet(low) - bitsSet(high);
     return Math.round(64 * Math.log(64 / Math.max(empty, 1)));
   }
 
   #newestIndexes(buckets: number): number[] {
-    const size = this.#heartbeats.length;
+    const { buckets: size } = this.#heartbeats;
     const count = Math.min(buckets, size);
     return Array.from({ length: count }, (_, i) => (this.#newestBucket - i + size) % size);
   }
 
   #markStalled(at: number, sessionId: string): void {
-    this.#stalled ??= new Uint32Array(2 * this.#heartbeats.length);
+    this.#stalled ??= new Uint32Array(2 * this.#heartbeats.buckets);
     // Similar names differ little in FNV's low bits; Knuth's multiplicative hash spreads them.
     const bit = Math.imul(fnv1aText(sessionId), 0x9e3779b1) >>> 26;
-    this.#stalled[2 * at + (bit >> 5)] |= 1 << (bit & 31);
+    const word = 2 * at + (bit >> 5);
+    this.#stalled[word] = (this.#stalled[word] ?? 0) | 1 << (bit & 31);
   }
 
   #clear(at: number): void {
-    this.heartbeats -= this.#heartbeats[at];
-    this.playedMs -= this.#playedMs[at];
-    this.rebufferMs -= this.#rebufferMs[at];
-    this.#heartbeats[at] = this.#playedMs[at] = this.#rebufferMs[at] = 0;
+    this.heartbeats -= this.#heartbeats.take(at);
+    this.playedMs -= this.#playedMs.take(at);
+    this.rebufferMs -= this.#rebufferMs.take(at);
     if (this.#stalled) this.#stalled[2 * at] = this.#stalled[2 * at + 1] = 0;
   }
 }
@@ -168,8 +188,8 @@ export class Window {
   readonly #buckets: number;
   readonly #cells = new Map<string, Map<string, Cell>>();
   #keys = 0;
-  #oldest?: Cell;
-  #newest?: Cell;
+  #oldest: Cell | undefined;
+  #newest: Cell | undefined;
   #watermarkMs = 0;
   #bucket = 0;
 

@@ -12,7 +12,6 @@ import { measureCommand, mebibytes } from "../../shared/dev/testing/measure.ts";
 import { PostgresServer } from "../../shared/dev/servers/postgres_server.ts";
 import { createDatabase, DATABASE, DEV_PASSWORD } from "../../shared/dev/servers/stack.ts";
 import { Workspace } from "../../shared/dev/servers/workspace.ts";
-import { readMigrations } from "../../shared/process/migrate.ts";
 import { openBooks } from "../books/connection.ts";
 
 const CLI = new URL("../cli.ts", import.meta.url).pathname;
@@ -26,7 +25,7 @@ export async function runCloseBench(lines = 1_000_000): Promise<void> {
   const server = await PostgresServer.start(workspace, { durable: true });
   await createDatabase(server);
   const url = server.url(DATABASE, "royalty", DEV_PASSWORD);
-  await openBooks(url, "UTC", await readMigrations(new URL("../migrations/", import.meta.url)));
+  await openBooks(url, "UTC");
   const day = new Date(Date.now() - 2 * DAY_MS).toISOString().slice(0, 10);
   const sql = server.connect(DATABASE);
   await enter(sql, day, lines);
@@ -37,15 +36,17 @@ export async function runCloseBench(lines = 1_000_000): Promise<void> {
     TWOFOLD_STATEMENTS_DIR: `${workspace.folder}/statements`,
   };
   const waiver = ["--without-recount", "measured by itself", "--by", "the benchmark"];
-  for (const args of [["close", "--day", day, ...waiver], ["verify-chain"]]) {
-    const { figure, peakBytes, exitCode, errors } = await measureCommand(args[0], {
-      args: ["run", "-A", CLI, ...args],
+  for (
+    const [command, ...args] of [["close", "--day", day, ...waiver], ["verify-chain"]] as const
+  ) {
+    const { figure, peakBytes, exitCode, errors } = await measureCommand(command, {
+      args: ["run", "-A", CLI, command, ...args],
       env,
       events: lines,
     });
     if (exitCode !== 0) throw new Error(errors);
     console.log(
-      `${args[0]}, ${lines.toLocaleString("en-US")} lines: ${figure.seconds.toFixed(1)} s, ` +
+      `${command}, ${lines.toLocaleString("en-US")} lines: ${figure.seconds.toFixed(1)} s, ` +
         `peak memory ${mebibytes(peakBytes)}`,
     );
   }

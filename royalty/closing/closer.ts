@@ -9,9 +9,12 @@
  */
 import type { Sql, TransactionSql } from "postgres";
 import { messageOf, Refused } from "../../shared/process/errors.ts";
-import { pause } from "../../shared/process/lifecycle.ts";
+import { pause } from "../../shared/process/retry.ts";
 import { readDayLines } from "../books/lines.ts";
-import { readEntries, readStored, type StatementEntry } from "../books/statements.ts";
+import { withRetryable } from "../../shared/process/postgres/passing.ts";
+import { patiently } from "../../shared/process/postgres/pool.ts";
+import { onlyRow } from "../../shared/process/postgres/rows.ts";
+import { readEntries, readIssued, readStored, type StatementEntry } from "../books/statements.ts";
 import {
   type ClosingState,
   issue,
@@ -25,7 +28,7 @@ import type { StoredStatement } from "../statement/chain.ts";
 import type { Recount } from "../recount/day.ts";
 import { differences } from "../statement/day_line.ts";
 import { type CloseRequest, nextToClose, obstaclesTo, refusalText } from "./conditions.ts";
-import { connectBooks } from "../books/connection.ts";
+import { connectBooks, WHOLE_DAY_MS } from "../books/connection.ts";
 import { manifestOf, type RecountNote, sha256, totalsOf } from "../statement/manifest.ts";
 import { statementCsv } from "../statement/csv.ts";
 import type { StatementFiles } from "../statement/files.ts";
@@ -35,6 +38,7 @@ const MOST_DIFFERENCES_NAMED = 10;
 /** The furthest ahead of the clock that a day may be closed. */
 const MOST_AHEAD_MS = 7 * 86_400_000;
 
+/** What closing works with. */
 export interface CloserOptions {
   readonly databaseUrl: string;
   readonly graceMs: number;
@@ -43,10 +47,10 @@ export interface CloserOptions {
   /** The last sequence of each stream, asked when called. */
   readonly streamEnds: () => Promise<ReadonlyMap<string, number>>;
   /** Undefined: days close without a recount. */
-  readonly recount?: Recount;
+  readonly recount?: Recount | undefined;
   /** Undefined: statements are kept in Postgres only. */
-  readonly files?: StatementFiles;
-  readonly signal?: AbortSignal;
+  readonly files?: StatementFiles | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Who decided to close without a recount, and why. */
@@ -69,20 +73,20 @@ export interface NextClose {
   readonly due: number;
 }
 
-/** Closes and reissues. Rejects with {@link Refused} when that must not be, naming what to do. */
+/**
+ * Closes and reissues. Rejects with {@link Refused} when that must not be, naming what to do, and
+ * with `RetryAfter` while Postgres cannot be used.
+ */
 export class Closer {
   constructor(readonly options: CloserOptions) {}
 
   /** The day that closes next; undefined while nothing was ever credited. */
   async next(): Promise<NextClose | undefined> {
-    const sql = connectBooks(this.options.databaseUrl);
-    try {
+    return await this.#withBooks(async (sql) => {
       const state = await readClosingState(sql);
       const day = state.sealedDay ?? nextToClose(state);
       return day === undefined ? undefined : { day, due: this.#due(state, day) };
-    } finally {
-      await sql.end({ timeout: 2 });
-    }
+    });
   }
 
   /**
@@ -104,7 +108,7 @@ export class Closer {
         const closedAt = basis.sealedAsOf;
         return compose(day, basis, { closedAt, graceMs, recount, reason: null });
       });
-      return await this.#withFiles("closed", (await readStored(sql, day))!);
+      return await this.#withFiles("closed", await readIssued(sql, day));
     });
   }
 
@@ -133,7 +137,7 @@ export class Closer {
             "issued. Correct the catalogue first (deno task royalty catalogue)",
         );
       }
-      return await this.#withFiles("issued again", (await readStored(sql, day))!);
+      return await this.#withFiles("issued again", await readIssued(sql, day));
     });
   }
 
@@ -142,18 +146,15 @@ export class Closer {
     const { files } = this.options;
     if (!files) return 0;
     await files.sweep(this.options.now());
-    const sql = connectBooks(this.options.databaseUrl);
-    try {
+    return await this.#withBooks(async (sql) => {
       let written = 0;
       for (const { recognised_day: day, version } of await readEntries(sql)) {
         if (await files.has({ day, version })) continue;
-        await files.write((await readStored(sql, day, version))!);
+        await files.write(await readIssued(sql, day, version));
         written += 1;
       }
       return written;
-    } finally {
-      await sql.end({ timeout: 2 });
-    }
+    });
   }
 
   #checkAsOf(asOf: number | undefined): void {
@@ -192,7 +193,8 @@ export class Closer {
         { cause: error },
       );
     });
-    const differing = differences(await readDayLines(sql, day), lines);
+    const booked = await patiently(sql, WHOLE_DAY_MS, () => readDayLines(sql, day));
+    const differing = differences(booked, lines);
     if (differing.length > 0) {
       const named = differing.slice(0, MOST_DIFFERENCES_NAMED);
       const more = differing.length - named.length;
@@ -220,46 +222,64 @@ export class Closer {
   // The lock only spares a second recount: what keeps the books right is in the transactions of
   // `work`, on the pool's other connection.
   async #alone<T>(work: (sql: Sql) => Promise<T>): Promise<T> {
-    const { databaseUrl, signal } = this.options;
-    const sql = connectBooks(databaseUrl);
-    let working: Promise<T> | undefined;
+    const { signal } = this.options;
+    return await this.#withBooks(async (sql) => {
+      let working: Promise<T> | undefined;
+      try {
+        const { result } = await sql.begin(async (tx) => {
+          // Until the recount is done this transaction has nothing to say.
+          await tx`set local idle_in_transaction_session_timeout = 0`;
+          while (!(await tryLock(tx))) {
+            await pause(LOCK_POLL_MS, signal);
+            signal?.throwIfAborted();
+          }
+          working = work(sql);
+          return { result: await working };
+        });
+        return result;
+      } finally {
+        // When the lock's connection is lost, nobody waits for the work.
+        await working?.catch(() => {});
+      }
+    });
+  }
+
+  async #withBooks<T>(work: (sql: Sql) => Promise<T>): Promise<T> {
+    const sql = connectBooks(this.options.databaseUrl);
     try {
-      const result = await sql.begin(async (tx) => {
-        while (!(await tryLock(tx))) {
-          await pause(LOCK_POLL_MS, signal);
-          signal?.throwIfAborted();
-        }
-        working = work(sql);
-        return await working;
-      });
-      return result as T;
+      return await withRetryable(() => work(sql));
     } finally {
-      // When the lock's connection is lost, the driver does not wait for the work.
-      await working?.catch(() => {});
       await sql.end({ timeout: 2 });
     }
   }
 }
 
+interface LockRow {
+  readonly locked: boolean;
+}
+
 async function tryLock(tx: TransactionSql): Promise<boolean> {
-  const [{ locked }] = await tx<{ locked: boolean }[]>`
+  const rows = await tx<LockRow[]>`
     select pg_try_advisory_xact_lock(hashtext('twofold royalty'), hashtext('close')) as locked`;
-  return locked;
+  return onlyRow(rows, "the lock of closing").locked;
 }
 
 function linkOf({ recognised_day, version, sha256 }: StatementEntry) {
   return { recognised_day, version, sha256 };
 }
 
+/** What a statement says besides its basis. */
+interface Terms {
+  readonly closedAt: number;
+  readonly graceMs: number;
+  readonly recount: RecountNote | null;
+  readonly reason: string | null;
+}
+
 function compose(
   day: string,
   basis: IssueBasis,
-  { closedAt, graceMs, recount, reason }: {
-    readonly closedAt: number;
-    readonly graceMs: number;
-    readonly recount: RecountNote | null;
-    readonly reason: string | null;
-  },
+  { closedAt, graceMs, recount, reason }: Terms,
 ): NewStatement {
   const { lines, newest, previous } = basis;
   const csv = statementCsv(lines);

@@ -7,9 +7,9 @@
  */
 import type { PipelineAlert } from "../../shared/contract/alert.ts";
 import { messageOf, Refused } from "../../shared/process/errors.ts";
-import { pause } from "../../shared/process/lifecycle.ts";
+import { pause } from "../../shared/process/retry.ts";
 import type { Log } from "../../shared/process/log.ts";
-import type { Gauge } from "../../shared/process/metrics.ts";
+import type { LogEvent } from "../../shared/process/log_events.ts";
 import type { Closer, NextClose } from "./closer.ts";
 
 /** Longest time between two looks: another process, or a person, may have closed meanwhile. */
@@ -25,16 +25,23 @@ export interface SchedulerOptions {
   readonly alert: (alert: PipelineAlert) => Promise<void>;
   readonly log: Log;
   readonly now: () => number;
+  readonly report: SchedulerReport;
+}
+
+/** Receives figures for the metrics. */
+export interface SchedulerReport {
   /** How long the oldest open day has been due, s. */
-  readonly overdue: Pick<Gauge, "set">;
+  overdue(seconds: number): void;
+  /** A day was closed at this time, s since the epoch. */
+  closed(atSeconds: number): void;
 }
 
 /** Closes the days of one closer. */
 export class Scheduler {
   #filesComplete = false;
   #retryMs = RETRY_MS;
-  #lastTrouble = "";
-  /** The day that on-call was told about. */
+  #lastWarning = "";
+  /** The day that an alert is open for. */
   #alerted: NextClose | undefined;
 
   constructor(
@@ -59,7 +66,7 @@ export class Scheduler {
       await this.#close(next.day);
       return 0;
     } catch (error) {
-      return await this.#troubled(error, next);
+      return await this.#failed(error, next);
     }
   }
 
@@ -67,47 +74,56 @@ export class Scheduler {
     if (this.#filesComplete) return;
     try {
       const written = await this.closer.restoreFiles();
-      if (written > 0) this.options.log.info("statement files written", { statements: written });
+      if (written > 0) {
+        this.options.log.info("royalty.closing.files_written", { statements: written });
+      }
       this.#filesComplete = true;
     } catch (error) {
       // Days close all the same: the statements are in Postgres.
-      this.#warn("statement files are missing", error);
+      this.#warn("royalty.closing.files_retry", error);
     }
   }
 
   async #close(day: string): Promise<void> {
     const { outcome, statement, filesMissing } = await this.closer.close(day);
     this.#retryMs = RETRY_MS;
-    this.#lastTrouble = "";
+    this.#lastWarning = "";
     const { version, rows, events, ms, manifestSha256, manifest } = statement;
     // What the recount cost is part of it.
     const { recount } = JSON.parse(new TextDecoder().decode(manifest));
-    this.options.log.info(outcome === "closed" ? "day closed" : "day was closed elsewhere", {
-      ...{ day, version, rows, manifestSha256, recount },
-      ...{ events: String(events), ms: String(ms) },
+    this.options.report.closed(this.options.now() / 1_000);
+    const event = outcome === "closed" ? "closed" : "closed_elsewhere";
+    this.options.log.info(`royalty.closing.${event}`, {
+      day,
+      version,
+      rows,
+      manifest_sha256: manifestSha256,
+      recount,
+      events: String(events),
+      ms: String(ms),
     });
     if (filesMissing === undefined) return;
     this.#filesComplete = false;
-    this.#warn("statement files are missing", filesMissing);
+    this.#warn("royalty.closing.files_retry", filesMissing);
   }
 
-  async #troubled(error: unknown, next: NextClose | undefined): Promise<number> {
-    this.#warn("no day is closed, trying again", error);
+  async #failed(error: unknown, next: NextClose | undefined): Promise<number> {
+    this.#warn("royalty.closing.retry", error);
     const waitMs = this.#retryMs;
     this.#retryMs = Math.min(waitMs * 2, MOST_RETRY_MS);
     if (next && error instanceof Refused) await this.#tellOverdue(next, error.message);
     return waitMs;
   }
 
-  #warn(what: string, error: unknown): void {
-    const trouble = `${what}: ${messageOf(error)}`;
-    if (trouble !== this.#lastTrouble) this.options.log.warn(what, { error: messageOf(error) });
-    this.#lastTrouble = trouble;
+  #warn(event: LogEvent, error: unknown): void {
+    const warning = `${event}: ${messageOf(error)}`;
+    if (warning !== this.#lastWarning) this.options.log.warn(event, { error });
+    this.#lastWarning = warning;
   }
 
   async #noteOverdue(next: NextClose | undefined): Promise<void> {
-    const { now, overdue } = this.options;
-    overdue.set(next ? Math.max(0, now() - next.due) / 1000 : 0);
+    const { now, report } = this.options;
+    report.overdue(next ? Math.max(0, now() - next.due) / 1_000 : 0);
     if (!this.#alerted || next?.day === this.#alerted.day) return;
     const summary = `${this.#alerted.day} is closed`;
     if (await this.#tell(this.#alertOf(this.#alerted, "resolved", summary))) {
@@ -117,7 +133,8 @@ export class Scheduler {
 
   async #tellOverdue(next: NextClose, reason: string): Promise<void> {
     if (this.#alerted || this.options.now() - next.due < OVERDUE_MS) return;
-    if (await this.#tell(this.#alertOf(next, "open", reason.split("\n")[0]))) this.#alerted = next;
+    const [summary = reason] = reason.split("\n");
+    if (await this.#tell(this.#alertOf(next, "open", summary))) this.#alerted = next;
   }
 
   // That NATS cannot be reached keeps nobody from closing.
@@ -126,7 +143,7 @@ export class Scheduler {
       await this.options.alert(alert);
       return true;
     } catch (error) {
-      this.options.log.warn("on-call cannot be told", { error: messageOf(error) });
+      this.options.log.warn("royalty.closing.alert_retry", { error });
       return false;
     }
   }

@@ -1,10 +1,9 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertExists } from "@std/assert";
 import type { PipelineAlert } from "../../shared/contract/alert.ts";
 import { Refused, RetryAfter } from "../../shared/process/errors.ts";
 import { Log } from "../../shared/process/log.ts";
-import { Metrics } from "../../shared/process/metrics.ts";
 import type { StoredStatement } from "../statement/chain.ts";
-import type { Closed } from "./closer.ts";
+import type { Closed, NextClose } from "./closer.ts";
 import { Scheduler } from "./scheduler.ts";
 
 const HOUR_MS = 3_600_000;
@@ -13,11 +12,12 @@ const HOUR_MS = 3_600_000;
 class Rig {
   now = 0;
   readonly effects: string[] = [];
-  next: { day: string; due: number } | undefined;
+  next: NextClose | undefined;
   trouble: Error | undefined;
   filesMissing: string | undefined;
   natsIsDown = false;
-  readonly overdue = new Metrics().gauge("overdue", "overdue");
+  overdueSeconds = 0;
+  readonly closedAtSeconds: number[] = [];
   readonly scheduler: Scheduler;
 
   constructor() {
@@ -32,7 +32,10 @@ class Rig {
       alert: (alert) => this.#alert(alert),
       log: new Log("scheduler", "error"),
       now: () => this.now,
-      overdue: this.overdue,
+      report: {
+        overdue: (seconds) => void (this.overdueSeconds = seconds),
+        closed: (atSeconds) => void this.closedAtSeconds.push(atSeconds),
+      },
     });
   }
 
@@ -45,11 +48,26 @@ class Rig {
   #close(day: string): Promise<Closed> {
     this.effects.push(`close ${day}`);
     if (this.trouble) return Promise.reject(this.trouble);
-    this.next = { day: `${day}+`, due: this.next!.due + HOUR_MS };
-    const manifest = new TextEncoder().encode('{ "recount": null }');
-    const statement = { version: 1, rows: 0, events: 0n, ms: 0n, manifest } as StoredStatement;
+    assertExists(this.next);
+    this.next = { day: `${day}+`, due: this.next.due + HOUR_MS };
+    const statement = anEmptyStatement(day);
     return Promise.resolve({ outcome: "closed", statement, filesMissing: this.filesMissing });
   }
+}
+
+function anEmptyStatement(day: string): StoredStatement {
+  return {
+    day,
+    version: 1,
+    csv: new Uint8Array(),
+    manifest: new TextEncoder().encode('{ "recount": null }'),
+    sha256: "",
+    manifestSha256: "",
+    previousSha256: undefined,
+    rows: 0,
+    events: 0n,
+    ms: 0n,
+  };
 }
 
 Deno.test("days close in their time, one after the other, and none early", async () => {
@@ -79,12 +97,12 @@ Deno.test("a refused close is tried again less and less often, and on-call hears
   assertEquals(waits.slice(0, 4), [5_000, 10_000, 20_000, 40_000]);
   assertEquals(waits.at(-1), 600_000);
   assertEquals(rig.effects.filter((each) => each.startsWith("open")), ["open royalty-close:d"]);
-  assertEquals(rig.overdue.value() > 900, true);
+  assertEquals(rig.overdueSeconds > 900, true);
   rig.trouble = undefined;
   await rig.scheduler.step();
   await rig.scheduler.step();
   assertEquals(rig.effects.slice(-2), ["close d", "resolved royalty-close:d"]);
-  assertEquals(rig.overdue.value(), 0);
+  assertEquals(rig.overdueSeconds, 0);
 });
 
 Deno.test("what passes is not on-call's business, and silence of NATS stops nothing", async () => {

@@ -10,14 +10,18 @@
  * @module
  */
 import type { Sql, TransactionSql } from "postgres";
-import type { Queryable } from "../books/connection.ts";
+import { patiently, type Queryable } from "../../shared/process/postgres/pool.ts";
+import { readPositions } from "../books/accounts.ts";
+import { readZone, WHOLE_DAY_MS } from "../books/connection.ts";
 import { readOpenGaps } from "../books/gaps.ts";
 import { readRecognisedLines } from "../books/lines.ts";
+import { readRanges, readSealedAsOf } from "../books/seals.ts";
+import { onlyRow } from "../../shared/process/postgres/rows.ts";
 import { readEntries, type StatementEntry } from "../books/statements.ts";
 import type { StoredStatement } from "../statement/chain.ts";
 import { type StatementLine, UNMAPPED } from "../statement/csv.ts";
 import type { QuarantinedSum, SettledGap, StreamRange } from "../statement/manifest.ts";
-import type { BooksState } from "./conditions.ts";
+import type { BooksState, StreamState } from "./conditions.ts";
 
 /** Where closing stands. */
 export interface ClosingState {
@@ -51,41 +55,67 @@ export interface NewStatement extends Omit<StoredStatement, "previousSha256"> {
   readonly reason: string | null;
 }
 
-/**
- * Runs `work` in one snapshot while nobody else writes to a table: to `books`, so that nothing is
- * posted and no other day is sealed, or to `statement`, so that no other statement is issued.
- */
+/** A table that only one may write to, and how long Postgres may be silent over that, ms. */
+interface Locked {
+  readonly table: "books" | "statement";
+  /** More than the 60 s that the lock may be waited for. */
+  readonly silenceMs: number;
+}
+
+/** Nothing is posted and no other day is sealed. */
+const BOOKS: Locked = { table: "books", silenceMs: 90_000 };
+/** No other statement is issued. */
+const STATEMENTS: Locked = { table: "statement", silenceMs: WHOLE_DAY_MS };
+
+/** Runs `work` in one snapshot while nobody else writes to a table. */
 async function withLocked<T>(
   sql: Sql,
-  table: "books" | "statement",
+  { table, silenceMs }: Locked,
   work: (tx: TransactionSql) => Promise<T>,
 ): Promise<T> {
-  const result = await sql.begin("isolation level repeatable read", async (tx) => {
-    await tx`set local lock_timeout = '60s'`;
-    // Postings lock the row of the books `for share`, and a chain of them could hold a row lock for
-    // ever; locks on tables are queued. Taken before the first snapshot, so that what is read is not
-    // older.
-    await tx`lock table ${tx(`royalty.${table}`)} in exclusive mode`;
-    return await work(tx);
-  });
-  return result as T;
+  const { result } = await patiently(
+    sql,
+    silenceMs,
+    () =>
+      sql.begin("isolation level repeatable read", async (tx) => {
+        await tx`set local lock_timeout = '60s'`;
+        // A closer that lost its network must not stop postings for long; composing takes its time.
+        await (table === "books"
+          ? tx`set local idle_in_transaction_session_timeout = '12s'`
+          : tx`set local idle_in_transaction_session_timeout = '10min'`);
+        // Postings lock the row of the books `for share`, and a chain of them could hold a row lock
+        // for ever; locks on tables are queued. Taken before the first snapshot, so that what is read
+        // is not older.
+        await tx`lock table ${tx(`royalty.${table}`)} in exclusive mode`;
+        return { result: await work(tx) };
+      }),
+  );
+  return result;
+}
+
+interface ClosingRow {
+  readonly zone: string;
+  readonly oldest_open_day: string | null;
+  readonly first_credited_day: string | null;
+  readonly sealed_day: string | null;
 }
 
 /** Where closing stands now. */
 export async function readClosingState(sql: Queryable): Promise<ClosingState> {
-  const [row] = await sql<Record<keyof ClosingState, string | null>[]>`
-    select zone, oldest_open_day::text as "oldestOpenDay",
+  const rows = await sql<ClosingRow[]>`
+    select zone, oldest_open_day::text as oldest_open_day,
       (select min(recognised_day)::text from royalty.accrual
-        where b.oldest_open_day is null) as "firstCreditedDay",
+        where b.oldest_open_day is null) as first_credited_day,
       (select s.recognised_day::text from royalty.seal s
         where not exists (select from royalty.statement t
-          where t.recognised_day = s.recognised_day)) as "sealedDay"
+          where t.recognised_day = s.recognised_day)) as sealed_day
     from royalty.books b`;
+  const row = onlyRow(rows, "the books");
   return {
-    zone: row.zone!,
-    oldestOpenDay: row.oldestOpenDay ?? undefined,
-    firstCreditedDay: row.firstCreditedDay ?? undefined,
-    sealedDay: row.sealedDay ?? undefined,
+    zone: row.zone,
+    oldestOpenDay: row.oldest_open_day ?? undefined,
+    firstCreditedDay: row.first_credited_day ?? undefined,
+    sealedDay: row.sealed_day ?? undefined,
   };
 }
 
@@ -101,7 +131,7 @@ export async function sealDay(
   ends: ReadonlyMap<string, number>,
   check: (books: BooksState) => void,
 ): Promise<void> {
-  await withLocked(sql, "books", async (tx) => {
+  await withLocked(sql, BOOKS, async (tx) => {
     const state = await readClosingState(tx);
     if (state.sealedDay === day) return;
     check({
@@ -126,14 +156,15 @@ export async function sealDay(
   });
 }
 
-async function readStreams(tx: TransactionSql, ends: ReadonlyMap<string, number>) {
-  const rows = await tx<{ stream: string; last_seq: string; last_received_ms: string }[]>`
-    select stream, last_seq, last_received_ms from royalty.stream_position order by stream`;
-  const read = new Map(rows.map((row) => [row.stream, row]));
+async function readStreams(
+  tx: TransactionSql,
+  ends: ReadonlyMap<string, number>,
+): Promise<StreamState[]> {
+  const read = new Map((await readPositions(tx)).map((position) => [position.stream, position]));
   return [...new Set([...read.keys(), ...ends.keys()])].map((stream) => ({
     stream,
-    lastSeq: Number(read.get(stream)?.last_seq ?? 0),
-    lastReceivedAt: Number(read.get(stream)?.last_received_ms ?? 0),
+    lastSeq: read.get(stream)?.lastSeq ?? 0,
+    lastReceivedAt: read.get(stream)?.lastReceivedAt ?? 0,
     endSeq: ends.get(stream),
   }));
 }
@@ -147,7 +178,7 @@ export async function issue(
   day: string,
   compose: (basis: IssueBasis) => NewStatement | undefined,
 ): Promise<NewStatement | undefined> {
-  return await withLocked(sql, "statement", async (tx) => {
+  return await withLocked(sql, STATEMENTS, async (tx) => {
     const statement = compose(await readBasis(tx, day));
     if (!statement) return undefined;
     const { version, csv, manifest, rows, events, ms, reason, closedAt } = statement;
@@ -171,48 +202,40 @@ export async function issue(
 }
 
 async function readBasis(tx: TransactionSql, day: string): Promise<IssueBasis> {
-  const [seal] = await tx<{ zone: string; as_of: Date; before: string | null }[]>`
-    select b.zone, s.as_of,
-      (select max(recognised_day)::text from royalty.seal
-        where recognised_day < s.recognised_day) as before
-    from royalty.books b, royalty.seal s where s.recognised_day = ${day}::text::date`;
+  const sealedAsOf = await readSealedAsOf(tx, day);
+  if (sealedAsOf === undefined) throw new Error(`${day} is not sealed`);
+  const before = await readSealedBefore(tx, day);
   const [previous] = await readEntries(tx, undefined, 1);
   const [newest] = await readEntries(tx, day, 1);
   return {
-    zone: seal.zone,
-    sealedAsOf: seal.as_of.getTime(),
+    zone: await readZone(tx),
+    sealedAsOf,
     lines: await readRecognisedLines(tx, day),
-    streams: await readRanges(tx, day, seal.before),
-    quarantined: await readQuarantined(tx, day, seal.before),
-    settledGaps: await readSettledGaps(tx, day, seal.before),
+    streams: await readRanges(tx, day),
+    quarantined: await readQuarantined(tx, day, before),
+    settledGaps: await readSettledGaps(tx, day, before),
     previous,
     newest,
   };
 }
 
-async function readRanges(
-  tx: TransactionSql,
-  day: string,
-  before: string | null,
-): Promise<StreamRange[]> {
-  const rows = await tx<Record<string, string>[]>`
-    select s.stream, coalesce(p.last_seq, 0) + 1 as first_seq, s.last_seq,
-      s.counted - coalesce(p.counted, 0) as counted,
-      s.duplicates - coalesce(p.duplicates, 0) as duplicates,
-      s.quarantined - coalesce(p.quarantined, 0) as quarantined,
-      s.gaps - coalesce(p.gaps, 0) as gaps
-    from royalty.seal_position s left join royalty.seal_position p
-      on p.stream = s.stream and p.recognised_day = ${before}::text::date
-    where s.recognised_day = ${day}::text::date order by s.stream collate "C"`;
-  return rows.map((row) => ({
-    stream: row.stream,
-    first_seq: Number(row.first_seq),
-    last_seq: Number(row.last_seq),
-    counted: Number(row.counted),
-    duplicates: Number(row.duplicates),
-    quarantined: Number(row.quarantined),
-    gaps: Number(row.gaps),
-  }));
+interface SealedBeforeRow {
+  readonly day: string | null;
+}
+
+/** The day sealed before `day`; null for the first. */
+async function readSealedBefore(tx: TransactionSql, day: string): Promise<string | null> {
+  const rows = await tx<SealedBeforeRow[]>`
+    select max(recognised_day)::text as day from royalty.seal
+    where recognised_day < ${day}::text::date`;
+  return onlyRow(rows, `the seal before ${day}`).day;
+}
+
+interface QuarantinedRow {
+  readonly reason: string;
+  readonly entries: string;
+  readonly readable: string;
+  readonly ms_at_risk: string;
 }
 
 async function readQuarantined(
@@ -220,7 +243,7 @@ async function readQuarantined(
   day: string,
   before: string | null,
 ): Promise<QuarantinedSum[]> {
-  const rows = await tx<Record<string, string>[]>`
+  const rows = await tx<QuarantinedRow[]>`
     select s.reason, sum(s.entries - coalesce(p.entries, 0)) as entries,
       sum(s.readable - coalesce(p.readable, 0)) as readable,
       sum(s.ms_at_risk - coalesce(p.ms_at_risk, 0)) as ms_at_risk
@@ -237,12 +260,22 @@ async function readQuarantined(
   }));
 }
 
+interface SettledGapRow {
+  readonly stream: string;
+  readonly first_seq: string;
+  readonly last_seq: string;
+  readonly settled_by: string;
+  readonly settled_reason: string;
+  readonly settled_at: Date;
+}
+
 async function readSettledGaps(
   tx: TransactionSql,
   day: string,
   before: string | null,
 ): Promise<SettledGap[]> {
-  const rows = await tx<(Record<string, string> & { settled_at: Date })[]>`
+  // Open gaps let no day be sealed, so each of these is settled.
+  const rows = await tx<SettledGapRow[]>`
     select g.stream, g.first_seq, g.last_seq, g.settled_by, g.settled_reason, g.settled_at
     from royalty.gap g
       join royalty.seal_position s on s.stream = g.stream

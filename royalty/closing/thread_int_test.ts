@@ -8,7 +8,7 @@ import { jetstream } from "nats/jetstream";
 import { freePort } from "../../shared/dev/servers/free_port.ts";
 import { aHeartbeat, encode } from "../../shared/dev/testing/heartbeats.ts";
 import { Random } from "../../shared/dev/testing/random.ts";
-import { Service } from "../../shared/dev/servers/service.ts";
+import { ServiceProcess } from "../../shared/dev/servers/service_process.ts";
 import { Stack } from "../../shared/dev/servers/stack.ts";
 import { waitFor } from "../../shared/dev/testing/wait_for.ts";
 import type { Heartbeat } from "../../shared/contract/event.ts";
@@ -16,6 +16,24 @@ import { connectBooks } from "../books/connection.ts";
 import { BusinessCalendar, nextDay } from "../statement/business_day.ts";
 
 const DAY_MS = 86_400_000;
+
+interface CountedRow {
+  readonly counted: string;
+}
+
+interface WaitingRow {
+  /** Of the Postgres process that waits. */
+  readonly pid: number;
+}
+
+interface StatementRow {
+  readonly events: string;
+  readonly previous_sha256: string | null;
+}
+
+interface SealsRow {
+  readonly seals: number;
+}
 
 /** A zone in which it is about noon, so that no day ends during the test. */
 function noonZone(): string {
@@ -34,8 +52,11 @@ function settingsOf(stack: Stack, zone: string) {
 }
 
 /** A royalty process that is ready. */
-function startRoyalty(stack: Stack, settings: ReturnType<typeof settingsOf>): Promise<Service> {
-  return Service.start(stack.workspace, "royalty", {
+function startRoyalty(
+  stack: Stack,
+  settings: ReturnType<typeof settingsOf>,
+): Promise<ServiceProcess> {
+  return ServiceProcess.start(stack.workspace, "royalty", {
     httpPort: freePort(),
     reach: [stack.nats.url, `127.0.0.1:${stack.postgres.port}`],
     settings,
@@ -89,8 +110,8 @@ Deno.test("days close by themselves and by command, and late events land once", 
     const late = watched(now - DAY_MS, 30);
     await publish([...late, ...first.slice(0, 10), ...current.slice(0, 10)]);
     await waitFor("late events to be counted", async () => {
-      const [{ counted }] = await sql`select counted from royalty.stream_position`;
-      return Number(counted) === 280;
+      const [position] = await sql<CountedRow[]>`select counted from royalty.stream_position`;
+      return Number(position?.counted) === 280;
     });
     const early = await cli("close", "--day", today);
     assertEquals(early.code, 1);
@@ -141,22 +162,23 @@ Deno.test("a process killed while it closes leaves the day to another, with one 
   const sql = connectBooks(settings.TWOFOLD_POSTGRES_URL);
   const counted = (count: number) =>
     waitFor(`${count} events to be counted`, async () => {
-      const [position] = await sql`select counted from royalty.stream_position`;
+      const [position] = await sql<CountedRow[]>`select counted from royalty.stream_position`;
       return Number(position?.counted) === count;
     });
   await counted(events.length);
   await counter.stop();
   /** Postgres' processes that wait to issue a statement. */
   const waiting = async () =>
-    (await sql<{ pid: number }[]>`
+    (await sql<WaitingRow[]>`
       select pid from pg_locks
       where not granted and relation = 'royalty.statement'::regclass`).map(({ pid }) => pid);
-  const services: Service[] = [];
+  const services: ServiceProcess[] = [];
   try {
     // Whoever closes is stopped at the statement, after the seal and the recount; readers pass.
     await sql.begin(async (tx) => {
       await tx`lock table royalty.statement in exclusive mode`;
-      services.push(await startRoyalty(stack, settings));
+      const killed = await startRoyalty(stack, settings);
+      services.push(killed);
       const [first] = await waitFor("the first process to close", async () => {
         const pids = await waiting();
         return pids.length > 0 ? pids : undefined;
@@ -165,19 +187,19 @@ Deno.test("a process killed while it closes leaves the day to another, with one 
       await js.publish("hb.0.de", encode(aHeartbeat(random, now)));
       await counted(events.length + 1);
       services.push(await startRoyalty(stack, settings));
-      await services[0].stop("SIGKILL");
+      await killed.stop("SIGKILL");
       await waitFor("the second process alone to close", async () => {
         const pids = await waiting();
         return pids.length === 1 && pids[0] !== first;
       });
     });
     const statements = await waitFor("the statement", async () => {
-      const rows = await sql`select events, previous_sha256 from royalty.statement`;
+      const rows = await sql<StatementRow[]>`select events, previous_sha256 from royalty.statement`;
       return rows.length > 0 ? rows : undefined;
     });
     assertEquals([...statements], [{ events: String(events.length), previous_sha256: null }]);
-    const [{ seals }] = await sql`select count(*)::int as seals from royalty.seal`;
-    assertEquals(seals, 1);
+    const seals = await sql<SealsRow[]>`select count(*)::int as seals from royalty.seal`;
+    assertEquals([...seals], [{ seals: 1 }]);
   } finally {
     await Promise.all(services.map((service) => service.stop()));
     await sql.end({ timeout: 1 });

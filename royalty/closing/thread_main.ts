@@ -7,7 +7,7 @@ import { jetstream } from "nats/jetstream";
 import type { PipelineAlert } from "../../shared/contract/alert.ts";
 import { environment, readSettings } from "../../shared/process/config.ts";
 import { messageOf } from "../../shared/process/errors.ts";
-import { untilReady } from "../../shared/process/lifecycle.ts";
+import { untilReady } from "../../shared/process/retry.ts";
 import { Log } from "../../shared/process/log.ts";
 import { connectNats } from "../../shared/process/nats.ts";
 import { alertSubject } from "../../shared/contract/topology.ts";
@@ -48,10 +48,11 @@ async function run(signal: AbortSignal): Promise<void> {
         msgID: `${what.incident_id}:${what.status}`,
       });
     };
-    const overdue = {
-      set: (seconds: number) => service.postMessage({ kind: "overdue", seconds }),
+    const report = {
+      overdue: (seconds: number) => service.postMessage({ kind: "overdue", seconds }),
+      closed: (atSeconds: number) => service.postMessage({ kind: "closed", atSeconds }),
     };
-    await new Scheduler(closer, { alert, log, now, overdue }).run(signal);
+    await new Scheduler(closer, { alert, log, now, report }).run(signal);
   } finally {
     await nc.close();
   }

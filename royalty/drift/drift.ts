@@ -63,7 +63,7 @@ export class Drift {
   /** Intervals that the other side did not read from start to end, because it began later. */
   uncompared = 0;
   readonly #waiting: Readonly<Record<Side, IntervalTotals[]>> = { live: [], royalty: [] };
-  #open?: OpenSample;
+  #open: OpenSample | undefined;
   #beyond = 0;
   #within = 0;
 
@@ -92,16 +92,19 @@ export class Drift {
   #match(): DriftVerdict[] {
     const { live, royalty } = this.#waiting;
     const verdicts: DriftVerdict[] = [];
-    while (live.length > 0 && royalty.length > 0) {
-      const from = Math.min(live[0].from, royalty[0].from);
-      const ofLive = readingOf(live[0], from);
-      const ofRoyalty = readingOf(royalty[0], from);
-      for (const side of [live, royalty]) if (side[0].from === from) side.shift();
+    for (;;) {
+      const [nextLive] = live;
+      const [nextRoyalty] = royalty;
+      if (nextLive === undefined || nextRoyalty === undefined) return verdicts;
+      const from = Math.min(nextLive.from, nextRoyalty.from);
+      const ofLive = readingOf(nextLive, from);
+      const ofRoyalty = readingOf(nextRoyalty, from);
+      if (nextLive.from === from) live.shift();
+      if (nextRoyalty.from === from) royalty.shift();
       const verdict = ofLive && ofRoyalty && this.#compare(from, ofLive, ofRoyalty);
       if (verdict) verdicts.push(verdict);
       if (!ofLive || !ofRoyalty) this.uncompared += 1;
     }
-    return verdicts;
   }
 
   #compare(from: number, live: Reading, royalty: Reading): DriftVerdict | undefined {

@@ -1,12 +1,12 @@
 /** Live's and royalty's processes on real servers, reading one stream: drift through its face, ALERTS. */
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertExists } from "@std/assert";
 import type { NatsConnection } from "nats";
 import { jetstream } from "nats/jetstream";
-import { alertSchema, type PipelineAlert } from "../../shared/contract/alert.ts";
+import { type PipelineAlert, pipelineAlertSchema } from "../../shared/contract/alert.ts";
 import { freePort } from "../../shared/dev/servers/free_port.ts";
 import { aHeartbeat, encode } from "../../shared/dev/testing/heartbeats.ts";
 import { Random } from "../../shared/dev/testing/random.ts";
-import { Service } from "../../shared/dev/servers/service.ts";
+import { ServiceProcess, sumOf } from "../../shared/dev/servers/service_process.ts";
 import { Stack } from "../../shared/dev/servers/stack.ts";
 import { waitFor } from "../../shared/dev/testing/wait_for.ts";
 import type { LiveTotals } from "../../shared/contract/totals.ts";
@@ -30,13 +30,13 @@ const BEAT_MS = 5;
 class Scene implements AsyncDisposable {
   readonly alerts: PipelineAlert[] = [];
   readonly #random = new Random(11);
-  #timer?: ReturnType<typeof setInterval>;
+  #timer: ReturnType<typeof setInterval> | undefined;
   #sent = 0;
 
   private constructor(
     readonly stack: Stack,
-    readonly live: Service,
-    readonly royalty: Service,
+    readonly live: ServiceProcess,
+    readonly royalty: ServiceProcess,
     readonly ingest: NatsConnection,
   ) {}
 
@@ -44,12 +44,12 @@ class Scene implements AsyncDisposable {
     const stack = await Stack.start();
     const databaseUrl = stack.databaseUrl("royalty");
     const reach = [stack.nats.url, `127.0.0.1:${stack.postgres.port}`];
-    const live = await Service.start(stack.workspace, "live", {
+    const live = await ServiceProcess.start(stack.workspace, "live", {
       httpPort: freePort(),
       reach,
       settings: { ...stack.nats.settings("live"), ...SETTINGS },
     });
-    const royalty = await Service.start(stack.workspace, "royalty", {
+    const royalty = await ServiceProcess.start(stack.workspace, "royalty", {
       httpPort: freePort(),
       reach,
       settings: {
@@ -62,7 +62,7 @@ class Scene implements AsyncDisposable {
     const oncall = await stack.connect("oncall");
     oncall.subscribe(DRIFT, {
       callback: (_error, message) => {
-        scene.alerts.push(alertSchema.parse(message.json()) as PipelineAlert);
+        scene.alerts.push(pipelineAlertSchema.parse(message.json()));
       },
     });
     await oncall.flush();
@@ -87,8 +87,7 @@ class Scene implements AsyncDisposable {
   /** The intervals of royalty that were compared with live's. */
   async compared(): Promise<number> {
     const metrics = await this.royalty.metrics();
-    const name = 'twofold_royalty_drift_intervals_total{outcome="compared",stream="HEARTBEATS"}';
-    return metrics.get(name) ?? 0;
+    return sumOf(metrics, "twofold_royalty_drift_intervals_total", { outcome: "compared" });
   }
 
   /** Waits until `count` more intervals have been compared. */
@@ -125,7 +124,7 @@ Deno.test("both in good health, killed and restarted, agree on everything they c
     await scene.comparedMore(3);
   }
   const share = (await scene.royalty.metrics()).get(
-    'twofold_royalty_drift_share{stream="HEARTBEATS"}',
+    'twofold_royalty_drift_ratio{stream="HEARTBEATS"}',
   );
   assertEquals(share, 0);
   assertEquals(scene.alerts, []);
@@ -148,8 +147,10 @@ Deno.test("heartbeats that live does not get are a drift, also over a restart of
   })();
   await waitFor("the alert", () => scene.alerts.length > 0, { timeoutMs: 30_000 });
   const [opened] = scene.alerts;
+  assertExists(opened);
   assertEquals([opened.what, opened.status, opened.severity], ["drift", "open", "ticket"]);
-  assert(opened.value! > 0.02 && opened.value! < 0.2, `${opened.value} apart`);
+  assertExists(opened.value);
+  assert(opened.value > 0.02 && opened.value < 0.2, `${opened.value} apart`);
   assertEquals(opened.limit, 0.01);
   assert(opened.summary.startsWith("Live and royalty differ on HEARTBEATS: "), opened.summary);
 
@@ -162,7 +163,8 @@ Deno.test("heartbeats that live does not get are a drift, also over a restart of
   isTaking = false;
   await taking;
   await waitFor("the resolve", () => scene.alerts.length > 1, { timeoutMs: 30_000 });
-  const resolved = scene.alerts[1];
+  const [, resolved] = scene.alerts;
+  assertExists(resolved);
   assertEquals([resolved.status, resolved.incident_id], ["resolved", opened.incident_id]);
   assertEquals(resolved.opened_at, opened.opened_at);
 });

@@ -1,4 +1,4 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertExists } from "@std/assert";
 import { type PipelineAlert, pipelineAlertSchema } from "../../shared/contract/alert.ts";
 import { propertyRandom, type Random } from "../../shared/dev/testing/random.ts";
 import { IntervalTally, type IntervalTotals } from "../../shared/contract/totals.ts";
@@ -58,7 +58,9 @@ function compared(random: Random, drift: Drift, live: IntervalTotals[], royalty:
     const side = lists.live.length > 0 && (random.chance(pace) || lists.royalty.length === 0)
       ? "live"
       : "royalty";
-    verdicts.push(...drift.add(side, lists[side].shift()!));
+    const totals = lists[side].shift();
+    assertExists(totals);
+    verdicts.push(...drift.add(side, totals));
   }
   return verdicts;
 }
@@ -173,7 +175,8 @@ function verdict(standing: Standing, share: number): DriftVerdict {
 Deno.test("one incident opens once and is resolved by the stream that it names", () => {
   const tell = (stream: string, standing: Standing, last?: PipelineAlert) =>
     driftAlert(stream, verdict(standing, 0.05), 0.01, last, NOW);
-  const opened = tell("HEARTBEATS_1", "drifting")!;
+  const opened = tell("HEARTBEATS_1", "drifting");
+  assertExists(opened);
   assertEquals(pipelineAlertSchema.parse(opened), opened);
   assertEquals([opened.status, opened.value, opened.limit], ["open", 0.05, 0.01]);
   assertEquals(
@@ -187,7 +190,8 @@ Deno.test("one incident opens once and is resolved by the stream that it names",
   // A name that begins with another one's.
   assertEquals(tell("HEARTBEATS", "agreeing", opened), undefined);
   assertEquals(tell("HEARTBEATS_1", "steady", opened), undefined);
-  const resolved = tell("HEARTBEATS_1", "agreeing", opened)!;
+  const resolved = tell("HEARTBEATS_1", "agreeing", opened);
+  assertExists(resolved);
   assertEquals([resolved.status, resolved.incident_id], ["resolved", opened.incident_id]);
   assertEquals(tell("HEARTBEATS_1", "agreeing", resolved), undefined);
   assertEquals(tell("HEARTBEATS_1", "agreeing"), undefined);
@@ -201,7 +205,9 @@ Deno.test("it takes two samples to open and five to resolve", () => {
     const totals = { from: minute * INTERVAL_MS, quietSince: minute * INTERVAL_MS };
     minute += 1;
     drift.add("royalty", { ...totals, events: 1_000, playedMs: 1_000 });
-    return drift.add("live", { ...totals, events: live, playedMs: live })[0].standing;
+    const [verdict] = drift.add("live", { ...totals, events: live, playedMs: live });
+    assertExists(verdict);
+    return verdict.standing;
   };
   assertEquals([950, 1_000, 950, 950, 1_000, 950].map(next), [
     "steady",

@@ -12,13 +12,18 @@
 import type { NatsConnection } from "nats";
 import { jetstreamManager } from "nats/jetstream";
 import { type PipelineAlert, pipelineAlertSchema } from "../../shared/contract/alert.ts";
-import type { Settings } from "../../shared/process/config.ts";
+import type { natsSettings } from "../../shared/process/config.ts";
 import { messageOf } from "../../shared/process/errors.ts";
 import type { RejectionReason } from "../../shared/contract/event.ts";
-import type { Lifecycle } from "../../shared/process/lifecycle.ts";
+import type { Service, ServiceSettings } from "../../shared/process/service.ts";
 import type { Log } from "../../shared/process/log.ts";
 import type { Metrics } from "../../shared/process/metrics.ts";
-import { IntervalTally, type LiveTotals, liveTotalsSchema } from "../../shared/contract/totals.ts";
+import {
+  IntervalTally,
+  type IntervalTotals,
+  type LiveTotals,
+  liveTotalsSchema,
+} from "../../shared/contract/totals.ts";
 import { ALERTS, alertSubject, liveTotalsSubject } from "../../shared/contract/topology.ts";
 import type { Accrual, Claim } from "../posting/accrue.ts";
 import type { Witness } from "../posting/worker.ts";
@@ -39,22 +44,18 @@ const RESOLVE_AFTER = 5;
 const MAX_WAITING = 1_440;
 const UNTIMELY: ReadonlySet<string> = new Set<RejectionReason>(["too_late", "from_the_future"]);
 
-type DriftSettings =
-  & Settings<typeof driftSettings & typeof countedSettings>
-  & { readonly TWOFOLD_PARTITIONS: number };
-
 /**
  * Starts to compare; the result is to be told of everything that is entered in the books. `now` is ms
  * since the epoch.
  */
 export function startDriftMonitor(
-  life: Lifecycle,
+  service: Service<
+    ServiceSettings & typeof driftSettings & typeof countedSettings & typeof natsSettings
+  >,
   nc: NatsConnection,
-  settings: DriftSettings,
-  metrics: Metrics,
-  log: Log,
   now: () => number,
 ): Witness {
+  const { settings, metrics, log } = service;
   const intervalMs = settings.TWOFOLD_TOTALS_INTERVAL_MS;
   const rules = {
     limit: settings.TWOFOLD_DRIFT_LIMIT,
@@ -65,50 +66,77 @@ export function startDriftMonitor(
   };
   const reporter = new Reporter(nc, rules.limit, now, log);
   const streams = countedStreams(settings);
-  const monitor = new DriftMonitor(streams, intervalMs, rules, reporter, driftMetrics(metrics));
+  const monitor = new DriftMonitor(streams, intervalMs, rules, reporter);
+  showDrift(metrics, monitor);
   const subscription = nc.subscribe(liveTotalsSubject("*"), {
     callback: (error, message) => {
       const problem = error ? messageOf(error) : monitor.heard(message.data);
-      if (problem) log.warn("totals of live are not compared", { problem });
+      if (problem) log.warn("royalty.drift.not_compared", { problem });
     },
   });
-  life.onStop("drift", () => subscription.unsubscribe());
+  service.onStop("drift", () => subscription.unsubscribe());
   return monitor;
 }
 
-function driftMetrics(metrics: Metrics) {
-  return {
-    intervals: metrics.counter(
-      "twofold_royalty_drift_intervals_total",
-      "Intervals compared with live's totals, or not because one side had not read all of them",
-    ),
-    waiting: metrics.gauge(
-      "twofold_royalty_drift_waiting_intervals",
-      "Intervals entered in the books that live has not reported yet",
-    ),
-    share: metrics.gauge(
-      "twofold_royalty_drift_share",
-      "How far live and royalty are apart in the newest sample, 0 to 1",
-    ),
-  };
+function showDrift(metrics: Metrics, monitor: DriftMonitor): void {
+  metrics.counterOf(
+    "twofold_royalty_drift_intervals_total",
+    "Intervals compared with live's totals, or not because one side had not read all of them",
+    () =>
+      monitor.streams.flatMap(([stream, { drift }]) =>
+        [
+          [{ stream, outcome: "compared" }, drift.compared],
+          [{ stream, outcome: "uncompared" }, drift.uncompared],
+        ] as const
+      ),
+    ["stream", "outcome"],
+  );
+  metrics.gaugeOf(
+    "twofold_royalty_drift_waiting_intervals",
+    "Intervals entered in the books that live has not reported yet",
+    () => monitor.streams.map(([stream, { drift }]) => [{ stream }, drift.waiting] as const),
+    ["stream"],
+  );
+  metrics.gaugeOf(
+    "twofold_royalty_drift_ratio",
+    "How far live and royalty are apart in the newest sample, 0 to 1",
+    () =>
+      monitor.streams.flatMap(([stream, { newestShare }]) =>
+        newestShare === undefined ? [] : [[{ stream }, newestShare] as const]
+      ),
+    ["stream"],
+  );
+}
+
+/** A stream that both sides read: the rule, and what royalty has entered of the present interval. */
+interface ComparedStream {
+  readonly drift: Drift;
+  readonly tally: IntervalTally;
+  /** How far the two sides are apart in the newest sample, 0 to 1. */
+  newestShare: number | undefined;
 }
 
 /** Totals what royalty enters, and hands both sides' totals to the rule. */
 class DriftMonitor implements Witness {
-  readonly #streams: ReadonlyMap<string, { readonly drift: Drift; readonly tally: IntervalTally }>;
+  readonly #streams: ReadonlyMap<string, ComparedStream>;
 
   constructor(
     streams: readonly string[],
     readonly intervalMs: number,
     rules: DriftRules,
     readonly reporter: Pick<Reporter, "report">,
-    readonly metrics: ReturnType<typeof driftMetrics>,
   ) {
     this.#streams = new Map(streams.map((stream) => {
-      const finished = (totals: Parameters<Drift["add"]>[1]) =>
-        this.#add(stream, "royalty", totals);
-      return [stream, { drift: new Drift(rules), tally: new IntervalTally(intervalMs, finished) }];
+      const drift = new Drift(rules);
+      const finished = (totals: IntervalTotals) => this.#add(stream, "royalty", totals);
+      const tally = new IntervalTally(intervalMs, finished);
+      return [stream, { drift, tally, newestShare: undefined }];
     }));
+  }
+
+  /** The streams that are compared, by name. */
+  get streams(): [string, ComparedStream][] {
+    return [...this.#streams];
   }
 
   begins(stream: string): void {
@@ -133,18 +161,12 @@ class DriftMonitor implements Witness {
     this.#add(stream, "live", { from, quietSince, events, playedMs: played_ms });
   }
 
-  #add(stream: string, side: Side, totals: Parameters<Drift["add"]>[1]): void {
-    const drift = this.#streams.get(stream)!.drift;
-    const { intervals, waiting, share } = this.metrics;
-    for (const verdict of drift.add(side, totals)) {
-      share.set(verdict.sample.share, { stream });
+  #add(stream: string, side: Side, totals: IntervalTotals): void {
+    const compared = this.#streams.get(stream);
+    for (const verdict of compared?.drift.add(side, totals) ?? []) {
+      if (compared) compared.newestShare = verdict.sample.share;
       this.reporter.report(stream, verdict);
     }
-    for (const outcome of ["compared", "uncompared"] as const) {
-      const labels = { stream, outcome };
-      intervals.add(drift[outcome] - intervals.value(labels), labels);
-    }
-    waiting.set(drift.waiting, { stream });
   }
 }
 
@@ -190,7 +212,7 @@ class Reporter {
       try {
         await this.#tell(stream, verdict);
       } catch (error) {
-        this.log.warn("a drift alert is not published yet", { stream, error: messageOf(error) });
+        this.log.warn("royalty.drift.alert_retry", { stream, error });
       }
     }
     this.#isWorking = false;
@@ -205,7 +227,7 @@ class Reporter {
     const { incident_id, status, summary } = alert;
     const msgID = `${incident_id}.${status}`;
     await jsm.jetstream().publish(SUBJECT, JSON.stringify(alert), { msgID });
-    this.log.warn("drift alert published", { incident_id, status, summary });
+    this.log.warn("royalty.drift.alert_published", { incident_id, status, summary });
   }
 }
 

@@ -6,23 +6,22 @@
 import { OpenAPIHono } from "@hono/zod-openapi";
 import type { Context, MiddlewareHandler } from "hono";
 import { createHash } from "node:crypto";
-import { messageOf, RetryAfter } from "../../shared/process/errors.ts";
+import type { Keyring } from "../../shared/process/keyring.ts";
 import type { Log } from "../../shared/process/log.ts";
 import type { Metrics } from "../../shared/process/metrics.ts";
 import { fileResponse, type SentFile } from "./file_response.ts";
 import { type DeskOptions, FinanceDesk } from "./desk.ts";
-import type { FinanceKeys } from "./keys.ts";
 import { describeFinanceApi, type StatementList } from "./openapi.ts";
-import { listPage, problemPage, statementPage, STYLE } from "./page.ts";
+import { type ClosedDay, type Html, listPage, problemPage, statementPage, STYLE } from "./page.ts";
 import { readDay, readLimit, readParameters, readStudio, readVersion } from "./parameters.ts";
-import { Problem } from "./problem.ts";
+import { type FinanceProblem, financeProblems } from "./problem.ts";
 import { minutesOf } from "../statement/csv.ts";
 import { fileNames } from "../statement/files.ts";
 import type { Issued, StatementStore, StoredFile } from "./store.ts";
 
 export interface FinanceNeeds {
   readonly store: StatementStore;
-  readonly keys: FinanceKeys;
+  readonly keys: Keyring;
   readonly metrics: Metrics;
   readonly log: Log;
 }
@@ -46,8 +45,10 @@ export function financeApp(options: DeskOptions, needs: FinanceNeeds): OpenAPIHo
   app.get("/v1/provisional/:file", (c) => sendProvisional(c, desk));
   app.get("/", (c) => showList(c, desk));
   app.get("/statements/:day", (c) => showStatement(c, desk));
-  app.notFound((c) => answer(c, new Problem("not-found", "The statements are listed at /.")));
-  app.onError((error, c) => answer(c, problemOf(error, needs.log)));
+  app.notFound((c) =>
+    answer(financeProblems.problem("not-found", "The statements are listed at /."), c)
+  );
+  app.onError(financeProblems.handler(needs.log, answer));
   return app;
 }
 
@@ -56,54 +57,44 @@ function record({ metrics, log }: FinanceNeeds): MiddlewareHandler<Env> {
   const requests = metrics.counter(
     "twofold_royalty_finance_requests_total",
     "Requests to the finance API by status",
+    ["status"],
   );
   return async (c, next) => {
     await next();
     c.header("x-content-type-options", "nosniff");
     c.header("referrer-policy", "no-referrer");
-    requests.add(1, { status: String(c.res.status) });
+    requests.inc({ status: String(c.res.status) });
     const reader = c.get("reader");
-    if (reader) log.info("read", { reader, path: pathOf(c), status: c.res.status });
+    if (reader) log.info("royalty.finance.read", { reader, path: pathOf(c), status: c.res.status });
   };
 }
 
-function guard(keys: FinanceKeys): MiddlewareHandler<Env> {
+function guard(keys: Keyring): MiddlewareHandler<Env> {
   return async (c, next) => {
-    c.set("reader", requireReader(keys, c.req.header("authorization")));
+    c.set("reader", requireReader(keys, c.req.raw));
     if (c.req.method !== "GET" && c.req.method !== "HEAD") {
       const detail = "Statements are made by closing a day, not here. Use GET or HEAD.";
-      throw new Problem("method-not-allowed", detail, {}, { allow: "GET, HEAD" });
+      const headers = { allow: "GET, HEAD" };
+      throw financeProblems.problem("method-not-allowed", detail, { headers });
     }
     await next();
   };
 }
 
-function requireReader(keys: FinanceKeys, authorization: string | undefined): string {
-  const reader = keys.readerOf(authorization);
+// A browser or a spreadsheet can send HTTP Basic.
+function requireReader(keys: Keyring, request: Request): string {
+  const reader = keys.nameOfRequest(request, ["bearer", "basic"]);
   if (reader !== undefined) return reader;
   const detail = "Send a finance key: Authorization: Bearer KEY, or HTTP Basic with the reader's " +
     "name as the user and the key as the password.";
-  throw new Problem("unknown-key", detail, {}, {
-    "www-authenticate": 'Basic realm="Twofold statements", charset="UTF-8"',
-  });
-}
-
-function problemOf(error: unknown, log: Log): Problem {
-  if (error instanceof Problem) return error;
-  if (error instanceof RetryAfter) {
-    log.warn("statements cannot be read", { error: messageOf(error) });
-    const retryAfterS = String(Math.ceil(error.retryAfterMs / 1000));
-    const detail = `Try again in ${retryAfterS} s. Nothing is lost: statements do not change.`;
-    return new Problem("unavailable", detail, {}, { "retry-after": retryAfterS });
-  }
-  log.error("a finance request failed", { error: messageOf(error) });
-  return new Problem("internal", "Try again; if it stays, tell the operators of royalty.");
+  const headers = { "www-authenticate": 'Basic realm="Twofold statements", charset="UTF-8"' };
+  throw financeProblems.problem("unknown-key", detail, { headers });
 }
 
 // A person in a browser gets a page, a program the problem as JSON.
-function answer(c: Context<Env>, problem: Problem): Response {
+function answer(problem: FinanceProblem, c: Context<Env>): Response | Promise<Response> {
   if (!c.req.header("accept")?.includes("text/html")) return problem.toResponse();
-  const { provisional, statement } = problem.more;
+  const { provisional, statement } = problem.members;
   const link = provisional
     ? { path: provisional, text: "Provisional CSV" }
     : statement
@@ -114,14 +105,14 @@ function answer(c: Context<Env>, problem: Problem): Response {
 }
 
 async function sendList(c: Context<Env>, desk: FinanceDesk): Promise<Response> {
-  const { limit, before } = readParameters(c.req.url, ["limit", "before"]);
-  const days = readLimit(limit, PAGE_DAYS, MOST_PAGE_DAYS);
-  const { closed, older } = await readPage(desk, days, before);
+  const query = readParameters(c.req.url, ["limit", "before"]);
+  const days = readLimit(query.get("limit"), PAGE_DAYS, MOST_PAGE_DAYS);
+  const { closed, older } = await readPage(desk, days, query.get("before"));
   const next = older === undefined ? null : `/v1/statements?before=${older}&limit=${days}`;
   const list: StatementList = {
-    statements: closed.map((versions) => ({
-      recognised_day: versions[0].day,
-      versions: versions.map(listed),
+    statements: closed.map(({ newest, older }) => ({
+      recognised_day: newest.day,
+      versions: [newest, ...older].map(listed),
     })),
     next,
   };
@@ -130,12 +121,26 @@ async function sendList(c: Context<Env>, desk: FinanceDesk): Promise<Response> {
   return c.json(list);
 }
 
+interface ListedDays {
+  readonly closed: readonly ClosedDay[];
+  /** The page of older days has those before this one; undefined when there is none. */
+  readonly older: string | undefined;
+}
+
 // One day more than the page has tells whether there is another page.
-async function readPage(desk: FinanceDesk, days: number, before: string | undefined) {
+async function readPage(
+  desk: FinanceDesk,
+  days: number,
+  before: string | undefined,
+): Promise<ListedDays> {
   const issued = await desk.store.issued(days + 1, before && readDay(before));
-  const all = [...Map.groupBy(issued, ({ day }) => day).values()];
+  const all = [...Map.groupBy(issued, ({ day }) => day).values()].flatMap(closedDay);
   const closed = all.slice(0, days);
-  return { closed, older: all.length > days ? closed.at(-1)![0].day : undefined };
+  return { closed, older: all.length > days ? closed.at(-1)?.newest.day : undefined };
+}
+
+function closedDay([newest, ...older]: readonly Issued[]): ClosedDay[] {
+  return newest === undefined ? [] : [{ newest, older }];
 }
 
 function listed(issued: Issued): StatementList["statements"][number]["versions"][number] {
@@ -160,20 +165,20 @@ async function sendStatement(
   log: Log,
 ): Promise<Response> {
   const { day, extension } = readFileName(c.req.param("file") ?? "", ["csv", "json"]);
-  const { version, studio } = readParameters(
+  const query = readParameters(
     c.req.url,
-    extension === "csv" ? ["version", "studio"] as const : ["version"] as const,
-  ) as { version?: string; studio?: string };
-  const { shown } = await desk.find(day, readVersion(version));
-  const only = readStudio(studio);
+    extension === "csv" ? ["version", "studio"] : ["version"],
+  );
+  const { shown } = await desk.find(day, readVersion(query.get("version")));
+  const only = readStudio(query.get("studio"));
   const file = only !== undefined
     ? await studioFile(desk, shown, only)
     : storedFile(desk.store, shown, extension === "csv" ? "csv" : "manifest");
   return fileResponse(c.req.method, (name) => c.req.header(name), {
     ...file,
-    isPermanent: version !== undefined,
+    isPermanent: query.has("version"),
     onBroken: (error) =>
-      log.error("a download was broken off", { path: file.location, error: messageOf(error) }),
+      log.error("royalty.finance.download_failed", { path: file.location, error }),
   });
 }
 
@@ -232,7 +237,7 @@ async function sendProvisional(c: Context<Env>, desk: FinanceDesk): Promise<Resp
 }
 
 async function showList(c: Context<Env>, desk: FinanceDesk): Promise<Response> {
-  const { before } = readParameters(c.req.url, ["before"]);
+  const before = readParameters(c.req.url, ["before"]).get("before");
   const { closed, older } = await readPage(desk, PAGE_DAYS, before);
   return show(listPage({
     zone: desk.options.calendar.zone,
@@ -245,7 +250,7 @@ async function showList(c: Context<Env>, desk: FinanceDesk): Promise<Response> {
 }
 
 async function showStatement(c: Context<Env>, desk: FinanceDesk): Promise<Response> {
-  const { version } = readParameters(c.req.url, ["version"]);
+  const version = readParameters(c.req.url, ["version"]).get("version");
   const found = await desk.find(readDay(c.req.param("day") ?? ""), readVersion(version));
   const studios = await desk.store.studios(found.shown);
   return show(statementPage({ zone: desk.options.calendar.zone, ...found, studios }));
@@ -253,8 +258,12 @@ async function showStatement(c: Context<Env>, desk: FinanceDesk): Promise<Respon
 
 const STYLE_HASH = createHash("sha256").update(STYLE).digest("base64");
 
-function show(page: string, status = 200, headers: Readonly<Record<string, string>> = {}) {
-  return new Response(page, {
+async function show(
+  page: Html,
+  status = 200,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<Response> {
+  return new Response(String(await page), {
     status,
     headers: {
       ...headers,
@@ -271,7 +280,7 @@ function readFileName(name: string, extensions: readonly string[]) {
   const extension = name.slice(dot + 1);
   if (dot < 0 || !extensions.includes(extension)) {
     const known = extensions.map((each) => `DAY.${each}`).join(" and ");
-    throw new Problem("not-found", `There is no file ${name} here, only ${known}.`);
+    throw financeProblems.problem("not-found", `There is no file ${name} here, only ${known}.`);
   }
   return { day: readDay(name.slice(0, dot)), extension };
 }

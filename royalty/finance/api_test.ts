@@ -1,13 +1,13 @@
-import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertExists, assertMatch, assertStringIncludes } from "@std/assert";
 import { createHash } from "node:crypto";
 import { parseCsv } from "../../shared/dev/testing/csv.ts";
 import { propertyRandom } from "../../shared/dev/testing/random.ts";
-import { RetryAfter } from "../../shared/process/errors.ts";
+import { messageOf, RetryAfter } from "../../shared/process/errors.ts";
+import { Keyring } from "../../shared/process/keyring.ts";
 import { Log, type LogFields } from "../../shared/process/log.ts";
 import { Metrics } from "../../shared/process/metrics.ts";
 import { BusinessCalendar } from "../statement/business_day.ts";
 import { financeApp } from "./api.ts";
-import { FinanceKeys } from "./keys.ts";
 import { statementCsv, type StatementLine, UNMAPPED } from "../statement/csv.ts";
 import type {
   Extent,
@@ -45,9 +45,17 @@ class MemoryStatements implements StatementStore {
     const version = this.shelf.filter((each) => each.day === day).length + 1;
     const manifest = encoder.encode(JSON.stringify({ recognised_day: day, version }));
     const issued = {
-      ...{ day, version, csv, manifest, lines, reason, ...totals(lines) },
-      ...{ csvBytes: csv.length, manifestBytes: manifest.length },
-      ...{ csvSha256: sha256(csv), manifestSha256: sha256(manifest) },
+      day,
+      version,
+      csv,
+      manifest,
+      lines,
+      reason,
+      ...totals(lines),
+      csvBytes: csv.length,
+      manifestBytes: manifest.length,
+      csvSha256: sha256(csv),
+      manifestSha256: sha256(manifest),
       closedAt: Date.parse(day) + 25 * HOUR_MS,
     };
     this.shelf.push(issued);
@@ -57,10 +65,8 @@ class MemoryStatements implements StatementStore {
 
   extent(): Promise<Extent> {
     const { oldestOpenDay, sealed } = this;
-    return this.#read({
-      ...{ oldestOpenDay, sealed },
-      ...{ firstDay: this.shelf.at(-1)?.day, lastDay: this.shelf[0]?.day },
-    });
+    const [firstDay, lastDay] = [this.shelf.at(-1)?.day, this.shelf.at(0)?.day];
+    return this.#read({ oldestOpenDay, sealed, firstDay, lastDay });
   }
   issued(days: number, before?: string): Promise<Issued[]> {
     const all = this.shelf.filter(({ day }) => before === undefined || day < before);
@@ -94,7 +100,9 @@ class MemoryStatements implements StatementStore {
   }
 
   #at(ref: StatementRef): Shelved {
-    return this.shelf.find(({ day, version }) => day === ref.day && version === ref.version)!;
+    const found = this.shelf.find(({ day, version }) => day === ref.day && version === ref.version);
+    assertExists(found, `there is no version ${ref.version} of ${ref.day}`);
+    return found;
   }
   #read<T>(value: T): Promise<T> {
     return this.trouble ? Promise.reject(this.trouble) : Promise.resolve(value);
@@ -115,8 +123,13 @@ function sha256(bytes: Uint8Array): string {
 
 function line(day: string, studio: string | undefined, titleId: string, ms: number): StatementLine {
   return {
-    ...{ recognisedDay: day, eventDay: day, studio, titleId, territory: "de" },
-    ...{ events: 2n, msWatched: BigInt(ms) },
+    recognisedDay: day,
+    eventDay: day,
+    studio,
+    titleId,
+    territory: "de",
+    events: 2n,
+    msWatched: BigInt(ms),
   };
 }
 
@@ -146,7 +159,7 @@ class ErrorLog extends Log {
     super("test", "error");
   }
   override error(_: string, fields?: LogFields): void {
-    this.errors.push(fields);
+    this.errors.push({ ...fields, error: messageOf(fields?.error) });
   }
 }
 
@@ -156,7 +169,7 @@ function serve(store: StatementStore, now = NOW, log = new Log("test", "error"))
     { calendar: new BusinessCalendar("UTC"), graceMs: HOUR_MS, now: () => now },
     {
       store,
-      keys: new FinanceKeys(new Map([["finance", KEY]])),
+      keys: new Keyring([["finance", KEY]]),
       metrics,
       log,
     },
@@ -168,6 +181,13 @@ function serve(store: StatementStore, now = NOW, log = new Log("test", "error"))
         headers: { authorization: `Bearer ${KEY}`, ...headers },
       }),
     );
+}
+
+/** A header that the answer has to have. */
+function headerOf(response: Response, name: string): string {
+  const value = response.headers.get(name);
+  assertExists(value, `the answer has no ${name}`);
+  return value;
 }
 
 async function bytesOf(response: Response): Promise<Uint8Array> {
@@ -201,7 +221,7 @@ Deno.test("an older version stays as it was", async () => {
   const response = await serve(store)("/v1/statements/2026-11-22.csv?version=1");
   assertEquals(await bytesOf(response), first.csv);
   assertEquals(response.headers.get("etag"), `"${first.csvSha256}"`);
-  assertStringIncludes(response.headers.get("cache-control")!, "immutable");
+  assertStringIncludes(headerOf(response, "cache-control"), "immutable");
 });
 
 Deno.test("the manifest is sent as it is stored", async () => {
@@ -235,7 +255,7 @@ Deno.test("a client that has the file gets 304, with or without gzip", async () 
     const whole = await get("/v1/statements/2026-11-22.csv", headers);
     const again = await get("/v1/statements/2026-11-22.csv", {
       ...headers,
-      "if-none-match": whole.headers.get("etag")!,
+      "if-none-match": headerOf(whole, "etag"),
     });
     assertEquals([again.status, await again.text()], [304, ""]);
     assert(again.headers.get("etag"));
@@ -250,8 +270,9 @@ Deno.test("gzip carries the same bytes under a weak tag", async () => {
   assertEquals(response.headers.get("content-encoding"), "gzip");
   assertEquals(response.headers.get("etag"), `W/"${second.csvSha256}"`);
   assertEquals(response.headers.get("content-length"), null);
-  assertMatch(response.headers.get("vary")!, /Accept-Encoding/);
-  const plain = response.body!.pipeThrough(new DecompressionStream("gzip"));
+  assertMatch(headerOf(response, "vary"), /Accept-Encoding/);
+  assertExists(response.body);
+  const plain = response.body.pipeThrough(new DecompressionStream("gzip"));
   assertEquals(await bytesOf(new Response(plain)), second.csv);
 });
 
@@ -274,9 +295,10 @@ Deno.test("any sequence of ranges reassembles the file", async () => {
   for (let round = 0; round < 30; round++) {
     const assembled = new Uint8Array(csv.length);
     const cuts = Array.from({ length: random.int(0, 12) }, () => random.int(1, csv.length - 1));
-    const bounds = [...new Set([0, ...cuts, csv.length])].sort((a, b) => a - b);
-    const pieces = bounds.slice(1).map((end, i) => [bounds[i], end] as const);
-    for (const [start, end] of random.shuffle(pieces)) {
+    const ends = [...new Set([...cuts, csv.length])].sort((a, b) => a - b);
+    const pieces: { start: number; end: number }[] = [];
+    for (const end of ends) pieces.push({ start: pieces.at(-1)?.end ?? 0, end });
+    for (const { start, end } of random.shuffle(pieces)) {
       const forms = [`bytes=${start}-${end - 1}`];
       if (end === csv.length) forms.push(`bytes=${start}-`, `bytes=-${end - start}`);
       const response = await get("/v1/statements/2026-11-20.csv", {
@@ -307,7 +329,9 @@ Deno.test("a download that began with another version begins anew", async () => 
 
 Deno.test("what is damaged in storage arrives broken off, never complete", async () => {
   const { store, second } = library();
-  second.csv[second.csv.length - 5] ^= 1;
+  const byte = second.csv.at(-5);
+  assertExists(byte);
+  second.csv.set([byte ^ 1], second.csv.length - 5);
   const log = new ErrorLog();
   const get = serve(store, NOW, log);
   for (const encoding of ["identity", "gzip"]) {
@@ -331,7 +355,7 @@ Deno.test("a studio's file has the header and exactly its lines", async () => {
   assertEquals(text, expected);
   assertEquals(response.headers.get("etag"), `"${sha256(encoder.encode(text))}"`);
   assertMatch(
-    response.headers.get("content-disposition")!,
+    headerOf(response, "content-disposition"),
     /filename\*=UTF-8''statement-2026-11-22-v2-Acme%20%26%20S%C3%B6hne\.csv$/,
   );
   const part = await get("/v1/statements/2026-11-22.csv?studio=UNMAPPED", { range: "bytes=5-9" });
@@ -428,13 +452,14 @@ Deno.test("provisional lines are marked everywhere a person or a program may loo
     response.headers.get("content-disposition"),
     'attachment; filename="PROVISIONAL-2026-11-23.csv"',
   );
-  assertStringIncludes(response.headers.get("cache-control")!, "no-store");
-  const [{ values }] = parseCsv(await response.text());
+  assertStringIncludes(headerOf(response, "cache-control"), "no-store");
+  const [record] = parseCsv(await response.text());
+  assertExists(record);
+  const { values } = record;
   assertEquals([values.provisional, values.as_of], ["PROVISIONAL", "2026-11-23T12:30:00.000Z"]);
   assertEquals(values.ms_watched, "30000");
-  for (const [path, header] of [["statements/2026-11-22.csv", "twofold-provisional"]]) {
-    assertEquals((await get(`/v1/${path}`)).headers.get(header), null);
-  }
+  const statement = await get("/v1/statements/2026-11-22.csv");
+  assertEquals(statement.headers.get("twofold-provisional"), null);
 });
 
 Deno.test("only a day that has begun and is not closed has provisional lines", async () => {
@@ -503,7 +528,7 @@ Deno.test("nothing but its description is given without a key", async () => {
     for (const authorization of ["", "Bearer wrong", `Basic ${btoa(`other:${KEY}`)}`]) {
       const response = await get(path, { authorization });
       assertEquals(response.status, 401, path);
-      assertMatch(response.headers.get("www-authenticate")!, /^Basic realm=/);
+      assertMatch(headerOf(response, "www-authenticate"), /^Basic realm=/);
     }
     const known = await get(path, { authorization: `Basic ${btoa(`finance:${KEY}`)}` });
     assert(known.status !== 401);
@@ -565,8 +590,9 @@ Deno.test("the page lists open and closed days with state, totals and files", as
       ...["1,294,568", "21.576", "/v1/statements/2026-11-21.json?version=1"],
     ]
   ) assertStringIncludes(page, text);
-  const policy = response.headers.get("content-security-policy")!;
-  const style = page.match(/<style>([\s\S]*)<\/style>/)![1];
+  const policy = headerOf(response, "content-security-policy");
+  const [, style] = page.match(/<style>([\s\S]*)<\/style>/) ?? [];
+  assertExists(style);
   assertStringIncludes(policy, createHash("sha256").update(style).digest("base64"));
   assertStringIncludes(policy, "default-src 'none'");
 });
@@ -588,16 +614,18 @@ Deno.test("pages need no script and can be walked with a keyboard", async () => 
     for (const [table] of page.matchAll(/<table>[\s\S]*?<\/table>/g)) {
       assertMatch(table, /<caption>/);
       const [header, ...rows] = table.matchAll(/<tr>[\s\S]*?<\/tr>/g).map(([row]) =>
-        row.match(/<t[hd]/g)!.length
+        row.match(/<t[hd]/g)?.length
       );
+      assertExists(header);
       for (const cells of rows) assertEquals(cells, header);
       assertEquals(table.match(/<th scope="row">/g)?.length, rows.length);
     }
     // Two links of one name lead to one place.
     const targets = new Map<string, string>();
-    for (const [, attributes, text] of page.matchAll(/<a ([^>]*)>([\s\S]*?)<\/a>/g)) {
+    for (const [, attributes = "", text = ""] of page.matchAll(/<a ([^>]*)>([\s\S]*?)<\/a>/g)) {
       const name = attributes.match(/aria-label="([^"]*)"/)?.[1] ?? text;
-      const href = attributes.match(/href="([^"]*)"/)![1];
+      const [, href] = attributes.match(/href="([^"]*)"/) ?? [];
+      assertExists(href, attributes);
       assertEquals(targets.get(name) ?? href, href, name);
       targets.set(name, href);
     }
@@ -639,7 +667,7 @@ Deno.test("the description names every route and is valid in what it refers to",
     "/v1/provisional/{day}.csv",
   ]);
   const text = JSON.stringify(document);
-  for (const [, name] of text.matchAll(/#\/components\/schemas\/(\w+)/g)) {
+  for (const [, name = ""] of text.matchAll(/#\/components\/schemas\/(\w+)/g)) {
     assert(document.components.schemas[name], name);
   }
   const { responses } = document.paths["/v1/statements/{day}.csv"].get;

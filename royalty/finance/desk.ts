@@ -7,7 +7,7 @@
 import { RetryAfter } from "../../shared/process/errors.ts";
 import type { BusinessCalendar } from "../statement/business_day.ts";
 import type { OpenDayState } from "./page.ts";
-import { Problem } from "./problem.ts";
+import { type FinanceProblem, financeProblems } from "./problem.ts";
 import { provisionalCsv } from "./provisional.ts";
 import { statementCsv } from "../statement/csv.ts";
 import type { Extent, Issued, StatementRef, StatementStore } from "./store.ts";
@@ -50,10 +50,10 @@ export class FinanceDesk {
     const shown = versions.find((each) => version === undefined || each.version === version);
     if (shown) return { shown, versions };
     const known = versions.map((each) => each.version);
-    throw new Problem(
+    throw financeProblems.problem(
       "no-such-version",
       `The statement of ${day} has no version ${version}; it has ${known.join(", ")}.`,
-      { versions: known },
+      { members: { versions: known } },
     );
   }
 
@@ -64,11 +64,11 @@ export class FinanceDesk {
       if (lines.length > 0) return statementCsv(lines);
       const all = (await this.store.studios(ref)).map((each) => each.studio);
       const studios = all.slice(0, MOST_STUDIOS_NAMED);
-      throw new Problem(
+      throw financeProblems.problem(
         "no-such-studio",
         `No line of ${ref.day}, version ${ref.version}, is of "${studio}". ` +
           `The statement has ${all.length} studios, named as in \`studios\`.`,
-        { studios },
+        { members: { studios } },
       );
     });
   }
@@ -78,13 +78,18 @@ export class FinanceDesk {
     const [versions, extent] = await Promise.all([this.store.versions(day), this.store.extent()]);
     if (versions.length > 0) {
       const statement = `/v1/statements/${day}.csv`;
-      throw new Problem("already-closed", `${day} has a statement: ${statement}`, { statement });
+      throw financeProblems.problem("already-closed", `${day} has a statement: ${statement}`, {
+        members: { statement },
+      });
     }
     const now = this.options.now();
     const problem = this.#notIssued(day, extent);
     if (problem.problem !== "not-closed") throw problem;
     if (day > this.options.calendar.dayOf(now)) {
-      throw new Problem("not-begun", `${day} has not begun; nothing can be watched on it yet.`);
+      throw financeProblems.problem(
+        "not-begun",
+        `${day} has not begun; nothing can be watched on it yet.`,
+      );
     }
     return await this.#inTurn(async () => {
       const asOf = this.options.now();
@@ -110,7 +115,7 @@ export class FinanceDesk {
   }
 
   // Why a day has no statement.
-  #notIssued(day: string, { oldestOpenDay, firstDay, lastDay, sealed }: Extent): Problem {
+  #notIssued(day: string, { oldestOpenDay, firstDay, lastDay, sealed }: Extent): FinanceProblem {
     const isSealed = sealed.includes(day);
     const isPast = (firstDay !== undefined && day < firstDay) ||
       (oldestOpenDay !== undefined && day < oldestOpenDay);
@@ -118,12 +123,13 @@ export class FinanceDesk {
       const detail = firstDay === undefined
         ? `${day} lies before the first day of the books, ${oldestOpenDay}.`
         : `There is no statement of ${day}; there are those of ${firstDay} to ${lastDay}.`;
-      return new Problem("no-statement", detail, { first_day: firstDay, last_day: lastDay });
+      const members = { first_day: firstDay, last_day: lastDay };
+      return financeProblems.problem("no-statement", detail, { members });
     }
     return this.#open(day, isSealed);
   }
 
-  #open(day: string, isSealed: boolean): Problem {
+  #open(day: string, isSealed: boolean): FinanceProblem {
     const now = this.options.now();
     const closesAt = this.#closesAt(day);
     const when = new Date(closesAt).toISOString();
@@ -136,13 +142,13 @@ export class FinanceDesk {
     const begun = day <= this.options.calendar.dayOf(now);
     const provisional = begun ? `/v1/provisional/${day}.csv` : undefined;
     const instead = begun ? ` Until then there is ${provisional}, which is not a statement.` : "";
-    // A poller is told to come back then, or in five minutes when nobody can tell.
-    const waitS = closesAt > now ? Math.ceil((closesAt - now) / 1000) : 300;
-    return new Problem(
+    return financeProblems.problem(
       "not-closed",
       `${day} has no statement yet. ${why}${instead}`,
-      { closes_at: when, provisional },
-      { "retry-after": String(waitS) },
+      {
+        members: { closes_at: when, provisional },
+        ...(closesAt > now ? { retryAfterMs: closesAt - now } : {}),
+      },
     );
   }
 

@@ -56,7 +56,7 @@ function mayResume(ifRange: string | undefined, tag: string): boolean {
 
 function rangeOf(header: string | undefined, bytes: number): Transfer | undefined {
   const [, from, to] = header?.trim().match(/^bytes=[ \t]*(\d*)-(\d*)$/i) ?? [];
-  if (from === undefined || from + to === "") return undefined;
+  if (from === undefined || to === undefined || from + to === "") return undefined;
   if (from === "") {
     const suffix = Math.min(Number(to), bytes);
     if (suffix === 0) return { kind: "unsatisfiable" };

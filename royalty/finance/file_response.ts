@@ -9,7 +9,7 @@
  */
 import { createHash, type Hash } from "node:crypto";
 import { attachment, etagOf, negotiate, type RequestHeader, type Sendable } from "./download.ts";
-import { Problem } from "./problem.ts";
+import { financeProblems } from "./problem.ts";
 
 export interface SentFile extends Sendable {
   readonly contentType: string;
@@ -47,7 +47,8 @@ export function fileResponse(method: string, header: RequestHeader, file: SentFi
   if (transfer.kind === "unsatisfiable") {
     const detail = `The file has ${file.bytes} bytes.`;
     const range = { "content-range": `bytes */${file.bytes}` };
-    return new Problem("range-not-satisfiable", detail, {}, range).toResponse();
+    return financeProblems.problem("range-not-satisfiable", detail, { headers: range })
+      .toResponse();
   }
   describe(headers, file);
   if (transfer.kind === "part") {

@@ -8,7 +8,7 @@
  */
 import { type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Env } from "hono";
-import { PROBLEMS, problemSchema } from "./problem.ts";
+import { type FinanceProblemName, financeProblems } from "./problem.ts";
 
 const day = z.string().describe("business day, YYYY-MM-DD");
 const path = z.string().describe("path on this server");
@@ -41,7 +41,6 @@ export type StatementList = z.infer<typeof listSchema>;
 const dayParameter = z.string().openapi({ format: "date", example: "2026-11-22" });
 const versionParameter = z.int32().min(1).optional()
   .describe("without it the newest").openapi({ example: 1 });
-const problem = { "application/problem+json": { schema: problemSchema } };
 
 /** Describes the routes and serves the document. */
 export function describeFinanceApi<E extends Env>(app: OpenAPIHono<E>): void {
@@ -141,11 +140,6 @@ const PATHS = {
   },
 } as const;
 
-function problems(...names: (keyof typeof PROBLEMS)[]) {
-  const answers = [...names, "unknown-key", "unavailable"] as const;
-  const byStatus = Map.groupBy(answers, (name) => PROBLEMS[name][0]);
-  return Object.fromEntries([...byStatus].map(([status, names]) => {
-    const description = names.map((name) => PROBLEMS[name][1]).join("; ");
-    return [status, { description, content: problem }];
-  }));
+function problems(...names: FinanceProblemName[]) {
+  return financeProblems.responses([...names, "unknown-key", "unavailable"]);
 }

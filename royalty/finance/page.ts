@@ -6,9 +6,13 @@
  *
  * @module
  */
-import { Html, html } from "./html.ts";
+import { html, raw } from "hono/html";
+import type { HtmlEscapedString } from "hono/utils/html";
 import { minutesOf } from "../statement/csv.ts";
 import type { Issued, OpenDay, StudioTotals, Totals } from "./store.ts";
+
+/** HTML; a promise only where a value of a template is one, and here none is. */
+export type Html = HtmlEscapedString | Promise<HtmlEscapedString>;
 
 /** An open day, and the instant before which it does not close (ms since the epoch). */
 export interface OpenDayState extends OpenDay {
@@ -17,13 +21,20 @@ export interface OpenDayState extends OpenDay {
   readonly isSealed: boolean;
 }
 
+/** A day that has a statement. */
+export interface ClosedDay {
+  readonly newest: Issued;
+  /** The versions before it, newest first. */
+  readonly older: readonly Issued[];
+}
+
 export interface ListView {
   readonly zone: string;
   readonly now: number;
   /** Newest first; empty on any page but the first. */
   readonly open: readonly OpenDayState[];
-  /** The versions of each day, newest first. */
-  readonly closed: readonly (readonly Issued[])[];
+  /** Newest first. */
+  readonly closed: readonly ClosedDay[];
   /** Path of the page with older statements. */
   readonly older: string | undefined;
   /** Whether this is the page of the newest statements. */
@@ -31,7 +42,7 @@ export interface ListView {
 }
 
 /** The page of all statements. */
-export function listPage(view: ListView): string {
+export function listPage(view: ListView): Html {
   return page(
     "Statements",
     html`
@@ -84,7 +95,7 @@ function stateOf({ isSealed, closesAt }: OpenDayState, now: number): Html {
 }
 
 function closedTable({ closed }: ListView): Html {
-  const row = ([newest, ...older]: readonly Issued[]) =>
+  const row = ({ newest, older }: ClosedDay) =>
     html`
       <tr>
         <th scope="row"><a href="/statements/${newest.day}"
@@ -120,8 +131,8 @@ export interface StatementView {
 }
 
 /** The page of one version of a statement. */
-export function statementPage({ zone, shown, versions, studios }: StatementView): string {
-  const isNewest = shown.version === versions[0].version;
+export function statementPage({ zone, shown, versions, studios }: StatementView): Html {
+  const isNewest = shown.version === versions[0]?.version;
   return page(
     `Statement ${shown.day}`,
     html`
@@ -216,7 +227,7 @@ export function problemPage(
     readonly detail: string;
     readonly link: { readonly path: string; readonly text: string } | undefined;
   },
-): string {
+): Html {
   return page(
     title,
     html`
@@ -271,7 +282,7 @@ function time(instant: number): Html {
 }
 
 function grouped(number: bigint | number | string): string {
-  const [whole, fraction] = String(number).split(".");
+  const [whole = "", fraction] = String(number).split(".");
   const groups = whole.replace(/\B(?=(\d{3})+$)/g, ",");
   return fraction === undefined ? groups : `${groups}.${fraction}`;
 }
@@ -314,7 +325,7 @@ dd { margin: 0; overflow-wrap: anywhere; }
 }
 `;
 
-function page(title: string, body: Html): string {
+function page(title: string, body: Html): Html {
   return html`
     <!DOCTYPE html>
     <html lang="en">
@@ -322,12 +333,12 @@ function page(title: string, body: Html): string {
         <meta charset="utf-8">
         <meta name="viewport" content="width=device-width, initial-scale=1">
         <title>${title} · Twofold</title>
-        <style>${new Html(STYLE)}</style>
+        <style>${raw(STYLE)}</style>
       </head>
       <body>
         <a class="skip" href="#main">Skip to the content</a>
         <main id="main">${body}</main>
       </body>
     </html>
-  `.text;
+  `;
 }

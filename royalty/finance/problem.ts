@@ -1,31 +1,12 @@
 /**
- * What the finance API answers when it cannot give a file, as RFC 9457 `application/problem+json`.
+ * What the finance API answers when it cannot give a file.
  *
  * @module
  */
 import { z } from "@hono/zod-openapi";
+import { defineProblems } from "../../shared/process/problem.ts";
 
-/** Every problem: its status and what it is. */
-export const PROBLEMS = {
-  "bad-day": [400, "That is not a day of the calendar"],
-  "bad-parameter": [400, "A parameter cannot be used"],
-  "unknown-key": [401, "A key is needed"],
-  "not-found": [404, "There is nothing at this path"],
-  "no-statement": [404, "There is no statement for this day"],
-  "no-such-version": [404, "The statement has no such version"],
-  "no-such-studio": [404, "The statement has no such studio"],
-  "not-begun": [404, "This day has not begun"],
-  "method-not-allowed": [405, "This API only reads"],
-  "not-closed": [409, "This day is not closed yet"],
-  "already-closed": [409, "This day is closed"],
-  "range-not-satisfiable": [416, "The range begins beyond the end"],
-  "internal": [500, "The finance API failed"],
-  "unavailable": [503, "The statements cannot be read right now"],
-} as const satisfies Record<string, readonly [number, string]>;
-
-export type ProblemName = keyof typeof PROBLEMS;
-
-const moreSchema = z.object({
+const members = {
   closes_at: z.string().optional().describe("earliest instant at which the day closes, ISO 8601"),
   provisional: z.string().optional().describe("path of the day's provisional lines"),
   statement: z.string().optional().describe("path of the day's statement"),
@@ -33,48 +14,38 @@ const moreSchema = z.object({
   last_day: z.string().optional().describe("last day that has a statement"),
   versions: z.array(z.int()).optional().describe("versions that the day's statement has"),
   studios: z.array(z.string()).optional().describe("studios of the statement, the first hundred"),
+};
+
+/** Every problem of the finance API. */
+export const financeProblems = defineProblems({
+  "bad-day": { status: 400, title: "That is not a day of the calendar" },
+  "bad-parameter": { status: 400, title: "A parameter cannot be used" },
+  "unknown-key": { status: 401, title: "A key is needed" },
+  "not-found": { status: 404, title: "There is nothing at this path" },
+  "no-statement": { status: 404, title: "There is no statement for this day" },
+  "no-such-version": { status: 404, title: "The statement has no such version" },
+  "no-such-studio": { status: 404, title: "The statement has no such studio" },
+  "not-begun": { status: 404, title: "This day has not begun" },
+  "method-not-allowed": { status: 405, title: "This API only reads" },
+  // A poller is told to come back in five minutes when nobody can tell when the day closes.
+  "not-closed": { status: 409, title: "This day is not closed yet", retryAfterMs: 300_000 },
+  "already-closed": { status: 409, title: "This day is closed" },
+  "range-not-satisfiable": { status: 416, title: "The range begins beyond the end" },
+  "internal": { status: 500, title: "The finance API failed" },
+  "unavailable": { status: 503, title: "The statements cannot be read right now" },
+}, {
+  members,
+  headers: { "cache-control": "no-store" },
+  retryAfter: {
+    problem: "unavailable",
+    detail: (_, seconds) => `Try again in ${seconds} s. Nothing is lost: statements do not change.`,
+    event: "royalty.finance.retry",
+  },
+  unexpected: {
+    problem: "internal",
+    detail: "Try again; if it stays, tell the operators of royalty.",
+  },
 });
 
-/** The body of every answer that is neither a file nor a page. */
-export const problemSchema = z.object({
-  type: z.string().describe("`urn:twofold:problem:` and the problem's name"),
-  title: z.string(),
-  status: z.int(),
-  detail: z.string().describe("what is wrong with this request and what to do"),
-}).extend(moreSchema.shape).openapi("Problem");
-
-export type More = z.infer<typeof moreSchema>;
-
-/** A request that gets no file; the app answers it as the problem it names. */
-export class Problem extends Error {
-  override readonly name = "Problem";
-  constructor(
-    readonly problem: ProblemName,
-    readonly detail: string,
-    readonly more: More = {},
-    readonly headers: Readonly<Record<string, string>> = {},
-  ) {
-    super(detail);
-  }
-
-  get status(): number {
-    return PROBLEMS[this.problem][0];
-  }
-  get title(): string {
-    return PROBLEMS[this.problem][1];
-  }
-
-  toResponse(): Response {
-    const { title, status, detail, more } = this;
-    const body: z.infer<typeof problemSchema> = {
-      ...{ type: `urn:twofold:problem:${this.problem}`, title, status, detail },
-      ...more,
-    };
-    const headers = {
-      "content-type": "application/problem+json",
-      "cache-control": "no-store",
-      ...this.headers,
-    };
-    return new Response(JSON.stringify(body), { status, headers });
-  }
-}
+export type FinanceProblem = ReturnType<typeof financeProblems.problem>;
+export type FinanceProblemName = keyof typeof financeProblems.kinds;

@@ -7,16 +7,12 @@
  *
  * @module
  */
-import type { Settings } from "../../shared/process/config.ts";
 import { Stop } from "../../shared/process/errors.ts";
-import { type Lifecycle, pause, untilReady } from "../../shared/process/lifecycle.ts";
-import type { Log } from "../../shared/process/log.ts";
-import type { Metrics } from "../../shared/process/metrics.ts";
-import { serveHttp } from "../../shared/process/status.ts";
+import { untilReady } from "../../shared/process/retry.ts";
+import type { Service } from "../../shared/process/service.ts";
+import type { royaltySettings } from "../settings.ts";
 import { BusinessCalendar } from "../statement/business_day.ts";
 import { financeApp } from "./api.ts";
-import { FinanceKeys } from "./keys.ts";
-import type { royaltySettings } from "../settings.ts";
 import { connectStatements, letFinanceRead, PostgresStatements } from "./store.ts";
 
 /** Longest that a stop waits for downloads; whoever is still at it goes on by ranges, elsewhere. */
@@ -24,12 +20,10 @@ const DOWNLOADS_STOP_MS = 2_000;
 
 /** Serves the finance API if it has keys. The books must be open. Resolves once it is listening. */
 export async function startFinance(
-  life: Lifecycle,
-  log: Log,
-  metrics: Metrics,
-  settings: Settings<typeof royaltySettings>,
+  service: Service<typeof royaltySettings>,
   now: () => number,
 ): Promise<void> {
+  const { settings, log, metrics, signal } = service;
   const keys = settings.TWOFOLD_FINANCE_KEYS;
   const url = settings.TWOFOLD_FINANCE_POSTGRES_URL;
   if (!keys) return;
@@ -39,27 +33,15 @@ export async function startFinance(
         "Postgres role finance, which only reads",
     );
   }
-  await untilReady(life.signal, log, () => letFinanceRead(settings.TWOFOLD_POSTGRES_URL));
+  const part = service.health.part("finance", "the finance API is starting");
+  await untilReady(signal, log, () => letFinanceRead(settings.TWOFOLD_POSTGRES_URL), part);
   const sql = connectStatements(url);
-  life.onStop("finance connections", () => sql.end({ timeout: 2 }));
+  service.onStop("finance connections", () => sql.end({ timeout: 2 }));
   const calendar = new BusinessCalendar(settings.TWOFOLD_BUSINESS_ZONE);
   const app = financeApp(
     { calendar, graceMs: settings.TWOFOLD_CLOSE_GRACE_MS, now },
-    { store: new PostgresStatements(sql), keys: new FinanceKeys(keys), metrics, log },
+    { store: new PostgresStatements(sql), keys, metrics, log },
   );
-  const hostname = settings.TWOFOLD_HTTP_HOST;
-  serveHttp(impatient(life), log, { hostname, port: settings.TWOFOLD_FINANCE_PORT }, app);
-}
-
-// The stop waits for every response to end; a slow download would keep the books from stopping.
-function impatient(life: Lifecycle): Lifecycle {
-  return {
-    ...life,
-    onStop: (name, step) =>
-      life.onStop(`finance ${name}`, async () => {
-        const stopped = new AbortController();
-        const done = Promise.resolve(step()).finally(() => stopped.abort());
-        await Promise.race([done, pause(DOWNLOADS_STOP_MS, stopped.signal)]);
-      }),
-  };
+  const address = { hostname: settings.TWOFOLD_HTTP_HOST, port: settings.TWOFOLD_FINANCE_PORT };
+  service.listenAt(address, app, DOWNLOADS_STOP_MS);
 }

@@ -1,23 +1,29 @@
-import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertExists,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
 import { createHash } from "node:crypto";
-import postgres, { type Sql } from "postgres";
+import type { Sql } from "postgres";
 import { parseCsv } from "../../shared/dev/testing/csv.ts";
 import { freePort } from "../../shared/dev/servers/free_port.ts";
 import { PostgresServer } from "../../shared/dev/servers/postgres_server.ts";
-import { Service } from "../../shared/dev/servers/service.ts";
+import { ServiceProcess } from "../../shared/dev/servers/service_process.ts";
 import { createDatabase, DATABASE, DEV_PASSWORD, Stack } from "../../shared/dev/servers/stack.ts";
 import { waitFor } from "../../shared/dev/testing/wait_for.ts";
 import { Workspace } from "../../shared/dev/servers/workspace.ts";
 import { readSettings } from "../../shared/process/config.ts";
 import { Stop } from "../../shared/process/errors.ts";
-import type { Lifecycle } from "../../shared/process/lifecycle.ts";
-import { Log } from "../../shared/process/log.ts";
-import { Metrics } from "../../shared/process/metrics.ts";
-import { readMigrations } from "../../shared/process/migrate.ts";
+import { ServiceRig } from "../../shared/dev/testing/service_rig.ts";
+import { stateOf } from "../../shared/process/postgres/passing.ts";
+import { openPool } from "../../shared/process/postgres/pool.ts";
 import { Closer } from "../closing/closer.ts";
 import { startFinance } from "./service.ts";
 import { openBooks } from "../books/connection.ts";
 import { readRecognisedLines } from "../books/lines.ts";
+import { onlyRow } from "../../shared/process/postgres/rows.ts";
 import { royaltySettings } from "../settings.ts";
 import { lineType, statementCsv, type StatementLine, UNMAPPED } from "../statement/csv.ts";
 import { letFinanceRead } from "./store.ts";
@@ -57,9 +63,15 @@ async function issue(
 ): Promise<Uint8Array> {
   const csv = await issueFiles(sql, day, version, lines);
   const rows = lines.map((line) => ({
-    ...{ recognised_day: day, version, line_type: lineType(line), event_day: line.eventDay },
-    ...{ studio: line.studio ?? UNMAPPED, title_id: line.titleId, territory: line.territory },
-    ...{ events: String(line.events), ms_watched: String(line.msWatched) },
+    recognised_day: day,
+    version,
+    line_type: lineType(line),
+    event_day: line.eventDay,
+    studio: line.studio ?? UNMAPPED,
+    title_id: line.titleId,
+    territory: line.territory,
+    events: String(line.events),
+    ms_watched: String(line.msWatched),
   }));
   await sql`insert into royalty.statement_line ${sql(rows)}`;
   return csv;
@@ -87,8 +99,7 @@ async function issueFiles(
 /** A real Postgres with royalty's schema and the finance API on a port of its own. */
 class Desk implements AsyncDisposable {
   readonly port = freePort();
-  readonly #abort = new AbortController();
-  readonly #steps: (() => void | Promise<void>)[] = [];
+  #service: ServiceRig<typeof royaltySettings> | undefined;
 
   private constructor(
     readonly workspace: Workspace,
@@ -101,8 +112,8 @@ class Desk implements AsyncDisposable {
     const server = await PostgresServer.start(workspace);
     await createDatabase(server);
     const url = server.url(DATABASE, "royalty", DEV_PASSWORD);
-    await openBooks(url, "UTC", await readMigrations(new URL("../migrations/", import.meta.url)));
-    const books = postgres(url, { max: 2, onnotice: () => {} });
+    await openBooks(url, "UTC");
+    const books = openPool(url, { purpose: "test", max: 2 });
     return new Desk(workspace, server, books);
   }
 
@@ -114,13 +125,6 @@ class Desk implements AsyncDisposable {
   }
 
   async serve(): Promise<void> {
-    const life: Lifecycle = {
-      signal: this.#abort.signal,
-      onStop: (_, step) => void this.#steps.push(step),
-      fail: (reason) => {
-        throw reason;
-      },
-    };
     const settings = readSettings(royaltySettings, {
       TWOFOLD_NATS_USER: "royalty",
       TWOFOLD_NATS_PASSWORD: "not used",
@@ -129,7 +133,7 @@ class Desk implements AsyncDisposable {
       TWOFOLD_FINANCE_KEYS: `finance:${KEY}`,
       TWOFOLD_FINANCE_PORT: String(this.port),
     });
-    await startFinance(life, new Log("test", "error"), new Metrics(), settings, () => NOW);
+    await startFinance(this.#service = new ServiceRig(settings), () => NOW);
   }
 
   async get(path: string, headers: Record<string, string> = {}, method = "GET") {
@@ -145,8 +149,7 @@ class Desk implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#abort.abort();
-    for (const step of this.#steps.reverse()) await step();
+    await this.#service?.[Symbol.asyncDispose]();
     await this.books.end();
     await this.postgres.stop("SIGQUIT");
     await this.workspace[Symbol.asyncDispose]();
@@ -209,7 +212,9 @@ Deno.test("finance on a real Postgres", async (t) => {
   await t.step("the open day is provisional and shown so", async () => {
     const response = await desk.get("/v1/provisional/2026-11-23.csv");
     assertEquals(response.headers.get("twofold-provisional"), "true");
-    const [{ values }] = parseCsv(await response.text());
+    const [record] = parseCsv(await response.text());
+    assertExists(record);
+    const { values } = record;
     assertEquals([values.provisional, values.ms_watched], ["PROVISIONAL", "120000"]);
     const page = await (await desk.get("/")).text();
     assertStringIncludes(page, "Provisional</strong>, closes after");
@@ -239,7 +244,8 @@ Deno.test("finance on a real Postgres", async (t) => {
     assertEquals(sha256(middle), sha256(big.slice(3_000_000, 13_000_000)));
     // Who goes away in the middle leaves nothing behind.
     const left = await desk.get(path);
-    await left.body!.cancel();
+    assertExists(left.body);
+    await left.body.cancel();
     assertEquals((await desk.get("/v1/statements").then(drained)).status, 200);
   });
 
@@ -266,9 +272,13 @@ Deno.test("finance on a real Postgres", async (t) => {
 
 function manyLines(day: string): StatementLine[] {
   return Array.from({ length: BIG_LINES }, (_, i) => ({
-    ...{ recognisedDay: day, eventDay: day, studio: `Studio ${i % 7}` },
-    ...{ titleId: `title-${i}`.padEnd(64, "-"), territory: "de" },
-    ...{ events: 1n, msWatched: BigInt(i) },
+    recognisedDay: day,
+    eventDay: day,
+    studio: `Studio ${i % 7}`,
+    titleId: `title-${i}`.padEnd(64, "-"),
+    territory: "de",
+    events: 1n,
+    msWatched: BigInt(i),
   }));
 }
 
@@ -277,14 +287,19 @@ async function drained(response: Response): Promise<Response> {
   return response;
 }
 
+interface SessionRow {
+  read_only: string;
+}
+
 async function assertReadsOnly(url: string): Promise<void> {
-  const sql = postgres(url, { max: 1, onnotice: () => {} });
+  const sql = openPool(url, { purpose: "test", max: 1 });
   try {
     for (const table of ["statement", "statement_line", "accrual", "title", "books", "seal"]) {
       await sql`select count(*) from ${sql(`royalty.${table}`)}`;
     }
-    const [{ read_only }] = await sql`select current_setting('transaction_read_only') as read_only`;
-    assertEquals(read_only, "on");
+    const sessions = await sql<SessionRow[]>`
+      select current_setting('transaction_read_only') as read_only`;
+    assertEquals(onlyRow(sessions, "the session's setting").read_only, "on");
     // A session may lift that; what it was never granted it cannot have.
     await sql`set default_transaction_read_only = off`;
     for (
@@ -307,8 +322,8 @@ async function assertReadsOnly(url: string): Promise<void> {
         "set role royalty",
       ]
     ) {
-      const { code } = await assertRejects(() => sql.unsafe(statement)) as Error & { code: string };
-      assert(["42501", "42P01"].includes(code), `${statement}: ${code}`);
+      const state = stateOf(await assertRejects(() => sql.unsafe(statement)));
+      assert(state === "42501" || state === "42P01", `${statement}: ${state}`);
     }
   } finally {
     await sql.end();
@@ -362,7 +377,7 @@ Deno.test("the right to read is given once and again, by many at once, and not t
 Deno.test("the royalty process serves finance, and a slow download does not keep it from stopping", async () => {
   await using stack = await Stack.start();
   const port = freePort();
-  const service = await Service.start(stack.workspace, "royalty", {
+  const service = await ServiceProcess.start(stack.workspace, "royalty", {
     httpPort: freePort(),
     reach: [stack.nats.url, `127.0.0.1:${stack.postgres.port}`, `127.0.0.1:${port}`],
     settings: {
@@ -373,7 +388,7 @@ Deno.test("the royalty process serves finance, and a slow download does not keep
       TWOFOLD_FINANCE_PORT: String(port),
     },
   });
-  const books = postgres(stack.databaseUrl("royalty"), { max: 1, onnotice: () => {} });
+  const books = openPool(stack.databaseUrl("royalty"), { purpose: "test", max: 1 });
   await issueFiles(books, "2026-11-21", 1, manyLines("2026-11-21"));
   await books.end();
   const download = await waitFor("the finance port to answer", async () => {
@@ -381,8 +396,11 @@ Deno.test("the royalty process serves finance, and a slow download does not keep
     return await fetch(`http://127.0.0.1:${port}/v1/statements/2026-11-21.csv`, { headers });
   });
   assertEquals(download.status, 200);
-  const reader = download.body!.getReader();
-  assert((await reader.read()).value!.length > 0);
+  assertExists(download.body);
+  const reader = download.body.getReader();
+  const { value: slice } = await reader.read();
+  assertExists(slice);
+  assert(slice.length > 0);
   assertEquals(await service.stop(), 0);
   await reader.cancel().catch(() => {});
 });

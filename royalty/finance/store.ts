@@ -3,11 +3,15 @@
  *
  * @module
  */
-import postgres, { type Sql } from "postgres";
-import { messageOf, RetryAfter, Stop } from "../../shared/process/errors.ts";
+import type { Sql } from "postgres";
+import { Stop } from "../../shared/process/errors.ts";
+import { stateOf, withRetryable } from "../../shared/process/postgres/passing.ts";
+import { openPool } from "../../shared/process/postgres/pool.ts";
 import { FINANCE_ROLE } from "../../shared/provision/roles.ts";
 import { connectBooks } from "../books/connection.ts";
 import { readRecognisedLines } from "../books/lines.ts";
+import { readStatementLines } from "../books/statements.ts";
+import { onlyRow } from "../../shared/process/postgres/rows.ts";
 import type { StatementLine } from "../statement/csv.ts";
 
 /** Which statement: a recognised day and a version of it. */
@@ -56,6 +60,7 @@ export interface Extent {
   readonly lastDay: string | undefined;
 }
 
+/** A file of a statement. */
 export type StoredFile = "csv" | "manifest";
 
 /** What the finance API reads. Every method rejects with `RetryAfter` when it cannot be read now. */
@@ -76,42 +81,44 @@ export interface StatementStore {
   openLines(day: string): Promise<StatementLine[]>;
 }
 
-/** Connections that finance may take, and the longest that one statement of SQL may run. */
-const POOL = { max: 3, connect_timeout: 5, idle_timeout: 60, fetch_types: false } as const;
+/** Longest that one statement of SQL may run for finance, ms. */
 const STATEMENT_TIMEOUT_MS = 30_000;
+/** Wait that is suggested while statements cannot be read, ms. */
+const RETRY_MS = 5_000;
 
 /** A pool of connections of the finance role; apart from the books' own, so it cannot starve them. */
 export function connectStatements(url: string): Sql {
-  return postgres(url, {
-    ...POOL,
-    onnotice: () => {},
-    connection: {
-      application_name: "twofold-finance",
-      default_transaction_read_only: true,
-      statement_timeout: STATEMENT_TIMEOUT_MS,
-    },
+  return openPool(url, {
+    purpose: "finance",
+    max: 3,
+    silenceMs: STATEMENT_TIMEOUT_MS + 5_000,
+    settings: { default_transaction_read_only: true, statement_timeout: STATEMENT_TIMEOUT_MS },
   });
 }
 
 /** What the finance role may see: statements, and what an open day's lines are made of. */
 const READABLE = ["statement", "statement_line", "seal", "books", "accrual", "title"] as const;
 
+/** SQLSTATE of a role that is not there. */
+const UNDEFINED_OBJECT = "42704";
+
 /**
  * Lets the finance role read, and nothing else. `url` is that of the books' owner. Idempotent.
- * Rejects with {@link Stop} when the role is not there, with {@link RetryAfter} when Postgres is not.
+ * Rejects with {@link Stop} when the role is not there, with `RetryAfter` when Postgres is not.
  */
 export async function letFinanceRead(url: string): Promise<void> {
   const sql = connectBooks(url);
   try {
-    await sql.begin(async (tx) => {
-      // Two grants on one table at a time fail in Postgres ("tuple concurrently updated").
-      await tx`select pg_advisory_xact_lock(hashtext('twofold finance grants'))`;
-      await tx`grant usage on schema royalty to ${tx(FINANCE_ROLE)}`;
-      await tx`grant select on ${tx(READABLE.map((table) => `royalty.${table}`))}
-        to ${tx(FINANCE_ROLE)}`;
-    });
+    await withRetryable(() =>
+      sql.begin(async (tx) => {
+        // Two grants on one table at a time fail in Postgres ("tuple concurrently updated").
+        await tx`select pg_advisory_xact_lock(hashtext('twofold finance grants'))`;
+        await tx`grant usage on schema royalty to ${tx(FINANCE_ROLE)}`;
+        await tx`grant select on ${tx(READABLE.map((table) => `royalty.${table}`))}
+          to ${tx(FINANCE_ROLE)}`;
+      }), RETRY_MS);
   } catch (error) {
-    if ((error as { code?: unknown }).code !== "42704") throw unavailable(error);
+    if (stateOf(error) !== UNDEFINED_OBJECT) throw error;
     throw new Stop(
       `Postgres has no role ${FINANCE_ROLE}: set TWOFOLD_POSTGRES_FINANCE_PASSWORD and run ` +
         "`deno task provision`, or unset TWOFOLD_FINANCE_KEYS to run without the finance API",
@@ -122,23 +129,20 @@ export async function letFinanceRead(url: string): Promise<void> {
   }
 }
 
-function unavailable(error: unknown): RetryAfter {
-  return new RetryAfter(`Postgres: ${messageOf(error)}`, 5_000, { cause: error });
-}
-
 /** {@link StatementStore} in Postgres. */
 export class PostgresStatements implements StatementStore {
   constructor(readonly sql: Sql) {}
 
   async extent(): Promise<Extent> {
-    const [row] = await this.#read<ExtentRow>((sql) =>
-      sql`
+    const rows = await this.#read((sql) =>
+      sql<ExtentRow[]>`
       select (select oldest_open_day::text from royalty.books) as open,
-        (select coalesce(string_agg(recognised_day::text, ','), '') from royalty.seal
+        (select coalesce(string_agg(recognised_day::text, ',' order by recognised_day), '') from royalty.seal
           where recognised_day not in (select recognised_day from royalty.statement)) as sealed,
         min(recognised_day)::text as first, max(recognised_day)::text as last
       from royalty.statement`
     );
+    const row = onlyRow(rows, "the extent of the books");
     return {
       oldestOpenDay: row.open ?? undefined,
       sealed: row.sealed.split(",").filter(Boolean),
@@ -148,8 +152,8 @@ export class PostgresStatements implements StatementStore {
   }
 
   async issued(days: number, before?: string): Promise<Issued[]> {
-    const rows = await this.#read<IssuedRow>((sql) =>
-      sql`
+    const rows = await this.#read((sql) =>
+      sql<IssuedRow[]>`
       select ${issuedColumns(sql)} from royalty.statement
       where recognised_day in (
         select distinct recognised_day from royalty.statement
@@ -161,8 +165,8 @@ export class PostgresStatements implements StatementStore {
   }
 
   async versions(day: string): Promise<Issued[]> {
-    const rows = await this.#read<IssuedRow>((sql) =>
-      sql`
+    const rows = await this.#read((sql) =>
+      sql<IssuedRow[]>`
       select ${issuedColumns(sql)} from royalty.statement
       where recognised_day = ${day}::text::date order by version desc`
     );
@@ -175,18 +179,18 @@ export class PostgresStatements implements StatementStore {
     offset: number,
     bytes: number,
   ): Promise<Uint8Array> {
-    const [row] = await this.#read<{ part: Uint8Array }>((sql) =>
-      sql`
+    const rows = await this.#read((sql) =>
+      sql<PartRow[]>`
       select substring(${sql(file)} from ${offset + 1}::integer for ${bytes}::integer) as part
       from royalty.statement
       where recognised_day = ${day}::text::date and version = ${version}`
     );
-    return row.part;
+    return onlyRow(rows, `the ${file} of ${day}, version ${version}`).part;
   }
 
   async studios({ day, version }: StatementRef): Promise<StudioTotals[]> {
-    const rows = await this.#read<TotalsRow & { studio: string; late_ms: string }>((sql) =>
-      sql`
+    const rows = await this.#read((sql) =>
+      sql<StudioRow[]>`
       select studio, count(*) as rows, sum(events)::text as events, sum(ms_watched)::text as ms,
         coalesce(sum(ms_watched) filter (where line_type = 'ADJUSTMENT'), 0)::text as late_ms
       from royalty.statement_line
@@ -201,87 +205,66 @@ export class PostgresStatements implements StatementStore {
   }
 
   async studioLines({ day, version }: StatementRef, studio: string): Promise<StatementLine[]> {
-    const rows = await this.#read<LineRow>((sql) =>
-      sql`
-      select recognised_day::text, event_day::text, studio, title_id, territory, events, ms_watched
-      from royalty.statement_line
-      where recognised_day = ${day}::text::date and version = ${version} and studio = ${studio}
-      order by event_day desc, title_id collate "C", territory collate "C"`
-    );
-    return rows.map((row) => ({
-      recognisedDay: row.recognised_day,
-      eventDay: row.event_day,
-      studio: row.studio,
-      titleId: row.title_id,
-      territory: row.territory,
-      events: BigInt(row.events),
-      msWatched: BigInt(row.ms_watched),
-    }));
+    return await this.#read((sql) => readStatementLines(sql, day, version, studio));
   }
 
   async openDays(limit: number): Promise<OpenDay[]> {
-    const rows = await this.#read<TotalsRow & { day: string }>((sql) =>
-      sql`
+    const rows = await this.#read((sql) =>
+      sql<OpenDayRow[]>`
       select recognised_day::text as day, count(*) as rows, sum(events)::text as events,
         sum(ms_watched)::text as ms
       from royalty.accrual
       where recognised_day >
-        coalesce((select max(recognised_day) from royalty.statement), '-infinity')
+        coalesce((select max(recognised_day) from royalty.statement), '-infinity'::date)
       group by recognised_day order by recognised_day desc limit ${limit}`
     );
     return rows.map((row) => ({ day: row.day, ...totalsOf(row) }));
   }
 
   async openLines(day: string): Promise<StatementLine[]> {
-    try {
-      return await readRecognisedLines(this.sql, day);
-    } catch (error) {
-      throw unavailable(error);
-    }
+    return await this.#read((sql) => readRecognisedLines(sql, day));
   }
 
-  // Whatever fails here is Postgres: nothing a caller of the API asks for becomes SQL.
-  async #read<R>(query: (sql: Sql) => PromiseLike<readonly unknown[]>): Promise<readonly R[]> {
-    try {
-      return await query(this.sql) as readonly R[];
-    } catch (error) {
-      throw unavailable(error);
-    }
+  #read<T>(query: (sql: Sql) => PromiseLike<T>): Promise<T> {
+    return withRetryable(() => query(this.sql), RETRY_MS);
   }
 }
 
 interface ExtentRow {
-  open: string | null;
-  sealed: string;
-  first: string | null;
-  last: string | null;
+  readonly open: string | null;
+  readonly sealed: string;
+  readonly first: string | null;
+  readonly last: string | null;
+}
+
+interface PartRow {
+  readonly part: Uint8Array;
 }
 
 interface TotalsRow {
-  rows: string;
-  events: string;
-  ms: string;
+  readonly rows: string;
+  readonly events: string;
+  readonly ms: string;
+}
+
+interface StudioRow extends TotalsRow {
+  readonly studio: string;
+  readonly late_ms: string;
+}
+
+interface OpenDayRow extends TotalsRow {
+  readonly day: string;
 }
 
 interface IssuedRow extends TotalsRow {
-  day: string;
-  version: number;
-  sha256: string;
-  manifest_sha256: string;
-  csv_bytes: number;
-  manifest_bytes: number;
-  closed_ms: string;
-  reason: string | null;
-}
-
-interface LineRow {
-  recognised_day: string;
-  event_day: string;
-  studio: string;
-  title_id: string;
-  territory: string;
-  events: string;
-  ms_watched: string;
+  readonly day: string;
+  readonly version: number;
+  readonly sha256: string;
+  readonly manifest_sha256: string;
+  readonly csv_bytes: number;
+  readonly manifest_bytes: number;
+  readonly closed_ms: string;
+  readonly reason: string | null;
 }
 
 function issuedColumns(sql: Sql) {

@@ -76,9 +76,8 @@ export function accrue(deliveries: readonly Delivery[], rules: AccrualRules): Ac
 export function readablePlayedMs(bytes: Uint8Array): number | undefined {
   try {
     const { played_ms } = parseJson(decoder.decode(bytes)) as { played_ms?: unknown };
-    if (!Number.isInteger(played_ms)) return undefined;
-    const ms = played_ms as number;
-    return ms >= 0 && ms <= MOST_MS ? ms : undefined;
+    if (typeof played_ms !== "number" || !Number.isInteger(played_ms)) return undefined;
+    return played_ms >= 0 && played_ms <= MOST_MS ? played_ms : undefined;
   } catch {
     return undefined;
   }

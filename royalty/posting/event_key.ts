@@ -33,7 +33,8 @@ const BEHIND_DAYS = 4;
 
 /** When `eventId` was made, ms, if it is a UUIDv7 (RFC 9562, lower case); else undefined. */
 export function madeAt(eventId: string): number | undefined {
-  if (eventId[14] !== "7" || !"89ab".includes(eventId[19])) return undefined;
+  const variant = eventId[19];
+  if (eventId[14] !== "7" || variant === undefined || !"89ab".includes(variant)) return undefined;
   return parseInt(eventId.slice(0, 8) + eventId.slice(9, 13), 16);
 }
 

@@ -1,4 +1,4 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertExists } from "@std/assert";
 import { propertyRandom, Random } from "../../shared/dev/testing/random.ts";
 import {
   dateOf,
@@ -80,7 +80,8 @@ Deno.test("whatever a plan forgets, no later event can carry", () => {
       readTo,
       latenessHorizonMs,
     });
-    const end = forgetBefore! * DAY_MS;
+    assertExists(forgetBefore);
+    const end = forgetBefore * DAY_MS;
     if (end <= KEYS_SINCE_MS) continue;
     // The last id of what goes, received as early as can be: brokers' clocks differ by a day.
     const id = random.uuidv7(end - 1);

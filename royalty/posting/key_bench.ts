@@ -15,10 +15,11 @@ import { PostgresServer } from "../../shared/dev/servers/postgres_server.ts";
 import { Random } from "../../shared/dev/testing/random.ts";
 import { createDatabase, DATABASE, DEV_PASSWORD } from "../../shared/dev/servers/stack.ts";
 import { Workspace } from "../../shared/dev/servers/workspace.ts";
-import { readMigrations } from "../../shared/process/migrate.ts";
 import { accrue } from "./accrue.ts";
 import { keepKeys } from "./key_partitions.ts";
+import type { Position } from "../books/accounts.ts";
 import { openBooks } from "../books/connection.ts";
+import { onlyRow } from "../../shared/process/postgres/rows.ts";
 import { LedgerSession, type Posting } from "./ledger.ts";
 
 const BATCH_EVENTS = 10_000;
@@ -66,17 +67,18 @@ export async function runKeyBench(
   const server = await PostgresServer.start(workspace, { durable: true });
   await createDatabase(server);
   const url = server.url(DATABASE, "royalty", DEV_PASSWORD);
-  await openBooks(url, "UTC", await readMigrations(new URL("../migrations/", import.meta.url)));
+  await openBooks(url, "UTC");
   const sql = server.connect(DATABASE);
-  const keeping = { streams: [STREAM], latenessHorizonMs: 7 * DAY_MS, otherKeysDays: 0 };
+  const keeping = { streams: [STREAM], latenessHorizonMs: 7 * DAY_MS, otherKeysMs: 0 };
   await keepKeys(sql, keeping, Date.now());
   const figures: Figure[] = [];
   for (const kind of KINDS) {
     for (const million of [...millions].sort((a, b) => a - b)) {
       if (million > 0) await fillUp(sql, kind, million * MILLION);
       const name = `${kind.name}, ${million} M keys present`;
-      figures.push(await measurePosting(server, url, { name, kind, events }));
-      console.log(`${report(figures.slice(-1))}  ${microsecondsOf(figures[figures.length - 1])}`);
+      const figure = await measurePosting(server, url, { name, kind, events });
+      figures.push(figure);
+      console.log(`${report([figure])}  ${microsecondsOf(figure)}`);
       if (million === 0) await printSize(sql, kind);
     }
   }
@@ -87,7 +89,7 @@ export async function runKeyBench(
 
 // The rate also tells of disks and of neighbours on the machine; this does not.
 function microsecondsOf(figure: Figure): string {
-  const each = figure.cores.postgres * MILLION / rateOf(figure);
+  const each = (figure.cores.postgres ?? NaN) * MILLION / rateOf(figure);
   return `Postgres ${each.toFixed(1)} µs of a core per event`;
 }
 
@@ -109,29 +111,37 @@ async function fillUp(sql: Sql, { table, row }: Kind, count: number): Promise<vo
   await sql`checkpoint`;
 }
 
+/** One measurement: `events` of `kind`. */
+interface Run {
+  readonly name: string;
+  readonly kind: Kind;
+  readonly events: number;
+}
+
 async function measurePosting(
   server: PostgresServer,
   url: string,
-  { name, kind, events }: {
-    readonly name: string;
-    readonly kind: Kind;
-    readonly events: number;
-  },
+  { name, kind, events }: Run,
 ): Promise<Figure> {
-  const random = new Random(crypto.getRandomValues(new Uint32Array(1))[0]);
-  // Postgres ends a session that idles while keys are made.
-  await using session = new LedgerSession(url, STREAM);
-  const { lastSeq } = await session.position();
+  const random = new Random(Math.floor(Math.random() * 2 ** 32));
+  const { lastSeq } = await positionOf(url);
   const batches = Math.ceil((WARM_UP + events) / BATCH_EVENTS);
   const postings = Array.from(
     { length: batches },
     (_, i) => aPosting(random, kind, lastSeq + i * BATCH_EVENTS),
   );
+  // Only now: Postgres ends a session that idles while postings are made.
+  await using session = new LedgerSession(url, STREAM);
   for (const posting of postings.splice(0, WARM_UP / BATCH_EVENTS)) await post(session, posting);
   return await measure(name, { driver: Deno.pid, postgres: server.pid }, async () => {
     for (const posting of postings) await post(session, posting);
     return postings.length * BATCH_EVENTS;
   });
+}
+
+async function positionOf(url: string): Promise<Position> {
+  await using session = new LedgerSession(url, STREAM);
+  return await session.position();
 }
 
 function aPosting(random: Random, kind: Kind, after: number): Posting {
@@ -146,20 +156,34 @@ function aPosting(random: Random, kind: Kind, after: number): Posting {
 }
 
 async function post(session: LedgerSession, posting: Posting): Promise<void> {
-  const { position } = await session.post(posting, () => Promise.resolve());
-  if (position.counted !== position.lastSeq) throw new Error("an id came twice");
+  const outcome = await session.commit(posting, await session.plan(posting));
+  if (outcome.kind === "outdated") throw new Error("a day closed between plan and commit");
+  const { counted, lastSeq } = outcome.position;
+  if (counted !== lastSeq) throw new Error("an id came twice");
+}
+
+interface KeysRow {
+  readonly keys: number;
+}
+
+/** Bytes of a table and its partitions. */
+interface SizeRow {
+  readonly heap: number;
+  readonly index: number;
 }
 
 async function printSize(sql: Sql, { name, table }: Kind): Promise<void> {
-  const [{ keys }] = await sql<{ keys: number }[]>`
+  const keyRows = await sql<KeysRow[]>`
     select count(*)::int as keys from ${sql(`royalty.${table}`)}`;
   // A table without partitions is not in its own tree.
-  const [{ heap, index }] = await sql<{ heap: number; index: number }[]>`
+  const sizeRows = await sql<SizeRow[]>`
     select sum(pg_relation_size(oid))::float8 as heap, sum(pg_indexes_size(oid))::float8 as index
     from (
       select relid as oid from pg_partition_tree(${`royalty.${table}`}::text::regclass)
       union select ${`royalty.${table}`}::text::regclass
     ) as tables`;
+  const { keys } = onlyRow(keyRows, `the keys in ${table}`);
+  const { heap, index } = onlyRow(sizeRows, `the size of ${table}`);
   const bytes = (heap + index) / keys;
   console.log(
     `${name}: ${bytes.toFixed(1)} bytes a key (table ${(heap / keys).toFixed(1)}, index ` +

@@ -11,10 +11,14 @@
  * @module
  */
 import type { Sql, TransactionSql } from "postgres";
-import type { Settings } from "../../shared/process/config.ts";
-import { messageOf, RetryAfter, Stop } from "../../shared/process/errors.ts";
-import { type Lifecycle, pause, untilReady } from "../../shared/process/lifecycle.ts";
+import { Stop } from "../../shared/process/errors.ts";
 import type { Log } from "../../shared/process/log.ts";
+import { runFormatted } from "../../shared/process/postgres/formatted.ts";
+import { withRetryable } from "../../shared/process/postgres/passing.ts";
+import { patiently, type Queryable } from "../../shared/process/postgres/pool.ts";
+import { pause, untilReady } from "../../shared/process/retry.ts";
+import type { Service } from "../../shared/process/service.ts";
+import { readPositions } from "../books/accounts.ts";
 import {
   dateOf,
   dayNumber,
@@ -25,20 +29,23 @@ import {
   planKeys,
 } from "./event_key.ts";
 import { connectBooks } from "../books/connection.ts";
-import { type countedSettings, countedStreams } from "../settings.ts";
+import { countedStreams, type royaltySettings } from "../settings.ts";
 
 const ROUND_MS = 3_600_000;
 const LOCK_WAIT_MS = 3_000;
+/** Longest silence of Postgres over one statement, ms: keys that move or go may be many. */
+const SILENCE_MS = 300_000;
 const DAY_MS = 86_400_000;
 /** Other keys are deleted in runs of this many, so that no transaction is long. */
 const DELETED_AT_ONCE = 20_000;
 
+/** What is kept of which streams. */
 export interface KeyKeeping {
   /** Streams that this database counts. */
   readonly streams: readonly string[];
   readonly latenessHorizonMs: number;
-  /** Days that keys of other UUIDs are kept, the lateness horizon at least; 0: for ever. */
-  readonly otherKeysDays: number;
+  /** How long keys of other UUIDs are kept, the lateness horizon at least, ms; 0: for ever. */
+  readonly otherKeysMs: number;
 }
 
 /** What one round did; days as `YYYY-MM-DD`. */
@@ -49,8 +56,21 @@ export interface KeyRound {
   readonly otherDeleted: number;
 }
 
-/** One round of work at `now`, ms. Rejects with what Postgres threw; nothing is half done then. */
+interface ForgottenRow {
+  readonly before_day: string;
+}
+
+interface PartitionRow {
+  /** `YYYYMMDD` */
+  readonly day: string;
+}
+
+/** One round of work at `now`, ms. Rejects with `RetryAfter` for what passes; nothing is half done then. */
 export async function keepKeys(sql: Sql, keeping: KeyKeeping, now: number): Promise<KeyRound> {
+  return await withRetryable(() => patiently(sql, SILENCE_MS, () => keepRound(sql, keeping, now)));
+}
+
+async function keepRound(sql: Sql, keeping: KeyKeeping, now: number): Promise<KeyRound> {
   const plan = await planNow(sql, keeping, now);
   const hasWork = plan.make.length + plan.drop.length > 0;
   const done = hasWork ? await applyPlan(sql, keeping, now) : { make: [], drop: [] };
@@ -66,7 +86,7 @@ export async function keepKeys(sql: Sql, keeping: KeyKeeping, now: number): Prom
  * lateness horizon was raised, and the days in between are gone.
  */
 export async function checkForgotten(sql: Sql, keeping: KeyKeeping): Promise<void> {
-  const [row] = await sql<{ before_day: string }[]>`
+  const [row] = await sql<ForgottenRow[]>`
     select before_day::text from royalty.keys_forgotten`;
   const readTo = await readToOf(sql, keeping.streams);
   if (!row || readTo === undefined) return;
@@ -84,7 +104,7 @@ export async function checkForgotten(sql: Sql, keeping: KeyKeeping): Promise<voi
 }
 
 async function planNow(
-  sql: Sql | TransactionSql,
+  sql: Queryable,
   { streams, latenessHorizonMs }: KeyKeeping,
   now: number,
 ): Promise<KeyPlan> {
@@ -94,18 +114,17 @@ async function planNow(
 
 /** The receipt time that every stream is read to, ms; undefined while one was never read. */
 async function readToOf(
-  sql: Sql | TransactionSql,
+  sql: Queryable,
   streams: readonly string[],
 ): Promise<number | undefined> {
-  const rows = await sql<{ stream: string; last_received_ms: string }[]>`
-    select stream, last_received_ms from royalty.stream_position`;
-  const readTo = new Map(rows.map((row) => [row.stream, Number(row.last_received_ms)]));
+  const positions = await readPositions(sql);
+  const readTo = new Map(positions.map(({ stream, lastReceivedAt }) => [stream, lastReceivedAt]));
   for (const stream of streams) if (!readTo.has(stream)) readTo.set(stream, 0);
   return Math.min(...readTo.values()) || undefined;
 }
 
-async function keptDays(sql: Sql | TransactionSql): Promise<number[]> {
-  const rows = await sql<{ day: string }[]>`
+async function keptDays(sql: Queryable): Promise<number[]> {
+  const rows = await sql<PartitionRow[]>`
     select substring(c.relname from '\\d{8}$') as day
     from pg_inherits i join pg_class c on c.oid = i.inhrelid
     where i.inhparent = 'royalty.event_key_v7'::regclass and c.relname ~ '_\\d{8}$'`;
@@ -116,36 +135,40 @@ async function keptDays(sql: Sql | TransactionSql): Promise<number[]> {
 
 async function applyPlan(sql: Sql, keeping: KeyKeeping, now: number): Promise<KeyPlan> {
   return await sql.begin(async (tx) => {
-    await tx.unsafe(`set local lock_timeout = ${LOCK_WAIT_MS}`);
+    await runFormatted(tx, "set local lock_timeout = %L", String(LOCK_WAIT_MS));
+    // Postings wait behind this one: a process that lost its network must not stop them for long.
+    await tx`set local idle_in_transaction_session_timeout = '12s'`;
     await tx`lock table royalty.event_key_v7 in access exclusive mode`;
     // Another process may have done it while this one waited.
     const plan = await planNow(tx, keeping, now);
     for (const day of plan.make) await makeDay(tx, day);
-    for (const day of plan.drop) await tx`drop table ${tx(partitionOf(day))}`;
+    for (const day of plan.drop) await tx`drop table ${tx(`royalty.${partitionOf(day)}`)}`;
     if (plan.forgetBefore !== undefined) await forgetBefore(tx, plan.forgetBefore);
     return plan;
   });
 }
 
 function partitionOf(day: number): string {
-  return `royalty.event_key_v7_${dateOf(day).replaceAll("-", "")}`;
+  return `event_key_v7_${dateOf(day).replaceAll("-", "")}`;
 }
 
 // Its keys leave the default partition first: Postgres refuses an overlap.
 async function makeDay(tx: TransactionSql, day: number): Promise<void> {
-  const partition = tx(partitionOf(day));
+  const name = partitionOf(day);
+  const partition = tx(`royalty.${name}`);
   const [from, to] = [firstIdOf(day), firstIdOf(day + 1)];
   await tx`create table ${partition} (like royalty.event_key_v7 including all)`;
   await tx`
-    with moved as (
-      delete from royalty.event_key_v7_stray
-      where event_id >= ${from}::text::uuid and event_id < ${to}::text::uuid
-      returning event_id, fingerprint
-    ) insert into ${partition} select * from moved`;
-  // A utility statement takes no parameters; both bounds are made here, of hexadecimal digits.
+    insert into ${partition} select event_id, fingerprint from royalty.event_key_v7_stray
+    where event_id >= ${from}::text::uuid and event_id < ${to}::text::uuid`;
   await tx`
-    alter table royalty.event_key_v7 attach partition ${partition}
-    for values from (${tx.unsafe(`'${from}'`)}) to (${tx.unsafe(`'${to}'`)})`;
+    delete from royalty.event_key_v7_stray
+    where event_id >= ${from}::text::uuid and event_id < ${to}::text::uuid`;
+  await runFormatted(
+    tx,
+    "alter table royalty.event_key_v7 attach partition royalty.%I for values from (%L) to (%L)",
+    ...[name, from, to],
+  );
 }
 
 // Stray keys of days that never had a partition go too; those of made-up times stay.
@@ -162,12 +185,12 @@ async function forgetBefore(tx: TransactionSql, day: number): Promise<void> {
 // An identical copy is too late a lateness horizon after the first; nothing earlier may go.
 async function deleteOther(
   sql: Sql,
-  { streams, latenessHorizonMs, otherKeysDays }: KeyKeeping,
+  { streams, latenessHorizonMs, otherKeysMs }: KeyKeeping,
   now: number,
 ): Promise<number> {
   const readTo = await readToOf(sql, streams);
-  if (otherKeysDays === 0 || readTo === undefined) return 0;
-  const keptMs = Math.max(otherKeysDays * DAY_MS, idAgeLimitMs(latenessHorizonMs)) + DAY_MS;
+  if (otherKeysMs === 0 || readTo === undefined) return 0;
+  const keptMs = Math.max(otherKeysMs, idAgeLimitMs(latenessHorizonMs)) + DAY_MS;
   const before = dateOf(dayNumber(Math.min(readTo, now) - keptMs));
   for (let total = 0;;) {
     const { count } = await sql`
@@ -179,44 +202,33 @@ async function deleteOther(
   }
 }
 
-/** Settings that keeping keys takes. */
-export interface KeySettings extends Settings<typeof countedSettings> {
-  readonly TWOFOLD_POSTGRES_URL: string;
-  readonly TWOFOLD_PARTITIONS: number;
-  readonly TWOFOLD_LATENESS_HORIZON_MS: number;
-  readonly TWOFOLD_OTHER_KEYS_DAYS: number;
-}
-
 /**
  * Checks what was forgotten, then keeps keys once an hour until the stop. Resolves after the first
  * round, so that counting begins with partitions in place.
  */
 export async function startKeyPartitions(
-  life: Lifecycle,
-  settings: KeySettings,
-  log: Log,
+  service: Service<typeof royaltySettings>,
   now: () => number,
 ): Promise<void> {
+  const { settings, log, signal } = service;
+  const part = service.health.part("keys", "the key table is not looked at yet");
   const sql = connectBooks(settings.TWOFOLD_POSTGRES_URL);
-  life.onStop("keys", () => sql.end({ timeout: 2 }));
+  service.onStop("keys", () => sql.end({ timeout: 2 }));
   const keeping: KeyKeeping = {
     streams: countedStreams(settings),
     latenessHorizonMs: settings.TWOFOLD_LATENESS_HORIZON_MS,
-    otherKeysDays: settings.TWOFOLD_OTHER_KEYS_DAYS,
+    otherKeysMs: settings.TWOFOLD_OTHER_KEYS_MS,
   };
-  await untilReady(life.signal, log, () => checkForgotten(sql, keeping).catch(passing));
-  await round(sql, keeping, now(), log);
+  await untilReady(signal, log, async () => {
+    await withRetryable(() => checkForgotten(sql, keeping));
+    await round(sql, keeping, now(), log);
+  }, part);
   void (async () => {
-    while (!life.signal.aborted) {
-      await pause(ROUND_MS, life.signal);
-      if (!life.signal.aborted) await round(sql, keeping, now(), log);
+    while (!signal.aborted) {
+      await pause(ROUND_MS, signal);
+      if (!signal.aborted) await round(sql, keeping, now(), log);
     }
   })();
-}
-
-function passing(error: unknown): never {
-  if (error instanceof Stop) throw error;
-  throw new RetryAfter(`Postgres: ${messageOf(error)}`, 1_000, { cause: error });
 }
 
 // A round that fails is no trouble for days: keys without a partition are kept all the same.
@@ -224,8 +236,8 @@ async function round(sql: Sql, keeping: KeyKeeping, now: number, log: Log): Prom
   try {
     const { made, dropped, otherDeleted } = await keepKeys(sql, keeping, now);
     if (made.length + dropped.length + otherDeleted === 0) return;
-    log.info("key partitions", { made, dropped, otherDeleted });
+    log.info("royalty.keys.changed", { made, dropped, other_deleted: otherDeleted });
   } catch (error) {
-    log.warn("key partitions stay as they are for now", { error: messageOf(error) });
+    log.warn("royalty.keys.retry", { error });
   }
 }

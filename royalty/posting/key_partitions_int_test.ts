@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { assertEquals, assertRejects } from "@std/assert";
+import { assertEquals, assertExists, assertRejects } from "@std/assert";
 import type { Sql } from "postgres";
 import type { Delivery } from "../../shared/contract/delivery.ts";
 import { aHeartbeat, encode } from "../../shared/dev/testing/heartbeats.ts";
@@ -11,15 +11,20 @@ import { PostgresServer } from "../../shared/dev/servers/postgres_server.ts";
 import { propertyRandom, Random } from "../../shared/dev/testing/random.ts";
 import { createDatabase, DATABASE, DEV_PASSWORD } from "../../shared/dev/servers/stack.ts";
 import { Workspace } from "../../shared/dev/servers/workspace.ts";
-import { Stop } from "../../shared/process/errors.ts";
+import { RetryAfter, Stop } from "../../shared/process/errors.ts";
 import type { Heartbeat } from "../../shared/contract/event.ts";
-import { migrate, readMigrations } from "../../shared/process/migrate.ts";
+import { migrate } from "../../shared/process/postgres/migrate.ts";
+import { stateOf } from "../../shared/process/postgres/passing.ts";
 import { accrue } from "./accrue.ts";
 import { checkForgotten, keepKeys, type KeyKeeping } from "./key_partitions.ts";
+import type { Position } from "../books/accounts.ts";
 import { connectBooks, openBooks } from "../books/connection.ts";
+import { booksMigrations } from "../books/migrations.ts";
+import { onlyRow } from "../../shared/process/postgres/rows.ts";
 import { LedgerSession } from "./ledger.ts";
 
 const DAY_MS = 86_400_000;
+const UNIQUE_VIOLATION = "23505";
 const START = Date.UTC(2026, 10, 22, 12);
 const RULES = {
   dayOf: (instant: number) => new Date(instant).toISOString().slice(0, 10),
@@ -29,9 +34,27 @@ const RULES = {
 const KEEPING: KeyKeeping = {
   streams: ["HEARTBEATS"],
   latenessHorizonMs: 2 * DAY_MS,
-  otherKeysDays: 0,
+  otherKeysMs: 0,
 };
-const KEPT_ASIDE = () => Promise.resolve();
+
+interface PartitionRow {
+  readonly name: string;
+}
+
+/** How many keys there are in each table. */
+interface CountsRow {
+  readonly v7: number;
+  readonly stray: number;
+  readonly other: number;
+}
+
+interface KeyRow {
+  readonly event_id: string;
+}
+
+interface ReceivedRow {
+  readonly received: string | null;
+}
 
 /** The stream: events get their sequence and are posted as the worker does. */
 class Poster {
@@ -45,8 +68,8 @@ class Poster {
       try {
         return await this.post(events, receivedAt);
       } catch (error) {
-        // Unique violation, deadlock.
-        if (!/^(23505|40P01)$/.test(String((error as { code?: unknown }).code))) throw error;
+        // A deadlock passes.
+        if (!(error instanceof RetryAfter) && stateOf(error) !== UNIQUE_VIOLATION) throw error;
         this.#sequence = before;
       }
     }
@@ -68,23 +91,25 @@ class Poster {
       gaps: [],
       ...accrue(deliveries, RULES),
     };
-    return (await this.session.post(posting, KEPT_ASIDE)).position;
+    const outcome = await this.session.commit(posting, await this.session.plan(posting));
+    if (outcome.kind === "outdated") throw new Error("a day closed between plan and commit");
+    return outcome.position;
   }
 }
 
 async function partitions(sql: Sql): Promise<string[]> {
-  const rows = await sql<{ name: string }[]>`
+  const rows = await sql<PartitionRow[]>`
     select c.relname as name from pg_inherits i join pg_class c on c.oid = i.inhrelid
     where i.inhparent = 'royalty.event_key_v7'::regclass order by 1`;
   return rows.map(({ name }) => name.replace("event_key_v7_", ""));
 }
 
-async function counts(sql: Sql) {
-  const [row] = await sql<Record<string, number>[]>`
+async function counts(sql: Sql): Promise<CountsRow> {
+  const rows = await sql<CountsRow[]>`
     select (select count(*)::int from royalty.event_key_v7) as v7,
       (select count(*)::int from royalty.event_key_v7_stray) as stray,
       (select count(*)::int from royalty.event_key_other) as other`;
-  return { ...row };
+  return { ...onlyRow(rows, "the keys") };
 }
 
 /** An id of one of the kinds that arrive. */
@@ -128,7 +153,7 @@ Deno.test("the key table", async (t) => {
   const server = await PostgresServer.start(workspace);
   await createDatabase(server);
   const url = server.url(DATABASE, "royalty", DEV_PASSWORD);
-  const migrations = await readMigrations(new URL("../migrations/", import.meta.url));
+  const migrations = await booksMigrations();
   const sql = connectBooks(url);
 
   await t.step("keys of books that are in use move to where they belong", async () => {
@@ -139,11 +164,11 @@ Deno.test("the key table", async (t) => {
     await sql`
       insert into royalty.event_key
       select id::text::uuid, 7 from unnest(${`{${ids}}`}::text::text[]) as t(id)`;
-    await openBooks(url, "UTC", migrations);
+    await openBooks(url, "UTC");
     assertEquals(await counts(sql), { v7: 2, stray: 2, other: 1 });
     await keepKeys(sql, KEEPING, START);
     assertEquals(await counts(sql), { v7: 2, stray: 1, other: 1 });
-    const kept = await sql<{ event_id: string }[]>`select event_id from royalty.event_key`;
+    const kept = await sql<KeyRow[]>`select event_id from royalty.event_key`;
     assertEquals(kept.map((row) => row.event_id).sort(), [...ids].sort());
     await sql`delete from royalty.event_key_v7`;
     await sql`delete from royalty.event_key_other`;
@@ -165,7 +190,7 @@ Deno.test("the key table", async (t) => {
     const model = new Model();
     const sent: Heartbeat[] = [];
     let dropped = 0;
-    let position;
+    let position: Position | undefined;
     for (let hour = 0; hour < 24 * 24; hour += random.int(2, 20)) {
       const now = START + DAY_MS + hour * 3_600_000;
       const batch = Array.from({ length: 40 }, () => {
@@ -181,7 +206,8 @@ Deno.test("the key table", async (t) => {
       position = await poster.post(batch, now);
       if (random.chance(0.5)) dropped += (await keepKeys(sql, KEEPING, now)).dropped.length;
     }
-    const { counted, quarantined, duplicates } = position!;
+    assertExists(position);
+    const { counted, quarantined, duplicates } = position;
     assertEquals({ counted, quarantined, duplicates }, model.outcomes);
     assertEquals(dropped > 10, true, `dropped ${dropped}`);
     const days = (await partitions(sql)).length;
@@ -220,7 +246,7 @@ Deno.test("the key table", async (t) => {
     // No less than the horizon, whatever the setting says: identical copies are refused by then.
     const event = aHeartbeat(new Random(3), now, { event_id: crypto.randomUUID() });
     await poster.post([event], now);
-    const { otherDeleted } = await keepKeys(sql, { ...KEEPING, otherKeysDays: 1 }, now);
+    const { otherDeleted } = await keepKeys(sql, { ...KEEPING, otherKeysMs: 1 * DAY_MS }, now);
     assertEquals(otherDeleted, other);
     assertEquals((await counts(sql)).other, 1);
   });
@@ -234,7 +260,7 @@ Deno.test("days are made and dropped while two streams post the same ids", async
   const server = await PostgresServer.start(workspace);
   await createDatabase(server);
   const url = server.url(DATABASE, "royalty", DEV_PASSWORD);
-  await openBooks(url, "UTC", await readMigrations(new URL("../migrations/", import.meta.url)));
+  await openBooks(url, "UTC");
   const sql = connectBooks(url);
   const streams = ["HEARTBEATS_0", "HEARTBEATS_1"];
   const random = propertyRandom("keys under two streams");
@@ -249,22 +275,23 @@ Deno.test("days are made and dropped while two streams post the same ids", async
 
   let posting = streams.length;
   let dropped = 0;
-  const finals = streams.map(async (stream) => {
+  const postAll = async (stream: string) => {
     await using session = new LedgerSession(url, stream);
     await session.position();
     const poster = new Poster(session);
     for (const { now, events } of batches) await poster.insist(events, now);
     posting -= 1;
     return await session.position();
-  });
+  };
+  const finals = Promise.all([postAll("HEARTBEATS_0"), postAll("HEARTBEATS_1")]);
   while (posting > 0) {
-    const [{ received }] = await sql<{ received: string | null }[]>`
+    const rows = await sql<ReceivedRow[]>`
       select max(last_received_ms) as received from royalty.stream_position`;
-    const now = Number(received) || START;
+    const now = Number(onlyRow(rows, "the last receipt").received) || START;
     const two = [1, 2].map(() => keepKeys(sql, { ...KEEPING, streams }, now));
     for (const round of await Promise.all(two)) dropped += round.dropped.length;
   }
-  const [a, b] = await Promise.all(finals);
+  const [a, b] = await finals;
   assertEquals(a.counted + b.counted, model.outcomes.counted);
   assertEquals([a.quarantined, b.quarantined], [1, 1].map(() => model.outcomes.quarantined));
   assertEquals(a.duplicates + b.duplicates, model.outcomes.counted + 2 * model.outcomes.duplicates);

@@ -1,6 +1,6 @@
 /**
- * The keys of counted events, in the transaction that counts them; `event_key.ts` says where each
- * belongs.
+ * The keys of counted events: looked for by the plan of a batch, entered by its commit; `event_key.ts`
+ * says where each belongs.
  *
  * Looking first and then inserting plainly costs less than `insert … on conflict do nothing
  * returning`: per event 7.7 against 11.5 µs of a Postgres core, because speculative insertion writes
@@ -10,27 +10,28 @@
  * @module
  */
 import type { TransactionSql } from "postgres";
+import type { Queryable } from "../../shared/process/postgres/pool.ts";
 import type { Claim } from "./accrue.ts";
-import { arrayOf } from "../books/array_literal.ts";
+import { arrayOf } from "../../shared/process/postgres/array_literal.ts";
 import { dateOf, dayNumber, madeAt } from "./event_key.ts";
 
 const DAY_MS = 86_400_000;
 
 interface KeyRow {
-  event_id: string;
-  fingerprint: number;
+  readonly event_id: string;
+  readonly fingerprint: number;
 }
 
 /** Fingerprints of those ids of `claims` that were counted before, by id. */
 export async function knownKeys(
-  tx: TransactionSql,
+  sql: Queryable,
   claims: readonly Claim[],
 ): Promise<Map<string, number>> {
   const { recent, strange, other } = byPlace(claims);
   const found = await Promise.all([
-    knownMade(tx, recent),
-    knownMade(tx, strange),
-    other.length === 0 ? [] : tx<KeyRow[]>`
+    knownMade(sql, recent),
+    knownMade(sql, strange),
+    other.length === 0 ? [] : sql<KeyRow[]>`
       select event_id, fingerprint from royalty.event_key_other
       where event_id = any(${idsOf(other)}::text::uuid[])`,
   ]);
@@ -38,12 +39,12 @@ export async function knownKeys(
 }
 
 // The bounds tell Postgres which partitions to look into; from the array alone it cannot know.
-async function knownMade(tx: TransactionSql, claims: readonly Claim[]): Promise<readonly KeyRow[]> {
-  if (claims.length === 0) return [];
-  return await tx<KeyRow[]>`
+async function knownMade(sql: Queryable, claims: readonly Claim[]): Promise<readonly KeyRow[]> {
+  const [first, last] = [claims.at(0), claims.at(-1)];
+  if (first === undefined || last === undefined) return [];
+  return await sql<KeyRow[]>`
     select event_id, fingerprint from royalty.event_key_v7
-    where event_id between ${claims[0].eventId}::text::uuid
-      and ${claims[claims.length - 1].eventId}::text::uuid
+    where event_id between ${first.eventId}::text::uuid and ${last.eventId}::text::uuid
       and event_id = any(${idsOf(claims)}::text::uuid[])`;
 }
 

@@ -6,13 +6,28 @@
  * another process may lead. The position row, locked and compared in every transaction, makes even
  * two leaders harmless.
  *
+ * A batch is planned, its conflicts go to quarantine, and then it is committed. No transaction is
+ * open while the quarantine is waited for, so what was read for the plan may change meanwhile. The
+ * commit is exact all the same, because a plan is made of three things only:
+ *
+ * - The claims, which are the caller's.
+ * - The oldest open day. The transaction reads it again under a lock that no close gets past; when it
+ *   moved, nothing is entered, and the caller plans again.
+ * - The keys that were known. A key, once there, says the same until it is forgotten, and then its
+ *   event is refused before it becomes a claim (`event_key.ts`): a duplicate stays one, a conflict
+ *   too. A key that was not there may have come since, from another stream: then the plain insert
+ *   breaks the primary key, the transaction fails as a whole, and the batch comes again.
+ *
+ * Copies of conflicts whose batch is not committed are found in quarantine when it comes again.
+ *
  * @module
  */
-import postgres, { type Sql, type TransactionSql } from "postgres";
-import { RetryAfter } from "../../shared/process/errors.ts";
+import type { Sql, TransactionSql } from "postgres";
+import { withRetryable } from "../../shared/process/postgres/passing.ts";
+import { openSession } from "../../shared/process/postgres/pool.ts";
 import { type Position, positionOf, type PositionRow } from "../books/accounts.ts";
-import { CLIENT_GONE, CONNECTION } from "../books/connection.ts";
-import { arrayOf, quoted } from "../books/array_literal.ts";
+import { arrayOf, textArrayOf } from "../../shared/process/postgres/array_literal.ts";
+import { onlyRow } from "../../shared/process/postgres/rows.ts";
 import {
   atRisk,
   type Claim,
@@ -41,120 +56,169 @@ export class PositionMoved extends Error {
   override readonly name = "PositionMoved";
 }
 
-// A leader that hangs or loses its network is noticed, and its lock freed, within these bounds.
-const LEADER_LIMITS = {
-  ...CLIENT_GONE,
-  application_name: "twofold-royalty",
-  idle_session_timeout: 30_000,
-  idle_in_transaction_session_timeout: 60_000,
-  tcp_keepalives_idle: 5,
-  tcp_keepalives_interval: 2,
-  tcp_keepalives_count: 3,
+/** Longest silence of Postgres over a statement of a posting, ms. */
+const SILENCE_MS = 8_000;
+
+// A leader that hangs or loses its network is noticed by Postgres, and its lock freed, within these
+// bounds, even where something on the way keeps the connection alive. In ms.
+const LEADER_SETTINGS = {
+  idle_session_timeout: 12_000,
+  idle_in_transaction_session_timeout: 12_000,
   // Every statement finds its rows by key; while the tables are young the planner's statistics are
   // too, and one scan of the key table per batch would be the end of it.
   enable_seqscan: "off",
 } as const;
 
-/** The right to post one stream, for as long as its connection lives. */
+interface LeadRow {
+  readonly locked: boolean;
+}
+
+interface GapRow {
+  readonly first_seq: string;
+  readonly last_seq: string;
+}
+
+interface OpenDayRow {
+  /** Null before the first close. */
+  readonly oldest_open_day: string | null;
+}
+
+interface BooksRow {
+  readonly last_seq: string;
+  /** Whether the oldest open day is still the one of the plan. */
+  readonly is_planned: boolean;
+}
+
+/** What a posting comes to, if no day closes before its commit. */
+export interface Plan {
+  /** `YYYY-MM-DD`; undefined before the first close. */
+  readonly oldestOpenDay: string | undefined;
+  /** Its conflicts have to be safe in quarantine before the commit. */
+  readonly settlement: Settlement;
+}
+
+/** What came of a commit. */
+export type Outcome =
+  | { readonly kind: "committed"; readonly position: Position }
+  /** A day closed since the plan: nothing is entered, and the same posting takes another plan. */
+  | { readonly kind: "outdated" };
+
+/**
+ * The right to post one stream, for as long as its connection lives. Every method rejects with
+ * `RetryAfter` for what passes, and once the connection is lost: then take another session.
+ */
 export class LedgerSession implements AsyncDisposable {
   readonly #sql: Sql;
-  #closed = false;
 
   /** Connects at the first use. */
   constructor(url: string, readonly stream: string) {
-    this.#sql = postgres(url, {
-      ...CONNECTION,
-      max: 1,
-      connection: LEADER_LIMITS,
-      onclose: () => void (this.#closed = true),
+    this.#sql = openSession(url, {
+      purpose: "royalty",
+      silenceMs: SILENCE_MS,
+      settings: LEADER_SETTINGS,
     });
   }
 
   /** Whether this session leads the stream now; false while another one does. */
   async lead(): Promise<boolean> {
-    this.#checkOpen();
-    const [{ locked }] = await this.#sql<{ locked: boolean }[]>`
-      select pg_try_advisory_lock(hashtext('twofold royalty'), hashtext(${this.stream})) as locked`;
-    return locked;
+    const rows = await withRetryable(() =>
+      this.#sql<LeadRow[]>`
+      select pg_try_advisory_lock(hashtext('twofold royalty'), hashtext(${this.stream})) as locked`
+    );
+    return onlyRow(rows, `the lead of ${this.stream}`).locked;
   }
 
-  /** Where the books are; opens them for a new stream. Also keeps an idle session alive. */
+  /** Where the books are; opens them for a new stream. Also keeps an idle session alive for 12 s. */
   async position(): Promise<Position> {
-    this.#checkOpen();
-    await this.#sql`
-      insert into royalty.stream_position (stream) values (${this.stream}) on conflict do nothing`;
-    const [row] = await this.#sql<PositionRow[]>`
-      select * from royalty.stream_position where stream = ${this.stream}`;
-    return positionOf(row);
+    const rows = await withRetryable(async () => {
+      await this.#sql`
+        insert into royalty.stream_position (stream) values (${this.stream}) on conflict do nothing`;
+      return await this.#sql<PositionRow[]>`
+        select * from royalty.stream_position where stream = ${this.stream}`;
+    });
+    return positionOf(onlyRow(rows, `the position of ${this.stream}`));
+  }
+
+  /** What `posting` comes to. Nothing is held when it resolves. */
+  async plan({ claims }: Pick<Posting, "claims">): Promise<Plan> {
+    const sql = this.#sql;
+    // Sent together, answered together: one round trip.
+    const [days, known] = await withRetryable(() =>
+      Promise.all([
+        sql<OpenDayRow[]>`select oldest_open_day::text from royalty.books`,
+        knownKeys(sql, claims),
+      ])
+    );
+    const oldestOpenDay = onlyRow(days, "the books").oldest_open_day ?? undefined;
+    return { oldestOpenDay, settlement: settle(claims, known, oldestOpenDay) };
   }
 
   /**
-   * Enters `posting` in one transaction. Claims that turn out to be conflicts are handed to
-   * `setAside`, which resolves once they are safe in quarantine; the commit comes after.
+   * Enters `posting` as `plan` settles it, in one transaction; the header says why that is exact.
    *
-   * Rejects with {@link PositionMoved}, or with what Postgres or `setAside` threw; nothing is
-   * entered then. When the connection goes during the commit nobody knows: read the position again.
+   * Rejects with {@link PositionMoved}, or with what Postgres threw; nothing is entered then. When
+   * the connection goes during the commit nobody knows: read the position again.
    */
-  async post(
-    posting: Posting,
-    setAside: (conflicts: Settlement["conflicts"]) => Promise<void>,
-  ): Promise<{ readonly position: Position; readonly settlement: Settlement }> {
-    this.#checkOpen();
-    return await this.#sql.begin(async (tx) => {
-      const oldestOpenDay = await lockBooks(tx, posting);
-      const known = await knownKeys(tx, posting.claims);
-      const settlement = settle(posting.claims, known, oldestOpenDay);
-      await setAside(settlement.conflicts);
-      // Sent together, answered together: one round trip.
-      const [row] = await Promise.all([
-        advance(tx, posting, settlement),
-        addKeys(tx, settlement.counted),
-        addCredits(tx, settlement.credits),
-        addGaps(tx, posting),
-        addQuarantined(tx, posting, settlement),
-      ]);
-      return { position: positionOf(row), settlement };
-    });
+  async commit(posting: Posting, { oldestOpenDay, settlement }: Plan): Promise<Outcome> {
+    return await withRetryable(() =>
+      this.#sql.begin<Outcome>(async (tx) => {
+        if (!(await lockBooks(tx, posting, oldestOpenDay))) return { kind: "outdated" };
+        const [row] = await Promise.all([
+          advance(tx, posting, settlement),
+          addKeys(tx, settlement.counted),
+          addCredits(tx, settlement.credits),
+          addGaps(tx, posting),
+          addQuarantined(tx, posting, settlement),
+        ]);
+        return { kind: "committed", position: positionOf(row) };
+      })
+    );
   }
 
   /** Gaps that nobody was told about yet. */
   async unannouncedGaps(): Promise<Gap[]> {
-    const rows = await this.#sql<{ first_seq: string; last_seq: string }[]>`
+    const rows = await withRetryable(() =>
+      this.#sql<GapRow[]>`
       select first_seq, last_seq from royalty.gap
-      where stream = ${this.stream} and alerted_at is null order by first_seq`;
+      where stream = ${this.stream} and alerted_at is null order by first_seq`
+    );
     return rows.map((row) => ({ firstSeq: Number(row.first_seq), lastSeq: Number(row.last_seq) }));
   }
 
   /** Remembers that on-call was told about `gap`. */
   async announced(gap: Gap): Promise<void> {
-    await this.#sql`
+    await withRetryable(() =>
+      this.#sql`
       update royalty.gap set alerted_at = now()
-      where stream = ${this.stream} and first_seq = ${gap.firstSeq}`;
+      where stream = ${this.stream} and first_seq = ${gap.firstSeq}`
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#sql.end({ timeout: 2 });
   }
-
-  // The driver reconnects by itself, and the new connection would not hold the lock.
-  #checkOpen(): void {
-    if (this.#closed) throw new RetryAfter("the connection to Postgres was lost", 500);
-  }
 }
 
-// `for share` on the books: a day cannot close between this look and the commit.
-async function lockBooks(tx: TransactionSql, posting: Posting): Promise<string | undefined> {
-  const [row] = await tx<{ last_seq: string; oldest_open_day: string | null }[]>`
-    select p.last_seq, b.oldest_open_day::text
+// Whether the plan still holds. `for share` on the books: a day cannot close between this look and
+// the commit.
+async function lockBooks(
+  tx: TransactionSql,
+  posting: Posting,
+  oldestOpenDay: string | undefined,
+): Promise<boolean> {
+  const rows = await tx<BooksRow[]>`
+    select p.last_seq,
+      b.oldest_open_day is not distinct from ${oldestOpenDay ?? null}::text::date as is_planned
     from royalty.stream_position p, royalty.books b
     where p.stream = ${posting.stream}
     for update of p for share of b`;
+  const row = onlyRow(rows, `the position of ${posting.stream}`);
   if (Number(row.last_seq) !== posting.after) {
     throw new PositionMoved(
       `the books of ${posting.stream} are at ${row.last_seq}, not at ${posting.after}`,
     );
   }
-  return row.oldest_open_day ?? undefined;
+  return row.is_planned;
 }
 
 async function addCredits(tx: TransactionSql, credits: readonly Credit[]): Promise<void> {
@@ -165,8 +229,8 @@ async function addCredits(tx: TransactionSql, credits: readonly Credit[]): Promi
     select * from unnest(
       ${arrayOf(column("recognisedDay"))}::text::date[],
       ${arrayOf(column("eventDay"))}::text::date[],
-      ${arrayOf(column("titleId").map(quoted))}::text::text[],
-      ${arrayOf(column("region").map(quoted))}::text::text[],
+      ${textArrayOf(column("titleId"))}::text::text[],
+      ${textArrayOf(column("region"))}::text::text[],
       ${arrayOf(column("events"))}::text::bigint[],
       ${arrayOf(column("playedMs"))}::text::bigint[])
       as new (recognised_day, event_day, title_id, region, events, ms_watched)
@@ -194,7 +258,7 @@ async function addQuarantined(
   await tx`
     insert into royalty.quarantined as q (stream, reason, entries, readable, ms_at_risk)
     select ${stream}, * from unnest(
-      ${arrayOf(sums.map(({ reason }) => reason))}::text::text[],
+      ${textArrayOf(sums.map(({ reason }) => reason))}::text::text[],
       ${arrayOf(sums.map(({ entries }) => entries))}::text::bigint[],
       ${arrayOf(sums.map(({ readable }) => readable))}::text::bigint[],
       ${arrayOf(sums.map(({ ms }) => ms))}::text::bigint[])
@@ -210,7 +274,7 @@ async function advance(
   settlement: Settlement,
 ): Promise<PositionRow> {
   const lost = gaps.reduce((sum, { firstSeq, lastSeq }) => sum + lastSeq - firstSeq + 1, 0);
-  const [row] = await tx<PositionRow[]>`
+  const rows = await tx<PositionRow[]>`
     update royalty.stream_position set
       last_seq = ${through.lastSeq},
       last_received_ms = ${through.lastReceivedAt},
@@ -220,5 +284,5 @@ async function advance(
       gaps = gaps + ${lost},
       credited_ms = credited_ms + ${settlement.creditedMs}
     where stream = ${stream} returning *`;
-  return row;
+  return onlyRow(rows, `the position of ${stream}`);
 }

@@ -16,7 +16,7 @@ import { fillStream } from "../../shared/dev/fleet/filled_stream.ts";
 import { freePort } from "../../shared/dev/servers/free_port.ts";
 import { type Figure, measure, rateOf, report } from "../../shared/dev/testing/measure.ts";
 import { PostgresServer } from "../../shared/dev/servers/postgres_server.ts";
-import { Service } from "../../shared/dev/servers/service.ts";
+import { ServiceProcess, sumOf } from "../../shared/dev/servers/service_process.ts";
 import {
   createDatabase,
   DATABASE,
@@ -46,7 +46,7 @@ export async function runRoyaltyBench(events = 500_000): Promise<Figure[]> {
   console.log(report([floor]));
   console.log(report([royalty], floor, AIM));
   const microseconds = (who: string) =>
-    (royalty.cores[who] * 1_000_000 / rateOf(royalty)).toFixed(1);
+    ((royalty.cores[who] ?? NaN) * 1_000_000 / rateOf(royalty)).toFixed(1);
   console.log(
     `CPU per event: royalty ${microseconds("royalty")} µs, Postgres ${microseconds("postgres")} µs`,
   );
@@ -84,7 +84,7 @@ async function measureRoyalty(
   total: number,
 ): Promise<Figure> {
   const { nats } = stack;
-  const royalty = await Service.start(stack.workspace, "royalty", {
+  const royalty = await ServiceProcess.start(stack.workspace, "royalty", {
     httpPort: freePort(),
     reach: [nats.url, `127.0.0.1:${database.port}`],
     settings: {
@@ -96,8 +96,7 @@ async function measureRoyalty(
   const accountedFor = async () => {
     const metrics = await royalty.metrics();
     return ["counted", "duplicate"].reduce(
-      (sum, outcome) =>
-        sum + (metrics.get(`twofold_royalty_events_total{outcome="${outcome}"}`) ?? 0),
+      (sum, outcome) => sum + sumOf(metrics, "twofold_royalty_events_total", { outcome }),
       0,
     );
   };

@@ -3,14 +3,14 @@
  *
  * @module
  */
-import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertExists, assertMatch, assertStringIncludes } from "@std/assert";
 import { jetstream, type JetStreamClient, jetstreamManager } from "nats/jetstream";
 import type { Sql } from "postgres";
 import { alertSchema } from "../../shared/contract/alert.ts";
 import { freePort } from "../../shared/dev/servers/free_port.ts";
 import { aHeartbeat, encode } from "../../shared/dev/testing/heartbeats.ts";
 import { Random } from "../../shared/dev/testing/random.ts";
-import { Service } from "../../shared/dev/servers/service.ts";
+import { ServiceProcess, sumOf } from "../../shared/dev/servers/service_process.ts";
 import { DATABASE, Stack } from "../../shared/dev/servers/stack.ts";
 import { waitFor } from "../../shared/dev/testing/wait_for.ts";
 import type { Heartbeat } from "../../shared/contract/event.ts";
@@ -21,13 +21,41 @@ import {
   QUARANTINE_HEADER,
   type TopologyOptions,
 } from "../../shared/contract/topology.ts";
+import { onlyRow } from "../../shared/process/postgres/rows.ts";
+
+interface OutcomesRow {
+  readonly last_seq: number;
+  readonly counted: number;
+  readonly duplicates: number;
+  readonly quarantined: number;
+  readonly gaps: number;
+}
+
+interface CreditedRow {
+  readonly title_id: string;
+  readonly ms: string;
+}
+
+/** Over all streams. */
+interface SumRow {
+  readonly last_seq: string;
+  readonly counted: string;
+  readonly duplicates: string;
+}
+
+/** What a command came to. */
+interface Outcome {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
 
 /** Servers, a publisher that keeps its own account of minutes, and royalty processes. */
 class Rig implements AsyncDisposable {
   readonly random = new Random(1);
   /** What must be credited, by title. */
   readonly expectedMs = new Map<string, number>();
-  readonly #processes: Service[] = [];
+  readonly #processes: ServiceProcess[] = [];
 
   private constructor(readonly stack: Stack, readonly js: JetStreamClient, readonly sql: Sql) {}
 
@@ -46,9 +74,9 @@ class Rig implements AsyncDisposable {
   }
 
   /** A royalty process that is ready. */
-  async royalty(settings: Record<string, string> = {}): Promise<Service> {
+  async royalty(settings: Record<string, string> = {}): Promise<ServiceProcess> {
     const { stack } = this;
-    const service = await Service.start(stack.workspace, "royalty", {
+    const service = await ServiceProcess.start(stack.workspace, "royalty", {
       httpPort: freePort(),
       reach: [stack.nats.url, `127.0.0.1:${stack.postgres.port}`],
       settings: { ...this.environment, ...settings },
@@ -84,32 +112,30 @@ class Rig implements AsyncDisposable {
     await this.js.publish("hb.0.none", text, { timeout: 1_000 });
   }
 
-  async position(stream = "HEARTBEATS") {
-    const [row] = await this.sql<Record<string, string>[]>`
-      select last_seq, counted, duplicates, quarantined, gaps
-      from royalty.stream_position where stream = ${stream}`;
-    return Object.fromEntries(Object.entries(row ?? {}).map(([name, n]) => [name, Number(n)]));
+  async position(): Promise<OutcomesRow> {
+    const rows = await this.sql<OutcomesRow[]>`
+      select last_seq::int, counted::int, duplicates::int, quarantined::int, gaps::int
+      from royalty.stream_position where stream = 'HEARTBEATS'`;
+    return { ...onlyRow(rows, "the position of HEARTBEATS") };
   }
 
   /** Waits until the books are at `lastSeq`, and checks every title to the ms. */
-  async counted(lastSeq: number, expected: Record<string, number> = {}): Promise<void> {
+  async counted(lastSeq: number, expected: Partial<OutcomesRow> = {}): Promise<void> {
     await waitFor(`the books at ${lastSeq}`, async () => {
       const position = await this.position();
       if (position.last_seq !== lastSeq) throw new Error(JSON.stringify(position));
       return true;
     }, { timeoutMs: 30_000 });
     const position = await this.position();
-    for (const [name, n] of Object.entries(expected)) {
-      assertEquals([name, position[name]], [name, n]);
-    }
-    const rows = await this.sql<{ title_id: string; ms: string }[]>`
+    assertEquals(position, { ...position, ...expected });
+    const rows = await this.sql<CreditedRow[]>`
       select title_id, sum(ms_watched) as ms from royalty.accrual group by title_id`;
     const credited = new Map(rows.map((row) => [row.title_id, Number(row.ms)]));
     assertEquals(new Map([...credited].sort()), new Map([...this.expectedMs].sort()));
   }
 
   /** Runs the CLI as a person does. */
-  async cli(...args: string[]): Promise<{ code: number; out: string; err: string }> {
+  async cli(...args: string[]): Promise<Outcome> {
     const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
       args: ["task", "--quiet", "royalty", ...args],
       cwd: new URL("../../", import.meta.url),
@@ -126,7 +152,7 @@ class Rig implements AsyncDisposable {
   }
 }
 
-async function readiness(service: Service): Promise<string> {
+async function readiness(service: ServiceProcess): Promise<string> {
   const response = await fetch(`${service.url}/readyz`);
   return await response.text();
 }
@@ -135,11 +161,13 @@ Deno.test("retries count once: inside the window, beyond it, and across a broker
   await using rig = await Rig.start({ duplicateWindowMs: 500 });
   const royalty = await rig.royalty();
   const events = await rig.publish(300);
+  const [first] = events;
+  assertExists(first);
   await rig.repeat(events.slice(0, 100));
   await rig.counted(300, { counted: 300, duplicates: 0 });
 
   await waitFor("the window to pass", async () => {
-    const ack = await rig.js.publish("hb.0.de", encode(events[0]), { msgID: events[0].event_id });
+    const ack = await rig.js.publish("hb.0.de", encode(first), { msgID: first.event_id });
     return !ack.duplicate;
   });
   await rig.counted(301, { duplicates: 1 });
@@ -160,15 +188,16 @@ Deno.test("retries count once: inside the window, beyond it, and across a broker
   await rig.counted(last_seq + 100, { counted: 350, duplicates: 151 });
   // The counters follow the books, so they agree with them after all this.
   const metrics = await royalty.metrics();
-  assertEquals(metrics.get('twofold_royalty_events_total{outcome="counted"}'), 350);
-  assertEquals(metrics.get('twofold_royalty_events_total{outcome="duplicate"}'), 151);
+  assertEquals(sumOf(metrics, "twofold_royalty_books_events", { outcome: "counted" }), 350);
+  assertEquals(sumOf(metrics, "twofold_royalty_books_events", { outcome: "duplicate" }), 151);
   const creditedMs = [...rig.expectedMs.values()].reduce((sum, ms) => sum + ms, 0);
-  assertEquals(metrics.get("twofold_royalty_credited_ms_total"), creditedMs);
+  assertEquals(sumOf(metrics, "twofold_royalty_books_credited_seconds"), creditedMs / 1_000);
 });
 
 Deno.test("rejects go to quarantine with their bytes, and their neighbours count", async () => {
   await using rig = await Rig.start();
   const [first] = await rig.publish(10);
+  assertExists(first);
   await rig.publishBroken('{"v":1,"played_ms":"many"}');
   await rig.publish(10);
   const conflict = encode({ ...first, played_ms: first.played_ms + 1 });
@@ -181,7 +210,8 @@ Deno.test("rejects go to quarantine with their bytes, and their neighbours count
 
   const jsm = await jetstreamManager(await rig.stack.connect("ops"));
   const entries = await Promise.all([1, 2, 3, 4].map(async (seq) => {
-    const entry = (await jsm.streams.getMessage("QUARANTINE", { seq }))!;
+    const entry = await jsm.streams.getMessage("QUARANTINE", { seq });
+    assertExists(entry);
     const header = (name: keyof typeof QUARANTINE_HEADER) =>
       headerValue(entry.header.get(QUARANTINE_HEADER[name]));
     return { sequence: Number(header("sequence")), reason: header("reason"), bytes: entry.data };
@@ -193,7 +223,9 @@ Deno.test("rejects go to quarantine with their bytes, and their neighbours count
     [23, "too_late"],
     [24, "from_the_future"],
   ]);
-  assertEquals(new Uint8Array(inOrder[1].bytes), conflict);
+  const [, second] = inOrder;
+  assertExists(second);
+  assertEquals(new Uint8Array(second.bytes), conflict);
 });
 
 Deno.test("a SIGKILL between commit and acknowledgement changes nothing", async () => {
@@ -322,7 +354,8 @@ Deno.test("a full quarantine stops the batch and says so; nothing is dropped", a
 async function makeDeletable(rig: Rig) {
   const jsm = await jetstreamManager(await rig.stack.connect("ops"));
   const desired = desiredTopology({ ...DEFAULT_TOPOLOGY, heartbeatsMaxBytes: 1024 ** 3 });
-  const stream = desired.streams.find(({ name }) => name === "HEARTBEATS")!;
+  const stream = desired.streams.find(({ name }) => name === "HEARTBEATS");
+  assertExists(stream);
   await jsm.streams.delete("HEARTBEATS");
   await jsm.streams.add({ ...stream, deny_delete: false, deny_purge: false });
   for (const consumer of desired.consumers) {
@@ -346,8 +379,11 @@ Deno.test("lost messages are named gaps: in the books, in the status, on call, o
   const events = await rig.publish(10);
   for (const seq of [4, 5, 10]) {
     await jsm.streams.deleteMessage("HEARTBEATS", seq);
-    const { title_id, played_ms } = events[seq - 1];
-    rig.expectedMs.set(title_id, rig.expectedMs.get(title_id)! - played_ms);
+    const lost = events[seq - 1];
+    assertExists(lost);
+    const expectedMs = rig.expectedMs.get(lost.title_id);
+    assertExists(expectedMs);
+    rig.expectedMs.set(lost.title_id, expectedMs - lost.played_ms);
   }
   const royalty = await rig.royalty();
   await rig.counted(9, { counted: 7, gaps: 2 });
@@ -398,9 +434,10 @@ Deno.test("partitions have a worker each, and an id counts once across them", as
     ),
   );
   const total = await waitFor("all streams", async () => {
-    const [sum] = await rig.sql<Record<string, string>[]>`
+    const rows = await rig.sql<SumRow[]>`
       select sum(last_seq) as last_seq, sum(counted) as counted, sum(duplicates) as duplicates
       from royalty.stream_position`;
+    const sum = onlyRow(rows, "the sums over all streams");
     return sum.last_seq === "900" ? sum : undefined;
   });
   assertEquals({ ...total }, { last_seq: "900", counted: "300", duplicates: "600" });
@@ -463,11 +500,11 @@ Deno.test("the commands: status, export, catalogue, and what they refuse", async
       const [args, complaint] of [
         [[], "which command?"],
         [["frobnicate"], "unknown command frobnicate"],
-        [["status", "--fast"], "unknown flag --fast"],
-        [["export"], "export needs --day YYYY-MM-DD"],
+        [["status", "--fast"], "unknown option --fast"],
+        [["export"], "--day YYYY-MM-DD is missing"],
         [["export", "--day", "2026-02-30"], "--day 2026-02-30 is not a day"],
         [["export", "--day"], "--day needs a value"],
-        [["catalogue"], "catalogue needs a FILE"],
+        [["catalogue"], "FILE is missing"],
       ] as const
     ) {
       const { code, err } = await rig.cli(...args);

@@ -1,73 +1,129 @@
 /**
- * What royalty shows to Prometheus.
+ * What posting shows to Prometheus.
+ *
+ * What the books hold are gauges, shown by the process that leads the stream; what this process did
+ * are counters, which begin at zero with it.
  *
  * @module
  */
-import type { Metrics } from "../../shared/process/metrics.ts";
+import type { Counter, Histogram, Metrics } from "../../shared/process/metrics.ts";
 import type { Position } from "../books/accounts.ts";
 
-/** Counters that follow the books, so that a restart or a takeover does not set them to zero. */
-export class RoyaltyMetrics {
-  readonly #events;
-  readonly #creditedMs;
-  readonly #lag;
-  readonly #batchEvents;
-  readonly #batchSeconds;
-  readonly #positions = new Map<string, Position>();
-  readonly #lagOf = new Map<string, number>();
+const OUTCOMES = {
+  counted: (position: Position) => position.counted,
+  duplicate: (position: Position) => position.duplicates,
+  quarantined: (position: Position) => position.quarantined,
+  gap: (position: Position) => position.gaps,
+} as const;
+type PostingOutcome = keyof typeof OUTCOMES;
+const OUTCOME_NAMES: readonly PostingOutcome[] = ["counted", "duplicate", "quarantined", "gap"];
 
-  constructor(metrics: Metrics) {
+/** The metrics of all streams that a process may lead. */
+export class PostingMetrics {
+  readonly #events: Counter<"stream" | "outcome">;
+  readonly #creditedSeconds: Counter<"stream">;
+  readonly #batchEvents: Histogram<"stream">;
+  readonly #batchSeconds: Histogram<"stream">;
+  /** Positions of the streams that this process leads. */
+  readonly #positions = new Map<string, Position>();
+  readonly #lags = new Map<string, number>();
+
+  constructor(metrics: Metrics, readonly streams: readonly string[]) {
     this.#events = metrics.counter(
       "twofold_royalty_events_total",
-      "Sequences accounted for, by outcome, as the books have them",
+      "Sequences that this process accounted for, by outcome",
+      ["stream", "outcome"],
     );
-    this.#creditedMs = metrics.counter(
-      "twofold_royalty_credited_ms_total",
-      "Milliseconds credited, as the books have them",
-    );
-    this.#lag = metrics.gauge(
-      "twofold_royalty_lag_events",
-      "Messages that wait behind the last batch",
+    this.#creditedSeconds = metrics.counter(
+      "twofold_royalty_credited_seconds_total",
+      "Viewing time that this process credited",
+      ["stream"],
     );
     this.#batchEvents = metrics.histogram(
       "twofold_royalty_batch_events",
       "Events in one transaction",
       [1, 10, 100, 1_000, 5_000, 10_000, 20_000, 50_000],
+      ["stream"],
     );
     this.#batchSeconds = metrics.histogram(
       "twofold_royalty_batch_seconds",
       "Time from a judged batch to its commit",
       [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+      ["stream"],
     );
-    this.#lag.set(0);
-    this.#creditedMs.add(0);
-    for (const outcome of OUTCOMES) this.#events.add(0, { outcome });
+    for (const stream of streams) {
+      this.#creditedSeconds.inc({ stream }, 0);
+      for (const outcome of OUTCOME_NAMES) this.#events.inc({ stream, outcome }, 0);
+    }
+    this.#showBooks(metrics);
+    this.#showStreams(metrics);
   }
 
-  /** The books of a stream are at `position`. */
+  /** This process leads the stream of `position`, and its books are there. */
   at(position: Position): void {
-    const before = this.#positions.get(position.stream);
-    const grown = (read: (p: Position) => number) =>
-      Math.max(0, read(position) - (before ? read(before) : 0));
-    this.#events.add(grown((p) => p.counted), { outcome: "counted" });
-    this.#events.add(grown((p) => p.duplicates), { outcome: "duplicate" });
-    this.#events.add(grown((p) => p.quarantined), { outcome: "quarantined" });
-    this.#events.add(grown((p) => p.gaps), { outcome: "gap" });
-    this.#creditedMs.add(grown((p) => Number(p.creditedMs)));
     this.#positions.set(position.stream, position);
   }
 
-  /** A batch was posted. */
-  batch(events: number, seconds: number): void {
-    this.#batchEvents.observe(events);
-    this.#batchSeconds.observe(seconds);
+  /** This process does not lead `stream`, so it does not know its books. */
+  standsBy(stream: string): void {
+    this.#positions.delete(stream);
   }
 
-  /** `pending` messages of a stream wait behind the last batch. */
-  lag(stream: string, pending: number): void {
-    this.#lagOf.set(stream, pending);
-    this.#lag.set([...this.#lagOf.values()].reduce((sum, each) => sum + each, 0));
+  /** A batch took the books from one position to another in `seconds`. */
+  posted(before: Position, after: Position, events: number, seconds: number): void {
+    const { stream } = after;
+    for (const outcome of OUTCOME_NAMES) {
+      const read = OUTCOMES[outcome];
+      this.#events.inc({ stream, outcome }, read(after) - read(before));
+    }
+    this.#creditedSeconds.inc({ stream }, Number(after.creditedMs - before.creditedMs) / 1_000);
+    this.#batchEvents.observe({ stream }, events);
+    this.#batchSeconds.observe({ stream }, seconds);
+    this.at(after);
+  }
+
+  /** `events` of `stream` wait to be acknowledged; undefined: NATS does not say. */
+  lag(stream: string, events: number | undefined): void {
+    if (events === undefined) this.#lags.delete(stream);
+    else this.#lags.set(stream, events);
+  }
+
+  #showBooks(metrics: Metrics): void {
+    metrics.gaugeOf(
+      "twofold_royalty_books_events",
+      "Sequences accounted for in the books, by outcome; shown by the leader of the stream",
+      () =>
+        [...this.#positions.values()].flatMap((position) =>
+          OUTCOME_NAMES.map((outcome) =>
+            [{ stream: position.stream, outcome }, OUTCOMES[outcome](position)] as const
+          )
+        ),
+      ["stream", "outcome"],
+    );
+    metrics.gaugeOf(
+      "twofold_royalty_books_credited_seconds",
+      "Viewing time credited in the books; shown by the leader of the stream",
+      () =>
+        [...this.#positions.values()].map(({ stream, creditedMs }) =>
+          [{ stream }, Number(creditedMs) / 1_000] as const
+        ),
+      ["stream"],
+    );
+  }
+
+  #showStreams(metrics: Metrics): void {
+    metrics.gaugeOf(
+      "twofold_royalty_leader",
+      "1 where this process leads the stream, 0 where it stands by",
+      () =>
+        this.streams.map((stream) => [{ stream }, this.#positions.has(stream) ? 1 : 0] as const),
+      ["stream"],
+    );
+    metrics.gaugeOf(
+      "twofold_royalty_lag_events",
+      "Messages that are not acknowledged yet, as NATS says every few seconds",
+      () => [...this.#lags].map(([stream, events]) => [{ stream }, events] as const),
+      ["stream"],
+    );
   }
 }
-
-const OUTCOMES = ["counted", "duplicate", "quarantined", "gap"] as const;

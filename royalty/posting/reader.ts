@@ -24,8 +24,6 @@ const REQUEST_TIMEOUT_MS = 2_000;
 /** One fetched batch, in the order of delivery. */
 export interface Fetched {
   readonly deliveries: readonly NumberedDelivery[];
-  /** Messages that wait in the stream behind this batch. */
-  readonly pending: number;
   /** Acknowledges the batch and everything before it; false when no answer came. */
   readonly acknowledge: () => Promise<boolean>;
 }
@@ -133,7 +131,6 @@ function fetched(messages: readonly JsMsg[]): Fetched {
   const last = messages.at(-1);
   return {
     deliveries: messages.map(numbered),
-    pending: last?.info.pending ?? 0,
     acknowledge: async () => {
       if (!last) return true;
       return await last.ackAck({ timeout: REQUEST_TIMEOUT_MS }).catch(() => false);

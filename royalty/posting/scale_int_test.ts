@@ -10,12 +10,12 @@ import { parseCsv } from "../../shared/dev/testing/csv.ts";
 import { freePort } from "../../shared/dev/servers/free_port.ts";
 import { aHeartbeat, encode } from "../../shared/dev/testing/heartbeats.ts";
 import { propertyRandom, type Random } from "../../shared/dev/testing/random.ts";
-import { Service } from "../../shared/dev/servers/service.ts";
+import { ServiceProcess } from "../../shared/dev/servers/service_process.ts";
 import { DATABASE, DEV_PASSWORD, Stack } from "../../shared/dev/servers/stack.ts";
 import { waitFor } from "../../shared/dev/testing/wait_for.ts";
 import { provisionRoles } from "../../shared/provision/roles.ts";
 import { heartbeatStreams, heartbeatSubject, partitionOf } from "../../shared/contract/topology.ts";
-import { readStored } from "../books/statements.ts";
+import { readIssued } from "../books/statements.ts";
 import { readAccounts } from "../books/accounts.ts";
 import { readRecognisedLines } from "../books/lines.ts";
 import type { StatementLine } from "../statement/csv.ts";
@@ -30,6 +30,10 @@ const DAY_MS = 86_400_000;
 // A whole day ago, so that no test runs across the end of the day that it watches.
 const WATCHED_AT = Math.floor(Date.now() / DAY_MS) * DAY_MS - DAY_MS / 2;
 const WATCHED_ON = new Date(WATCHED_AT).toISOString().slice(0, 10);
+
+interface DatabaseRow {
+  readonly datname: string;
+}
 
 /** Players that send to the partition of their session, repeat themselves, and keep account. */
 class Players {
@@ -56,7 +60,7 @@ class Players {
         // No message id: the stream keeps every copy, as it does once its window is over.
         for (let copy = random.chance(0.2) ? 2 : 1; copy > 0; copy--) {
           await this.js.publish(subject, encode(event));
-          this.sent[partition] += 1;
+          this.sent[partition] = (this.sent[partition] ?? 0) + 1;
         }
       }));
     }
@@ -64,7 +68,7 @@ class Players {
 }
 
 class Rig implements AsyncDisposable {
-  readonly #processes: Service[] = [];
+  readonly #processes: ServiceProcess[] = [];
   readonly #connections: Sql[] = [];
 
   private constructor(readonly stack: Stack, readonly players: Players) {}
@@ -83,7 +87,8 @@ class Rig implements AsyncDisposable {
     const sql = postgres.connect(name);
     this.#connections.push(sql);
     const admin = postgres.connect();
-    const [exists] = await admin`select from pg_database where datname = ${name}`;
+    const [exists] = await admin<DatabaseRow[]>`
+      select datname from pg_database where datname = ${name}`;
     if (!exists) await admin`create database ${admin(name)}`;
     await admin.end();
     if (!exists) {
@@ -93,9 +98,9 @@ class Rig implements AsyncDisposable {
   }
 
   /** A royalty process that is ready. */
-  async royalty(database: string, settings: Record<string, string> = {}): Promise<Service> {
+  async royalty(database: string, settings: Record<string, string> = {}): Promise<ServiceProcess> {
     const { nats, postgres, workspace } = this.stack;
-    const service = await Service.start(workspace, "royalty", {
+    const service = await ServiceProcess.start(workspace, "royalty", {
       httpPort: freePort(),
       reach: [nats.url, `127.0.0.1:${postgres.port}`],
       settings: {
@@ -127,7 +132,7 @@ class Rig implements AsyncDisposable {
     }).output();
     assertEquals(code, 0, new TextDecoder().decode(stderr));
     const sql = await this.database(database);
-    const statement = (await readStored(sql, WATCHED_ON))!;
+    const statement = await readIssued(sql, WATCHED_ON);
     const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
     return { csv: text(statement.csv), manifest: JSON.parse(text(statement.manifest)) };
   }
@@ -193,8 +198,7 @@ Deno.test("four partitions: two processes take over from each other, two databas
     "of two processes, either may be killed under traffic; the other goes on",
     async () => {
       const pair = [await rig.royalty(DATABASE), await rig.royalty(DATABASE)];
-      for (let round = 0; round < 4; round++) {
-        const killed = pair[round % 2];
+      for (const killed of [...pair, ...pair]) {
         const traffic = rig.players.watch(1_500);
         await waitFor("some of it to be counted", async () => {
           const { streams } = await readAccounts(one);

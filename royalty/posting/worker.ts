@@ -1,7 +1,7 @@
 /**
  * The royalty path of one stream, as a list of steps with the acknowledgement last:
  *
- * fetch → follow (no hole) → accrue → copy rejects to quarantine → post in one transaction → ack.
+ * fetch → follow (no hole) → accrue → plan → copy rejects to quarantine → commit → ack.
  *
  * While one batch is posted the next is fetched and judged; no more than these two are in memory.
  * Whatever fails, the worker starts over from the position in the books: what was posted is skipped
@@ -14,15 +14,16 @@ import { jetstream, type JetStreamClient } from "nats/jetstream";
 import type { PipelineAlert } from "../../shared/contract/alert.ts";
 import { quarantine } from "../../shared/contract/quarantine.ts";
 import { messageOf, Refused, RetryAfter } from "../../shared/process/errors.ts";
-import { pause } from "../../shared/process/lifecycle.ts";
+import type { RoundPart } from "../../shared/process/health.ts";
+import { pause } from "../../shared/process/retry.ts";
 import type { Log } from "../../shared/process/log.ts";
 import { alertSubject, DURABLE } from "../../shared/contract/topology.ts";
 import { type Accrual, type AccrualRules, accrue, type Refusal } from "./accrue.ts";
 import { type Continuation, type Cursor, follow, type Gap } from "./continuity.ts";
 import type { Position } from "../books/accounts.ts";
-import { LedgerSession } from "./ledger.ts";
+import { LedgerSession, type Posting } from "./ledger.ts";
 import { type Fetched, StreamReader, type StreamReaderOptions } from "./reader.ts";
-import type { RoyaltyMetrics } from "./posting_metrics.ts";
+import type { PostingMetrics } from "./posting_metrics.ts";
 
 /** How often a standby asks whether the lead is free. */
 const STANDBY_MS = 500;
@@ -34,17 +35,18 @@ const BROKEN_MS = 200;
 /** Copies to quarantine that may be under way at once. */
 const QUARANTINE_IN_FLIGHT = 256;
 
+/** What a worker is told once, in the order of its steps. */
 export interface WorkerOptions extends StreamReaderOptions {
   readonly databaseUrl: string;
   readonly rules: AccrualRules;
-  readonly witness?: Witness;
+  readonly witness?: Witness | undefined;
   /** Ms since the epoch. */
   readonly now: () => number;
 }
 
-/** Somebody who is told what is entered in the books, after the commit. Must not throw. */
+/** Receives what is entered in the books, after the commit. Must not throw. */
 export interface Witness {
-  /** A lead of `stream` begins; what another one entered is not told. */
+  /** A lead of `stream` begins; what another process entered is not reported. */
   begins(stream: string): void;
   /** A batch of `stream` is entered. */
   entered(stream: string, accrual: Accrual): void;
@@ -53,19 +55,18 @@ export interface Witness {
 type Continues = Extract<Continuation, { kind: "continues" }>;
 type Broken = Extract<Continuation, { kind: "broken" }>;
 /** A batch that is fetched, followed and judged. */
-type Prepared = Continues & Accrual & Pick<Fetched, "pending" | "acknowledge">;
+type Prepared = Continues & Accrual & Pick<Fetched, "acknowledge">;
 
 /** Reads and posts one stream while it leads; otherwise stands by. */
 export class StreamWorker {
-  /** Why nothing is being counted, or undefined while leading or standing by in good order. */
-  trouble: string | undefined = "starting";
   readonly #js: JetStreamClient;
 
   constructor(
     readonly stream: string,
     readonly nc: NatsConnection,
     readonly options: WorkerOptions,
-    readonly metrics: RoyaltyMetrics,
+    readonly metrics: PostingMetrics,
+    readonly health: RoundPart,
     readonly log: Log,
   ) {
     this.#js = jetstream(nc);
@@ -79,7 +80,7 @@ export class StreamWorker {
         await this.#waitForLead(session, signal);
         if (!signal.aborted) await this.#lead(session, signal);
       } catch (error) {
-        this.#troubled(error);
+        this.#failed(error);
         await pause(retryMs(error), signal);
       }
     }
@@ -87,8 +88,8 @@ export class StreamWorker {
 
   async #waitForLead(session: LedgerSession, signal: AbortSignal): Promise<void> {
     for (let waits = 0; !signal.aborted && !(await session.lead()); waits++) {
-      if (waits === 0) this.log.info("standing by", { stream: this.stream });
-      this.trouble = undefined;
+      if (waits === 0) this.log.info("royalty.posting.standby", { stream: this.stream });
+      this.health.works();
       await pause(STANDBY_MS, signal);
     }
   }
@@ -98,7 +99,7 @@ export class StreamWorker {
     this.metrics.at(position);
     this.options.witness?.begins(this.stream);
     using reader = await StreamReader.open(this.nc, this.stream, this.options);
-    this.log.info("leading", { stream: this.stream, lastSeq: position.lastSeq });
+    this.log.info("royalty.posting.leading", { stream: this.stream, last_seq: position.lastSeq });
     while (!signal.aborted) {
       const cursor = await reader.rewind(position);
       await this.#announceGaps(session);
@@ -119,7 +120,7 @@ export class StreamWorker {
     while (!signal.aborted) {
       const prepared = await next;
       if (prepared.kind === "broken") {
-        this.log.warn("setting the durable back", { stream: this.stream, why: prepared.reason });
+        this.log.warn("royalty.posting.rewind", { stream: this.stream, reason: prepared.reason });
         await pause(BROKEN_MS, signal);
         return position;
       }
@@ -129,15 +130,14 @@ export class StreamWorker {
       position = prepared.fresh.length > 0
         ? await this.#settle(session, position, prepared)
         : await session.position();
-      this.metrics.lag(this.stream, prepared.pending);
       // Only a whole round shows that every step works.
-      this.trouble = undefined;
+      this.health.works();
     }
     return position;
   }
 
   async #prepare(reader: StreamReader, cursor: Cursor): Promise<Prepared | Broken> {
-    const { deliveries, pending, acknowledge } = await reader.fetch();
+    const { deliveries, acknowledge } = await reader.fetch();
     const continuation = follow(cursor, deliveries);
     if (continuation.kind === "broken") return continuation;
     if (continuation.kind === "rewritten") {
@@ -147,7 +147,7 @@ export class StreamWorker {
       );
     }
     const accrual = accrue(continuation.fresh, this.options.rules);
-    return { ...continuation, ...accrual, pending, acknowledge };
+    return { ...continuation, ...accrual, acknowledge };
   }
 
   async #settle(
@@ -155,25 +155,31 @@ export class StreamWorker {
     position: Position,
     batch: Prepared,
   ): Promise<Position> {
+    const { stream } = this;
     const { claims, refusals, gaps, cursor, fresh, acknowledge } = batch;
-    const start = performance.now();
+    const startMs = performance.now();
     await this.#setAside(refusals);
-    const posting = {
-      stream: this.stream,
-      after: position.lastSeq,
-      through: cursor,
-      claims,
-      refusals,
-      gaps,
-    };
-    const posted = await session.post(posting, (conflicts) => this.#setAside(conflicts));
-    this.metrics.at(posted.position);
-    this.options.witness?.entered(this.stream, { claims, refusals });
-    this.metrics.batch(fresh.length, (performance.now() - start) / 1000);
+    const after = position.lastSeq;
+    const posting = { stream, after, through: cursor, claims, refusals, gaps };
+    const posted = await this.#post(session, posting);
+    this.options.witness?.entered(stream, { claims, refusals });
+    const seconds = (performance.now() - startMs) / 1_000;
+    this.metrics.posted(position, posted, fresh.length, seconds);
     // Only spares redelivery: the books know the position. The next batch's ack covers a lost one.
-    if (!(await acknowledge())) this.log.warn("an acknowledgement got no answer");
+    if (!(await acknowledge())) this.log.warn("royalty.posting.ack_unanswered", { stream });
     if (gaps.length > 0) await this.#announceGaps(session);
-    return posted.position;
+    return posted;
+  }
+
+  // No transaction is open while the conflicts are on their way to the quarantine.
+  async #post(session: LedgerSession, posting: Posting): Promise<Position> {
+    for (;;) {
+      const plan = await session.plan(posting);
+      await this.#setAside(plan.settlement.conflicts);
+      const outcome = await session.commit(posting, plan);
+      // Otherwise a day was sealed in between, and the credits belong to another one.
+      if (outcome.kind === "committed") return outcome.position;
+    }
   }
 
   async #setAside(refusals: readonly Refusal[]): Promise<void> {
@@ -196,7 +202,11 @@ export class StreamWorker {
   async #announceGaps(session: LedgerSession): Promise<void> {
     for (const gap of await session.unannouncedGaps()) {
       const alert = gapAlert(this.stream, gap, this.options.now());
-      this.log.error("gap", { stream: this.stream, ...gap });
+      this.log.error("royalty.posting.gap", {
+        stream: this.stream,
+        first_seq: gap.firstSeq,
+        last_seq: gap.lastSeq,
+      });
       await this.#js.publish(alertSubject.pipeline("royalty-gap"), JSON.stringify(alert), {
         msgID: alert.incident_id,
       });
@@ -204,9 +214,10 @@ export class StreamWorker {
     }
   }
 
-  #troubled(error: unknown): void {
-    this.trouble = `${this.stream}: ${messageOf(error)}`;
-    this.log.warn("not counting, trying again", { stream: this.stream, error: messageOf(error) });
+  #failed(error: unknown): void {
+    this.metrics.standsBy(this.stream);
+    this.health.fails(`${this.stream}: ${messageOf(error)}`);
+    this.log.warn("royalty.posting.retry", { stream: this.stream, error });
   }
 }
 

@@ -25,26 +25,22 @@ export function decimal(min: number, max: number): z.ZodType<number, string> {
     .pipe(z.number().min(min).max(max));
 }
 
-const KEY_MIN_CHARS = 16;
+/** Settings of earlier versions, and what replaces each: an old name must not be ignored in silence. */
+const RENAMED: Readonly<Record<string, string>> = {
+  TWOFOLD_LIVE_WINDOW_SECONDS: "TWOFOLD_LIVE_WINDOW_MS",
+  TWOFOLD_LIVE_RESOLVE_AFTER_SECONDS: "TWOFOLD_LIVE_RESOLVE_AFTER_MS",
+  TWOFOLD_LIVE_CLOSE_WITHOUT_DATA_SECONDS: "TWOFOLD_LIVE_CLOSE_WITHOUT_DATA_MS",
+  TWOFOLD_LIVE_SILENCE_SECONDS: "TWOFOLD_LIVE_SILENCE_MS",
+  TWOFOLD_OTHER_KEYS_DAYS: "TWOFOLD_OTHER_KEYS_MS",
+};
 
-/** `name:key,name:key` as a map of key by `what` they name; the messages never show a key. */
-export function namedKeys(what: string): z.ZodType<ReadonlyMap<string, string>, string> {
-  return z.string().transform((text, context): ReadonlyMap<string, string> => {
-    const keys = new Map<string, string>();
-    for (const [index, pair] of text.split(",").entries()) {
-      const [, name, key] = pair.trim().match(/^([a-z0-9-]{1,32}):([\x21-\x7e]+)$/) ?? [];
-      const problem = name === undefined
-        ? `expected ${what}:key, the ${what} of a-z, 0-9 and -, the key without spaces`
-        : key.length < KEY_MIN_CHARS
-        ? `the key of ${name} is shorter than ${KEY_MIN_CHARS} characters`
-        : keys.has(name)
-        ? `${what} ${name} appears twice`
-        : undefined;
-      if (problem) context.addIssue({ code: "custom", message: `pair ${index + 1}: ${problem}` });
-      else keys.set(name, key);
-    }
-    return keys;
-  });
+function renamedSettings(
+  shape: SettingsShape,
+  env: Readonly<Record<string, string | undefined>>,
+): string[] {
+  return Object.entries(RENAMED)
+    .filter(([old, name]) => env[old] && name in shape)
+    .map(([old, name]) => `  ${old}: is now ${name}, in ms`);
 }
 
 /** Reads and validates; throws {@link Stop} that names every wrong setting at once. */
@@ -56,14 +52,15 @@ export function readSettings<S extends SettingsShape>(
   const given = Object.keys(shape).filter((name) => env[name]);
   const values = Object.fromEntries(given.map((name) => [name, env[name]]));
   const parsed = z.object(shape as z.ZodRawShape).safeParse(values);
-  if (parsed.success) return parsed.data as Settings<S>;
-  const lines = parsed.error.issues.map((issue) => {
+  const renamed = renamedSettings(shape, env);
+  if (parsed.success && renamed.length === 0) return parsed.data as Settings<S>;
+  const wrong = (parsed.error?.issues ?? []).map((issue) => {
     const name = String(issue.path[0]);
     const about = (shape as Record<string, z.ZodType>)[name]?.description ?? "";
     const problem = env[name] ? issue.message : "is not set";
     return `  ${name}: ${problem} (${about})`;
   });
-  throw new Stop(`settings are wrong, nothing was started:\n${lines.join("\n")}`);
+  throw new Stop(`settings are wrong, nothing was started:\n${[...renamed, ...wrong].join("\n")}`);
 }
 
 /** The environment that a process may read: only names that Twofold declares. */
@@ -121,6 +118,8 @@ export const processSettings = {
     .describe("least severe log line written"),
   TWOFOLD_HTTP_HOST: z.string().min(1).default("127.0.0.1")
     .describe("address that the HTTP server binds"),
+  TWOFOLD_DRAIN_MS: wholeNumber(0, 60_000).default(2_000)
+    .describe("how long requests are still served after SIGTERM while /readyz answers 503, ms"),
 } satisfies SettingsShape;
 
 /** Settings of every process with a Postgres schema of its own. */

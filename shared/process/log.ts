@@ -1,9 +1,18 @@
 /**
  * Structured logs: one JSON object a line on standard error.
  *
+ * `{"at", "level", "service", "event", "message", …fields}`: `event` is a name of `log_events.ts`,
+ * `message` its text. A field `error` is shown as its message; of an error that nobody foresaw, the
+ * stack is a field of its own.
+ *
  * @module
  */
+import { isExpected, messageOf } from "./errors.ts";
+import { LOG_EVENTS, type LogEvent } from "./log_events.ts";
+
+/** Least severe first. */
 export type LogLevel = "debug" | "info" | "warn" | "error";
+/** What a line says beside its event. */
 export type LogFields = Readonly<Record<string, unknown>>;
 
 const RANK: Record<LogLevel, number> = { debug: 0, info: 1, warn: 2, error: 3 };
@@ -13,23 +22,30 @@ const encoder = new TextEncoder();
 export class Log {
   constructor(readonly service: string, readonly level: LogLevel = "info") {}
 
-  debug(message: string, fields?: LogFields): void {
-    this.#write("debug", message, fields);
+  debug(event: LogEvent, fields?: LogFields): void {
+    this.#write("debug", event, fields);
   }
-  info(message: string, fields?: LogFields): void {
-    this.#write("info", message, fields);
+  info(event: LogEvent, fields?: LogFields): void {
+    this.#write("info", event, fields);
   }
-  warn(message: string, fields?: LogFields): void {
-    this.#write("warn", message, fields);
+  warn(event: LogEvent, fields?: LogFields): void {
+    this.#write("warn", event, fields);
   }
-  error(message: string, fields?: LogFields): void {
-    this.#write("error", message, fields);
+  error(event: LogEvent, fields?: LogFields): void {
+    this.#write("error", event, fields);
   }
 
-  #write(level: LogLevel, message: string, fields: LogFields = {}): void {
+  #write(level: LogLevel, event: LogEvent, fields: LogFields = {}): void {
     if (RANK[level] < RANK[this.level]) return;
     const at = new Date().toISOString();
-    const line = JSON.stringify({ at, level, service: this.service, message, ...fields });
-    Deno.stderr.writeSync(encoder.encode(line + "\n"));
+    const line = { at, level, service: this.service, event, message: LOG_EVENTS[event] };
+    const text = JSON.stringify({ ...line, ...fields, ...errorFields(fields.error) });
+    Deno.stderr.writeSync(encoder.encode(text + "\n"));
   }
+}
+
+function errorFields(error: unknown): LogFields {
+  if (error === undefined) return {};
+  const stack = error instanceof Error && !isExpected(error) ? error.stack : undefined;
+  return { error: messageOf(error), ...(stack === undefined ? {} : { stack }) };
 }

@@ -6,8 +6,11 @@
 import { connect, type NatsConnection } from "nats";
 import type { Settings } from "./config.ts";
 import type { natsSettings } from "./config.ts";
-import { messageOf, RetryAfter } from "./errors.ts";
+import { messageOf, RetryAfter, Stop } from "./errors.ts";
+import type { HealthPart } from "./health.ts";
 import type { Log } from "./log.ts";
+import { untilReady } from "./retry.ts";
+import type { Service, ServiceSettings } from "./service.ts";
 
 /** The roles of the accounts file, one NATS user each. */
 export const ROLES = [
@@ -67,10 +70,37 @@ export async function connectNats(
 
 async function reportStatus(nc: NatsConnection, log: Log): Promise<void> {
   for await (const status of nc.status()) {
-    if (status.type === "disconnect" || status.type === "reconnect") {
-      log.warn(`nats ${status.type}`, { server: status.server });
-    } else if (status.type === "error") {
-      log.warn("nats error", { error: messageOf(status.error) });
-    }
+    const { type } = status;
+    if (type === "disconnect") log.warn("nats.disconnected", { server: status.server });
+    else if (type === "reconnect") log.warn("nats.reconnected", { server: status.server });
+    else if (type === "error") log.warn("nats.error", { error: status.error });
+  }
+}
+
+/**
+ * The connection of a service: waits until NATS answers, for ever if need be, and says meanwhile and
+ * whenever it is lost that the service is not ready. The stop closes it, with `close`; when it is
+ * closed for another reason, the process ends. Rejects once the service stops.
+ */
+export async function connectService<S extends ServiceSettings & typeof natsSettings>(
+  service: Service<S>,
+  close: (nc: NatsConnection) => Promise<void> = (nc) => nc.close(),
+): Promise<NatsConnection> {
+  const settings: Settings<typeof natsSettings> = service.settings;
+  const part = service.health.part("nats", "NATS has not answered yet");
+  const { signal, log } = service;
+  const nc = await untilReady(signal, log, () => connectNats(settings, log), part);
+  void followStatus(nc, part);
+  service.onStop("nats", () => close(nc));
+  void nc.closed().then((error) =>
+    service.fail(error ?? new Stop("the NATS connection was closed"))
+  );
+  return nc;
+}
+
+async function followStatus(nc: NatsConnection, part: HealthPart): Promise<void> {
+  for await (const { type } of nc.status()) {
+    if (type === "disconnect") part.fails("NATS is disconnected");
+    else if (type === "reconnect") part.works();
   }
 }

@@ -4,10 +4,9 @@
  * @module
  */
 import { Hono } from "hono";
-import type { Lifecycle } from "./lifecycle.ts";
-import type { Log } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
 
+/** What the status routes show. */
 export interface StatusOptions {
   readonly metrics: Metrics;
   /** Why the service cannot do its work right now, or undefined when it can. */
@@ -24,22 +23,9 @@ export function statusApp({ metrics, notReady }: StatusOptions): Hono {
       ? c.json({ status: "ready" })
       : c.json({ status: "not ready", reason }, 503);
   });
-  app.get("/metrics", (c) => {
-    c.header("content-type", "text/plain; version=0.0.4; charset=utf-8");
-    return c.body(metrics.render());
+  app.get("/metrics", async (c) => {
+    c.header("content-type", metrics.contentType);
+    return c.body(await metrics.render());
   });
   return app;
-}
-
-/** Serves `app` until the process stops; requests under way are finished first. */
-export function serveHttp(
-  life: Lifecycle,
-  log: Log,
-  address: { readonly hostname: string; readonly port: number },
-  app: Pick<Hono, "fetch">,
-): Deno.HttpServer<Deno.NetAddr> {
-  const onListen = ({ hostname, port }: Deno.NetAddr) => log.info("listening", { hostname, port });
-  const server = Deno.serve({ ...address, onListen }, (request, info) => app.fetch(request, info));
-  life.onStop("http", () => server.shutdown());
-  return server;
 }

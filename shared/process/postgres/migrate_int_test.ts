@@ -1,10 +1,11 @@
-import { assertEquals, assertRejects } from "@std/assert";
-import postgres, { type Sql } from "postgres";
-import { PostgresServer } from "../dev/servers/postgres_server.ts";
-import { createDatabase, DATABASE, DEV_PASSWORD } from "../dev/servers/stack.ts";
-import { Workspace } from "../dev/servers/workspace.ts";
-import { Stop } from "./errors.ts";
+import { assertEquals, assertExists, assertRejects } from "@std/assert";
+import type { Sql } from "postgres";
+import { PostgresServer } from "../../dev/servers/postgres_server.ts";
+import { createDatabase, DATABASE, DEV_PASSWORD } from "../../dev/servers/stack.ts";
+import { Workspace } from "../../dev/servers/workspace.ts";
+import { Stop } from "../errors.ts";
 import { migrate, readMigrations } from "./migrate.ts";
+import { openPool } from "./pool.ts";
 
 const FIRST = {
   name: "001_first",
@@ -15,6 +16,10 @@ const BROKEN = {
   name: "003_broken",
   sql: "create table triage.b (n int); select no_such_function()",
 };
+
+interface ColumnRow {
+  readonly column_name: string;
+}
 
 const checks: { name: string; check: (sql: Sql, connect: () => Sql) => Promise<void> }[] = [
   {
@@ -34,7 +39,9 @@ const checks: { name: string; check: (sql: Sql, connect: () => Sql) => Promise<v
         pools.map((pool) => migrate(pool, "triage", [FIRST, SECOND])),
       );
       assertEquals(applied.flat().sort(), ["001_first", "002_second"]);
-      assertEquals([...await pools[0]`select n from triage.a`], [{ n: 1 }]);
+      const [pool] = pools;
+      assertExists(pool);
+      assertEquals([...await pool`select n from triage.a`], [{ n: 1 }]);
       await Promise.all(pools.map((pool) => pool.end()));
     },
   },
@@ -43,7 +50,7 @@ const checks: { name: string; check: (sql: Sql, connect: () => Sql) => Promise<v
     check: async (sql) => {
       await migrate(sql, "triage", [FIRST]);
       await assertRejects(() => migrate(sql, "triage", [FIRST, SECOND, BROKEN]), Error, "no_such");
-      const columns = await sql<{ column_name: string }[]>`
+      const columns = await sql<ColumnRow[]>`
         select table_name || '.' || column_name as column_name from information_schema.columns
         where table_schema = 'triage' and table_name in ('a', 'b')`;
       assertEquals(columns.map(({ column_name }) => column_name), ["a.n"]);
@@ -65,7 +72,7 @@ Deno.test("migrations", async (test) => {
   const server = await PostgresServer.start(workspace);
   await createDatabase(server);
   const url = server.url(DATABASE, "triage", DEV_PASSWORD);
-  const connect = () => postgres(url, { max: 1, onnotice: () => {} });
+  const connect = () => openPool(url, { purpose: "test", max: 1 });
   for (const { name, check } of checks) {
     await test.step(name, async () => {
       const sql = connect();

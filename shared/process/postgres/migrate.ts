@@ -4,12 +4,17 @@
  * @module
  */
 import type { Sql } from "postgres";
-import { Stop } from "./errors.ts";
+import { Stop } from "../errors.ts";
 
+/** One migration of a schema. */
 export interface Migration {
   /** `NNN_what_it_does`, the file's name without `.sql`. */
   readonly name: string;
   readonly sql: string;
+}
+
+interface AppliedRow {
+  readonly name: string;
 }
 
 /** The migrations of `folder`, in order. */
@@ -35,7 +40,7 @@ export async function migrate(
   schema: string,
   migrations: readonly Migration[],
 ): Promise<string[]> {
-  return await sql.begin(async (tx) => {
+  const { names } = await sql.begin(async (tx) => {
     await tx`select pg_advisory_xact_lock(hashtext(${`twofold migrate ${schema}`}))`;
     await tx`create schema if not exists ${tx(schema)}`;
     await tx`
@@ -43,7 +48,7 @@ export async function migrate(
         name text primary key,
         applied_at timestamptz not null default now()
       )`;
-    const rows = await tx<{ name: string }[]>`select name from ${tx(schema)}.migration`;
+    const rows = await tx<AppliedRow[]>`select name from ${tx(schema)}.migration`;
     const applied = new Set(rows.map((row) => row.name));
     const known = new Set(migrations.map((migration) => migration.name));
     const unknown = [...applied].filter((name) => !known.has(name));
@@ -58,6 +63,7 @@ export async function migrate(
       await tx.unsafe(text);
       await tx`insert into ${tx(schema)}.migration (name) values (${name})`;
     }
-    return pending.map((migration) => migration.name);
-  }) as string[];
+    return { names: pending.map((migration) => migration.name) };
+  });
+  return names;
 }

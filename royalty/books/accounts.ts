@@ -7,6 +7,8 @@
  * @module
  */
 import type { Sql } from "postgres";
+import type { Queryable } from "../../shared/process/postgres/pool.ts";
+import { onlyRow } from "../../shared/process/postgres/rows.ts";
 
 /** How far a stream is accounted for; `lastSeq = counted + duplicates + quarantined + gaps`. */
 export interface Position {
@@ -21,17 +23,19 @@ export interface Position {
   readonly creditedMs: bigint;
 }
 
+/** A {@link Position} as Postgres sends it. */
 export interface PositionRow {
-  stream: string;
-  last_seq: string;
-  last_received_ms: string;
-  counted: string;
-  duplicates: string;
-  quarantined: string;
-  gaps: string;
-  credited_ms: string;
+  readonly stream: string;
+  readonly last_seq: string;
+  readonly last_received_ms: string;
+  readonly counted: string;
+  readonly duplicates: string;
+  readonly quarantined: string;
+  readonly gaps: string;
+  readonly credited_ms: string;
 }
 
+/** The position that `row` is. */
 export function positionOf(row: PositionRow): Position {
   return {
     stream: row.stream,
@@ -43,6 +47,14 @@ export function positionOf(row: PositionRow): Position {
     gaps: Number(row.gaps),
     creditedMs: BigInt(row.credited_ms),
   };
+}
+
+/** The positions of all streams. */
+export async function readPositions(sql: Queryable): Promise<Position[]> {
+  const rows = await sql<PositionRow[]>`
+    select stream, last_seq, last_received_ms, counted, duplicates, quarantined, gaps, credited_ms
+    from royalty.stream_position order by stream`;
+  return rows.map(positionOf);
 }
 
 /** A stream's account, and whether it adds up. */
@@ -57,36 +69,55 @@ export interface Accounts {
   readonly disagreements: readonly string[];
 }
 
+/** Sums over all credits. */
+interface SumsRow {
+  readonly events: string;
+  readonly ms: string;
+}
+
+/** How many sequences a stream lost. */
+interface MissingRow {
+  readonly stream: string;
+  readonly missing: string;
+}
+
+/** How many events of a stream are in quarantine. */
+interface EntriesRow {
+  readonly stream: string;
+  readonly entries: string;
+}
+
 /** Reads the accounts in one snapshot and checks them against credits and gaps. */
 export async function readAccounts(sql: Sql): Promise<Accounts> {
-  const [rows, [sums], gapRows, riskRows] = await sql.begin(
+  const [positions, sumRows, gapRows, riskRows] = await sql.begin(
     "isolation level repeatable read",
     async (tx) =>
       [
-        await tx<PositionRow[]>`select * from royalty.stream_position order by stream`,
-        await tx<{ events: string; ms: string }[]>`
+        await readPositions(tx),
+        await tx<SumsRow[]>`
       select coalesce(sum(events), 0)::text as events, coalesce(sum(ms_watched), 0)::text as ms
       from royalty.accrual`,
-        await tx<{ stream: string; missing: string }[]>`
+        await tx<MissingRow[]>`
       select stream, sum(last_seq - first_seq + 1)::text as missing
       from royalty.gap group by stream`,
-        await tx<{ stream: string; entries: string }[]>`
+        await tx<EntriesRow[]>`
       select stream, sum(entries)::text as entries from royalty.quarantined group by stream`,
       ] as const,
   );
-  const streams = rows.map(positionOf).map((position) => ({
+  const streams = positions.map((position) => ({
     ...position,
     identityHolds: position.lastSeq ===
       position.counted + position.duplicates + position.quarantined + position.gaps,
   }));
   const missing = new Map(gapRows.map((row) => [row.stream, Number(row.missing)]));
   const entries = new Map(riskRows.map((row) => [row.stream, Number(row.entries)]));
+  const sums = onlyRow(sumRows, "the sums of all credits");
   return { streams, disagreements: disagreements(streams, sums, missing, entries) };
 }
 
 function disagreements(
   streams: readonly Position[],
-  sums: { readonly events: string; readonly ms: string },
+  sums: SumsRow,
   missing: ReadonlyMap<string, number>,
   entries: ReadonlyMap<string, number>,
 ): string[] {

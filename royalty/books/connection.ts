@@ -3,60 +3,57 @@
  *
  * @module
  */
-import postgres, { type Sql, type TransactionSql } from "postgres";
-import { messageOf, RetryAfter, Stop } from "../../shared/process/errors.ts";
-import { migrate, type Migration } from "../../shared/process/migrate.ts";
+import type { Sql } from "postgres";
+import { Stop } from "../../shared/process/errors.ts";
+import { migrate } from "../../shared/process/postgres/migrate.ts";
+import { withRetryable } from "../../shared/process/postgres/passing.ts";
+import { openPool, patiently, type Queryable } from "../../shared/process/postgres/pool.ts";
+import { onlyRow } from "../../shared/process/postgres/rows.ts";
+import { booksMigrations } from "./migrations.ts";
 
-/** A pool of connections for short reads and the catalogue. */
+/** Longest silence of Postgres over a statement that reads or writes a whole day, ms. */
+export const WHOLE_DAY_MS = 600_000;
+/** Longest silence of Postgres over a migration, ms. */
+const MIGRATION_MS = 600_000;
+/** Wait between tries to open the books, ms. */
+const OPEN_RETRY_MS = 1_000;
+
+/**
+ * A pool of connections for short reads, the catalogue and closing. What takes longer than 10 s asks
+ * for patience, up to {@link WHOLE_DAY_MS}.
+ */
 export function connectBooks(url: string): Sql {
-  return postgres(url, { ...CONNECTION, max: 2, connection: CLIENT_GONE });
+  return openPool(url, { purpose: "royalty-books", max: 2 });
 }
-
-export const CONNECTION = {
-  onnotice: () => {},
-  connect_timeout: 5,
-  // The driver would close the connection after 45 minutes, and the lock with it.
-  max_lifetime: null,
-  fetch_types: false,
-} as const;
-
-// A server that works or waits for a client that was killed would hold its locks until it is done.
-export const CLIENT_GONE = { client_connection_check_interval: 1_000 } as const;
 
 /**
  * Brings the schema up to date and opens the books in `zone`, or checks that they are kept in it.
- * Rejects with {@link Stop} if they are not, with {@link RetryAfter} while Postgres cannot be used.
+ * Rejects with {@link Stop} if they are not, with `RetryAfter` while Postgres cannot be used.
  */
-export async function openBooks(
-  url: string,
-  zone: string,
-  migrations: readonly Migration[],
-): Promise<void> {
+export async function openBooks(url: string, zone: string): Promise<void> {
+  const migrations = await booksMigrations();
   const sql = connectBooks(url);
   try {
-    await migrate(sql, "royalty", migrations);
-    await sql`insert into royalty.books (zone) values (${zone}) on conflict do nothing`;
-    const [books] = await sql<{ zone: string }[]>`select zone from royalty.books`;
-    if (books.zone !== zone) {
-      throw new Stop(
-        `the books are kept in the zone ${books.zone}, but TWOFOLD_BUSINESS_ZONE is ${zone}; ` +
-          "days already booked cannot be moved, so set it back",
-      );
-    }
-  } catch (error) {
-    if (!isPassing(error)) throw error;
-    throw new RetryAfter(`Postgres: ${messageOf(error)}`, 1_000, { cause: error });
+    const kept = await withRetryable(async () => {
+      await patiently(sql, MIGRATION_MS, () => migrate(sql, "royalty", migrations));
+      await sql`insert into royalty.books (zone) values (${zone}) on conflict do nothing`;
+      return await readZone(sql);
+    }, OPEN_RETRY_MS);
+    if (kept === zone) return;
+    throw new Stop(
+      `the books are kept in the zone ${kept}, but TWOFOLD_BUSINESS_ZONE is ${zone}; ` +
+        "days already booked cannot be moved, so set it back",
+    );
   } finally {
     await sql.end({ timeout: 2 });
   }
 }
 
-// Connection and authorisation problems and shutdowns pass; a wrong statement does not.
-function isPassing(error: unknown): boolean {
-  if (error instanceof Stop) return false;
-  const { name, code } = error as { readonly name?: string; readonly code?: unknown };
-  return name !== "PostgresError" || /^(08|28|3D|40|53|57)/.test(String(code));
+interface ZoneRow {
+  readonly zone: string;
 }
 
-/** A connection or pool, or a transaction of it. */
-export type Queryable = Sql | TransactionSql;
+/** The time zone that the books are kept in. */
+export async function readZone(sql: Queryable): Promise<string> {
+  return onlyRow(await sql<ZoneRow[]>`select zone from royalty.books`, "the books").zone;
+}

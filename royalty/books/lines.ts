@@ -3,14 +3,13 @@
  *
  * @module
  */
-import type { Sql, TransactionSql } from "postgres";
+import type { Queryable } from "../../shared/process/postgres/pool.ts";
 import type { StatementLine } from "../statement/csv.ts";
-import type { DayLine } from "../statement/day_line.ts";
-import type { Queryable } from "./connection.ts";
+import { type DayLine, dayLineOf } from "../statement/day_line.ts";
 
 /** The lines recognised on `day` (`YYYY-MM-DD`), in the order of a statement. */
 export async function readRecognisedLines(
-  sql: Sql | TransactionSql,
+  sql: Queryable,
   day: string,
 ): Promise<StatementLine[]> {
   const rows = sql<StatementRow[]>`
@@ -21,9 +20,9 @@ export async function readRecognisedLines(
     order by a.event_day desc, t.studio collate "C" nulls last, a.title_id collate "C",
       a.region collate "C"`;
   const lines: StatementLine[] = [];
-  for await (const some of rows.cursor(ROWS_AT_ONCE)) {
+  await rows.cursor(ROWS_AT_ONCE, (some) => {
     for (const row of some) lines.push(lineOf(row));
-  }
+  });
   return lines;
 }
 
@@ -43,23 +42,17 @@ function lineOf(row: StatementRow): StatementLine {
 const ROWS_AT_ONCE = 5_000;
 
 interface StatementRow {
-  recognised_day: string;
-  event_day: string;
-  studio: string | null;
-  title_id: string;
-  region: string;
-  events: string;
-  ms_watched: string;
+  readonly recognised_day: string;
+  readonly event_day: string;
+  readonly studio: string | null;
+  readonly title_id: string;
+  readonly region: string;
+  readonly events: string;
+  readonly ms_watched: string;
 }
 
 /** The credits of `day`. */
 export async function readDayLines(sql: Queryable, day: string): Promise<DayLine[]> {
   const lines = await readRecognisedLines(sql, day);
-  return lines.map(({ eventDay, titleId, territory, events, msWatched }) => ({
-    eventDay,
-    titleId,
-    territory,
-    events,
-    msWatched,
-  }));
+  return lines.map(dayLineOf);
 }

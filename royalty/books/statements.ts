@@ -3,15 +3,23 @@
  *
  * @module
  */
+import type { Queryable } from "../../shared/process/postgres/pool.ts";
 import type { StoredStatement } from "../statement/chain.ts";
 import { type StatementLine, UNMAPPED } from "../statement/csv.ts";
 import type { StatementLink } from "../statement/manifest.ts";
-import type { Queryable } from "./connection.ts";
 
 /** A statement without its bytes. */
 export interface StatementEntry extends StatementLink {
   readonly ordinal: number;
   readonly csvSha256: string;
+}
+
+interface EntryRow {
+  readonly day: string;
+  readonly version: number;
+  readonly sha256: string;
+  readonly manifest_sha256: string;
+  readonly ordinal: string;
 }
 
 /** Statements without their bytes, newest first: of one day or of the whole chain. */
@@ -20,14 +28,14 @@ export async function readEntries(
   day?: string,
   limit?: number,
 ): Promise<StatementEntry[]> {
-  const rows = await sql<Record<string, string>[]>`
+  const rows = await sql<EntryRow[]>`
     select recognised_day::text as day, version, sha256, manifest_sha256, ordinal
     from royalty.statement
     where ${day ?? null}::text is null or recognised_day = ${day ?? null}::text::date
     order by ordinal desc limit ${limit ?? null}`;
   return rows.map((row) => ({
     recognised_day: row.day,
-    version: Number(row.version),
+    version: row.version,
     sha256: row.manifest_sha256,
     csvSha256: row.sha256,
     ordinal: Number(row.ordinal),
@@ -49,7 +57,7 @@ export async function readStored(
     order by version desc limit 1`;
   return row && {
     day: row.day,
-    version: Number(row.version),
+    version: row.version,
     // Copied, because the driver's buffers are views on what it received.
     csv: new Uint8Array(row.csv),
     manifest: new Uint8Array(row.manifest),
@@ -63,28 +71,51 @@ export async function readStored(
 }
 
 interface StoredRow {
-  day: string;
-  version: string;
-  csv: Uint8Array;
-  manifest: Uint8Array;
-  sha256: string;
-  manifest_sha256: string;
-  previous_sha256: string | null;
-  rows: string;
-  events: string;
-  ms_watched: string;
+  readonly day: string;
+  readonly version: number;
+  readonly csv: Uint8Array;
+  readonly manifest: Uint8Array;
+  readonly sha256: string;
+  readonly manifest_sha256: string;
+  /** Null for the first of the chain. */
+  readonly previous_sha256: string | null;
+  readonly rows: string;
+  readonly events: string;
+  readonly ms_watched: string;
 }
 
-/** The lines kept of a statement, in its order. */
+/** A statement that is known to be there, such as one that {@link readEntries} names. */
+export async function readIssued(
+  sql: Queryable,
+  day: string,
+  version?: number,
+): Promise<StoredStatement> {
+  const stored = await readStored(sql, day, version);
+  if (stored === undefined) throw new Error(`the statement of ${day} is not in the books any more`);
+  return stored;
+}
+
+interface LineRow {
+  readonly event_day: string;
+  readonly studio: string;
+  readonly title_id: string;
+  readonly territory: string;
+  readonly events: string;
+  readonly ms_watched: string;
+}
+
+/** The lines kept of a statement, in its order; those of one studio if it is named. */
 export async function readStatementLines(
   sql: Queryable,
   day: string,
   version: number,
+  studio?: string,
 ): Promise<StatementLine[]> {
-  const rows = await sql<Record<string, string>[]>`
+  const rows = await sql<LineRow[]>`
     select event_day::text, studio, title_id, territory, events, ms_watched
     from royalty.statement_line
     where recognised_day = ${day}::text::date and version = ${version}
+      and (${studio ?? null}::text is null or studio = ${studio ?? null}::text)
     order by event_day desc, (studio = ${UNMAPPED}), studio collate "C", title_id collate "C",
       territory collate "C"`;
   return rows.map((row) => ({

@@ -11,7 +11,7 @@
 import type { NatsConnection } from "nats";
 import { jetstreamManager } from "nats/jetstream";
 import { messageOf, RetryAfter } from "../../shared/process/errors.ts";
-import { pause } from "../../shared/process/lifecycle.ts";
+import { pause } from "../../shared/process/retry.ts";
 import { millisecondsOf, type RawMessage, storedMessage } from "./stored_message.ts";
 
 /** What a stream still has. */

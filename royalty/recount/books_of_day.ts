@@ -4,7 +4,12 @@
  * @module
  */
 import type { Sql, TransactionSql } from "postgres";
-import type { DayLine } from "../statement/day_line.ts";
+import { patiently } from "../../shared/process/postgres/pool.ts";
+import { readZone, WHOLE_DAY_MS } from "../books/connection.ts";
+import { readDayLines } from "../books/lines.ts";
+import { readSealedAsOf } from "../books/seals.ts";
+import { readEntries, readStatementLines } from "../books/statements.ts";
+import { type DayLine, dayLineOf } from "../statement/day_line.ts";
 
 /** One place where the day's lines are written down. */
 export interface BookedLines {
@@ -28,32 +33,41 @@ export interface BooksOfDay {
   /** `open`, `sealed` (being closed), or `closed` with a statement. */
   readonly state: "open" | "sealed" | "closed";
   readonly spans: readonly StreamSpan[];
-  /** The accruals, and the newest statement when there is one. */
-  readonly booked: readonly BookedLines[];
+  /** The accruals, then the newest statement when there is one. */
+  readonly booked: readonly [accruals: BookedLines, ...statements: BookedLines[]];
 }
 
 /** Reads the books of `day` (`YYYY-MM-DD`). */
 export async function readBooksOfDay(sql: Sql, day: string): Promise<BooksOfDay> {
-  return await sql.begin("isolation level repeatable read read only", async (tx) => {
-    const [{ zone }] = await tx<{ zone: string }[]>`select zone from royalty.books`;
-    const spans = await readSpans(tx, day);
-    const statement = await readStatementLines(tx, day);
-    const accruals = { name: "accruals", lines: await readAccruals(tx, day) };
-    const [sealed] = await tx`select from royalty.seal where recognised_day = ${day}::text::date`;
-    return {
-      day,
-      zone,
-      state: statement ? "closed" : sealed ? "sealed" : "open",
-      spans,
-      booked: statement ? [accruals, statement] : [accruals],
-    };
-  });
+  return await patiently(
+    sql,
+    WHOLE_DAY_MS,
+    () =>
+      sql.begin("isolation level repeatable read read only", async (tx) => {
+        const statement = await readNewestStatement(tx, day);
+        const accruals = { name: "accruals", lines: await readDayLines(tx, day) };
+        const isSealed = (await readSealedAsOf(tx, day)) !== undefined;
+        return {
+          day,
+          zone: await readZone(tx),
+          state: statement ? "closed" : isSealed ? "sealed" : "open",
+          spans: await readSpans(tx, day),
+          booked: statement ? [accruals, statement] : [accruals],
+        };
+      }),
+  );
+}
+
+interface SpanRow {
+  readonly stream: string;
+  readonly through: string;
+  readonly closed_through: string | null;
 }
 
 // A day takes credits until the first seal of its own or a later day; it takes late ones of closed
 // days from the seal of the day before on.
 async function readSpans(tx: TransactionSql, day: string): Promise<StreamSpan[]> {
-  const rows = await tx<{ stream: string; through: string; closed_through: string | null }[]>`
+  const rows = await tx<SpanRow[]>`
     with ending as (
       select min(recognised_day) as day from royalty.seal
       where recognised_day >= ${day}::text::date
@@ -76,41 +90,12 @@ async function readSpans(tx: TransactionSql, day: string): Promise<StreamSpan[]>
   }));
 }
 
-interface LineRow {
-  event_day: string;
-  title_id: string;
-  territory: string;
-  events: string;
-  ms_watched: string;
-}
-
-async function readAccruals(tx: TransactionSql, day: string): Promise<DayLine[]> {
-  const rows = await tx<LineRow[]>`
-    select event_day::text, title_id, region as territory, events, ms_watched
-    from royalty.accrual where recognised_day = ${day}::text::date`;
-  return rows.map(lineOf);
-}
-
-async function readStatementLines(
+async function readNewestStatement(
   tx: TransactionSql,
   day: string,
 ): Promise<BookedLines | undefined> {
-  const [newest] = await tx<{ version: number }[]>`
-    select version from royalty.statement where recognised_day = ${day}::text::date
-    order by version desc limit 1`;
+  const [newest] = await readEntries(tx, day, 1);
   if (!newest) return undefined;
-  const rows = await tx<LineRow[]>`
-    select event_day::text, title_id, territory, events, ms_watched from royalty.statement_line
-    where recognised_day = ${day}::text::date and version = ${newest.version}`;
-  return { name: `statement version ${newest.version}`, lines: rows.map(lineOf) };
-}
-
-function lineOf(row: LineRow): DayLine {
-  return {
-    eventDay: row.event_day,
-    titleId: row.title_id,
-    territory: row.territory,
-    events: BigInt(row.events),
-    msWatched: BigInt(row.ms_watched),
-  };
+  const lines = await readStatementLines(tx, day, newest.version);
+  return { name: `statement version ${newest.version}`, lines: lines.map(dayLineOf) };
 }

@@ -7,12 +7,13 @@
 import type { NatsConnection } from "nats";
 import type { Sql } from "postgres";
 import type { postgresSettings, Settings } from "../../shared/process/config.ts";
+import type { OnProgress } from "../../shared/process/cli/progress.ts";
 import { connectBooks } from "../books/connection.ts";
 import type { recountSettings } from "../settings.ts";
 import { type DayLine, lineKey } from "../statement/day_line.ts";
 import type { DeviceLossEstimate } from "../statement/device_loss.ts";
 import type { RecountRules } from "./appraise.ts";
-import { type BookedLines, readBooksOfDay } from "./books_of_day.ts";
+import { type BooksOfDay, readBooksOfDay } from "./books_of_day.ts";
 import { recount, type RecountedLine } from "./recount.ts";
 import { compareLines, type RecountReport, totals } from "./report.ts";
 import { keptSources } from "./sources.ts";
@@ -31,9 +32,14 @@ export interface RecountOptions {
   readonly folder: string | undefined;
   readonly now: () => number;
   /** How far before its day copies of late heartbeats are looked for, ms; undefined: all that is kept. */
-  readonly lookBackMs?: number;
+  readonly lookBackMs?: number | undefined;
   /** Ends the recount early: it rejects with the signal's reason. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
+  /**
+   * Told of the steps done and of how many there are about: one to read each sequence and one to
+   * count it.
+   */
+  readonly onProgress?: OnProgress | undefined;
 }
 
 const METHOD = "external sort of raw heartbeats by event id, the first of each id counted";
@@ -47,16 +53,28 @@ export async function recountDay(day: string, options: RecountOptions): Promise<
   return (await derive(day, options)).report;
 }
 
-async function derive(
-  day: string,
-  options: RecountOptions,
-): Promise<{ readonly report: RecountReport; readonly booked: readonly BookedLines[] }> {
-  const { sql, nc, rules, folder, now, lookBackMs, signal } = options;
+/** A recount, and what it was held against. */
+interface Derived {
+  readonly report: RecountReport;
+  readonly booked: BooksOfDay["booked"];
+}
+
+async function derive(day: string, options: RecountOptions): Promise<Derived> {
+  const { sql, nc, rules, folder, now, lookBackMs, signal, onProgress } = options;
   const begun = now();
   const books = await readBooksOfDay(sql, day);
   const { zone, state, booked } = books;
   const sources = await keptSources(nc, books, rules, begun, lookBackMs);
-  const recounted = await recount({ day, zone, rules, sources, folder, signal });
+  const sequences = sources.reduce((sum, each) => sum + each.through - each.from + 1, 0);
+  const recounted = await recount({
+    day,
+    zone,
+    rules,
+    sources,
+    folder,
+    signal,
+    onProgress: onProgress && ((steps) => onProgress(steps, 2 * sequences)),
+  });
   const report: RecountReport = {
     day,
     state,

@@ -19,7 +19,7 @@ export interface ExternalSortOptions {
   /** At least 6. */
   readonly recordBytes: number;
   /** Records sorted in memory at once, at most 2^20. */
-  readonly runRecords?: number;
+  readonly runRecords?: number | undefined;
   readonly fanIn?: number;
 }
 
@@ -131,34 +131,37 @@ function sortRecords(records: Uint8Array, recordBytes: number): Uint8Array {
   const count = records.length / recordBytes;
   const view = new DataView(records.buffer, records.byteOffset, records.length);
   const keys = new BigUint64Array(count);
-  const halves = new Uint32Array(keys.buffer);
+  const halves = new DataView(keys.buffer);
   for (let i = 0; i < count; i++) {
     const at = i * recordBytes;
-    halves[2 * i] = (view.getUint16(at + 4) >>> 4) * MAX_RUN_RECORDS + i;
-    halves[2 * i + 1] = view.getUint32(at);
+    halves.setUint32(8 * i, (view.getUint16(at + 4) >>> 4) * MAX_RUN_RECORDS + i, true);
+    halves.setUint32(8 * i + 4, view.getUint32(at), true);
   }
   keys.sort();
-  const order = settleTies(halves, view, recordBytes);
   const sorted = new Uint8Array(records.length);
-  for (let i = 0; i < count; i++) {
-    const at = order[i] * recordBytes;
-    sorted.set(records.subarray(at, at + recordBytes), i * recordBytes);
+  let filled = 0;
+  for (const index of settleTies(halves, view, recordBytes)) {
+    const at = index * recordBytes;
+    sorted.set(records.subarray(at, at + recordBytes), filled);
+    filled += recordBytes;
   }
   return sorted;
 }
 
-// The indexes of the records in their final order.
-function settleTies(halves: Uint32Array, view: DataView, recordBytes: number): Uint32Array {
-  const count = halves.length / 2;
+// The indexes of the records in their final order; `halves` are those of the sorted keys.
+function settleTies(halves: DataView, view: DataView, recordBytes: number): Uint32Array {
+  const count = halves.byteLength / 8;
   const order = new Uint32Array(count);
   for (let start = 0; start < count;) {
+    const low = halves.getUint32(8 * start, true) >>> INDEX_BITS;
+    const high = halves.getUint32(8 * start + 4, true);
     let end = start;
     do {
-      order[end] = halves[2 * end] & INDEX_MASK;
+      order[end] = halves.getUint32(8 * end, true) & INDEX_MASK;
       end += 1;
     } while (
-      end < count && halves[2 * end + 1] === halves[2 * start + 1] &&
-      halves[2 * end] >>> INDEX_BITS === halves[2 * start] >>> INDEX_BITS
+      end < count && halves.getUint32(8 * end + 4, true) === high &&
+      halves.getUint32(8 * end, true) >>> INDEX_BITS === low
     );
     if (end - start > 1) {
       order.subarray(start, end).sort((a, b) =>
@@ -253,7 +256,7 @@ class ReaderHeap {
     let at = readers.length;
     for (; at > 0; at = (at - 1) >> 1) {
       const parent = readers[(at - 1) >> 1];
-      if (!isLess(reader, parent)) break;
+      if (!parent || !isLess(reader, parent)) break;
       readers[at] = parent;
     }
     readers[at] = reader;
@@ -267,11 +270,17 @@ class ReaderHeap {
   sink(): void {
     const readers = this.#readers;
     const reader = readers[0];
+    if (!reader) return;
     let at = 0;
     for (let child = 1; child < readers.length; child = 2 * at + 1) {
-      if (child + 1 < readers.length && isLess(readers[child + 1], readers[child])) child += 1;
-      if (!isLess(readers[child], reader)) break;
-      readers[at] = readers[child];
+      let least = readers[child];
+      const right = child + 1 < readers.length ? readers[child + 1] : undefined;
+      if (least && right && isLess(right, least)) {
+        least = right;
+        child += 1;
+      }
+      if (!least || !isLess(least, reader)) break;
+      readers[at] = least;
       at = child;
     }
     readers[at] = reader;

@@ -3,8 +3,11 @@
  *
  * The books ask a table, batch by batch, whether an id was seen. The recount knows no table: it
  * writes one 32-byte record per usable heartbeat, sorts them all on disk by (id, stream, sequence),
- * and counts the first of each id. It shares no code with what writes the books (`recount_event.ts`
- * says what it judges by), so a mistake there does not repeat itself here.
+ * and counts the first of each id. It shares no rule with what writes the books (`appraise.ts` says
+ * what it judges by), so a mistake there does not repeat itself here. What both use, and a test holds
+ * this list to be complete, is how JSON is read (`shared/contract/json.ts`), the schema of a
+ * heartbeat (`shared/contract/event.ts`), a hash (`shared/contract/hash.ts`), and connections
+ * (`royalty/books/connection.ts`, `royalty/books/migrations.ts` and what they stand on).
  *
  * Two things raw heartbeats cannot tell, and the recount says how many events they concern instead
  * of guessing: whether a copy of an old event came before the oldest heartbeat that is read, and which
@@ -16,6 +19,7 @@
  *
  * @module
  */
+import type { OnProgress } from "../../shared/process/cli/progress.ts";
 import type { DayLine } from "../statement/day_line.ts";
 import { DeviceLoss, type DeviceLossEstimate } from "../statement/device_loss.ts";
 import { ExternalSort } from "./external_sort.ts";
@@ -46,9 +50,11 @@ export interface RecountTask {
   /** Where the sort writes what does not fit one run. */
   readonly folder: string | undefined;
   /** Records sorted in memory at once; the sort's own choice when not given. */
-  readonly runRecords?: number;
+  readonly runRecords?: number | undefined;
   /** Ends the recount early: it rejects with the signal's reason. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
+  /** Told how many heartbeats were read, then how many records were counted besides. */
+  readonly onProgress?: OnProgress | undefined;
 }
 
 /** A line of the day; `events` and `msWatched` include the doubtful ones. */
@@ -80,28 +86,32 @@ const ELSEWHERE = 0xffff_ffff;
 
 /** Recounts one day. Rejects with what reading or the disk rejects with. */
 export async function recount(task: RecountTask): Promise<Recounted> {
-  const { folder, runRecords, sources, signal } = task;
+  const { folder, runRecords, sources, signal, onProgress } = task;
   await using sort = new ExternalSort({ folder, recordBytes: RECORD_BYTES, runRecords });
   const writer = new RecordWriter(task);
-  for (const [index, source] of sources.entries()) {
+  for (const [stream, source] of sources.entries()) {
     for await (const batch of source.read()) {
       signal?.throwIfAborted();
       for (const message of batch) {
-        const record = writer.write(index, message);
+        const record = writer.write(stream, source.closedThrough, message);
         const spilling = record && sort.add(record);
         if (spilling) await spilling;
       }
+      onProgress?.(writer.read);
     }
   }
   const counter = new FirstCounter(writer.lines.size);
+  let counted = 0;
   for await (const chunk of sort.sorted()) {
     signal?.throwIfAborted();
     counter.take(chunk);
+    counted += chunk.length / RECORD_BYTES;
+    onProgress?.(writer.read + counted);
   }
   counter.end();
   const { read, unearned, loss } = writer;
   return {
-    lines: linesOf(writer.lines, counter),
+    lines: linesOf(writer.lines, counter.sums),
     read,
     unearned,
     repeats: counter.repeats,
@@ -134,8 +144,15 @@ class RecordWriter {
     this.#doubtfulBefore = completeSince + task.rules.futureToleranceMs;
   }
 
-  /** The record, overwritten by the next; undefined for what earns nothing. */
-  write(stream: number, { bytes, receivedAt, sequence }: RawMessage): Uint8Array | undefined {
+  /**
+   * The record of a message of the stream with the number `stream`, overwritten by the next;
+   * undefined for what earns nothing.
+   */
+  write(
+    stream: number,
+    closedThrough: RawSource["closedThrough"],
+    { bytes, receivedAt, sequence }: RawMessage,
+  ): Uint8Array | undefined {
     this.read += 1;
     const earning = appraise(bytes, receivedAt, this.task.rules);
     if (typeof earning === "string") {
@@ -145,7 +162,8 @@ class RecordWriter {
     const { eventId, ts, region, titleId, playedMs, sessionId, seq } = earning;
     const eventDay = this.#days.dayOf(ts);
     if (eventDay === this.task.day) this.loss.add(sessionId, seq);
-    const isOurs = this.#isRecognised(eventDay, this.task.sources[stream], sequence);
+    const isOurs = eventDay === this.task.day ||
+      (eventDay < this.task.day && closedThrough !== undefined && sequence > closedThrough);
     const view = this.#view;
     writeId(view, 0, eventId);
     view.setUint16(16, stream);
@@ -154,12 +172,6 @@ class RecordWriter {
     view.setUint32(24, isOurs ? this.#lineOf(`${eventDay} ${region} ${titleId}`) : ELSEWHERE);
     view.setUint32(28, ts < this.#doubtfulBefore ? playedMs + DOUBTFUL : playedMs);
     return this.#record;
-  }
-
-  #isRecognised(eventDay: string, { closedThrough }: RawSource, sequence: number): boolean {
-    const { day } = this.task;
-    if (eventDay === day) return true;
-    return eventDay < day && closedThrough !== undefined && sequence > closedThrough;
   }
 
   #lineOf(key: string): number {
@@ -176,22 +188,60 @@ interface First {
   readonly amount: number;
 }
 
+/** What a line adds up to, and how much of that is doubtful. */
+interface LineSum {
+  readonly events: number;
+  readonly ms: number;
+  readonly doubtfulEvents: number;
+  readonly doubtfulMs: number;
+}
+
+/** Bytes of the sums of one line: four 64-bit floats, as {@link LineSum} lists them. */
+const SUM_BYTES = 32;
+
+/** The sums of numbered lines, in one buffer: a day may have millions. */
+class LineSums {
+  readonly #view: DataView;
+
+  constructor(lines: number) {
+    this.#view = new DataView(new ArrayBuffer(lines * SUM_BYTES));
+  }
+
+  /** Adds one event to `line`. */
+  add(line: number, ms: number, isDoubtful: boolean): void {
+    const at = line * SUM_BYTES;
+    this.#increase(at, 1);
+    this.#increase(at + 8, ms);
+    if (!isDoubtful) return;
+    this.#increase(at + 16, 1);
+    this.#increase(at + 24, ms);
+  }
+
+  of(line: number): LineSum {
+    const at = line * SUM_BYTES;
+    return {
+      events: this.#view.getFloat64(at),
+      ms: this.#view.getFloat64(at + 8),
+      doubtfulEvents: this.#view.getFloat64(at + 16),
+      doubtfulMs: this.#view.getFloat64(at + 24),
+    };
+  }
+
+  #increase(at: number, by: number): void {
+    this.#view.setFloat64(at, this.#view.getFloat64(at) + by);
+  }
+}
+
 /** Counts the first of each id in sorted records. */
 class FirstCounter {
   repeats = 0;
-  readonly events: Float64Array;
-  readonly ms: Float64Array;
-  readonly doubtfulEvents: Float64Array;
-  readonly doubtfulMs: Float64Array;
+  readonly sums: LineSums;
   readonly #id = new DataView(new ArrayBuffer(ID_BYTES));
   /** The first of the present id on each stream that had it. */
   #firsts: First[] = [];
 
   constructor(lines: number) {
-    this.events = new Float64Array(lines);
-    this.ms = new Float64Array(lines);
-    this.doubtfulEvents = new Float64Array(lines);
-    this.doubtfulMs = new Float64Array(lines);
+    this.sums = new LineSums(lines);
   }
 
   take(chunk: Uint8Array): void {
@@ -200,7 +250,7 @@ class FirstCounter {
       const isSame = this.#firsts.length > 0 && this.#isPresentId(view, at);
       const stream = view.getUint16(at + 16);
       if (isSame) this.repeats += 1;
-      if (isSame && this.#firsts.at(-1)!.stream === stream) continue;
+      if (isSame && this.#firsts.at(-1)?.stream === stream) continue;
       if (!isSame) this.#next(view, at);
       const [line, amount] = [view.getUint32(at + 24), view.getUint32(at + 28)];
       this.#firsts.push({ stream, line, amount });
@@ -234,27 +284,27 @@ class FirstCounter {
 
   #count({ line, amount }: First, isDoubtful: boolean): void {
     if (line === ELSEWHERE) return;
-    const playedMs = amount % DOUBTFUL;
-    this.events[line] += 1;
-    this.ms[line] += playedMs;
-    if (!isDoubtful) return;
-    this.doubtfulEvents[line] += 1;
-    this.doubtfulMs[line] += playedMs;
+    this.sums.add(line, amount % DOUBTFUL, isDoubtful);
   }
 }
 
-function linesOf(numbers: ReadonlyMap<string, number>, counter: FirstCounter): RecountedLine[] {
-  return [...numbers].filter(([, line]) => counter.events[line] > 0).map(([key, line]) => {
+function linesOf(numbers: ReadonlyMap<string, number>, sums: LineSums): RecountedLine[] {
+  const lines: RecountedLine[] = [];
+  for (const [key, line] of numbers) {
+    const sum = sums.of(line);
+    if (sum.events === 0) continue;
     // A day and a territory have no spaces.
-    const [eventDay, territory] = key.split(" ", 2);
-    return {
-      eventDay,
-      territory,
-      titleId: key.slice(eventDay.length + territory.length + 2),
-      events: BigInt(counter.events[line]),
-      msWatched: BigInt(counter.ms[line]),
-      doubtfulEvents: BigInt(counter.doubtfulEvents[line]),
-      doubtfulMs: BigInt(counter.doubtfulMs[line]),
-    };
-  });
+    const endOfDay = key.indexOf(" ");
+    const endOfTerritory = key.indexOf(" ", endOfDay + 1);
+    lines.push({
+      eventDay: key.slice(0, endOfDay),
+      territory: key.slice(endOfDay + 1, endOfTerritory),
+      titleId: key.slice(endOfTerritory + 1),
+      events: BigInt(sum.events),
+      msWatched: BigInt(sum.ms),
+      doubtfulEvents: BigInt(sum.doubtfulEvents),
+      doubtfulMs: BigInt(sum.doubtfulMs),
+    });
+  }
+  return lines;
 }

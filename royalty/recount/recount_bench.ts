@@ -21,7 +21,6 @@ import {
   DEV_PASSWORD,
   NatsStack,
 } from "../../shared/dev/servers/stack.ts";
-import { readMigrations } from "../../shared/process/migrate.ts";
 import { connectBooks, openBooks } from "../books/connection.ts";
 
 const CLI = new URL("../cli.ts", import.meta.url).pathname;
@@ -33,7 +32,7 @@ export async function runRecountBench(events = 1_500_000): Promise<Figure[]> {
   await createDatabase(database);
   await fillStream(await stack.connect("ingest"), events);
   const url = database.url(DATABASE, "royalty", DEV_PASSWORD);
-  await openBooks(url, "UTC", await readMigrations(new URL("../migrations/", import.meta.url)));
+  await openBooks(url, "UTC");
   await postedThrough(url, events);
   const { figure, peakBytes, text, errors } = await measureCommand("recount", {
     args: ["run", "-A", CLI, "recount", "--day", new Date().toISOString().slice(0, 10)],
@@ -46,7 +45,7 @@ export async function runRecountBench(events = 1_500_000): Promise<Figure[]> {
   if (!text.includes("recognised on")) throw new Error(errors);
   console.log(text.split("\n").filter((line) => /^(read|recognised|took)/.test(line)).join("\n"));
   console.log(report([figure]));
-  const cpuMicroseconds = figure.cores.recount * 1_000_000 / rateOf(figure);
+  const cpuMicroseconds = (figure.cores.recount ?? NaN) * 1_000_000 / rateOf(figure);
   const each = cpuMicroseconds.toFixed(1);
   const hours = (cpuMicroseconds * 2_000 / 3_600).toFixed(1);
   console.log(

@@ -1,7 +1,8 @@
-import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertExists, assertRejects, assertThrows } from "@std/assert";
 import { aHeartbeat, encode } from "../../shared/dev/testing/heartbeats.ts";
 import { propertyRandom, Random } from "../../shared/dev/testing/random.ts";
 import { Refused } from "../../shared/process/errors.ts";
+import { toJson } from "../../shared/process/cli/json_output.ts";
 import type { Heartbeat } from "../../shared/contract/event.ts";
 import { accrue, settle } from "../posting/accrue.ts";
 import { BusinessCalendar, nextDay } from "../statement/business_day.ts";
@@ -9,7 +10,14 @@ import { type DayLine, lineKey } from "../statement/day_line.ts";
 import type { RawMessage } from "../raw/stored_message.ts";
 import { recount, type Recounted, type RecountTask } from "./recount.ts";
 import { appraise, DayStarts, writeId } from "./appraise.ts";
-import { agrees, compareLines, recountText, totals } from "./report.ts";
+import {
+  agrees,
+  compareLines,
+  recountFacts,
+  type RecountReport,
+  recountText,
+  totals,
+} from "./report.ts";
 import { completeSince } from "./sources.ts";
 
 const HOUR_MS = 3_600_000;
@@ -60,7 +68,9 @@ function nextBytes(random: Random, receivedAt: number, sent: Heartbeat[]): Uint8
 function aModel(random: Random, days: readonly string[]): Model {
   const model: Model = { messages: [], seals: new Map() };
   const sent: Heartbeat[] = [];
-  let receivedAt = Date.parse(days[0]) - 2 * HOUR_MS;
+  const [firstDay] = days;
+  assertExists(firstDay);
+  let receivedAt = Date.parse(firstDay) - 2 * HOUR_MS;
   // Beyond 32 bits, too.
   let sequence = random.chance(0.5) ? 0 : 2 ** 32 - 40;
   for (const day of days) {
@@ -80,8 +90,10 @@ function taskOf(model: Model, day: string, folder: string, runRecords = 64): Rec
   const through = model.seals.get(day) ?? Infinity;
   const messages = model.messages.filter(({ sequence }) => sequence <= through);
   const source = {
-    ...{ stream: "HEARTBEATS", through, completeSince: -Infinity },
+    stream: "HEARTBEATS",
+    through,
     closedThrough: model.seals.get(before),
+    completeSince: -Infinity,
     read: async function* () {
       for (let at = 0; at < messages.length; at += 50) yield messages.slice(at, at + 50);
     },
@@ -98,10 +110,11 @@ function keptBooks(random: Random, model: Model, days: readonly string[]): Map<s
   let open: string | undefined;
   let at = 0;
   for (const day of [...days, undefined]) {
-    const until = day === undefined ? Infinity : model.seals.get(day)!;
-    while (at < model.messages.length && model.messages[at].sequence <= until) {
-      const batch = model.messages.slice(at, at + random.int(1, 40))
-        .filter(({ sequence }) => sequence <= until);
+    const until = day === undefined ? Infinity : model.seals.get(day);
+    assertExists(until);
+    const end = model.messages.filter(({ sequence }) => sequence <= until).length;
+    while (at < end) {
+      const batch = model.messages.slice(at, Math.min(at + random.int(1, 40), end));
       at += batch.length;
       const { claims } = accrue(batch.map((each) => ({ ...each, redelivered: false })), rules);
       const { counted, credits } = settle(claims, known, open);
@@ -133,7 +146,7 @@ function naiveLines(model: Model, day: string): Map<string, DayLine> {
     seen.add(earning.eventId.toLowerCase());
     const watched = new Date(earning.ts).toISOString().slice(0, 10);
     const closed = closes.filter(([, seal]) => seal < sequence).at(-1)?.[0];
-    const recognised = closed === undefined ? watched : [watched, nextDay(closed)].sort()[1];
+    const recognised = closed === undefined ? watched : [watched, nextDay(closed)].sort().at(-1);
     if (recognised !== day) continue;
     const line = { eventDay: watched, territory: earning.region, titleId: earning.titleId };
     const had = lines.get(lineKey(line));
@@ -146,7 +159,8 @@ function naiveLines(model: Model, day: string): Map<string, DayLine> {
   return lines;
 }
 
-const DAYS = ["2026-11-20", "2026-11-21", "2026-11-22", "2026-11-23"];
+const LAST_DAY = "2026-11-23";
+const DAYS = ["2026-11-20", "2026-11-21", "2026-11-22", LAST_DAY];
 
 /** Lines by key, without what only the recount says. */
 function plain(lines: Iterable<DayLine>): Map<string, string> {
@@ -171,7 +185,7 @@ Deno.test("a recount is a naive count in memory, and what royalty books", () =>
     for (let run = 0; run < 15; run++) {
       const model = aModel(random, DAYS);
       const books = keptBooks(random, model, DAYS);
-      for (const day of [...DAYS, nextDay(DAYS.at(-1)!)]) {
+      for (const day of [...DAYS, nextDay(LAST_DAY)]) {
         const recounted = await recount(taskOf(model, day, folder));
         assertEquals(plain(recounted.lines), plain(naiveLines(model, day).values()), day);
         assertEquals(compareLines(books.get(day) ?? [], recounted.lines), [], day);
@@ -199,7 +213,7 @@ Deno.test("any change of the books is found and named", () =>
       assert(found.length >= 1 && found.length <= 2, `${found.length} differences`);
       assertEquals(
         found.every(({ territory, titleId }) =>
-          titleId === "new" || territory === "xx" || titleId === lines[victim].titleId
+          titleId === "new" || territory === "xx" || titleId === lines[victim]?.titleId
         ),
         true,
       );
@@ -236,7 +250,9 @@ Deno.test("a recount that is told to stop does, and leaves no files", () =>
       read: async function* () {
         for await (const batch of source.read()) {
           yield batch;
-          if (batch.at(-1)!.sequence % 2 ** 32 > 20) stop.abort(new Error("stopping"));
+          const last = batch.at(-1);
+          assertExists(last);
+          if (last.sequence % 2 ** 32 > 20) stop.abort(new Error("stopping"));
         }
       },
     }));
@@ -284,7 +300,10 @@ Deno.test("one id on two streams counts once when alike, and is doubtful when no
     const [alike, first] = [aHeartbeat(random, NOON), aHeartbeat(random, NOON, { played_ms: 1 })];
     const second = { ...first, played_ms: 2 };
     const sources = [[alike, first, first], [second, alike]].map((events, i) => ({
-      ...{ stream: `HEARTBEATS_${i}`, through: 9, closedThrough: 0, completeSince: -Infinity },
+      stream: `HEARTBEATS_${i}`,
+      through: 9,
+      closedThrough: 0,
+      completeSince: -Infinity,
       read: async function* () {
         yield events.map((event, at) => ({
           sequence: at + 1,
@@ -293,13 +312,16 @@ Deno.test("one id on two streams counts once when alike, and is doubtful when no
         }));
       },
     }));
+    const steps: number[] = [];
     const recounted = await recount({
       day: "2026-11-22",
       zone: ZONE,
       rules: RULES,
       sources,
       folder,
+      onProgress: (done) => steps.push(done),
     });
+    assertEquals(steps, [3, 5, 10], "read by stream, then counted");
     assertEquals(totals(recounted.lines), {
       events: 3n,
       msWatched: 10_003n,
@@ -316,7 +338,9 @@ Deno.test("what devices lost of the day itself is told, and credited to nobody",
       aHeartbeat(random, ts, { session_id: "s", title_id: "t", region: "de", seq });
     // Of 0 to 9, three are missing; one came twice, and one is of the day before.
     const heartbeats = [0, 1, 2, 4, 5, 9, 6].map((seq) => beat(seq));
-    const sent = [...heartbeats, heartbeats[2], beat(50, NOON - DAY_MS)];
+    const [, , third] = heartbeats;
+    assertExists(third);
+    const sent = [...heartbeats, third, beat(50, NOON - DAY_MS)];
     const messages = sent.map((each, i) => ({
       sequence: i + 1,
       receivedAt: NOON,
@@ -391,11 +415,15 @@ Deno.test("the report names what differs and ends with the verdict", () => {
   };
   const tally: Omit<Recounted, "lines"> = {
     deviceLoss: { sessions: 40, sampled: 0.25, received: 990, missing: 10 },
-    ...{ read: 3, repeats: 1 },
+    read: 3,
+    repeats: 1,
     unearned: { unreadable: 0, invalid: 1, implausible: 0, too_late: 0, from_the_future: 0 },
   };
-  const report = {
-    ...{ day: "2026-11-22", state: "open" as const, method: "by hand", seconds: 2 },
+  const report: RecountReport = {
+    day: "2026-11-22",
+    state: "open",
+    method: "by hand",
+    seconds: 2,
     ...tally,
     lines: [recounted],
     streams: [{ stream: "HEARTBEATS", from: 1, through: 4, missing: 1 }],
@@ -418,4 +446,7 @@ accruals: 1 lines differ
 took 2.0 s, 2 events/s
 the recount DIFFERS`,
   );
+  const facts = JSON.parse(toJson(recountFacts(report)));
+  assertEquals([facts.agrees, facts.read, facts.recognised.ms_watched], [false, 3, 10_000]);
+  assertEquals(facts.comparisons[0].differences[0].booked.ms_watched, 20_000);
 });

@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { left, renderTable, right } from "../../shared/process/cli/table.ts";
 import { type DayLine, lineKey, pairLines } from "../statement/day_line.ts";
 import type { DeviceLossEstimate } from "../statement/device_loss.ts";
 import type { RecountedLine, RecountTally } from "./recount.ts";
@@ -55,7 +56,7 @@ export function compareLines(
 ): LineDifference[] {
   return [...pairLines(booked, recounted)].flatMap(([their, mine]) => {
     if (agree(their, mine)) return [];
-    const { eventDay, territory, titleId } = (their ?? mine)!;
+    const { eventDay, territory, titleId } = their === undefined ? mine : their;
     return [{ eventDay, territory, titleId, booked: their, recounted: mine }];
   }).sort((a, b) => lineKey(a) < lineKey(b) ? -1 : 1);
 }
@@ -100,6 +101,17 @@ export function recountText(report: RecountReport): string {
   ].join("\n");
 }
 
+/** The same for a program; `toJson` takes it. */
+export function recountFacts(report: RecountReport) {
+  const { lines, comparisons, ...rest } = report;
+  return {
+    ...rest,
+    agrees: agrees(report),
+    recognised: { lines: lines.length, ...totals(lines) },
+    comparisons,
+  };
+}
+
 function lossText({ sessions, sampled, received, missing }: DeviceLossEstimate): string {
   const of = sampled === 1 ? "" : `, a sample of 1 in ${1 / sampled}`;
   const share = (100 * missing / Math.max(received + missing, 1)).toFixed(2);
@@ -128,27 +140,35 @@ export function totals(lines: readonly RecountedLine[]): typeof NOTHING {
 function comparisonText({ name, differences }: Comparison): string[] {
   if (differences.length === 0) return [`${name}: no difference`];
   const shown = differences.slice(0, MOST_DIFFERENCES_SHOWN);
-  const rows = [
-    ["event_day", "territory", "title_id", "events", "recounted", "ms", "recounted"],
-    ...shown.map(({ eventDay, territory, titleId, booked, recounted }) => [
-      eventDay,
-      territory,
-      titleId,
-      String(booked?.events ?? 0n),
-      String(recounted?.events ?? 0n),
-      String(booked?.msWatched ?? 0n),
-      String(recounted?.msWatched ?? 0n),
-    ]),
-  ];
-  const widths = rows[0].map((_, i) => Math.max(...rows.map((row) => row[i].length)));
+  const table = renderTable(DIFFERENCE_COLUMNS, shown.map(differenceRow));
   const more = differences.length - shown.length;
   return [
     `${name}: ${differences.length} lines differ`,
-    ...rows.map((row) =>
-      `  ${
-        row.map((cell, i) => i < 3 ? cell.padEnd(widths[i]) : cell.padStart(widths[i])).join("  ")
-      }`
-    ),
+    ...table.split("\n").map((line) => `  ${line}`),
     ...(more > 0 ? [`  … and ${more} more`] : []),
+  ];
+}
+
+const DIFFERENCE_COLUMNS = [
+  left("event_day"),
+  left("territory"),
+  left("title_id"),
+  right("events"),
+  right("recounted"),
+  right("ms"),
+  right("recounted"),
+];
+
+function differenceRow(
+  { eventDay, territory, titleId, booked, recounted }: LineDifference,
+): string[] {
+  return [
+    eventDay,
+    territory,
+    titleId,
+    String(booked?.events ?? 0n),
+    String(recounted?.events ?? 0n),
+    String(booked?.msWatched ?? 0n),
+    String(recounted?.msWatched ?? 0n),
   ];
 }

@@ -76,7 +76,11 @@ export class BusinessCalendar {
 
   #ask(instant: number): string {
     const parts = this.#format.formatToParts(instant);
-    const part = (type: string) => parts.find((each) => each.type === type)!.value;
+    const part = (type: string) => {
+      const found = parts.find((each) => each.type === type);
+      if (found === undefined) throw new Error(`a day in ${this.zone} is written without ${type}`);
+      return found.value;
+    };
     return `${part("year").padStart(4, "0")}-${part("month")}-${part("day")}`;
   }
 }

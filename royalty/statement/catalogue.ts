@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { type CsvRow, csvRows } from "../../shared/process/csv.ts";
 import { UNMAPPED } from "./csv.ts";
 
 export interface CatalogueEntry {
@@ -23,17 +24,12 @@ export type Catalogue =
   | { readonly ok: true; readonly entries: readonly CatalogueEntry[] }
   | { readonly ok: false; readonly badRows: readonly BadRow[] };
 
-interface Row {
-  readonly line: number;
-  readonly fields: readonly string[];
-  readonly problem?: string;
-}
-
 const COLUMNS = ["title_id", "studio", "title_name"];
 
 /** Reads a whole catalogue: every entry, or every bad row. A byte order mark is allowed. */
 export function parseCatalogue(text: string): Catalogue {
-  const [header, ...rows] = parseRows(text.replace(/^\uFEFF/, ""));
+  const [header, ...rows] = csvRows(text);
+  if (!header) return { ok: false, badRows: [{ line: 1, reason: "the file is empty" }] };
   const problem = headerProblem(header);
   if (problem) return { ok: false, badRows: [{ line: 1, reason: problem }] };
   if (rows.length === 0) {
@@ -43,7 +39,8 @@ export function parseCatalogue(text: string): Catalogue {
   const badRows: BadRow[] = [];
   const firstLine = new Map<string, number>();
   for (const row of rows) {
-    const [titleId, studio, titleName] = row.fields;
+    // A row with fewer fields than the header has a problem.
+    const [titleId = "", studio = "", titleName = ""] = row.fields;
     const earlier = firstLine.get(titleId);
     const reason = rowProblem(row, header.fields.length) ??
       (earlier === undefined ? undefined : `title_id ${titleId} is already on line ${earlier}`);
@@ -54,18 +51,17 @@ export function parseCatalogue(text: string): Catalogue {
   return badRows.length > 0 ? { ok: false, badRows } : { ok: true, entries };
 }
 
-function headerProblem(header: Row | undefined): string | undefined {
-  if (!header) return "the file is empty";
+function headerProblem(header: CsvRow): string | undefined {
   if (header.problem) return header.problem;
   const named = header.fields.join(",");
   if (named === COLUMNS.join(",") || named === COLUMNS.slice(0, 2).join(",")) return undefined;
   return `the header is "${named.slice(0, 80)}", expected title_id,studio or ${COLUMNS.join(",")}`;
 }
 
-function rowProblem({ fields, problem }: Row, columns: number): string | undefined {
+function rowProblem({ fields, problem }: CsvRow, columns: number): string | undefined {
   if (problem) return problem;
   if (fields.length !== columns) return `expected ${columns} fields, came ${fields.length}`;
-  const [titleId, studio, titleName = ""] = fields;
+  const [titleId = "", studio = "", titleName = ""] = fields;
   if (!/^[^\p{Cc}\p{Cs}]{1,64}$/u.test(titleId)) {
     return "title_id must be 1 to 64 characters, none of them a control character";
   }
@@ -76,35 +72,4 @@ function rowProblem({ fields, problem }: Row, columns: number): string | undefin
   if (!/^[^\p{Cc}\p{Cs}]{0,256}$/u.test(titleName)) {
     return "title_name must be at most 256 characters, none of them a control character";
   }
-}
-
-/** RFC 4180 rows; line ends may be CRLF or LF. A row with a broken quote says so. */
-function parseRows(text: string): Row[] {
-  const rows: Row[] = [];
-  // A quoted field, or a bare one up to the next comma or line end; then what ends it.
-  const field = /(?:"([^"]*(?:""[^"]*)*)"|([^",\r\n]*))(,|\r?\n|$)/y;
-  let line = 1;
-  let at = 0;
-  while (at < text.length) {
-    const start = line;
-    const fields: string[] = [];
-    for (;;) {
-      field.lastIndex = at;
-      const match = field.exec(text);
-      if (!match) {
-        const end = text.indexOf("\n", at);
-        at = end < 0 ? text.length : end + 1;
-        rows.push({ line: start, fields, problem: "a quote is in the wrong place or not closed" });
-        line += 1;
-        break;
-      }
-      at = field.lastIndex;
-      fields.push(match[1]?.replaceAll('""', '"') ?? match[2]);
-      line += match[0].split("\n").length - 1;
-      if (match[3] === ",") continue;
-      rows.push({ line: start, fields });
-      break;
-    }
-  }
-  return rows;
 }

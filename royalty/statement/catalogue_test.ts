@@ -57,7 +57,7 @@ Deno.test("every bad row is named by its first line and a reason", () => {
 Deno.test("what is no catalogue at all says so", () => {
   assertEquals(badRows(""), [{ line: 1, reason: "the file is empty" }]);
   assertEquals(badRows("title_id,studio\n"), [{ line: 2, reason: "there are no titles" }]);
-  assertEquals(badRows("a;b\nc;d")[0].line, 1);
+  assertEquals(badRows("a;b\nc;d")[0]?.line, 1);
   assertEquals(badRows('"').length, 1);
 });
 

@@ -74,8 +74,9 @@ export class ChainCheck {
   #orderFaults({ day, version }: StoredStatement): string[] {
     const before = this.#newestVersion.get(day) ?? 0;
     if (version !== before + 1) return [`version ${before + 1} was expected`];
-    const isLeap = version === 1 && this.#lastDay !== undefined && day !== nextDay(this.#lastDay);
-    return isLeap ? [`the statement of ${nextDay(this.#lastDay!)} was expected`] : [];
+    if (version !== 1 || this.#lastDay === undefined) return [];
+    const expected = nextDay(this.#lastDay);
+    return day === expected ? [] : [`the statement of ${expected} was expected`];
   }
 }
 

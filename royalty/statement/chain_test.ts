@@ -1,4 +1,4 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertExists } from "@std/assert";
 import { propertyRandom } from "../../shared/dev/testing/random.ts";
 import { ChainCheck, type StoredStatement } from "./chain.ts";
 import { manifestOf, sha256 } from "./manifest.ts";
@@ -42,14 +42,27 @@ function issued(
 ): StoredStatement {
   const csv = statementCsv(lines);
   const manifest = manifestOf({
-    ...{ day, version, lines, csv, zone: "UTC", graceMs: 0, closedAt: 0, recount: null },
-    ...{ streams: [], quarantined: [], settledGaps: [], replaces: null },
+    day,
+    version,
+    zone: "UTC",
+    graceMs: 0,
+    closedAt: 0,
+    lines,
+    csv,
+    streams: [],
+    quarantined: [],
+    settledGaps: [],
+    recount: null,
     previous: before
       ? { recognised_day: before.day, version: before.version, sha256: before.manifestSha256 }
       : null,
+    replaces: null,
   });
   return {
-    ...{ day, version, csv, manifest },
+    day,
+    version,
+    csv,
+    manifest,
     sha256: sha256(csv),
     manifestSha256: sha256(manifest),
     previousSha256: before?.manifestSha256,
@@ -57,6 +70,12 @@ function issued(
     events: lines.reduce((sum, { events }) => sum + events, 0n),
     ms: lines.reduce((sum, { msWatched }) => sum + msWatched, 0n),
   };
+}
+
+function firstLineOf({ lines }: Kept): StatementLine {
+  const [line] = lines;
+  assertExists(line);
+  return line;
 }
 
 function faultsOf(chain: readonly Kept[], oldestOpenDay?: string, sealedDay?: string): string[] {
@@ -88,9 +107,14 @@ Deno.test("no byte, hash, link or line can change unseen", () => {
   const random = propertyRandom("changes to a chain");
   const flip = (bytes: Uint8Array<ArrayBuffer>) => {
     const changed = bytes.slice();
-    changed[random.int(0, bytes.length - 1)] ^= 1 << random.int(0, 7);
+    const view = new DataView(changed.buffer);
+    const at = random.int(0, bytes.length - 1);
+    view.setUint8(at, view.getUint8(at) ^ 1 << random.int(0, 7));
     return changed;
   };
+  const [first] = aChain();
+  assertExists(first);
+  const line = firstLineOf(first);
   const changes: ((kept: Kept) => Kept)[] = [
     ({ statement, lines }) => ({ lines, statement: { ...statement, csv: flip(statement.csv) } }),
     ({ statement, lines }) => ({
@@ -104,22 +128,27 @@ Deno.test("no byte, hash, link or line can change unseen", () => {
     },
     ({ statement, lines }) => ({ lines, statement: { ...statement, ms: statement.ms + 1n } }),
     ({ statement, lines }) => ({ lines, statement: { ...statement, previousSha256: "0" } }),
-    ({ statement, lines }) => ({ statement, lines: [...lines, aChain()[0].lines[0]] }),
+    ({ statement, lines }) => ({ statement, lines: [...lines, line] }),
     ({ statement, lines }) => ({ lines, statement: { ...statement, version: 9 } }),
   ];
   for (let i = 0; i < 2_000; i++) {
     const chain = aChain();
     const at = random.int(0, chain.length - 1);
-    const changed = random.pick(changes)(chain[at]);
+    const kept = chain[at];
+    assertExists(kept);
+    const changed = random.pick(changes)(kept);
     assert(faultsOf(chain.with(at, changed), "2028-03-02").length > 0, `change ${i} at ${at}`);
   }
 });
 
 Deno.test("a statement forged with fitting hashes breaks the link after it", () => {
   const chain = aChain();
-  const { lines, statement } = chain[1];
-  const more = [{ ...chain[0].lines[0], recognisedDay: statement.day, eventDay: statement.day }];
-  const forged = issued(statement.day, 1, more, chain[0].statement);
+  const [first, second] = chain;
+  assertExists(first);
+  assertExists(second);
+  const { lines, statement } = second;
+  const more = [{ ...firstLineOf(first), recognisedDay: statement.day, eventDay: statement.day }];
+  const forged = issued(statement.day, 1, more, first.statement);
   const faults = faultsOf(chain.with(1, { lines: more, statement: forged }), "2028-03-02");
   assertEquals(lines.length, 0);
   assertEquals(faults.length, 2);

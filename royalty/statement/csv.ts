@@ -5,6 +5,8 @@
  *
  * @module
  */
+// @ts-types="@types/d3-dsv"
+import { csvFormatValue } from "d3-dsv";
 
 /** One line: what a title earned in a territory. */
 export interface StatementLine {
@@ -99,5 +101,5 @@ export function minutesOf(ms: bigint): string {
  */
 export function csvText(text: string): string {
   const safe = /^[=+\-@'\t\r]/.test(text) ? `'${text}` : text;
-  return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+  return csvFormatValue(safe);
 }

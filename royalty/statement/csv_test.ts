@@ -52,7 +52,7 @@ Deno.test("minutes are never further than half a thousandth from the millisecond
   const random = propertyRandom("minutes against exact fractions");
   for (let i = 0; i < 5_000; i++) {
     const ms = BigInt(random.int(0, 2 ** 40)) * BigInt(random.int(1, 2 ** 20));
-    const [whole, decimals] = minutesOf(ms).split(".");
+    const [whole = "", decimals = ""] = minutesOf(ms).split(".");
     const thousandths = BigInt(whole) * 1000n + BigInt(decimals);
     const difference = thousandths * 60n - ms;
     assertEquals(decimals.length, 3);

@@ -15,12 +15,22 @@ export interface DayLine {
   readonly msWatched: bigint;
 }
 
+/** The part of a statement's line that a recount derives too. */
+export function dayLineOf({ eventDay, titleId, territory, events, msWatched }: DayLine): DayLine {
+  return { eventDay, titleId, territory, events, msWatched };
+}
+
 type LineId = Pick<DayLine, "eventDay" | "territory" | "titleId">;
 
 /** What identifies a line of one day, whoever is paid for it. */
 export function lineKey({ eventDay, territory, titleId }: LineId): string {
   return `${eventDay} ${territory} ${titleId}`;
 }
+
+/** A line in two accounts; one of them may lack it. */
+export type LinePair<A, B> =
+  | readonly [ours: A, theirs: B | undefined]
+  | readonly [ours: undefined, theirs: B];
 
 /**
  * The lines of `ours` with their counterparts in `theirs`, in the order of `ours`; then those of
@@ -29,7 +39,7 @@ export function lineKey({ eventDay, territory, titleId }: LineId): string {
 export function* pairLines<A extends LineId, B extends LineId>(
   ours: readonly A[],
   theirs: readonly B[],
-): Generator<readonly [A | undefined, B | undefined]> {
+): Generator<LinePair<A, B>> {
   const rest = new Map(theirs.map((line) => [lineKey(line), line]));
   for (const line of ours) {
     const key = lineKey(line);
@@ -49,6 +59,7 @@ export function differences(books: readonly DayLine[], recount: readonly DayLine
   return [...pairLines(books, recount)].flatMap(([booked, recounted]) => {
     const [ours, theirs] = [amountText(booked), amountText(recounted)];
     if (ours === theirs) return [];
-    return [`${lineKey((booked ?? recounted)!)}: the books have ${ours}, the recount ${theirs}`];
+    const key = lineKey(booked === undefined ? recounted : booked);
+    return [`${key}: the books have ${ours}, the recount ${theirs}`];
   }).sort();
 }

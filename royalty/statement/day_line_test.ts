@@ -3,8 +3,11 @@ import { amountText, pairLines } from "./day_line.ts";
 
 Deno.test("two accounts are paired line by line, and nothing of either is left out", () => {
   const line = (titleId: string, events: bigint) => ({
-    ...{ eventDay: "2026-11-22", territory: "de", titleId },
-    ...{ events, msWatched: events * 10n },
+    eventDay: "2026-11-22",
+    territory: "de",
+    titleId,
+    events,
+    msWatched: events * 10n,
   });
   const [a, b, c] = [line("a", 1n), line("b", 2n), line("c", 3n)];
   const other = line("b", 9n);

@@ -31,10 +31,16 @@ export interface DeviceLossEstimate {
   readonly missing: number;
 }
 
-/** One session: the numbers that arrived as runs `first, last, first, last, …`, ascending. */
+/** Numbers that arrived without one missing between them. */
+interface Run {
+  first: number;
+  last: number;
+}
+
+/** One session: the numbers that arrived as runs, ascending. */
 interface Session {
   readonly hash: number;
-  readonly runs: number[];
+  readonly runs: Run[];
 }
 
 /** Takes in the heartbeats of a day, in any order and repeated at will. */
@@ -50,7 +56,7 @@ export class DeviceLoss {
     if (hash >= this.#below) return;
     const session = this.#sessions.get(sessionId);
     if (session) return arrive(session.runs, seq);
-    this.#sessions.set(sessionId, { hash, runs: [seq, seq] });
+    this.#sessions.set(sessionId, { hash, runs: [{ first: seq, last: seq }] });
     if (this.#sessions.size > this.mostSessions) this.#halve();
   }
 
@@ -58,10 +64,12 @@ export class DeviceLoss {
     const sampled = this.#below / HASHES;
     let [received, missing] = [0, 0];
     for (const { runs } of this.#sessions.values()) {
-      for (let i = 0; i < runs.length; i += 2) {
-        received += runs[i + 1] - runs[i] + 1;
-        const lost = i === 0 ? 0 : runs[i] - runs[i - 1] - 1;
+      let before: Run | undefined;
+      for (const run of runs) {
+        received += run.last - run.first + 1;
+        const lost = before ? run.first - before.last - 1 : 0;
         if (lost <= LONGEST_LOSS) missing += lost;
+        before = run;
       }
     }
     return {
@@ -81,17 +89,25 @@ export class DeviceLoss {
 }
 
 // Nearly always the number follows the last one.
-function arrive(runs: number[], seq: number): void {
-  let at = runs.length - 2;
-  while (at >= 0 && runs[at] > seq) at -= 2;
-  // The run that begins at or before `seq`, if there is one.
-  if (at >= 0 && seq <= runs[at + 1]) return;
-  const joinsBefore = at >= 0 && runs[at + 1] === seq - 1;
-  const joinsAfter = runs[at + 2] === seq + 1;
-  if (joinsBefore && joinsAfter) runs.splice(at + 1, 2);
-  else if (joinsBefore) runs[at + 1] = seq;
-  else if (joinsAfter) runs[at + 2] = seq;
-  else if (runs.length < 2 * MOST_RUNS) runs.splice(at + 2, 0, seq, seq);
+function arrive(runs: Run[], seq: number): void {
+  // The run that begins at or before `seq`, and the next one, if there are such.
+  let before: Run | undefined;
+  let after: Run | undefined;
+  let at = runs.length - 1;
+  for (; at >= 0; at--) {
+    before = runs[at];
+    if (!before || before.first <= seq) break;
+    after = before;
+    before = undefined;
+  }
+  if (before && seq <= before.last) return;
+  if (before?.last === seq - 1) {
+    before.last = seq;
+    if (after?.first !== seq + 1) return;
+    before.last = after.last;
+    runs.splice(at + 1, 1);
+  } else if (after?.first === seq + 1) after.first = seq;
+  else if (runs.length < MOST_RUNS) runs.splice(at + 1, 0, { first: seq, last: seq });
 }
 
 // FNV-1a leaves short ids close together; the last steps of MurmurHash3 spread them.

@@ -1,4 +1,4 @@
-import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertExists, assertRejects, assertStringIncludes } from "@std/assert";
 import { Refused, RetryAfter } from "../../shared/process/errors.ts";
 import { evalOnFullDisk, FULL_BYTES } from "../../shared/dev/testing/full_disk.ts";
 import { Workspace } from "../../shared/dev/servers/workspace.ts";
@@ -77,7 +77,9 @@ Deno.test("parts of killed writers go after an hour, those of others stay", asyn
   const files = new StatementFiles(workspace.folder);
   const part = `.${CSV}.5ba1.part`;
   await Deno.writeTextFile(`${files.folder}/${part}`, "half");
-  const made = Deno.statSync(`${files.folder}/${part}`).mtime!.getTime();
+  const { mtime } = Deno.statSync(`${files.folder}/${part}`);
+  assertExists(mtime);
+  const made = mtime.getTime();
   const before = namesIn(files.folder);
   await files.sweep(made + 3_600_000);
   assertEquals(namesIn(files.folder), before);

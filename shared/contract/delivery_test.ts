@@ -21,7 +21,7 @@ for (const deliveries of [1, 2, 11]) {
       ["plain", `$JS.ACK.HEARTBEATS.live.${tail}`],
       ["with domain and account", `$JS.ACK._.ACCOUNT.HEARTBEATS.live.${tail}`],
       ["with domain, account and token", `$JS.ACK.hub.ACCOUNT.HEARTBEATS.live.${tail}.x1`],
-    ]
+    ] as const
   ) {
     Deno.test(`a delivery is read from a reply ${form}, delivered ${deliveries} times`, () => {
       assertEquals(deliveryOf(messageOf(reply, deliveries)), {

@@ -66,7 +66,7 @@ export interface Rejection {
   /** One line: what was expected and what came. At most 200 characters. */
   readonly detail: string;
   /** `device.build`, when it can be read. */
-  readonly build?: string;
+  readonly build?: string | undefined;
 }
 
 export type Judgement =
@@ -113,12 +113,11 @@ function judgeThoroughly(value: unknown): Judgement {
       ? { ok: true, heartbeat: parsed.data }
       : implausible(parsed.data);
   }
-  const issue = firstIssue(parsed.error.issues);
-  const unsupported = issue.path[0] === "v" && typeof at(value, ["v"]) === "number";
+  const { path, message } = firstIssue(parsed.error.issues);
+  const unsupported = path[0] === "v" && typeof at(value, ["v"]) === "number";
   const reason = unsupported ? "unsupported_version" : "malformed";
-  const came = describe(at(value, issue.path));
-  const detail = `${issue.message}; came ${came}`;
-  return reject(reason, jsonPath(issue.path), detail, readBuild(value));
+  const detail = `${message}; came ${describe(at(value, path))}`;
+  return reject(reason, jsonPath(path), detail, readBuild(value));
 }
 
 function isPlausible({ played_ms, rebuffer_ms, interval_ms }: Heartbeat): boolean {
@@ -205,9 +204,14 @@ function copyOf(from: Heartbeat): Heartbeat {
   return heartbeat;
 }
 
+type Issue = Pick<z.core.$ZodIssue, "path" | "message">;
+
+/** Said of a value that the schema refuses without saying why. */
+const NO_ISSUE: Issue = { path: [], message: "expected a heartbeat" };
+
 // A wrong version explains every other issue, so it goes first.
-function firstIssue(issues: readonly z.core.$ZodIssue[]): z.core.$ZodIssue {
-  return issues.find((issue) => issue.path[0] === "v") ?? issues[0];
+function firstIssue(issues: readonly Issue[]): Issue {
+  return issues.find(({ path }) => path[0] === "v") ?? issues[0] ?? NO_ISSUE;
 }
 
 function reject(reason: RejectionReason, path: string, detail: string, build?: string): Judgement {

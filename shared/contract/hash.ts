@@ -14,7 +14,8 @@ const encoder = new TextEncoder();
 /** The hash of `bytes` as an unsigned 32-bit integer. */
 export function fnv1a(bytes: Uint8Array): number {
   let hash = OFFSET_BASIS;
-  for (let i = 0; i < bytes.length; i++) hash = Math.imul(hash ^ bytes[i], PRIME);
+  // By index, because for..of takes three times as long; the index never leaves the bytes.
+  for (let i = 0; i < bytes.length; i++) hash = Math.imul(hash ^ (bytes[i] ?? 0), PRIME);
   return hash >>> 0;
 }
 

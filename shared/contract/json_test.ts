@@ -8,7 +8,7 @@ import { parseJson } from "./json.ts";
 
 Deno.test("a key spelled with an escape is the key it spells, whatever was read before", () => {
   for (const key of ["event_id", "session_id", "title_id", "seq", "ts", "region", "device"]) {
-    const spelling = escaped(key[0]) + key.slice(1);
+    const spelling = escaped(key.charAt(0)) + key.slice(1);
     const text = `{"before ${key}":1, "${spelling}" \r\n\t: {"${spelling}":["x"]}}`;
     poison(text, spelling, key.length);
     assertEquals(parseJson(text), { [`before ${key}`]: 1, [key]: { [key]: ["x"] } });

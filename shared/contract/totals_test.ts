@@ -1,4 +1,4 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertExists } from "@std/assert";
 import { propertyRandom, type Random } from "../dev/testing/random.ts";
 import { IntervalTally, type IntervalTotals } from "./totals.ts";
 
@@ -19,20 +19,27 @@ function aStream(random: Random, count: number): Heard[] {
   });
 }
 
+interface Group extends IntervalTotals {
+  events: number;
+  playedMs: number;
+}
+
 /** Every interval with something in it, in order, by grouping; one message's clock may not go back. */
 function naive(heard: readonly Heard[]): IntervalTotals[] {
-  const groups: { from: number; events: number; playedMs: number }[] = [];
+  const groups: Group[] = [];
   for (const { receivedAt, playedMs } of heard) {
     const own = Math.floor(receivedAt / INTERVAL_MS) * INTERVAL_MS;
-    const from = Math.max(own, groups.at(-1)?.from ?? 0);
-    if (groups.at(-1)?.from !== from) groups.push({ from, events: 0, playedMs: 0 });
-    groups.at(-1)!.events += 1;
-    groups.at(-1)!.playedMs += playedMs;
+    const last = groups.at(-1);
+    const from = Math.max(own, last?.from ?? 0);
+    if (last?.from === from) {
+      last.events += 1;
+      last.playedMs += playedMs;
+    } else {
+      const quietSince = last === undefined ? 0 : last.from + INTERVAL_MS;
+      groups.push({ from, quietSince, events: 1, playedMs });
+    }
   }
-  return groups.map((group, i) => ({
-    ...group,
-    quietSince: i === 0 ? 0 : groups[i - 1].from + INTERVAL_MS,
-  }));
+  return groups;
 }
 
 function tallied(heard: readonly Heard[], interruptBefore: ReadonlySet<number> = new Set()) {
@@ -65,7 +72,9 @@ Deno.test("a reader that joins late or is interrupted tells whole intervals only
     const breaks = new Set(Array.from({ length: random.int(1, 4) }, () => random.int(0, 399)));
     const joined = random.int(0, 300);
     for (const totals of tallied(heard.slice(joined), breaks)) {
-      const { events, playedMs, quietSince } = all.get(totals.from)!;
+      const known = all.get(totals.from);
+      assertExists(known);
+      const { events, playedMs, quietSince } = known;
       assertEquals([totals.events, totals.playedMs], [events, playedMs]);
       assert(totals.quietSince >= quietSince, "it vouches for no more than it has read");
     }

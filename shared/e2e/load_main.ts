@@ -10,7 +10,9 @@ import { loadAtRate, type LoadOptions, type LoadReport } from "../dev/fleet/devi
 export type LoadResult = Omit<LoadReport, "titles">;
 
 if (import.meta.main) {
-  const options: LoadOptions = JSON.parse(Deno.args[0]);
+  const [json] = Deno.args;
+  if (json === undefined) throw new Error("the argument is missing: the options as JSON");
+  const options: LoadOptions = JSON.parse(json);
   const { titles: _, ...result } = await loadAtRate(options);
   console.log(JSON.stringify(result satisfies LoadResult));
 }

@@ -18,7 +18,7 @@ import { NatsStack } from "../dev/servers/stack.ts";
 import { waitFor } from "../dev/testing/wait_for.ts";
 import { Workspace } from "../dev/servers/workspace.ts";
 import { Stop } from "../process/errors.ts";
-import { pause } from "../process/lifecycle.ts";
+import { pause } from "../process/retry.ts";
 import { inboxPrefix } from "../process/nats.ts";
 import { DURABLE } from "../contract/topology.ts";
 import type { LoadResult } from "./load_main.ts";
@@ -81,8 +81,8 @@ export async function runPipelineBench(seconds = 60, eventsPerSecond = 24_000): 
   const exact = await booksHold(pipeline, observer);
   console.log(`books: ${exact}`);
   console.log(await streamSize(pipeline));
-  if (loaded!.repeated > 0) {
-    console.log(`load: ${loaded!.repeated} requests repeated, last ${loaded!.lastRefusal}`);
+  if (loaded && loaded.repeated > 0) {
+    console.log(`load: ${loaded.repeated} requests repeated, last ${loaded.lastRefusal}`);
   }
   return rateOf(figure) >= AIM && p99Ms <= ALERT_AIM_MS && lagS <= ROYALTY_LAG_AIM_S;
 }
@@ -158,20 +158,15 @@ class Incidents {
 
   /** From the edge's answer to on-call's ear, ascending. Waits for the last alerts. */
   async latenciesMs(observer: Observer): Promise<number[]> {
-    const heard = () =>
-      new Map(
-        observer.alerts.flatMap(({ alert, heardAtMs }) =>
-          alert.kind === "rebuffer" && alert.status === "open" ? [[alert.title_id, heardAtMs]] : []
-        ),
-      );
-    await waitFor(
-      "an alert for every incident",
-      () => [...this.#answeredAtMs.keys()].every((titleId) => heard().has(titleId)),
-      { timeoutMs: 60_000 },
-    );
-    const times = heard();
-    return [...this.#answeredAtMs].map(([titleId, atMs]) => times.get(titleId)! - atMs)
-      .sort((a, b) => a - b);
+    return await waitFor("an alert for every incident", () => {
+      const heard = openingsOf(observer);
+      const latencies = [...this.#answeredAtMs].flatMap(([titleId, atMs]) => {
+        const heardAtMs = heard.get(titleId);
+        return heardAtMs === undefined ? [] : [heardAtMs - atMs];
+      });
+      const isAll = latencies.length === this.#answeredAtMs.size;
+      return isAll ? latencies.sort((a, b) => a - b) : undefined;
+    }, { timeoutMs: 60_000 });
   }
 
   async #stall(titleId: string): Promise<void> {
@@ -197,6 +192,17 @@ class Incidents {
     const text = await response.text();
     if (response.status !== 202) throw new Stop(`the edge answered ${response.status} ${text}`);
   }
+}
+
+/** When on-call heard that a title stalls, the last time. */
+function openingsOf({ alerts }: Observer): Map<string, number> {
+  const openings = new Map<string, number>();
+  for (const { alert, heardAtMs } of alerts) {
+    if (alert.kind === "rebuffer" && alert.status === "open") {
+      openings.set(alert.title_id, heardAtMs);
+    }
+  }
+  return openings;
 }
 
 async function load(
@@ -266,7 +272,7 @@ function perEvent(figure: Figure): string {
 }
 
 function quantile(sorted: readonly number[], q: number): number {
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))];
+  return sorted.at(Math.min(sorted.length - 1, Math.floor(sorted.length * q))) ?? NaN;
 }
 
 if (import.meta.main) {

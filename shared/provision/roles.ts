@@ -4,17 +4,29 @@
  * @module
  */
 import type { Sql } from "postgres";
+import { runFormatted } from "../process/postgres/formatted.ts";
+import { onlyRow } from "../process/postgres/rows.ts";
 
 /** The services that keep state in Postgres; role, schema and service share the name. */
 export const DATABASE_ROLES = ["royalty", "triage"] as const;
+/** A role that owns a schema. */
 export type DatabaseRole = typeof DATABASE_ROLES[number];
 
 /** The role that reads statements. It owns nothing; royalty lets it read what finance may see. */
 export const FINANCE_ROLE = "finance";
 
+/** The password of each role. */
 export interface RolePasswords extends Readonly<Record<DatabaseRole, string>> {
   /** Without it the finance role is not made. */
-  readonly finance?: string;
+  readonly finance?: string | undefined;
+}
+
+interface RoleRow {
+  readonly rolname: string;
+}
+
+interface CurrentDatabaseRow {
+  readonly database: string;
 }
 
 /**
@@ -23,7 +35,10 @@ export interface RolePasswords extends Readonly<Record<DatabaseRole, string>> {
  * Idempotent; a changed password takes effect.
  */
 export async function provisionRoles(sql: Sql, passwords: RolePasswords): Promise<void> {
-  const [{ database }] = await sql<{ database: string }[]>`select current_database() as database`;
+  const { database } = onlyRow(
+    await sql<CurrentDatabaseRow[]>`select current_database() as database`,
+    "the current database",
+  );
   await sql`revoke all on schema public from public`;
   await sql`revoke temporary on database ${sql(database)} from public`;
   for (const role of DATABASE_ROLES) {
@@ -40,10 +55,7 @@ export async function provisionRoles(sql: Sql, passwords: RolePasswords): Promis
 }
 
 async function provisionRole(sql: Sql, role: string, password: string): Promise<void> {
-  const [exists] = await sql`select 1 from pg_roles where rolname = ${role}`;
-  if (!exists) await sql`create role ${sql(role)} login`;
-  // A utility statement takes no parameters, so the server quotes the password itself.
-  const [{ statement }] = await sql<{ statement: string }[]>`
-    select format('alter role %I password %L', ${role}::text, ${password}::text) as statement`;
-  await sql.unsafe(statement);
+  const [found] = await sql<RoleRow[]>`select rolname from pg_roles where rolname = ${role}`;
+  if (!found) await sql`create role ${sql(role)} login`;
+  await runFormatted(sql, "alter role %I password %L", role, password);
 }

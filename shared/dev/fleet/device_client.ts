@@ -6,7 +6,7 @@
  */
 import { gzipSync } from "node:zlib";
 import { messageOf } from "../../process/errors.ts";
-import { pause } from "../../process/lifecycle.ts";
+import { pause } from "../../process/retry.ts";
 import type { Send, Tick } from "./player.ts";
 import { Random } from "../testing/random.ts";
 import type { EventOutcome } from "./truth.ts";
@@ -149,8 +149,9 @@ function bodyOf(random: Random, sends: readonly Send[]): Body {
   const beacon = random.chance(0.1);
   const gzip = !beacon && random.chance(0.2);
   const lines = sends.some((send) => send.framing === "line") || random.chance(0.4);
-  const plain = sends.length === 1
-    ? sends[0].bytes
+  const [first, ...others] = sends;
+  const plain = first !== undefined && others.length === 0
+    ? first.bytes
     : lines
     ? joined(sends, "", "\n", "\n")
     : joined(sends, "[", ",", "]");
@@ -184,9 +185,12 @@ function joined(
   return out.subarray(0, at);
 }
 
-type Answer =
-  & { readonly status: number; readonly why: string; readonly retryAfterMs?: number }
-  & { readonly kind: "accepted" | "again" | "unknown" | "refused" };
+interface Answer {
+  readonly kind: "accepted" | "again" | "unknown" | "refused";
+  readonly status: number;
+  readonly why: string;
+  readonly retryAfterMs?: number | undefined;
+}
 
 async function attemptPost(
   url: string,

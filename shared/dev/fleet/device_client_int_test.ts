@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertLessOrEqual, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertExists, assertLessOrEqual, assertRejects } from "@std/assert";
 import { Buffer } from "node:buffer";
 import { gunzipSync } from "node:zlib";
 import { judge } from "../../contract/event.ts";
@@ -44,13 +44,15 @@ Deno.test("a refusal that may pass is repeated with the same bytes after the tim
   const truth = new Truth(5_000);
   const record = truth.record.bind(truth);
   const client = new DeviceClient({ url: edge.url, key: KEY, seed: 1, record });
-  const [send] = someSends();
-  await client.post([send]);
+  await client.post([aSend()]);
   await client.drain();
 
   assertEquals(edge.requests.length, 4);
   assertEquals(new Set(edge.requests.map(({ body }) => latin1(body))).size, 1);
-  assert(edge.requests[1].atMs - edge.requests[0].atMs >= 950, "Retry-After was not honoured");
+  const [first, second] = edge.requests;
+  assertExists(first);
+  assertExists(second);
+  assert(second.atMs - first.atMs >= 950, "Retry-After was not honoured");
   const { sent, unknownCopies, refused } = truth.report();
   assertEquals({ sent, unknownCopies, refused }, { sent: 1, unknownCopies: 2, refused: 0 });
   assertEquals(client.report.statuses, { 202: 1, 429: 1, 500: 1, 503: 1 });
@@ -59,10 +61,9 @@ Deno.test("a refusal that may pass is repeated with the same bytes after the tim
 Deno.test("no answer is an unknown outcome; a lasting refusal is given up and explained", async () => {
   const outcomes: string[] = [];
   const record = (_: Send, outcome: string) => outcomes.push(outcome);
-  const [send] = someSends();
-  const nobody = new DeviceClient({
-    ...{ url: "http://127.0.0.1:1", key: KEY, seed: 1, attempts: 2, record },
-  });
+  const send = aSend();
+  const url = "http://127.0.0.1:1";
+  const nobody = new DeviceClient({ url, key: KEY, seed: 1, attempts: 2, record });
   await nobody.post([send]);
   await nobody.drain();
   assertEquals(outcomes, ["unknown", "unknown", "refused"]);
@@ -86,7 +87,11 @@ Deno.test("never more requests are under way than allowed, and a stop is heeded"
     return accepted();
   });
   const client = new DeviceClient({
-    ...{ url: edge.url, key: KEY, seed: 1, concurrency: 3, record: () => {} },
+    url: edge.url,
+    key: KEY,
+    seed: 1,
+    concurrency: 3,
+    record: () => {},
   });
   await client.post(someSends());
   await client.drain();
@@ -105,7 +110,11 @@ Deno.test("load is distinct, valid, current, and worth exactly what the report s
     return accepted();
   });
   const report = await loadAtRate({
-    ...{ url: edge.url, key: KEY, eventsPerSecond: 10_000, seconds: 0.5, concurrency: 3 },
+    url: edge.url,
+    key: KEY,
+    eventsPerSecond: 10_000,
+    seconds: 0.5,
+    concurrency: 3,
   });
   const bodies = edge.requests.slice(2).flatMap(({ events }) => events);
   assertEquals(bodies.length, 5_000);
@@ -142,9 +151,19 @@ function accepted(): Response {
 function someSends(): Send[] {
   const simulator = new Simulator({
     ...DEFAULT_SIMULATION,
-    ...{ seed: 1, startEpochMs: START_MS, durationMs: 10_000, sessions: 3_000, brokenShare: 0.1 },
+    seed: 1,
+    startEpochMs: START_MS,
+    durationMs: 10_000,
+    sessions: 3_000,
+    brokenShare: 0.1,
   });
   return [...simulator.ticks()].flatMap(({ sends }) => sends);
+}
+
+function aSend(): Send {
+  const [send] = someSends();
+  assertExists(send);
+  return send;
 }
 
 function latin1(bytes: Uint8Array): string {

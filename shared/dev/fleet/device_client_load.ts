@@ -5,8 +5,9 @@
  *
  * @module
  */
+import { randomInt } from "node:crypto";
 import { messageOf } from "../../process/errors.ts";
-import { pause } from "../../process/lifecycle.ts";
+import { pause } from "../../process/retry.ts";
 import { PostConnection } from "./device_client_socket.ts";
 import { aHeartbeat, encode } from "../testing/heartbeats.ts";
 import { Random } from "../testing/random.ts";
@@ -42,7 +43,7 @@ export interface LoadReport {
   /** Attempts that were answered 429 or 5xx, or not at all, and repeated with the same bytes. */
   readonly repeated: number;
   /** The last reason for repeating. */
-  readonly lastRefusal?: string;
+  readonly lastRefusal?: string | undefined;
 }
 
 const DEFAULTS = { eventsPerRequest: 100, concurrency: 8, titles: 40, regions: 24, seed: 1 };
@@ -61,7 +62,7 @@ class Load {
   readonly #requests: number;
   #next = 0;
   #repeated = 0;
-  #lastRefusal?: string;
+  #lastRefusal: string | undefined;
 
   constructor(private readonly options: LoadOptions & typeof DEFAULTS) {
     const { eventsPerSecond, seconds, eventsPerRequest } = options;
@@ -70,7 +71,7 @@ class Load {
 
   async run(): Promise<LoadReport> {
     // Distinct in every run, so that two runs against one stream do not share an id.
-    const random = new Random(this.options.seed ^ crypto.getRandomValues(new Uint32Array(1))[0]);
+    const random = new Random(this.options.seed ^ randomInt(2 ** 32));
     const { concurrency } = this.options;
     const bodies = Array.from({ length: concurrency }, () => new LoadBody(random, this.options));
     await Promise.all(bodies.map((body) => this.#work(body)));
@@ -79,8 +80,12 @@ class Load {
     const totals = [...titles.values()];
     const sent = totals.reduce((sum, { events }) => sum + events, 0);
     return {
-      ...{ sent, seconds, eventsPerSecond: sent / seconds, titles, repeated: this.#repeated },
+      sent,
+      seconds,
+      eventsPerSecond: sent / seconds,
+      titles,
       ms: totals.reduce((sum, { ms }) => sum + ms, 0),
+      repeated: this.#repeated,
       lastRefusal: this.#lastRefusal,
     };
   }
@@ -125,6 +130,7 @@ class LoadBody {
   readonly #places: readonly Place[];
 
   constructor(random: Random, { eventsPerRequest, titles, regions }: typeof DEFAULTS) {
+    const used = REGIONS.slice(0, regions);
     const heartbeats = Array.from({ length: eventsPerRequest }, () => {
       const titleId = `title-${random.int(1, titles)}`;
       const { ms, events } = this.credit.get(titleId) ?? { ms: 0, events: 0 };
@@ -133,7 +139,7 @@ class LoadBody {
       return aHeartbeat(random, TEMPLATE_TS, {
         session_id: `load-${random.uuidv7(0)}`,
         title_id: titleId,
-        region: REGIONS[random.int(0, regions - 1)],
+        region: random.pick(used),
         seq: TEMPLATE_SEQ,
         played_ms: playedMs,
       });

@@ -7,7 +7,7 @@
 
 export interface PostAnswer {
   readonly status: number;
-  readonly retryAfterMs?: number;
+  readonly retryAfterMs?: number | undefined;
   readonly text: string;
 }
 

@@ -48,13 +48,15 @@ export async function landBatch(
 ): Promise<void> {
   const subject = heartbeatSubject(0, "de");
   const options = (index: number) => msgIdOf ? { msgID: msgIdOf(index) } : {};
-  const last = bodies.length - 1;
-  const fast = await startFastIngest(nc, subject, bodies[0], {
+  const [first, ...others] = bodies;
+  const last = others.pop();
+  if (first === undefined || last === undefined) throw new Error("a batch has two bodies at least");
+  const fast = await startFastIngest(nc, subject, first, {
     ackInterval: bodies.length,
     allowGaps: false,
     inboxPrefix: inboxPrefix("ingest"),
     ...options(0),
   });
-  for (let i = 1; i < last; i++) void fast.add(subject, bodies[i], options(i));
-  await fast.last(subject, bodies[last], options(last));
+  for (const [i, body] of others.entries()) void fast.add(subject, body, options(i + 1));
+  await fast.last(subject, last, options(bodies.length - 1));
 }

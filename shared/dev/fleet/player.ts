@@ -64,12 +64,12 @@ export class Playback {
     while (this.#segment) {
       const { state, ms } = this.#segment;
       const leftMs = ms - this.#intoMs;
-      const dueMs = state === "startup" ? Infinity : HEARTBEAT_MS - this.#beat.intervalMs;
-      if (dueMs < leftMs) {
-        this.#advance(dueMs);
-        return this.#report(state as PlayerState);
+      const dueMs = HEARTBEAT_MS - this.#beat.intervalMs;
+      if (state !== "startup" && dueMs < leftMs) {
+        this.#advance(this.#segment, dueMs);
+        return this.#report(state);
       }
-      this.#advance(leftMs);
+      this.#advance(this.#segment, leftMs);
       const changed = this.#enter(this.next(this.#atMs), state);
       if (changed) return this.#report(changed);
     }
@@ -82,13 +82,12 @@ export class Playback {
     this.#intoMs = 0;
     // A session that never showed a frame has nothing to say.
     if (!segment) return before === "startup" ? undefined : "ended";
-    if (segment.state === before) return undefined;
+    if (segment.state === before || segment.state === "startup") return undefined;
     if (segment.state === "rebuffering") this.#beat.rebufferCount++;
-    return segment.state as PlayerState;
+    return segment.state;
   }
 
-  #advance(ms: number): void {
-    const segment = this.#segment!;
+  #advance(segment: Segment, ms: number): void {
     const shownBy = (into: number) =>
       segment.ms === 0 ? segment.playedMs : Math.floor(segment.playedMs * into / segment.ms);
     this.#beat.playedMs += shownBy(this.#intoMs + ms) - (this.#intoMs && shownBy(this.#intoMs));
@@ -152,8 +151,14 @@ export class Player {
   constructor(readonly identity: SessionIdentity) {
     const { sessionId, deviceId, titleId, region, device, cdn, isp, bitrateKbps } = identity;
     const who = {
-      ...{ session_id: sessionId, device_id: deviceId, title_id: titleId, region, device },
-      ...{ cdn, isp, bitrate_kbps: bitrateKbps },
+      session_id: sessionId,
+      device_id: deviceId,
+      title_id: titleId,
+      region,
+      device,
+      cdn,
+      isp,
+      bitrate_kbps: bitrateKbps,
     };
     // Without the opening brace: it follows the fields that change.
     this.#constant = JSON.stringify(who).slice(1);

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertLessOrEqual, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertExists, assertLessOrEqual, assertThrows } from "@std/assert";
 import { judge } from "../../contract/event.ts";
 import { type Beat, HEARTBEAT_MS, Playback, Player, type Segment } from "./player.ts";
 import { Calendar } from "./uplink.ts";
@@ -58,7 +58,7 @@ Deno.test("property: beats add up to exactly what the segments add up to", () =>
 
 Deno.test("what a player sends is a valid heartbeat with the beat's numbers", () => {
   const random = new Random(1);
-  const [beat] = beatsOf([{ state: "playing", ms: 4_000, playedMs: 3_999 }]);
+  const beat = firstBeatOf({ state: "playing", ms: 4_000, playedMs: 3_999 });
   const player = aPlayer();
   const judged = [0, 1].map(() => judge(player.send(random, beat, START_MS, 0).bytes));
   const heartbeats = judged.map((judgement) => {
@@ -66,16 +66,18 @@ Deno.test("what a player sends is a valid heartbeat with the beat's numbers", ()
     return judgement.heartbeat;
   });
   assertEquals(heartbeats.map(({ seq }) => seq), [0, 1]);
-  assertEquals(heartbeats[0].played_ms, 3_999);
-  assertEquals(heartbeats[0].media_ms, 3_999);
-  assertEquals(heartbeats[0].ts, START_MS);
-  assertEquals(heartbeats[0].device.build, "1.0");
+  const [heartbeat] = heartbeats;
+  assertExists(heartbeat);
+  assertEquals(heartbeat.played_ms, 3_999);
+  assertEquals(heartbeat.media_ms, 3_999);
+  assertEquals(heartbeat.ts, START_MS);
+  assertEquals(heartbeat.device.build, "1.0");
 });
 
 Deno.test("property: what a broken build sends is rejected, and no two of its events are equal", () => {
   const random = propertyRandom("malformed heartbeats");
   const player = aPlayer();
-  const [beat] = beatsOf([{ state: "playing", ms: 10_000, playedMs: 10_000 }]);
+  const beat = firstBeatOf({ state: "playing", ms: 10_000, playedMs: 10_000 });
   const seen = new Set<string>();
   const reasons = new Set<string>();
   for (let i = 0; i < 2_000; i++) {
@@ -114,6 +116,12 @@ function beatsOf(segments: readonly Segment[]): Beat[] {
   const beats: Beat[] = [];
   for (let beat = playback.beat(); beat; beat = playback.beat()) beats.push(beat);
   return beats;
+}
+
+function firstBeatOf(segment: Segment): Beat {
+  const [beat] = beatsOf([segment]);
+  assertExists(beat);
+  return beat;
 }
 
 function randomSegments(random: Random): Segment[] {

@@ -108,7 +108,10 @@ export class Simulator {
     );
     this.#titles = new Zipf(this.titles, zipf);
     this.#regions = new Zipf(REGIONS.slice(0, regions), zipf * 0.75);
-    this.biggest = { titleId: this.titles[0], region: REGIONS[0] };
+    const [titleId] = this.titles;
+    const [region] = REGIONS;
+    if (titleId === undefined || region === undefined) throw new RangeError("there is no title");
+    this.biggest = { titleId, region };
     this.#due = new Calendar(tickMs);
     this.#uplink = new Uplink(random, uplink, durationMs - 1, tickMs);
   }
@@ -231,12 +234,15 @@ class Behaviour {
   /** The segment that begins `sinceMs` after the session's start; undefined ends the session. */
   next(sinceMs: number): Segment | undefined {
     const leftMs = this.#dryAtMs - sinceMs;
+    const incident = leftMs <= 0 ? this.incident : undefined;
     const before = this.#state;
-    const state = before === undefined ? this.#first() : this.#follow(before, leftMs <= 0);
+    const state = before === undefined
+      ? this.#first()
+      : this.#follow(before, incident !== undefined);
     if (state === undefined) return undefined;
     this.#state = state;
-    const ms = leftMs <= 0
-      ? this.#stallingMs(state)
+    const ms = incident
+      ? this.#stallingMs(state, incident)
       : Math.min(leftMs, this.#healthyMs(state, before === undefined));
     return { state, ms, playedMs: state === "playing" ? ms : 0 };
   }
@@ -273,8 +279,7 @@ class Behaviour {
     }
   }
 
-  #stallingMs(state: Segment["state"]): number {
-    const { stallRatio } = this.incident!;
+  #stallingMs(state: Segment["state"], { stallRatio }: IncidentOptions): number {
     const cycleMs = this.random.int(6_000, 14_000);
     return Math.round(cycleMs * (state === "rebuffering" ? stallRatio : 1 - stallRatio));
   }
@@ -282,18 +287,20 @@ class Behaviour {
 
 /** Picks items so that the n-th is chosen with weight 1 / n^exponent (Zipf's law). */
 class Zipf {
-  readonly #cumulative: number[] = [];
+  readonly #ranks: { readonly item: string; readonly upTo: number }[] = [];
+  #sum = 0;
 
-  constructor(private readonly items: readonly string[], exponent: number) {
-    let sum = 0;
-    for (let rank = 1; rank <= items.length; rank++) {
-      sum += rank ** -exponent;
-      this.#cumulative.push(sum);
+  constructor(items: readonly string[], exponent: number) {
+    for (const [i, item] of items.entries()) {
+      this.#sum += (i + 1) ** -exponent;
+      this.#ranks.push({ item, upTo: this.#sum });
     }
   }
 
   pick(random: Random): string {
-    const at = random.next() * this.#cumulative[this.#cumulative.length - 1];
-    return this.items[this.#cumulative.findIndex((upTo) => at < upTo)];
+    const at = random.next() * this.#sum;
+    const rank = this.#ranks.find(({ upTo }) => at < upTo);
+    if (rank === undefined) throw new RangeError("there is nothing to pick from");
+    return rank.item;
   }
 }

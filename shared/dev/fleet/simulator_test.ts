@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertGreater, assertLessOrEqual } from "@std/assert";
+import { assert, assertEquals, assertExists, assertGreater, assertLessOrEqual } from "@std/assert";
 import { type Heartbeat, judge } from "../../contract/event.ts";
 import type { Send } from "./player.ts";
 import { surelyForgottenMs } from "./uplink.ts";
@@ -83,7 +83,8 @@ Deno.test("the network delays, reorders, repeats soon and repeats long after the
   const retries = sends.filter(({ kind }) => kind === "retry");
   const first = new Map(fresh.map((send) => [send.claim, send]));
   const gaps = retries.map((retry) => {
-    const original = first.get(retry.claim)!;
+    const original = first.get(retry.claim);
+    assertExists(original);
     assert(retry.bytes === original.bytes, "a retry has other bytes");
     return retry.sendAtMs - original.sendAtMs;
   });

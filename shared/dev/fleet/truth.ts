@@ -63,8 +63,17 @@ export class Truth {
   readonly #titles = new Map<string, { ms: number; events: number }>();
   readonly #claims = new WeakMap<ExpectedCredit, ClaimState>();
   readonly #counts = {
-    ...{ sent: 0, events: 0, ms: 0, duplicates: 0, duplicatesBeyondWindow: 0, malformed: 0 },
-    ...{ conflicts: 0, refused: 0, unknownCopies: 0, unknownRejects: 0, doubtful: 0 },
+    sent: 0,
+    events: 0,
+    ms: 0,
+    duplicates: 0,
+    duplicatesBeyondWindow: 0,
+    malformed: 0,
+    conflicts: 0,
+    refused: 0,
+    unknownCopies: 0,
+    unknownRejects: 0,
+    doubtful: 0,
   };
 
   /** `duplicateWindowMs` is the stream's. */

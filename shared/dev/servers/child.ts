@@ -36,13 +36,11 @@ export class Child {
 
   /** Starts a child; standard output and error are appended to `<workspace>/<name>.log`. */
   static async start(workspace: Workspace, options: ChildOptions): Promise<Child> {
-    const logFile = `${workspace.folder}/${options.name}.log`;
-    const process = new Deno.Command(options.command, {
-      args: [...options.args],
-      env: options.env,
-      cwd: options.cwd,
-      uid: options.uid,
-      gid: options.gid,
+    const { name, command, args, ...surroundings } = options;
+    const logFile = `${workspace.folder}/${name}.log`;
+    const process = new Deno.Command(command, {
+      ...surroundings,
+      args: [...args],
       stdin: "null",
       stdout: "piped",
       stderr: "piped",
@@ -51,7 +49,7 @@ export class Child {
       void append(stream, await Deno.open(logFile, { append: true, create: true }));
     }
     await workspace.watch(process);
-    return new Child(options.name, logFile, process);
+    return new Child(name, logFile, process);
   }
 
   /** Sends `signal` and waits for the end; after `graceMs` it is SIGKILL. */

@@ -3,9 +3,8 @@
  *
  * @module
  */
+import { ROOT } from "../testing/module_graph.ts";
 import { parse } from "yaml";
-
-export const ROOT = new URL("../../../", import.meta.url);
 
 export interface ComposeService {
   readonly image: string;
@@ -45,11 +44,26 @@ export async function readCompose(): Promise<Compose> {
   return { ...parse(text, { merge: true }), text, example };
 }
 
+/** A service; throws when compose has none of that name. */
+export function serviceOf(compose: Compose, name: string): ComposeService {
+  const service = compose.services[name];
+  if (service === undefined) throw new Error(`compose.yaml has no service ${name}`);
+  return service;
+}
+
+/** A variable; throws when .env.example does not have it. */
+export function exampleOf(compose: Compose, variable: string): string {
+  const value = compose.example[variable];
+  if (value === undefined) throw new Error(`.env.example has no ${variable}`);
+  return value;
+}
+
 /** The environment of a service whose `.env` is .env.example. */
 export function environmentOf(compose: Compose, name: string): Record<string, string> {
   const fill = (value: string) =>
     value.replace(/\$\{(\w+):\?[^}]*\}/g, (_, variable) => compose.example[variable] ?? "");
   return Object.fromEntries(
-    Object.entries(compose.services[name].environment).map(([key, value]) => [key, fill(value)]),
+    Object.entries(serviceOf(compose, name).environment)
+      .map(([key, value]) => [key, fill(value)]),
   );
 }

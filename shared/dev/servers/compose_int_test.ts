@@ -1,13 +1,14 @@
-import { assertEquals } from "@std/assert";
+import { ROOT } from "../testing/module_graph.ts";
+import { assertEquals, assertExists } from "@std/assert";
 import { connect } from "nats";
 import { jetstreamManager } from "nats/jetstream";
 import { inboxPrefix, ROLES } from "../../process/nats.ts";
 import { drift, provision } from "../../provision/streams.ts";
 import { DEFAULT_TOPOLOGY, desiredTopology } from "../../contract/topology.ts";
 import { Child } from "./child.ts";
-import { type Compose, environmentOf, readCompose, ROOT } from "./compose.ts";
+import { type Compose, environmentOf, exampleOf, readCompose, serviceOf } from "./compose.ts";
 import { freePort } from "./free_port.ts";
-import { NatsServer, type NatsUser } from "./nats_server.ts";
+import { NatsServer, passwordsFor } from "./nats_server.ts";
 import { PostgresServer } from "./postgres_server.ts";
 import { DATABASE } from "./stack.ts";
 import { waitFor } from "../testing/wait_for.ts";
@@ -20,21 +21,21 @@ Deno.test("nats starts with compose's own command, settings and files", async ()
   const compose = await readCompose();
   const port = freePort();
   const monitorPort = freePort();
-  const [, ...args] = compose.services.nats.command;
+  const [, ...args] = serviceOf(compose, "nats").command;
   const child = await Child.start(workspace, {
     name: "nats-of-compose",
     command: embedded.binary,
     args: args.map((arg) => onThisMachine(compose, arg, port, monitorPort, workspace.folder)),
     env: environmentOf(compose, "nats"),
   });
-  const health = compose.services.nats.healthcheck?.test.at(-1) ?? "";
+  const health = serviceOf(compose, "nats").healthcheck?.test.at(-1) ?? "";
   await waitFor("the health check of compose", async () => {
     const response = await fetch(health.replace("8222", String(monitorPort)));
     await response.body?.cancel();
     return response.ok;
   });
   for (const role of ROLES) {
-    const pass = compose.example[`TWOFOLD_NATS_${role.toUpperCase()}_PASSWORD`];
+    const pass = exampleOf(compose, `TWOFOLD_NATS_${role.toUpperCase()}_PASSWORD`);
     const servers = `127.0.0.1:${port}`;
     const nc = await connect({ servers, user: role, pass, inboxPrefix: inboxPrefix(role) });
     // The default sizes must fit what compose lets the server store.
@@ -52,11 +53,9 @@ Deno.test("nats starts with compose's own command, settings and files", async ()
 Deno.test("provisioning and every service start with compose's own commands and settings", async () => {
   const compose = await readCompose();
   await using workspace = await Workspace.temporary();
-  const passwords = Object.fromEntries(
-    [...ROLES, "sys" as const].map((user) =>
-      [user, compose.example[`TWOFOLD_NATS_${user.toUpperCase()}_PASSWORD`]] as const
-    ),
-  ) as Record<NatsUser, string>;
+  const passwords = passwordsFor((user) =>
+    exampleOf(compose, `TWOFOLD_NATS_${user.toUpperCase()}_PASSWORD`)
+  );
   const nats = await NatsServer.start(workspace, { passwords });
   const postgres = await PostgresServer.start(workspace);
   const admin = postgres.connect();
@@ -66,7 +65,7 @@ Deno.test("provisioning and every service start with compose's own commands and 
     Child.start(workspace, {
       name,
       command: Deno.execPath(),
-      args: compose.services[name].command.slice(1),
+      args: serviceOf(compose, name).command.slice(1),
       env: { ...settingsHere(compose, name, nats, postgres), ...settings },
       cwd: ROOT.pathname,
     });
@@ -92,8 +91,9 @@ Deno.test("provisioning and every service start with compose's own commands and 
   }
   // Its thread tells that as soon as it runs.
   await waitFor("royalty's closing thread", async () => {
-    const { url } = services.find(({ name }) => name === "royalty")!;
-    return (await (await fetch(`${url}/metrics`)).text())
+    const royalty = services.find(({ name }) => name === "royalty");
+    assertExists(royalty);
+    return (await (await fetch(`${royalty.url}/metrics`)).text())
       .includes("twofold_royalty_close_overdue_seconds 0");
   });
   for (const { name, child } of services) {
@@ -129,9 +129,9 @@ function onThisMachine(
   monitorPort: number,
   folder: string,
 ): string {
-  const mounts = (compose.services.nats.volumes ?? []).map((volume) => volume.split(":"));
-  const local = mounts.reduce((path, [from, to]) => {
-    const target = from.startsWith("./") ? new URL(from, ROOT).pathname : `${folder}/compose-data`;
+  const mounts = (serviceOf(compose, "nats").volumes ?? []).map((volume) => volume.split(":"));
+  const local = mounts.reduce((path, [from = "", to = ""]) => {
+    const target = from.startsWith("./") ? new URL(from).pathname : `${folder}/compose-data`;
     return path.replace(`=${to}`, `=${target}`);
   }, arg);
   return local.replace("=0.0.0.0", "=127.0.0.1")

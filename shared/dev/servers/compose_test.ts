@@ -5,7 +5,7 @@ import { royaltySettings } from "../../../royalty/settings.ts";
 import { triageSettings } from "../../../dlq-triage/settings.ts";
 import { readSettings, type SettingsShape } from "../../process/config.ts";
 import { provisionSettings } from "../../provision/main.ts";
-import { environmentOf, readCommitted, readCompose, ROOT } from "./compose.ts";
+import { environmentOf, readCommitted, readCompose, serviceOf } from "./compose.ts";
 
 /** What runs on the image of the Dockerfile, and the settings it reads. */
 const OURS: Readonly<Record<string, SettingsShape>> = {
@@ -27,26 +27,25 @@ Deno.test("compose has the servers, the provisioning step and the four services"
 });
 
 Deno.test("every image is pinned to an exact version", async () => {
-  const from = [...(await readCommitted("Dockerfile")).matchAll(/^FROM (\S+)/gm)].map((match) =>
-    match[1]
-  );
+  const dockerfile = await readCommitted("Dockerfile");
+  const from = [...dockerfile.matchAll(/^FROM (\S+)/gm)].map(([, image = ""]) => image);
   const images = services.filter(([, { build }]) => !build).map(([, { image }]) => image);
   for (const image of [...from, ...images]) {
     assert(/^[\w./-]+:\d+\.\d+(\.\d+)?(-\w+)?$/.test(image), `${image} is not pinned`);
   }
-  const nats = compose.services.nats.image.match(/:(\d+)\.(\d+)\.(\d+)/)?.slice(1).map(Number);
-  const [major, minor, patch] = nats ?? [];
+  const nats = serviceOf(compose, "nats").image.match(/:(\d+)\.(\d+)\.(\d+)/);
+  const [major = 0, minor = 0, patch = 0] = nats?.slice(1).map(Number) ?? [];
   assert(
     major === 2 && (minor > 14 || (minor === 14 && patch >= 5)),
     "production needs nats-server 2.14.5: earlier ones can lose the duplicate map (NATS.md)",
   );
-  assert(compose.services.postgres.image.startsWith("postgres:18."), "Postgres 18");
+  assert(serviceOf(compose, "postgres").image.startsWith("postgres:18."), "Postgres 18");
 });
 
 Deno.test("the command of every service is a task that exists", async () => {
   const { tasks } = JSON.parse(await readCommitted("deno.json"));
   for (const name of Object.keys(OURS)) {
-    const [deno, task, wanted] = compose.services[name].command;
+    const [deno, task, wanted = ""] = serviceOf(compose, name).command;
     assertEquals([deno, task], ["deno", "task"], name);
     assert(tasks[wanted], `${name} runs the task ${wanted}, which deno.json does not have`);
   }
@@ -54,14 +53,14 @@ Deno.test("the command of every service is a task that exists", async () => {
 
 Deno.test("every file that compose mounts and the Dockerfile copies or caches exists", async () => {
   const mounts = services.flatMap(([, service]) => service.volumes ?? [])
-    .map((volume) => volume.split(":")[0]);
+    .flatMap((volume) => volume.split(":", 1));
   const dockerfile = (await readCommitted("Dockerfile")).replaceAll("\\\n", " ");
-  const copied = [...dockerfile.matchAll(/^COPY (.+) \S+$/gm)].flatMap(([, from]) =>
+  const copied = [...dockerfile.matchAll(/^COPY (.+) \S+$/gm)].flatMap(([, from = ""]) =>
     from.split(" ")
   );
   const cached = dockerfile.match(/\S+\.ts/g) ?? [];
   for (const file of [...mounts.filter((mount) => mount.startsWith("./")), ...copied, ...cached]) {
-    assert(await Deno.stat(new URL(file, ROOT)).catch(() => undefined), `${file} does not exist`);
+    assert(await Deno.stat(new URL(file)).catch(() => undefined), `${file} does not exist`);
   }
   for (const volume of mounts.filter((mount) => !mount.startsWith("./"))) {
     assert(volume in compose.volumes, `volume ${volume} is not declared`);
@@ -98,7 +97,7 @@ Deno.test("every secret comes from .env and compose refuses to start without it"
 
 Deno.test("services start after provisioning, answer beyond loopback and are checked", () => {
   for (const name of ["ingest", "live", "royalty", "triage"]) {
-    const service = compose.services[name];
+    const service = serviceOf(compose, name);
     const { TWOFOLD_HTTP_PORT: port, TWOFOLD_HTTP_HOST: host } = environmentOf(compose, name);
     assertEquals(
       service.depends_on,
@@ -111,8 +110,9 @@ Deno.test("services start after provisioning, answer beyond loopback and are che
     assertEquals(service.read_only, true, name);
   }
   for (const name of ["nats", "postgres"]) {
-    assert(compose.services[name].healthcheck, `${name} has no health check`);
-    assertEquals(compose.services.provision.depends_on?.[name].condition, "service_healthy");
+    assert(serviceOf(compose, name).healthcheck, `${name} has no health check`);
+    const { depends_on } = serviceOf(compose, "provision");
+    assertEquals(depends_on?.[name]?.condition, "service_healthy");
   }
 });
 
@@ -122,7 +122,7 @@ for (const [status, code] of [[200, 0], [503, 1]] as const) {
       { hostname: "127.0.0.1", port: 0, onListen: () => {} },
       (request) => new Response("", { status: request.url.endsWith("/readyz") ? status : 404 }),
     );
-    const [, , ...args] = compose.services.triage.healthcheck?.test ?? [];
+    const [, , ...args] = serviceOf(compose, "triage").healthcheck?.test ?? [];
     const { code: exitCode } = await new Deno.Command(Deno.execPath(), {
       args: [...args],
       env: { TWOFOLD_HTTP_PORT: String(server.addr.port) },

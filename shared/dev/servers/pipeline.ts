@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { ROOT } from "../testing/module_graph.ts";
 import { connect, type NatsConnection } from "nats";
 import { Stop } from "../../process/errors.ts";
 import { inboxPrefix } from "../../process/nats.ts";
@@ -10,11 +11,9 @@ import { type DatabaseRole, FINANCE_ROLE } from "../../provision/roles.ts";
 import { freePort } from "./free_port.ts";
 import { NatsServer, type NatsUser } from "./nats_server.ts";
 import { PostgresServer } from "./postgres_server.ts";
-import { Service, type ServiceName, SERVICES } from "./service.ts";
+import { type ServiceName, ServiceProcess, SERVICES } from "./service_process.ts";
 import { createDatabase, DATABASE, DEV_PASSWORD } from "./stack.ts";
 import type { Workspace } from "./workspace.ts";
-
-const ROOT = new URL("../../../", import.meta.url);
 
 type SettingsText = Readonly<Record<string, string>>;
 
@@ -52,7 +51,7 @@ export class Pipeline implements AsyncDisposable {
     readonly workspace: Workspace,
     readonly nats: NatsServer,
     readonly postgres: PostgresServer,
-    readonly services: Readonly<Record<ServiceName, Service>>,
+    readonly services: Readonly<Record<ServiceName, ServiceProcess>>,
     readonly fleetKey: string,
     readonly financeKey: string,
     readonly ports: Ports,
@@ -97,8 +96,8 @@ export class Pipeline implements AsyncDisposable {
     };
     const folders = Object.values(royaltyFolders(workspace));
     await Promise.all(folders.map((folder) => Deno.mkdir(folder, { recursive: true })));
-    const started = await Promise.all(SERVICES.map(async (name) => {
-      const service = await Service.start(workspace, name, {
+    const start = (name: ServiceName) =>
+      ServiceProcess.start(workspace, name, {
         httpPort: ports.http[name],
         reach: [nats.url, ...("TWOFOLD_POSTGRES_URL" in own[name] ? [hostOf(database)] : [])],
         settings: {
@@ -108,14 +107,17 @@ export class Pipeline implements AsyncDisposable {
           ...options.services?.[name],
         },
       });
-      return [name, service] as const;
-    }));
-    const services = Object.fromEntries(started) as Record<ServiceName, Service>;
+    const [ingest, live, royalty, triage] = await Promise.all([
+      start("ingest"),
+      start("live"),
+      start("royalty"),
+      start("triage"),
+    ]);
     return new Pipeline(
       workspace,
       nats,
       database,
-      services,
+      { ingest, live, royalty, triage },
       fleetKey,
       financeKey,
       ports,

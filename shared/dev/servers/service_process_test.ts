@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { parseMetrics, permissions, SERVICES } from "./service.ts";
+import { parseMetrics, permissions, SERVICES } from "./service_process.ts";
 
 const OPTIONS = { httpPort: 4000, reach: ["127.0.0.1:4222"], settings: {} };
 

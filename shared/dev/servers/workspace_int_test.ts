@@ -35,7 +35,8 @@ async function firstLine(stream: ReadableStream<Uint8Array>): Promise<string> {
     text += chunk;
     if (text.includes("\n")) break;
   }
-  return text.split("\n")[0];
+  const [line = ""] = text.split("\n", 1);
+  return line;
 }
 
 async function exists(path: string): Promise<boolean> {

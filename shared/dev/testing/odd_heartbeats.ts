@@ -56,11 +56,14 @@ const ODD_VALUES: readonly unknown[] = [
 ];
 
 const FIELDS = [...Object.keys(heartbeatSchema.shape), "extra", "__proto__", "constructor"];
-const NESTED = ["model", "os", "build"].map((name) => ["device", name]);
+const NESTED = ["model", "os", "build"].map((name): Path => ["device", name]);
+
+/** A field, or one inside a field. */
+type Path = readonly [field: string, nested?: string];
 
 /** Every odd value in every field, one at a time. */
 export function* oddHeartbeats(random: Random): Generator<unknown> {
-  for (const path of [...FIELDS.map((name) => [name]), ...NESTED]) {
+  for (const path of [...FIELDS.map((name): Path => [name]), ...NESTED]) {
     for (const odd of ODD_VALUES) yield withValue(aHeartbeat(random, ODD_TS), path, odd);
   }
 }
@@ -70,7 +73,7 @@ export function oddHeartbeat(random: Random): unknown {
   let value: Record<string, unknown> = aHeartbeat(random, ODD_TS);
   if (random.chance(0.5)) Object.assign(value, extras(random));
   for (let changes = random.int(0, 2); changes > 0; changes--) {
-    const field = random.chance(0.2) ? random.pick(NESTED) : [random.pick(FIELDS)];
+    const field: Path = random.chance(0.2) ? random.pick(NESTED) : [random.pick(FIELDS)];
     value = withValue(value, field, random.pick(ODD_VALUES));
   }
   return value;
@@ -82,11 +85,12 @@ function extras(random: Random): Record<string, unknown> {
 }
 
 // Through entries, so that `__proto__` becomes a key like any other.
-function withValue(value: object, path: readonly string[], odd: unknown): Record<string, unknown> {
-  const [name, ...rest] = path;
-  const inner = (value as Record<string, unknown>)[name];
-  const into = rest.length === 0 || typeof inner !== "object" || inner === null;
-  const changed = into ? odd : withValue(inner, rest, odd);
-  const others = Object.entries(value).filter(([key]) => key !== name);
-  return Object.fromEntries([...others, [name, changed]]);
+function withValue(value: object, path: Path, odd: unknown): Record<string, unknown> {
+  const [field, nested] = path;
+  const entries: [string, unknown][] = Object.entries(value);
+  const inner = new Map(entries).get(field);
+  const isWhole = nested === undefined || typeof inner !== "object" || inner === null;
+  const changed = isWhole ? odd : withValue(inner, [nested], odd);
+  const others = entries.filter(([key]) => key !== field);
+  return Object.fromEntries([...others, [field, changed]]);
 }

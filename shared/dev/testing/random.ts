@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { randomInt } from "node:crypto";
 
 /** A reproducible source of randomness: the same seed gives the same numbers. */
 export class Random {
@@ -28,16 +29,20 @@ export class Random {
   chance(p: number): boolean {
     return this.next() < p;
   }
-  /** One of `items`. */
+  /** One of `items`; there has to be one. */
   pick<T>(items: readonly T[]): T {
-    return items[Math.floor(this.next() * items.length)];
+    const at = Math.floor(this.next() * items.length);
+    // A loop, because an item may itself be undefined.
+    for (const item of items.slice(at, at + 1)) return item;
+    throw new RangeError("there is nothing to pick from");
   }
   /** `items` in a random order. */
   shuffle<T>(items: readonly T[]): T[] {
     const out = [...items];
     for (let i = out.length - 1; i > 0; i--) {
       const j = this.int(0, i);
-      [out[i], out[j]] = [out[j], out[i]];
+      // Swaps the two.
+      out.splice(j, 1, ...out.splice(i, 1, ...out.slice(j, j + 1)));
     }
     return out;
   }
@@ -57,7 +62,7 @@ export class Random {
  */
 export function propertyRandom(test: string): Random {
   const given = Deno.env.get("TWOFOLD_SEED");
-  const seed = given ? Number(given) : crypto.getRandomValues(new Uint32Array(1))[0];
+  const seed = given ? Number(given) : randomInt(2 ** 32);
   console.log(`${test}: TWOFOLD_SEED=${seed}`);
   return new Random(seed);
 }

@@ -1,59 +1,10 @@
 import { assert, assertEquals } from "@std/assert";
+import { LOG_EVENTS } from "../../process/log_events.ts";
+import { ROOT } from "./module_graph.ts";
 
-const ROOT = new URL("../../../", import.meta.url);
 const SERVICES = ["ingest", "live", "royalty", "dlq-triage"];
 const OUTSIDE = [".git", ".twofold", "node_modules"];
 const MAX_FUNCTION_LINES = 70;
-
-/** Files that touch no clock, socket, NATS, SQL or Deno; what they import by value is pure too. */
-const PURE = [
-  "ingest/admit.ts",
-  "ingest/split.ts",
-  "live/watch/window.ts",
-  "live/detect/rules.ts",
-  "royalty/posting/accrue.ts",
-  "royalty/books/array_literal.ts",
-  "royalty/statement/business_day.ts",
-  "royalty/statement/csv.ts",
-  "royalty/raw/stored_message.ts",
-  "royalty/statement/catalogue.ts",
-  "royalty/statement/chain.ts",
-  "royalty/closing/conditions.ts",
-  "royalty/posting/continuity.ts",
-  "royalty/statement/day_line.ts",
-  "royalty/statement/device_loss.ts",
-  "royalty/posting/event_key.ts",
-  "royalty/recount/appraise.ts",
-  "royalty/recount/report.ts",
-  "royalty/drift/drift.ts",
-  "royalty/audit/trace.ts",
-  "royalty/statement/manifest.ts",
-  "royalty/audit/audit.ts",
-  "royalty/finance/download.ts",
-  "royalty/finance/keys.ts",
-  "royalty/finance/page.ts",
-  "royalty/finance/html.ts",
-  "royalty/finance/provisional.ts",
-  "dlq-triage/classify.ts",
-  "dlq-triage/limits.ts",
-  "dlq-triage/render.ts",
-  "shared/contract/alert.ts",
-  "shared/process/errors.ts",
-  "shared/contract/event.ts",
-  "shared/contract/hash.ts",
-  "shared/contract/json.ts",
-  "shared/contract/topology.ts",
-  "shared/contract/totals.ts",
-];
-const PURE_PACKAGES = ["zod", "nats/jetstream", "node:buffer", "node:crypto"];
-const IMPURE =
-  /\bDeno\b|\bDate\.now\b|\bnew Date\(\)|\bperformance\b|\bfetch\(|\bset(Timeout|Interval)\b|\bMath\.random\b|\bcrypto\.(random|getRandom)|\bconsole\b/;
-
-interface Import {
-  /** Path from the root, or a bare specifier. */
-  readonly target: string;
-  readonly isType: boolean;
-}
 
 interface Source {
   /** Path from the root. */
@@ -86,22 +37,6 @@ function isTest(path: string): boolean {
   return /_(test|bench)\.ts$/.test(path);
 }
 
-function isDevelopment(path: string): boolean {
-  return path.startsWith("shared/dev/") || path.startsWith("shared/e2e/");
-}
-
-function importsOf({ path, text }: Source): Import[] {
-  const found = withoutComments(text).matchAll(
-    /^(?:import|export)\s(?<type>type\s)?(?:[^"';]*?\sfrom\s)?"(?<from>[^"]+)";|\bimport\("(?<lazy>[^"]+)"\)/gm,
-  );
-  return [...found].map(({ groups }) => {
-    const specifier = groups?.from ?? groups?.lazy ?? "";
-    const isRelative = specifier.startsWith(".");
-    const target = isRelative ? new URL(specifier, `file:///${path}`).pathname.slice(1) : specifier;
-    return { target, isType: groups?.type !== undefined };
-  });
-}
-
 function withoutComments(text: string): string {
   return text.replace(/\/\*[\s\S]*?\*\/|(?<=^|\s)\/\/.*$/gm, "");
 }
@@ -110,74 +45,6 @@ function withoutComments(text: string): string {
 function assertTidy(complaints: readonly string[]): void {
   assertEquals(complaints, [], `\n  ${complaints.join("\n  ")}\n`);
 }
-
-Deno.test("services import shared/ and themselves, never each other", () => {
-  assertTidy(
-    code.flatMap((source) => {
-      const own = SERVICES.find((service) => source.path.startsWith(`${service}/`));
-      if (!own) return [];
-      return importsOf(source).map(({ target }) => target)
-        .filter((target) => SERVICES.some((each) => each !== own && target.startsWith(`${each}/`)))
-        .map((target) => `${source.path} imports ${target}`);
-    }),
-  );
-});
-
-Deno.test("shared/ imports no service; tests of shared/dev and shared/e2e may", () => {
-  assertTidy(
-    code.filter(({ path }) => path.startsWith("shared/"))
-      .filter(({ path }) => !isDevelopment(path) || !isTest(path))
-      .filter(({ path }) => !path.startsWith("shared/e2e/"))
-      .flatMap((source) =>
-        importsOf(source)
-          .filter(({ target }) => SERVICES.some((each) => target.startsWith(`${each}/`)))
-          .map(({ target }) => `${source.path} imports ${target}`)
-      ),
-  );
-});
-
-Deno.test("only tests, benches, shared/dev and shared/e2e import shared/dev", () => {
-  assertTidy(
-    code.filter(({ path }) => !isTest(path) && !isDevelopment(path)).flatMap((source) =>
-      importsOf(source).filter(({ target }) => isDevelopment(target) || target === "@std/assert")
-        .map(({ target }) => `${source.path} imports ${target}`)
-    ),
-  );
-});
-
-Deno.test("packages come from the import map, embedded servers excepted", async () => {
-  const { imports } = JSON.parse(await Deno.readTextFile(new URL("deno.json", ROOT)));
-  const names = Object.keys(imports);
-  assertTidy(
-    code.flatMap((source) =>
-      importsOf(source).map(({ target }) => target)
-        .filter((target) => !target.endsWith(".ts") && !target.startsWith("node:"))
-        .filter((target) => !names.some((name) => target === name || isBelow(target, name)))
-        .map((target) => `${source.path} imports ${target}`)
-    ),
-  );
-});
-
-function isBelow(target: string, name: string): boolean {
-  return name.endsWith("/") && target.startsWith(name);
-}
-
-Deno.test("pure files touch no clock, socket, NATS, SQL or Deno", () => {
-  const pure = PURE.map((path) => {
-    const source = code.find((each) => each.path === path);
-    assert(source, `${path} does not exist`);
-    return source;
-  });
-  assertTidy(pure.flatMap((source) => {
-    const touched = withoutComments(source.text).match(IMPURE);
-    const imported = importsOf(source).filter(({ isType }) => !isType)
-      .filter(({ target }) => !PURE.includes(target) && !PURE_PACKAGES.includes(target));
-    return [
-      ...(touched ? [`${source.path} uses ${touched[0]}`] : []),
-      ...imported.map(({ target }) => `${source.path} imports ${target}`),
-    ];
-  }));
-});
 
 Deno.test("the time of day is read where a process begins, and passed on", () => {
   const clock = /\bDate\.now\b|\bnew Date\(\)|\bTemporal\.Now\b/;
@@ -252,17 +119,6 @@ Deno.test("no test is skipped or left alone", () => {
   );
 });
 
-Deno.test("tests that need servers say so in their name", () => {
-  const servers = /\/(stack|nats_server|postgres_server)\.ts$/;
-  assertTidy(
-    code.filter(({ path }) => path.endsWith("_test.ts") && !path.endsWith("_int_test.ts"))
-      .filter((source) =>
-        importsOf(source).some(({ target, isType }) => !isType && servers.test(`/${target}`))
-      )
-      .map(({ path }) => `${path} starts servers; name it _int_test.ts`),
-  );
-});
-
 // Patterns hold `[.]` and alternations where the plain word would make this file find itself.
 const UNWANTED: readonly { readonly what: string; readonly pattern: RegExp }[] = [
   { what: "unfinished work", pattern: /\b(TO[D]O|FIX[M]E|X[X]X)\b/ },
@@ -290,26 +146,112 @@ function withoutStrings(text: string): string {
   return withoutComments(text).replace(/"(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\.)*`/g, '""');
 }
 
-Deno.test("tidy itself finds what it is there to find", () => {
-  const source = (text: string) => ({ path: "live/rules.ts", text });
-  assertEquals(
-    importsOf(source(
-      'import a from "../royalty/ledger.ts";\nimport type {\n  B,\n} from "./b.ts";\n' +
-        'export * from "zod";\nimport "nats";\n// import c from "./c.ts";\nawait import("./d.ts");',
-    )),
-    [
-      { target: "royalty/ledger.ts", isType: false },
-      { target: "live/b.ts", isType: true },
-      { target: "zod", isType: false },
-      { target: "nats", isType: false },
-      { target: "live/d.ts", isType: false },
-    ],
+Deno.test("no two exported things share a name", () => {
+  const homes = new Map<string, string[]>();
+  for (const { path, text } of code.filter(({ path }) => !isTest(path))) {
+    for (const name of exportedNames(text)) {
+      homes.set(name, [...homes.get(name) ?? [], path]);
+    }
+  }
+  assertTidy(
+    [...homes].filter(([, paths]) => paths.length > 1)
+      .map(([name, paths]) => `${name} is exported by ${paths.join(" and ")}`),
   );
-  assert(IMPURE.test("const now = Date.now();"));
-  assert(IMPURE.test("new Date()") && !IMPURE.test("new Date(ms)"));
+});
+
+function exportedNames(text: string): string[] {
+  const declared = withoutComments(text).matchAll(
+    /^export (?:async |abstract |declare )*(?:const|let|function\*?|class|interface|type|enum) (\w+)/gm,
+  );
+  return [...declared].map(([, name = ""]) => name);
+}
+
+Deno.test("every exported thing says what it is", () => {
+  assertTidy(
+    code.filter(({ path }) => !isTest(path)).flatMap(({ path, text }) => {
+      const bare = text.matchAll(
+        /(?<!\*\/)\n+export (?:async |abstract )*(?:const|function\*?|class|interface|type) (\w+)/g,
+      );
+      return [...bare].map(([, name]) => `${path}: ${name} has no docstring`);
+    }),
+  );
+});
+
+Deno.test("every query has a named row type, and only one module makes connections", () => {
+  const product = code.filter(({ path }) => !isTest(path) && !path.startsWith("shared/dev/"));
+  assertTidy([
+    ...product.flatMap(({ path, text }) =>
+      anonymousRows(text).map((query) => `${path}: rows of ${query} need a named type`)
+    ),
+    ...product.filter(({ path }) => !path.startsWith("shared/process/postgres/"))
+      .filter(({ text }) => /^import (?!type )[^;]*from "postgres";/m.test(valueImports(text)))
+      .map(({ path }) => `${path} makes a connection of its own; see shared/process/postgres/`),
+  ]);
+});
+
+/** Queries whose rows are `any`, a `Record`, or a type that has no name, by their first words. */
+function anonymousRows(text: string): string[] {
+  const queries = withoutComments(text).matchAll(
+    /\b(?:sql|tx)(?<type><[^`]*?>)?`\s*(?<words>[^`]{0,40})/g,
+  );
+  return [...queries].filter(({ groups }) => {
+    const type = groups?.type ?? "";
+    if (type !== "") return /^<\s*(?:Record\b|any\b|unknown\b|\{|\()/.test(type);
+    return /^(?:with|select)\b/.test(groups?.words ?? "") &&
+      !/pg_advisory_xact_lock/.test(groups?.words ?? "");
+  }).map(({ groups }) => `\`${(groups?.words ?? "").replaceAll(/\s+/g, " ")}\``);
+}
+
+/** `text` without the imports that name types only. */
+function valueImports(text: string): string {
+  return text.replace(/import \{\s*((?:type \w+,?\s*)+)\} from/g, "import type {$1} from");
+}
+
+Deno.test("nothing is typed any", () => {
+  assertTidy(
+    code.filter(({ text }) => /(?::|<|\bas) any\b|\bany\[\]/.test(withoutStrings(text)))
+      .map(({ path }) => path),
+  );
+});
+
+Deno.test("every event that is logged is listed, used, and named after its service", () => {
+  const prefixes: Readonly<Record<string, readonly string[]>> = {
+    ingest: ["ingest"],
+    live: ["live"],
+    royalty: ["royalty"],
+    "dlq-triage": ["triage"],
+    shared: ["service", "nats", "postgres"],
+  };
+  const product = code.filter(({ path }) => !isTest(path) && !path.endsWith("/log_events.ts"));
+  const names = Object.keys(LOG_EVENTS);
+  // Some names are put together of two parts.
+  const isUsed = (name: string) =>
+    product.some(({ text }) =>
+      text.includes(`"${name}"`) || text.includes(`\`${name.slice(0, name.lastIndexOf("."))}.$`)
+    );
+  assertTidy([
+    ...names.filter((name) => !isUsed(name)).map((name) => `${name} is never logged`),
+    ...product.flatMap(({ path, text }) => {
+      const allowed = prefixes[path.split("/")[0] ?? ""] ?? [];
+      const logged = text.matchAll(/\blog\.(?:debug|info|warn|error)\(\s*["`]([\w.]+)/g);
+      return [...logged].filter(([, name = ""]) => !allowed.includes(name.split(".")[0] ?? ""))
+        .map(([, name]) => `${path} logs ${name}`);
+    }),
+  ]);
+});
+
+Deno.test("tidy itself finds what it is there to find", () => {
   const long = `function long() {\n${"  f();\n".repeat(MAX_FUNCTION_LINES)}}`;
-  assertEquals(longFunctions(source(long)), [`long has ${MAX_FUNCTION_LINES + 2} lines`]);
+  const source = { path: "live/rules.ts", text: long };
+  assertEquals(longFunctions(source), [`long has ${MAX_FUNCTION_LINES + 2} lines`]);
   for (const text of ["x /" + "home/me", "see https://" + "registry.example.org/x", "TO" + "DO"]) {
     assert(UNWANTED.some(({ pattern }) => pattern.test(text)), text);
   }
+  assertEquals(exportedNames("export const a = 1;\nexport async function b() {}\nconst c = 2;"), [
+    "a",
+    "b",
+  ]);
+  const queries = ["sql`select 1`", "tx<Record<string, string>[]>`select 1`", "sql<{ a: 1 }[]>`x`"];
+  for (const query of queries) assertEquals(anonymousRows(query).length, 1, query);
+  assertEquals(anonymousRows("sql<AddedRow[]>`select 1` + tx`insert into a values (1)`"), []);
 });

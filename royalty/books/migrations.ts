@@ -1,0 +1,11 @@
+/**
+ * The schema of the books.
+ *
+ * @module
+ */
+import { type Migration, readMigrations } from "../../shared/process/postgres/migrate.ts";
+
+/** The migrations of the schema `royalty`, in order. */
+export function booksMigrations(): Promise<Migration[]> {
+  return readMigrations(new URL("../migrations/", import.meta.url));
+}

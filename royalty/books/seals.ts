@@ -1,0 +1,62 @@
+/**
+ * What seals say: when a day took its last credit, and which part of each stream it covers.
+ *
+ * @module
+ */
+import type { Queryable } from "../../shared/process/postgres/pool.ts";
+import type { StreamRange } from "../statement/manifest.ts";
+
+interface SealRow {
+  readonly as_of: Date;
+}
+
+/** As of when `day` was sealed, ms since the epoch; undefined while it takes credits. */
+export async function readSealedAsOf(sql: Queryable, day: string): Promise<number | undefined> {
+  const [seal] = await sql<SealRow[]>`
+    select as_of from royalty.seal where recognised_day = ${day}::text::date`;
+  return seal?.as_of.getTime();
+}
+
+interface StreamRangeRow {
+  readonly stream: string;
+  readonly first_seq: string;
+  readonly last_seq: string;
+  readonly counted: string;
+  readonly duplicates: string;
+  readonly quarantined: string;
+  readonly gaps: string;
+}
+
+/**
+ * The part of each stream that `day` covers: from the newest seal before it to its own, or to where
+ * the books are now while it has none.
+ */
+export async function readRanges(sql: Queryable, day: string): Promise<StreamRange[]> {
+  const rows = await sql<StreamRangeRow[]>`
+    with ends as (
+      select stream, last_seq, counted, duplicates, quarantined, gaps from royalty.seal_position
+      where recognised_day = ${day}::text::date
+      union all
+      select stream, last_seq, counted, duplicates, quarantined, gaps from royalty.stream_position
+      where not exists (select from royalty.seal where recognised_day = ${day}::text::date)
+    ), begins as (
+      select stream, last_seq, counted, duplicates, quarantined, gaps from royalty.seal_position
+      where recognised_day = (
+        select max(recognised_day) from royalty.seal where recognised_day < ${day}::text::date)
+    )
+    select e.stream, coalesce(b.last_seq, 0) + 1 as first_seq, e.last_seq,
+      e.counted - coalesce(b.counted, 0) as counted,
+      e.duplicates - coalesce(b.duplicates, 0) as duplicates,
+      e.quarantined - coalesce(b.quarantined, 0) as quarantined,
+      e.gaps - coalesce(b.gaps, 0) as gaps
+    from ends e left join begins b using (stream) order by e.stream collate "C"`;
+  return rows.map((row) => ({
+    stream: row.stream,
+    first_seq: Number(row.first_seq),
+    last_seq: Number(row.last_seq),
+    counted: Number(row.counted),
+    duplicates: Number(row.duplicates),
+    quarantined: Number(row.quarantined),
+    gaps: Number(row.gaps),
+  }));
+}

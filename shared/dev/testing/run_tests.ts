@@ -1,0 +1,112 @@
+/**
+ * `deno task test [PATH …]`, `test:unit`, `test:int`: runs tests and says what took longest.
+ *
+ * Unit tests are the `_test.ts` files that start no server; integration tests (`_int_test.ts`) run
+ * against real servers on free ports. Both kinds run two files at a time, in that order.
+ *
+ * @module
+ */
+import { left, renderTable, right } from "../../process/cli/table.ts";
+import { filesBelow } from "./module_graph.ts";
+
+/** Files that run at a time; integration tests mostly wait, and each has its own servers. */
+const JOBS = 2;
+const SLOWEST = 10;
+
+type TestKind = "unit" | "int";
+
+/** One test as the report has it. */
+interface TestCase {
+  readonly file: string;
+  readonly name: string;
+  readonly seconds: number;
+  readonly hasFailed: boolean;
+}
+
+if (import.meta.main) {
+  const [kind = "all", ...paths] = Deno.args;
+  const kinds: readonly TestKind[] = kind === "unit" || kind === "int" ? [kind] : ["unit", "int"];
+  const cases: TestCase[] = [];
+  let isComplete = true;
+  for (const each of kinds) {
+    const files = await testFiles(each, paths);
+    if (files.length === 0) continue;
+    const run = await runFiles(files);
+    cases.push(...run.cases);
+    isComplete &&= run.isComplete;
+  }
+  Deno.exit(conclude(cases, isComplete));
+}
+
+/** The test files of a kind at or below `paths`; everywhere when there are none. */
+async function testFiles(kind: TestKind, paths: readonly string[]): Promise<string[]> {
+  const wanted = paths.map((path) => path.replace(/^\.\//, "").replace(/\/$/, ""));
+  return (await filesBelow("")).filter((path) => path.endsWith("_test.ts"))
+    .filter((path) => path.endsWith("_int_test.ts") === (kind === "int"))
+    .filter((path) =>
+      wanted.length === 0 || wanted.some((each) => path === each || path.startsWith(`${each}/`))
+    );
+}
+
+async function runFiles(
+  files: readonly string[],
+): Promise<{ readonly cases: TestCase[]; readonly isComplete: boolean }> {
+  const report = await Deno.makeTempFile({ suffix: ".xml" });
+  try {
+    const { code } = await new Deno.Command(Deno.execPath(), {
+      args: [
+        "test",
+        "-A",
+        "--no-check",
+        "--quiet",
+        "--parallel",
+        `--junit-path=${report}`,
+        ...files,
+      ],
+      env: { DENO_JOBS: String(JOBS) },
+    }).spawn().status;
+    const cases = casesOf(await Deno.readTextFile(report));
+    const isComplete = code === 0 || cases.some(({ hasFailed }) => hasFailed);
+    return { cases, isComplete };
+  } finally {
+    await Deno.remove(report);
+  }
+}
+
+/** The tests of a JUnit report of Deno; the steps of a test are part of it. */
+export function casesOf(xml: string): TestCase[] {
+  const found = xml.matchAll(
+    /<testcase name="([^"]*)" classname="([^"]*)" time="([^"]*)"[^>]*?(\/>|>[\s\S]*?<\/testcase>)/g,
+  );
+  const cases = [...found].map(([, name = "", file = "", seconds = "0", body = ""]) => ({
+    file: decoded(file).replace(/^\.\//, ""),
+    name: decoded(name),
+    seconds: Number(seconds),
+    hasFailed: /<(failure|error)\b/.test(body),
+  }));
+  // A step is reported as a case named `test > step`.
+  const names = new Set(cases.map(({ file, name }) => `${file} ${name}`));
+  const isStep = ({ file, name }: TestCase) =>
+    name.split(" > ").some((_, at, parts) =>
+      at > 0 && names.has(`${file} ${parts.slice(0, at).join(" > ")}`)
+    );
+  return cases.filter((each) => !isStep(each));
+}
+
+function decoded(text: string): string {
+  return text.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&quot;", '"')
+    .replaceAll("&apos;", "'").replaceAll("&#39;", "'").replaceAll("&amp;", "&");
+}
+
+/** Prints the slowest tests and the sums; returns the exit code. */
+function conclude(cases: readonly TestCase[], isComplete: boolean): number {
+  const slowest = [...cases].sort((a, b) => b.seconds - a.seconds).slice(0, SLOWEST);
+  const rows = slowest.map(({ seconds, file, name }) => [`${seconds.toFixed(1)} s`, file, name]);
+  console.log(
+    `\nWhat took longest:\n${renderTable([right("time"), left("file"), left("test", 80)], rows)}\n`,
+  );
+  const failed = cases.filter(({ hasFailed }) => hasFailed).length;
+  if (!isComplete) console.log("the test run did not finish");
+  console.log(`${cases.length - failed} passed, ${failed} failed`);
+  return isComplete && failed === 0 && cases.length > 0 ? 0 : 1;
+}

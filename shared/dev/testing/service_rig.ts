@@ -1,0 +1,50 @@
+/**
+ * A service inside a test's own process: the same face, no signals and no end of the process.
+ *
+ * @module
+ */
+import type { Settings } from "../../process/config.ts";
+import { Health } from "../../process/health.ts";
+import { Log } from "../../process/log.ts";
+import { Metrics } from "../../process/metrics.ts";
+import type { Address, App, Service, ServiceSettings } from "../../process/service.ts";
+import { statusApp } from "../../process/status.ts";
+
+/** A service that the test stops. What it fails with is kept. */
+export class ServiceRig<S extends ServiceSettings> implements Service<S>, AsyncDisposable {
+  readonly log = new Log("test", "error");
+  readonly metrics = new Metrics();
+  readonly health = new Health();
+  readonly failures: unknown[] = [];
+  readonly #abort = new AbortController();
+  readonly #steps: (() => void | Promise<void>)[] = [];
+
+  constructor(readonly settings: Settings<S>) {}
+
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
+  listen(app?: App): void {
+    const { TWOFOLD_HTTP_HOST: hostname, TWOFOLD_HTTP_PORT: port } = this.settings;
+    const { metrics, health } = this;
+    this.listenAt(
+      { hostname, port },
+      app ?? statusApp({ metrics, notReady: () => health.notReady }),
+    );
+  }
+  listenAt(address: Address, app: App): void {
+    const server = Deno.serve({ ...address, onListen: () => {} }, (request) => app.fetch(request));
+    this.#steps.push(() => server.shutdown());
+  }
+  onStop(_name: string, step: () => void | Promise<void>): void {
+    this.#steps.push(step);
+  }
+  readonly fail = (reason: unknown): void => void this.failures.push(reason);
+
+  /** Runs the stop steps, the last one first. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#abort.abort("the test is over");
+    for (const step of this.#steps.splice(0).reverse()) await step();
+  }
+}

@@ -1,5 +1,5 @@
-# One image for the four services, the provisioning step and the command-line tools: what a container
-# does is its command in compose.yaml, always a task of deno.json.
+# One image for the four services, provisioning and the commands. The command of each container in
+# compose.yaml is a task of deno.json.
 FROM denoland/deno:2.9.6
 
 ENV DENO_NO_UPDATE_CHECK=1
@@ -11,7 +11,7 @@ COPY live ./live
 COPY royalty ./royalty
 COPY dlq-triage ./dlq-triage
 
-# Everything is fetched now and from the lock file, so that a container starts without a network and
+# Fetches all dependencies of the lock file, so that a container starts without network access and
 # with a read-only file system.
 RUN deno install --frozen --entrypoint \
   shared/provision/main.ts \
@@ -23,7 +23,7 @@ RUN deno install --frozen --entrypoint \
   dlq-triage/main.ts \
   dlq-triage/cli.ts
 
-# Folders that volumes are mounted on belong to the user that writes to them.
+# Mount points of volumes must belong to the user that writes to them.
 RUN mkdir statements recount && chown deno:deno statements recount
 
 USER deno

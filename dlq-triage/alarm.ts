@@ -1,34 +1,39 @@
 /**
- * Measures the quarantine, decides with `limits.ts`, and tells on-call through an outbox.
+ * Measures the quarantine, decides about alerts with `limits.ts`, and publishes them through an
+ * outbox.
  *
- * An alert is decided in Postgres before it is sent and leaves the outbox after JetStream has it, so
- * that a crash between the two repeats the message instead of losing it. ALERTS keeps it once, by its
- * message id; a plain subscriber may hear it twice, with the same incident and status.
+ * A decision is committed to Postgres before its alert is published, and the alert is removed from
+ * the outbox after JetStream has acknowledged it. A crash in between repeats the message instead of
+ * losing it. ALERTS deduplicates it by message id; a plain subscriber may receive it twice, with
+ * the same incident and status.
  *
  * @module
  */
 import type { JetStreamClient } from "nats/jetstream";
-import { quarantineAlertSchema } from "../shared/contract/alert.ts";
+import { type QuarantineAlert, quarantineAlertSchema } from "../shared/contract/alert.ts";
 import { messageOf, RetryAfter } from "../shared/process/errors.ts";
 import { alertSubject } from "../shared/contract/topology.ts";
-import { alertOf, type Incident, type Limit, step } from "./limits.ts";
-import type { Outgoing, Pressure, Quarantine } from "./quarantine.ts";
+import { actionOn, alertOf, type Incident, type Limit } from "./limits.ts";
+import type { Measurements, OutboxMessage, Quarantine } from "./quarantine.ts";
 
 const encoder = new TextEncoder();
 
+/** Options of {@link Alarm}. */
 export interface AlarmOptions {
-  /** At most one per measure. */
+  /** At most one limit per measure. */
   readonly limits: readonly Limit[];
+  /** How far back the depth counts entries, in ms. */
   readonly depthWindowMs: number;
 }
 
-/** What an evaluation found. */
+/** The result of an evaluation. */
 export interface Evaluation {
-  readonly pressure: Pressure;
+  readonly measured: Measurements;
+  /** Open alerts after the evaluation. */
   readonly openAlerts: number;
 }
 
-/** The limits' keeper. */
+/** Compares the quarantine with its limits and publishes alerts. */
 export class Alarm {
   constructor(
     readonly store: Quarantine,
@@ -37,41 +42,47 @@ export class Alarm {
   ) {}
 
   /**
-   * Compares the quarantine at `now` (ms) with the limits, opens or resolves alerts, and sends what
-   * is unsent. Rejects with {@link RetryAfter} while Postgres or JetStream cannot be used.
+   * Compares the quarantine at `nowMs` (since the epoch) with the limits, opens or resolves alerts,
+   * and publishes the outbox. Rejects with {@link RetryAfter} while Postgres or JetStream cannot be
+   * used.
    */
-  async evaluate(now: number): Promise<Evaluation> {
+  async evaluate(nowMs: number): Promise<Evaluation> {
     const { depthWindowMs, limits } = this.options;
-    const pressure = await this.store.pressure(now, depthWindowMs);
+    const measured = await this.store.measure(nowMs, depthWindowMs);
     const open = await this.store.openIncidents();
     for (const limit of limits) {
-      const value = limit.measure === "depth" ? pressure.depth : pressure.growthPerMinute;
+      const value = limit.measure === "depth" ? measured.depth : measured.growthPerMinute;
       const incident = open.find(({ measure }) => measure === limit.measure);
-      const next = step(limit, incident !== undefined, value);
-      if (next === "open") await this.#open(limit, value, now);
-      if (next === "resolve" && incident) await this.#resolve(incident, limit, value, now);
+      const action = actionOn(limit, incident !== undefined, value);
+      if (action === "open") await this.#open(limit, value, nowMs);
+      if (action === "resolve" && incident) await this.#resolve(incident, limit, value, nowMs);
     }
-    await this.store.forgetTally(now - depthWindowMs - 60_000);
-    await this.#send();
-    return { pressure, openAlerts: (await this.store.openIncidents()).length };
+    await this.store.deleteTally(nowMs - depthWindowMs - 60_000);
+    await this.#publish();
+    return { measured, openAlerts: (await this.store.openIncidents()).length };
   }
 
-  async #open(limit: Limit, value: number, now: number): Promise<void> {
+  async #open(limit: Limit, value: number, nowMs: number): Promise<void> {
     const incidentId = crypto.randomUUID();
-    const incident = { incidentId, measure: limit.measure, openedAt: now };
-    const worst = await this.store.worst(now);
+    const incident = { incidentId, measure: limit.measure, openedAt: nowMs };
+    const largest = await this.store.largestGroup(nowMs);
     await this.store.open(
       incident,
-      outgoing(alertOf(incident, "open", limit, value, now, worst)),
+      outboxMessageOf(alertOf(incident, "open", limit, value, nowMs, largest)),
     );
   }
 
-  async #resolve(incident: Incident, limit: Limit, value: number, now: number): Promise<void> {
-    const alert = alertOf(incident, "resolved", limit, value, now);
-    await this.store.resolve(incident, now, outgoing(alert));
+  async #resolve(
+    incident: Incident,
+    limit: Limit,
+    value: number,
+    nowMs: number,
+  ): Promise<void> {
+    const alert = alertOf(incident, "resolved", limit, value, nowMs);
+    await this.store.resolve(incident, nowMs, outboxMessageOf(alert));
   }
 
-  async #send(): Promise<void> {
+  async #publish(): Promise<void> {
     for (const { messageId, subject, alert } of await this.store.outbox()) {
       try {
         const payload = encoder.encode(JSON.stringify(alert));
@@ -79,12 +90,12 @@ export class Alarm {
       } catch (error) {
         throw new RetryAfter(`ALERTS: ${messageOf(error)}`, 1_000, { cause: error });
       }
-      await this.store.sent(messageId);
+      await this.store.deleteFromOutbox(messageId);
     }
   }
 }
 
-function outgoing(draft: Outgoing["alert"]): Outgoing {
+function outboxMessageOf(draft: QuarantineAlert): OutboxMessage {
   const alert = quarantineAlertSchema.parse(draft);
   return {
     messageId: `${alert.incident_id}.${alert.status}`,

@@ -34,7 +34,7 @@ function entries(count: number, quarantinedAt: number): Entry[] {
   }));
 }
 
-Deno.test("an alert opens once and resolves once, through restarts and a lost publish", async () => {
+Deno.test("an alert opens once and resolves once, across restarts and a failed publish", async () => {
   await using stack = await Stack.start();
   await using store = new Quarantine(stack.databaseUrl("triage"));
   await store.migrate();
@@ -44,16 +44,16 @@ Deno.test("an alert opens once and resolves once, through restarts and a lost pu
 
   await store.store(entries(10, NOW - 1_000));
   assertEquals((await alarm.evaluate(NOW)).openAlerts, 0);
-  assertEquals(await alerts(), [], "at the limit is not above it");
+  assertEquals(await alerts(), [], "a value at the limit is not above it");
 
   await store.store(entries(4, NOW));
-  // JetStream does not answer: the decision stands, the message waits.
-  const deaf: Publisher = { publish: () => Promise.reject(new Error("timeout")) };
-  const unlucky = new Alarm(store, deaf, OPTIONS);
-  await assertRejects(() => unlucky.evaluate(NOW + 1_000), RetryAfter, "ALERTS");
+  // JetStream does not answer: the decision is kept, the message waits.
+  const failing: Publisher = { publish: () => Promise.reject(new Error("timeout")) };
+  const unpublished = new Alarm(store, failing, OPTIONS);
+  await assertRejects(() => unpublished.evaluate(NOW + 1_000), RetryAfter, "ALERTS");
   assertEquals(await alerts(), []);
 
-  // Another process, later: it sends what is owed and opens nothing anew.
+  // Another process later publishes the waiting message and does not open the alert again.
   const restarted = new Alarm(store, js, OPTIONS);
   assertEquals((await restarted.evaluate(NOW + 2_000)).openAlerts, 1);
   assertEquals((await alarm.evaluate(NOW + 3_000)).openAlerts, 1);
@@ -61,24 +61,24 @@ Deno.test("an alert opens once and resolves once, through restarts and a lost pu
   assertEquals(summaryOf(await alerts()), ["open growth_per_minute 14"]);
   assertEquals(open?.opened_at, NOW + 1_000);
 
-  // Depth follows while growth is still open, and nothing arrives any more.
+  // Depth opens while growth is still open; then no entry arrives.
   await store.store(entries(2, NOW + 4_000));
   assertEquals((await alarm.evaluate(NOW + 5_000)).openAlerts, 2);
   assertEquals((await alarm.evaluate(NOW + 66_000)).openAlerts, 1);
   assertEquals((await restarted.evaluate(NOW + 3_700_000)).openAlerts, 0);
   await alarm.evaluate(NOW + 3_800_000);
-  const told = await alerts();
-  assertEquals(summaryOf(told), [
+  const published = await alerts();
+  assertEquals(summaryOf(published), [
     "open growth_per_minute 14",
     "open depth 16",
     "resolved growth_per_minute 0",
     "resolved depth 0",
   ]);
-  const [growth, depth, ...resolved] = told.map(({ incident_id }) => incident_id);
+  const [growth, depth, ...resolved] = published.map(({ incident_id }) => incident_id);
   assertEquals(resolved, [growth, depth]);
 });
 
-Deno.test("a message that was sent just before a crash is sent again and stands once", async () => {
+Deno.test("a message published just before a crash is published again and stored once", async () => {
   await using stack = await Stack.start();
   await using store = new Quarantine(stack.databaseUrl("triage"));
   await store.migrate();

@@ -1,7 +1,7 @@
 /**
- * What a message of QUARANTINE says: where it came from, why it was rejected, which group it is in.
+ * Classifies a message of QUARANTINE: its source, the reason of its rejection, its group.
  *
- * Pure, and total: whatever the headers and the body hold, there is an entry to keep.
+ * Pure and total: any headers and any body give an entry.
  *
  * @module
  */
@@ -11,21 +11,21 @@ import { parseJson } from "../shared/contract/json.ts";
 import { QUARANTINE, QUARANTINE_HEADER } from "../shared/contract/topology.ts";
 
 /** One message of the QUARANTINE stream. */
-export interface Arrival {
+export interface QuarantineMessage {
   readonly subject: string;
   /** The heartbeat exactly as the device sent it. */
   readonly bytes: Uint8Array;
-  /** Position in QUARANTINE. */
+  /** Sequence in QUARANTINE. */
   readonly sequence: number;
   /** When QUARANTINE stored it, ms since the epoch. */
   readonly quarantinedAt: number;
-  /** By name, decoded; undefined when they could not be parsed at all. */
+  /** Decoded values by name; undefined when the headers cannot be parsed. */
   readonly headers: ReadonlyMap<string, string> | undefined;
 }
 
-/** What entries with the same cause share. */
+/** The cause that the entries of a group share. */
 export interface Group {
-  /** Twelve hex digits, the same for the same reason, path and build everywhere and always. */
+  /** Twelve hex digits: a hash of reason, path and build, the same on every installation. */
   readonly groupId: string;
   /** A rejection reason, or {@link UNREADABLE}. */
   readonly reason: string;
@@ -35,7 +35,7 @@ export interface Group {
   readonly build: string;
 }
 
-/** A classified arrival; times are ms since the epoch. */
+/** A classified message; times are ms since the epoch. */
 export interface Entry {
   readonly group: Group;
   readonly detail: string;
@@ -51,17 +51,17 @@ export interface Entry {
   readonly bytes: Uint8Array;
 }
 
-/** The reason of an entry whose headers do not say what they must. */
+/** The reason of an entry whose required headers are missing or invalid. */
 export const UNREADABLE = "unreadable";
-/** The build of an entry that names none. */
+/** The build of an entry without one. */
 export const UNKNOWN_BUILD = "unknown";
 
 /** Classifies one message; never throws. */
-export function classify(arrival: Arrival): Entry {
-  const { subject, bytes, quarantinedAt } = arrival;
+export function classify(message: QuarantineMessage): Entry {
+  const { subject, bytes, quarantinedAt } = message;
   const body = readBody(bytes);
-  const source = readHeaders(arrival);
-  const build = label(arrival.headers?.get(QUARANTINE_HEADER.build)) ?? body.build;
+  const source = readHeaders(message);
+  const build = label(message.headers?.get(QUARANTINE_HEADER.build)) ?? body.build;
   return {
     group: groupOf(source.reason, source.path, build ?? UNKNOWN_BUILD),
     detail: source.detail,
@@ -76,9 +76,9 @@ export function classify(arrival: Arrival): Entry {
   };
 }
 
-/** The group of a reason, path and build. */
+/** The group of a reason, path and build; its id is 12 hex digits of their SHA-256. */
 export function groupOf(reason: string, path: string, build: string): Group {
-  // As JSON, so that no choice of the three can look like another.
+  // As JSON, so that different triples never have the same text.
   const identity = JSON.stringify([reason, path, build]);
   const groupId = createHash("sha256").update(identity).digest("hex").slice(0, 12);
   return { groupId, reason, path, build };
@@ -96,23 +96,23 @@ interface Source {
 
 const REASON = /^[a-z][a-z0-9_]{0,63}$/;
 const STREAM = /^[A-Za-z0-9_-]{1,64}$/;
-// Fifteen digits are always a safe integer.
+// Up to 15 digits are always a safe integer.
 const DIGITS = /^\d{1,15}$/;
 
-// All or nothing: half of a source would point a person at the wrong heartbeat.
-function readHeaders(arrival: Arrival): Source {
-  if (!arrival.headers) return unreadable(arrival, "the headers cannot be parsed");
-  const get = (name: string) => arrival.headers?.get(name) ?? "";
+// All or nothing: a partial source could point to the wrong heartbeat.
+function readHeaders(message: QuarantineMessage): Source {
+  if (!message.headers) return unreadable(message, "the headers cannot be parsed");
+  const get = (name: string) => message.headers?.get(name) ?? "";
   const required = [
     [QUARANTINE_HEADER.reason, REASON],
     [QUARANTINE_HEADER.stream, STREAM],
     [QUARANTINE_HEADER.sequence, DIGITS],
     [QUARANTINE_HEADER.receivedAt, DIGITS],
   ] as const;
-  const wrong = required.filter(([name, form]) => !form.test(get(name)));
-  if (wrong.length > 0) {
-    const came = wrong.map(([name]) => `${name} is ${JSON.stringify(get(name).slice(0, 40))}`);
-    return unreadable(arrival, came.join(", "));
+  const invalid = required.filter(([name, form]) => !form.test(get(name)));
+  if (invalid.length > 0) {
+    const values = invalid.map(([name]) => `${name} is ${JSON.stringify(get(name).slice(0, 40))}`);
+    return unreadable(message, values.join(", "));
   }
   return {
     reason: get(QUARANTINE_HEADER.reason),
@@ -125,16 +125,16 @@ function readHeaders(arrival: Arrival): Source {
   };
 }
 
-// The quarantine itself is then the only source that is known.
-function unreadable(arrival: Arrival, why: string): Source {
+// The only known source is then the message in QUARANTINE itself.
+function unreadable(message: QuarantineMessage, why: string): Source {
   return {
     reason: UNREADABLE,
     path: "$",
     detail: printable(why),
     stream: QUARANTINE,
-    sequence: arrival.sequence,
+    sequence: message.sequence,
     rejectedBy: "unknown",
-    receivedAt: arrival.quarantinedAt,
+    receivedAt: message.quarantinedAt,
   };
 }
 
@@ -149,7 +149,7 @@ function readBody(bytes: Uint8Array): Body {
     const value = parseJson(text) as { device?: { build?: unknown }; device_id?: unknown } | null;
     return { build: label(value?.device?.build), deviceId: label(value?.device_id) };
   } catch {
-    // Broken JSON comes from a build too: a truncated heartbeat mostly still names it.
+    // Invalid JSON, such as a truncated heartbeat, often still contains the build.
     return {
       build: label(/"build"\s*:\s*"([^"\\]{1,64})"/.exec(text)?.[1]),
       deviceId: label(/"device_id"\s*:\s*"([^"\\]{1,64})"/.exec(text)?.[1]),

@@ -2,12 +2,18 @@ import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { encode } from "../shared/dev/testing/heartbeats.ts";
 import { propertyRandom, type Random } from "../shared/dev/testing/random.ts";
 import { QUARANTINE_HEADER as H } from "../shared/contract/topology.ts";
-import { type Arrival, classify, groupOf, UNKNOWN_BUILD, UNREADABLE } from "./classify.ts";
+import {
+  classify,
+  groupOf,
+  type QuarantineMessage,
+  UNKNOWN_BUILD,
+  UNREADABLE,
+} from "./classify.ts";
 
 const HEADERS: Readonly<Record<string, string>> = {
   [H.reason]: "malformed",
   [H.path]: "$.played_ms",
-  [H.detail]: 'expected int; came string "4000"',
+  [H.detail]: 'expected int; found string "4000"',
   [H.stream]: "HEARTBEATS",
   [H.sequence]: "42",
   [H.rejectedBy]: "royalty",
@@ -15,7 +21,10 @@ const HEADERS: Readonly<Record<string, string>> = {
   [H.build]: "9.2",
 };
 
-function anArrival(headers: Record<string, string> | undefined, body: unknown = {}): Arrival {
+function aMessage(
+  headers: Record<string, string> | undefined,
+  body: unknown = {},
+): QuarantineMessage {
   return {
     subject: "quarantine.malformed",
     bytes: body instanceof Uint8Array ? body : encode(body),
@@ -25,11 +34,11 @@ function anArrival(headers: Record<string, string> | undefined, body: unknown = 
   };
 }
 
-Deno.test("an entry says what its headers say, and keeps its bytes", () => {
-  const arrival = anArrival(HEADERS, { device_id: "d-1", device: { build: "other" } });
-  assertEquals(classify(arrival), {
+Deno.test("an entry has the values of its headers and the original bytes", () => {
+  const message = aMessage(HEADERS, { device_id: "d-1", device: { build: "other" } });
+  assertEquals(classify(message), {
     group: groupOf("malformed", "$.played_ms", "9.2"),
-    detail: 'expected int; came string "4000"',
+    detail: 'expected int; found string "4000"',
     sourceStream: "HEARTBEATS",
     sourceSequence: 42,
     rejectedBy: "royalty",
@@ -37,13 +46,13 @@ Deno.test("an entry says what its headers say, and keeps its bytes", () => {
     quarantinedAt: 1_700_000_009_000,
     subject: "quarantine.malformed",
     deviceId: "d-1",
-    bytes: arrival.bytes,
+    bytes: message.bytes,
   });
 });
 
-Deno.test("the build is read from the body when no header names it", () => {
+Deno.test("the build is read from the body when there is no header", () => {
   const { [H.build]: _, ...headers } = HEADERS;
-  const buildOf = (body: unknown) => classify(anArrival(headers, body)).group.build;
+  const buildOf = (body: unknown) => classify(aMessage(headers, body)).group.build;
   assertEquals(buildOf({ device: { build: "9.1" } }), "9.1");
   assertEquals(buildOf(new TextEncoder().encode('{"device":{"build" : "9.3","mod')), "9.3");
   assertEquals(buildOf(new Uint8Array([0xff, ...encode({ build: "9.4" }), 0xfe])), "9.4");
@@ -52,9 +61,9 @@ Deno.test("the build is read from the body when no header names it", () => {
   }
 });
 
-Deno.test("an entry whose headers cannot be trusted is unreadable and its own source", () => {
+Deno.test("an entry with invalid headers is unreadable, and its source is QUARANTINE", () => {
   const wrong: [string, Record<string, string> | undefined][] = [
-    ["none at all", undefined],
+    ["unparsable headers", undefined],
     ["empty", {}],
     ["reason missing", { ...HEADERS, [H.reason]: "" }],
     ["reason not a word", { ...HEADERS, [H.reason]: "drop table; --" }],
@@ -64,31 +73,31 @@ Deno.test("an entry whose headers cannot be trusted is unreadable and its own so
     ["time not a number", { ...HEADERS, [H.receivedAt]: "yesterday" }],
   ];
   for (const [what, headers] of wrong) {
-    const { group, sourceStream, sourceSequence, receivedAt } = classify(anArrival(headers));
+    const { group, sourceStream, sourceSequence, receivedAt } = classify(aMessage(headers));
     assertEquals(group.reason, UNREADABLE, what);
     assertEquals([sourceStream, sourceSequence], ["QUARANTINE", 7], what);
     assertEquals(receivedAt, 1_700_000_009_000, what);
   }
 });
 
-Deno.test("a group's id is short, stable, and different for whatever is different", () => {
-  // Written down: an id that a person has in a ticket must keep working.
+Deno.test("a group id is short, stable and unique to reason, path and build", () => {
+  // A fixed value: an id that is in a ticket must stay valid.
   assertEquals(groupOf("malformed", "$.played_ms", "9.2").groupId, "4e66699d57ba");
   assertEquals(groupOf("a", "b", "c"), groupOf("a", "b", "c"));
   assertNotEquals(groupOf("a", "b,c", "").groupId, groupOf("a", "b", "c,").groupId);
   assertNotEquals(groupOf("a", "b", "c").groupId, groupOf("b", "a", "c").groupId);
 });
 
-Deno.test("whatever headers and body hold, there is an entry that Postgres can store", () => {
-  const random = propertyRandom("classify any arrival");
+Deno.test("any headers and body give an entry that Postgres can store", () => {
+  const random = propertyRandom("classify any message");
   for (let i = 0; i < 2_000; i++) {
     const some = Object.entries(HEADERS).filter(() => random.chance(0.8));
     const headers = Object.fromEntries(
       some.map(([name, value]) => [name, random.chance(0.5) ? value : anyText(random)]),
     );
-    const arrival = anArrival(random.chance(0.9) ? headers : undefined, anyBody(random));
-    const entry = classify(arrival);
-    assertEquals(entry.bytes, arrival.bytes);
+    const message = aMessage(random.chance(0.9) ? headers : undefined, anyBody(random));
+    const entry = classify(message);
+    assertEquals(entry.bytes, message.bytes);
     assert(Number.isSafeInteger(entry.sourceSequence) && Number.isSafeInteger(entry.receivedAt));
     const { group, detail, sourceStream, rejectedBy, subject, deviceId } = entry;
     const texts = [...Object.values(group), detail, sourceStream, rejectedBy, subject, deviceId];

@@ -1,5 +1,5 @@
 /**
- * `deno task triage COMMAND`: what is in the quarantine.
+ * The task `deno task triage COMMAND`: shows the quarantine.
  *
  * @module
  */
@@ -11,21 +11,21 @@ import { localEnvironment, readSettings } from "../shared/process/config.ts";
 import { RetryAfter, Stop } from "../shared/process/errors.ts";
 import { toJson } from "../shared/process/cli/json_output.ts";
 import { type EntryRow, type GroupRow, Quarantine } from "./quarantine.ts";
-import { renderGroup, renderGroups, sampleFacts } from "./render.ts";
+import { renderGroup, renderGroups, sampleFields } from "./render.ts";
 import { triageCliSettings } from "./settings.ts";
 
-/** Most rows one command reads. */
-const MAX_LIMIT = 10_000;
+/** Maximum rows of one command. */
+const MAX_ROWS = 10_000;
 
 const listCommand = command({
   name: "list",
-  summary: "groups of rejected heartbeats, the one seen last first",
+  summary: "list groups of rejected heartbeats, most recently seen first",
   options: {
     limit: {
       type: "string",
       value: "N",
-      about: "most groups shown",
-      parser: integer(1, MAX_LIMIT),
+      about: "maximum groups shown",
+      parser: integer(1, MAX_ROWS),
       default: "50",
     },
     json: JSON_OPTION,
@@ -41,11 +41,11 @@ const listCommand = command({
 
 const showCommand = command({
   name: "show",
-  summary: "one group and its newest heartbeats",
+  summary: "show one group and its newest heartbeats",
   details: "With --json each heartbeat has its bytes as base64, and as text when it is UTF-8.",
   positionals: [{
     name: "group",
-    about: "id of the group, or its beginning",
+    about: "id of the group, or its first digits",
     parser: text(40),
     required: true,
   }],
@@ -53,8 +53,8 @@ const showCommand = command({
     limit: {
       type: "string",
       value: "N",
-      about: "most heartbeats shown",
-      parser: integer(1, MAX_LIMIT),
+      about: "maximum heartbeats shown",
+      parser: integer(1, MAX_ROWS),
       default: "5",
     },
     json: JSON_OPTION,
@@ -62,25 +62,28 @@ const showCommand = command({
   examples: [{ args: ["0123456789ab"] }, { args: ["0123", "--limit", "1", "--json"] }],
   async run({ group: prefix, limit, json }, io) {
     const { group, samples } = await withQuarantine((store) => readGroup(store, prefix, limit));
-    if (json) io.out.write(toJson({ ...group, samples: samples.map(sampleFacts) }));
+    if (json) io.out.write(toJson({ ...group, samples: samples.map(sampleFields) }));
     else io.out.line(renderGroup(group, samples));
     return 0;
   },
 });
 
-/** The task and its commands. */
+/** `deno task triage` and its commands. */
 export const triageTask: CommandGroup = {
   name: "triage",
-  summary: "what is in the quarantine",
-  details: "Postgres is TWOFOLD_POSTGRES_URL, or the one that deno task up runs here.",
+  summary: "show the quarantine",
+  details: "Reads Postgres at TWOFOLD_POSTGRES_URL, or the one that deno task up runs here.",
   commands: [listCommand, showCommand],
 };
+
+/** Groups of many entries take a while to count. */
+const COMMAND_SILENCE_MS = 120_000;
 
 if (import.meta.main) await main(triageTask);
 
 async function withQuarantine<T>(work: (store: Quarantine) => Promise<T>): Promise<T> {
   const settings = readSettings(triageCliSettings, localEnvironment("triage"));
-  await using store = new Quarantine(settings.TWOFOLD_POSTGRES_URL);
+  await using store = new Quarantine(settings.TWOFOLD_POSTGRES_URL, COMMAND_SILENCE_MS);
   try {
     return await work(store);
   } catch (error) {
@@ -89,17 +92,19 @@ async function withQuarantine<T>(work: (store: Quarantine) => Promise<T>): Promi
   }
 }
 
-interface Shown {
+interface GroupSamples {
   readonly group: GroupRow;
   readonly samples: readonly EntryRow[];
 }
 
-async function readGroup(store: Quarantine, prefix: string, limit: number): Promise<Shown> {
+async function readGroup(store: Quarantine, prefix: string, limit: number): Promise<GroupSamples> {
   if (!/^[0-9a-f]{1,12}$/.test(prefix)) throw noGroup(prefix);
   const [group, other] = await store.groupsLike(Date.now(), prefix, 2);
   if (!group) throw noGroup(prefix);
   if (other) {
-    throw new Stop(`several groups start with ${prefix}; give more of the id`, { exitCode: 2 });
+    throw new Stop(`several groups start with ${prefix}; give more digits of the id`, {
+      exitCode: 2,
+    });
   }
   return { group, samples: await store.entries(group.groupId, limit) };
 }

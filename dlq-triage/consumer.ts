@@ -1,8 +1,8 @@
 /**
- * Reads QUARANTINE into the store: fetch, classify, store, acknowledge, in that order.
+ * Stores the entries of QUARANTINE: fetch, classify, store, acknowledge, in that order.
  *
- * Explicit acknowledgement, each after the commit: an entry whose commit is not known comes again
- * and is recognised by the store.
+ * Each entry is acknowledged explicitly after the commit. If the outcome of a commit is unknown,
+ * its entries are delivered again and the store recognises them.
  *
  * @module
  */
@@ -16,43 +16,52 @@ import { pause, untilReady } from "../shared/process/retry.ts";
 import type { Log } from "../shared/process/log.ts";
 import type { Counter } from "../shared/process/metrics.ts";
 import { DURABLE, QUARANTINE } from "../shared/contract/topology.ts";
-import { type Arrival, classify } from "./classify.ts";
+import { classify, type QuarantineMessage } from "./classify.ts";
 import type { Quarantine } from "./quarantine.ts";
 
-/** Entries held at once; times the largest heartbeat, 8 MiB of bodies. */
-const BATCH_ENTRIES = 500;
-/** A fetch that finds too little waits this long, in ms; the least the server allows is 1000. */
+/** Maximum entries per batch: with the largest heartbeats, 8 MiB of bodies. */
+const MAX_BATCH_ENTRIES = 500;
+/** How long a fetch waits for a full batch, in ms; the server's minimum is 1000. */
 const FETCH_EXPIRES_MS = 1_000;
 
-/** What the consumer needs. */
-export interface ConsumerParts {
+/** Dependencies of {@link consumeQuarantine}. */
+export interface ConsumerDependencies {
   readonly durable: Consumer;
   readonly store: Quarantine;
   readonly log: Log;
+  /** Counts entries stored. */
   readonly added: Counter;
+  /** Counts deliveries of entries that were stored before. */
   readonly known: Counter;
-  /** Receives whether progress is made. */
+  /** Reports every round. */
   readonly health: RoundPart;
 }
 
-/** Works until `signal` is aborted; a batch under way is finished first. */
-export async function consumeQuarantine(parts: ConsumerParts, signal: AbortSignal): Promise<void> {
+/**
+ * Consumes QUARANTINE until `signal` is aborted; a batch in progress is finished first. Retries
+ * after {@link RetryAfter}; rejects with any other error.
+ */
+export async function consumeQuarantine(
+  dependencies: ConsumerDependencies,
+  signal: AbortSignal,
+): Promise<void> {
+  const { durable, health, log } = dependencies;
   while (!signal.aborted) {
     try {
-      const messages = await fetchBatch(parts.durable);
-      if (messages.length > 0) await keep(parts, messages, signal);
-      parts.health.works();
+      const messages = await fetchBatch(durable);
+      if (messages.length > 0) await storeBatch(dependencies, messages, signal);
+      health.works();
     } catch (error) {
       if (signal.aborted) return;
       if (!(error instanceof RetryAfter)) throw error;
-      parts.health.fails(error.message);
-      parts.log.warn("triage.reading.retry", { error });
+      health.fails(error.message);
+      log.warn("triage.reading.retry", { error });
       await pause(error.retryAfterMs, signal);
     }
   }
 }
 
-/** The durable of QUARANTINE; rejects with {@link RetryAfter} while it is not there. */
+/** The durable of QUARANTINE; rejects with {@link RetryAfter} while it does not exist. */
 export async function findDurable(nc: NatsConnection): Promise<Consumer> {
   try {
     return await jetstream(nc).consumers.get(QUARANTINE, DURABLE.triage);
@@ -65,47 +74,51 @@ export async function findDurable(nc: NatsConnection): Promise<Consumer> {
 async function fetchBatch(durable: Consumer): Promise<JsMsg[]> {
   const messages: JsMsg[] = [];
   try {
-    const options = { max_messages: BATCH_ENTRIES, expires: FETCH_EXPIRES_MS };
+    const options = { max_messages: MAX_BATCH_ENTRIES, expires: FETCH_EXPIRES_MS };
     for await (const message of await durable.fetch(options)) messages.push(message);
   } catch (error) {
-    // What did arrive is worth keeping; the failure shows again at the next fetch.
+    // Messages that did arrive are stored; a lasting failure fails the next fetch too.
     if (messages.length > 0) return messages;
     throw new RetryAfter(`QUARANTINE: ${messageOf(error)}`, 500, { cause: error });
   }
   return messages;
 }
 
-async function keep(parts: ConsumerParts, messages: JsMsg[], signal: AbortSignal): Promise<void> {
-  const entries = messages.map((message) => classify(arrivalOf(message)));
-  const stored = await untilReady(signal, parts.log, async () => {
+async function storeBatch(
+  { store, log, health, added, known }: ConsumerDependencies,
+  messages: readonly JsMsg[],
+  signal: AbortSignal,
+): Promise<void> {
+  const entries = messages.map((message) => classify(quarantineMessageOf(message)));
+  const stored = await untilReady(signal, log, async () => {
     try {
-      return await parts.store.store(entries);
+      return await store.store(entries);
     } catch (error) {
-      parts.health.fails(messageOf(error));
+      health.fails(messageOf(error));
       throw error;
     }
   });
-  parts.added.inc(stored.added);
-  parts.known.inc(stored.known);
+  added.inc(stored.added);
+  known.inc(stored.known);
   await acknowledge(messages);
 }
 
-// Acknowledgements of one connection arrive in order, so the answer to the last one is for all.
+// Acknowledgements of one connection arrive in order, so a confirmed last one confirms all.
 async function acknowledge(messages: readonly JsMsg[]): Promise<void> {
   const last = messages.at(-1);
   if (last === undefined) return;
   for (const message of messages.slice(0, -1)) message.ack();
-  const known = await last.ackAck().catch(() => false);
-  if (!known) throw new RetryAfter("QUARANTINE does not confirm acknowledgements", 500);
+  const isConfirmed = await last.ackAck().catch(() => false);
+  if (!isConfirmed) throw new RetryAfter("QUARANTINE does not confirm acknowledgements", 500);
 }
 
-function arrivalOf(message: JsMsg): Arrival {
+function quarantineMessageOf(message: JsMsg): QuarantineMessage {
   const { sequence, receivedAt } = deliveryOf(message);
   const { subject, data: bytes } = message;
   return { subject, bytes, sequence, quarantinedAt: receivedAt, headers: headersOf(message) };
 }
 
-// The client parses headers when they are first asked for, and throws on what it cannot parse.
+// The client parses headers at the first access, and throws when it cannot.
 function headersOf(message: JsMsg): ReadonlyMap<string, string> | undefined {
   try {
     const headers = message.headers;

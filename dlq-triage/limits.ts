@@ -1,20 +1,21 @@
 /**
- * When the quarantine needs a person: the rule that opens and resolves its alerts.
+ * The rule that opens and resolves alerts about the quarantine.
  *
- * Pure: the caller brings the measurements and the time.
+ * Pure: the caller passes the measurements and the time.
  *
  * @module
  */
 import type { QuarantineAlert } from "../shared/contract/alert.ts";
 
+/** A quantity with a limit: entries in the depth window, or entries per minute. */
 export type Measure = QuarantineAlert["measure"];
 
-/** A limit with a lower threshold to resolve, so that a value on the edge does not flap. */
+/** A limit with a lower threshold to resolve (hysteresis), so that its alert does not flap. */
 export interface Limit {
   readonly measure: Measure;
-  /** An alert opens above this. */
+  /** An alert opens above this value. */
   readonly opensAbove: number;
-  /** An open alert resolves below this; at most `opensAbove`. */
+  /** An open alert resolves below this value; at most `opensAbove`. */
   readonly resolvesBelow: number;
 }
 
@@ -26,33 +27,36 @@ export interface Incident {
   readonly openedAt: number;
 }
 
-/** What a measurement does to an incident. */
-export type Step = "open" | "resolve" | "keep";
+/** The effect of a measurement on an incident. */
+export type LimitAction = "open" | "resolve" | "keep";
 
-/** Decides about one measure; `value` is in the limit's unit. */
-export function step(limit: Limit, isOpen: boolean, value: number): Step {
+/** The effect of `value`, in the unit of the limit, on an incident that is open or not. */
+export function actionOn(limit: Limit, isOpen: boolean, value: number): LimitAction {
   if (!isOpen && value > limit.opensAbove) return "open";
   if (isOpen && value < limit.resolvesBelow) return "resolve";
   return "keep";
 }
 
-/** The group most entries of the last minute are in. */
-export interface Worst {
+/** The group with the most entries of the last minute. */
+export interface LargestGroup {
   readonly groupId: string;
   readonly reason: string;
   readonly path: string;
   readonly build: string;
+  /** Entries of the last minute. */
   readonly entries: number;
 }
 
-/** The alert that tells on-call about `incident` at `at` (ms); `worst` says where to look. */
+/**
+ * The alert about `incident` at `at` (ms since the epoch); it names `largest` as the likely cause.
+ */
 export function alertOf(
   incident: Incident,
   status: QuarantineAlert["status"],
   limit: Limit,
   value: number,
   at: number,
-  worst?: Worst,
+  largest?: LargestGroup,
 ): QuarantineAlert {
   const { incidentId, measure, openedAt } = incident;
   const what = measure === "depth"
@@ -61,20 +65,20 @@ export function alertOf(
   const bound = status === "open"
     ? `above the limit of ${limit.opensAbove}`
     : `below ${limit.resolvesBelow} again`;
-  const look = status === "open" && worst
-    ? `; mostly ${worst.reason} at ${worst.path} from build ${worst.build}: ` +
-      `deno task triage show ${worst.groupId}`
+  const cause = status === "open" && largest
+    ? `; mostly ${largest.reason} at ${largest.path} from build ${largest.build}: ` +
+      `deno task triage show ${largest.groupId}`
     : "";
   return {
     v: 1,
     kind: "quarantine",
     incident_id: incidentId,
     status,
-    // Growth is a rollout going wrong now; depth is a backlog for working hours.
+    // Growth indicates a bad rollout in progress; depth is a backlog for working hours.
     severity: measure === "growth_per_minute" ? "page" : "ticket",
     opened_at: openedAt,
     at,
-    summary: `${what}, ${bound}${look}`,
+    summary: `${what}, ${bound}${cause}`,
     reason: "all",
     measure,
     value,

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { quarantineAlertSchema } from "../shared/contract/alert.ts";
 import { propertyRandom } from "../shared/dev/testing/random.ts";
-import { alertOf, type Limit, step } from "./limits.ts";
+import { actionOn, alertOf, type Limit } from "./limits.ts";
 
 const LIMIT: Limit = { measure: "growth_per_minute", opensAbove: 100, resolvesBelow: 80 };
 
@@ -17,7 +17,7 @@ Deno.test("an alert opens above the limit and resolves below the lower threshold
     [true, 0, "resolve"],
   ];
   for (const [isOpen, value, expected] of table) {
-    assertEquals(step(LIMIT, isOpen, value), expected, `${isOpen} ${value}`);
+    assertEquals(actionOn(LIMIT, isOpen, value), expected, `${isOpen} ${value}`);
   }
 });
 
@@ -27,25 +27,25 @@ Deno.test("opens and resolves alternate, whatever the values", () => {
   let value = 0;
   for (let i = 0; i < 10_000; i++) {
     value = Math.max(0, value + random.int(-30, 30));
-    const next = step(LIMIT, isOpen, value);
-    if (next === "open") assert(!isOpen && value > LIMIT.opensAbove);
-    if (next === "resolve") assert(isOpen && value < LIMIT.resolvesBelow);
-    if (next !== "keep") isOpen = next === "open";
+    const action = actionOn(LIMIT, isOpen, value);
+    if (action === "open") assert(!isOpen && value > LIMIT.opensAbove);
+    if (action === "resolve") assert(isOpen && value < LIMIT.resolvesBelow);
+    if (action !== "keep") isOpen = action === "open";
     if (value > LIMIT.opensAbove) assert(isOpen, "above the limit and not open");
     if (value < LIMIT.resolvesBelow) assert(!isOpen, "below the threshold and still open");
   }
 });
 
-Deno.test("the alert is valid, names the worst group and the command that shows it", () => {
+Deno.test("an alert matches the schema, names the largest group and the command that shows it", () => {
   const incident = { incidentId: "i-1", measure: LIMIT.measure, openedAt: 1_000 };
-  const worst = {
+  const largest = {
     groupId: "0123456789ab",
     reason: "malformed",
     path: "$.ts",
     build: "9.2",
     entries: 90,
   };
-  const open = quarantineAlertSchema.parse(alertOf(incident, "open", LIMIT, 120, 1_000, worst));
+  const open = quarantineAlertSchema.parse(alertOf(incident, "open", LIMIT, 120, 1_000, largest));
   assertEquals([open.severity, open.reason, open.value, open.limit], ["page", "all", 120, 100]);
   assertStringIncludes(open.summary, "malformed at $.ts from build 9.2");
   assertStringIncludes(open.summary, "deno task triage show 0123456789ab");

@@ -1,5 +1,6 @@
 /**
- * dlq-triage: keeps every quarantined heartbeat, groups them, and alerts when they are too many.
+ * The triage service: stores quarantined heartbeats, groups them, and alerts when there are too
+ * many.
  *
  * @module
  */
@@ -28,21 +29,24 @@ async function start(service: TriageProcess): Promise<void> {
       log.info("triage.schema.migrated", { applied: await store.migrate() });
     }, postgres),
   ]);
-  const quarantine = health.part("quarantine", `the durable of QUARANTINE is not found yet`);
+  const quarantine = health.part("quarantine", "the durable of QUARANTINE is not found yet");
   const durable = await untilReady(signal, log, () => findDurable(nc), quarantine);
 
   const consuming = consumeQuarantine({
     durable,
     store,
     log,
-    added: metrics.counter("twofold_triage_entries_total", "Quarantined heartbeats kept"),
-    known: metrics.counter("twofold_triage_known_total", "Deliveries of kept entries"),
+    added: metrics.counter("twofold_triage_entries_total", "Quarantined heartbeats stored"),
+    known: metrics.counter(
+      "twofold_triage_known_total",
+      "Deliveries of entries that were stored before",
+    ),
     health: health.rounds("reading"),
   }, signal).catch(service.fail);
   const watching = watchLimits(service, {
     alarm: new Alarm(store, jetstream(nc), alarmOptions(settings)),
     durable,
-    now: Date.now,
+    nowMs: Date.now,
   }).catch(service.fail);
   service.onStop("work", async () => void await Promise.all([consuming, watching]));
 }

@@ -3,10 +3,11 @@
  *
  * Guarantees, each with a test of its name in `quarantine_int_test.ts`:
  * - a redelivered entry is stored once and counted once
- * - the original bytes come back exactly
+ * - the original bytes are returned exactly
  * - an alert is decided and queued in one transaction, and only one worker opens it
  *
- * Every function rejects with `RetryAfter` while Postgres cannot be used.
+ * Every method rejects with `RetryAfter` while Postgres cannot be used, and with `Stop` when the
+ * schema does not exist.
  *
  * @module
  */
@@ -15,16 +16,19 @@ import type { QuarantineAlert } from "../shared/contract/alert.ts";
 import { Stop } from "../shared/process/errors.ts";
 import { arrayOf, textArrayOf } from "../shared/process/postgres/array_literal.ts";
 import { migrate, readMigrations } from "../shared/process/postgres/migrate.ts";
-import { isNotOpened, withRetryable } from "../shared/process/postgres/passing.ts";
-import { openPool, patiently } from "../shared/process/postgres/pool.ts";
+import { isSchemaMissing, withRetryable } from "../shared/process/postgres/transient.ts";
+import { allowSilence, openPool } from "../shared/process/postgres/pool.ts";
 import { onlyRow } from "../shared/process/postgres/rows.ts";
 import type { Entry, Group } from "./classify.ts";
-import type { Incident, Worst } from "./limits.ts";
+import type { Incident, LargestGroup } from "./limits.ts";
 
-/** Longest silence of Postgres over a migration, in ms. */
-const MIGRATION_MS = 600_000;
-/** How far back a group's rate looks, in ms. */
+/** Maximum time that a migration waits for Postgres, in ms. */
+const MAX_MIGRATION_MS = 600_000;
+/** Window of the rate of a group, in ms. */
 const RATE_WINDOW_MS = 5 * 60_000;
+
+/** With an evaluation every 5 s, a link that is lost shows in `/readyz` within 15 s. */
+const SERVICE_SILENCE_MS = 8_000;
 
 /** A group as `deno task triage list` shows it; times are ms since the epoch. */
 export interface GroupRow extends Group {
@@ -43,113 +47,119 @@ export interface EntryRow extends Omit<Entry, "group"> {
   readonly entryId: number;
 }
 
-/** How full the quarantine is. */
-export interface Pressure {
+/** The measurements of the quarantine that have limits. */
+export interface Measurements {
   /** Entries within the depth window. */
   readonly depth: number;
   /** Entries within the last minute. */
   readonly growthPerMinute: number;
+  /** Number of groups. */
   readonly groups: number;
 }
 
-/** An alert on its way to ALERTS. */
-export interface Outgoing {
+/** An alert that waits to be published to ALERTS. */
+export interface OutboxMessage {
   readonly messageId: string;
   readonly subject: string;
   readonly alert: QuarantineAlert;
 }
 
-/** What `store` did with a batch. */
-export interface Stored {
+/** The outcome of storing a batch, in entries. */
+export interface StoreOutcome {
   readonly added: number;
-  /** Already there: redelivered, or rejected by live and royalty both. */
+  /** Stored before: redelivered, or rejected by both live and royalty. */
   readonly known: number;
 }
 
-/** The store; safe to use from several processes. */
+/** The quarantine in Postgres; several processes may use it. */
 export class Quarantine implements AsyncDisposable {
   readonly #sql: Sql;
 
-  constructor(url: string) {
-    this.#sql = openPool(url, { purpose: "triage", max: 3 });
+  /** @param silenceMs Maximum time without a byte from Postgres while a query waits for one. */
+  constructor(url: string, silenceMs = SERVICE_SILENCE_MS) {
+    this.#sql = openPool(url, { purpose: "triage", max: 3, silenceMs });
   }
 
-  /** Brings the schema up to date. */
+  /** Migrates the schema; returns the names of the migrations applied. */
   async migrate(): Promise<string[]> {
     const migrations = await readMigrations(new URL("migrations/", import.meta.url));
     return await retryable(() =>
-      patiently(this.#sql, MIGRATION_MS, () => migrate(this.#sql, "triage", migrations))
+      allowSilence(this.#sql, MAX_MIGRATION_MS, () => migrate(this.#sql, "triage", migrations))
     );
   }
 
-  /** Keeps a batch: entries, groups and tally in one statement. Idempotent. */
-  async store(entries: readonly Entry[]): Promise<Stored> {
+  /** Stores a batch: entries, groups and tally in one statement. Idempotent. */
+  async store(entries: readonly Entry[]): Promise<StoreOutcome> {
     if (entries.length === 0) return { added: 0, known: 0 };
     const added = await retryable(() => insertEntries(this.#sql, entries));
     return { added, known: entries.length - added };
   }
 
-  /** The groups seen last, newest first; `now` (ms) ends the window of the rate. */
-  async groups(now: number, limit: number): Promise<GroupRow[]> {
-    return await retryable(() => selectGroups(this.#sql, now, limit));
+  /** The groups seen last, newest first; their rates are as of `nowMs` (since the epoch). */
+  async groups(nowMs: number, limit: number): Promise<GroupRow[]> {
+    return await retryable(() => selectGroups(this.#sql, nowMs, limit));
   }
 
   /** The groups whose id starts with `prefix`, at most `limit`. */
-  async groupsLike(now: number, prefix: string, limit: number): Promise<GroupRow[]> {
-    return await retryable(() => selectGroups(this.#sql, now, limit, prefix));
+  async groupsLike(nowMs: number, prefix: string, limit: number): Promise<GroupRow[]> {
+    return await retryable(() => selectGroups(this.#sql, nowMs, limit, prefix));
   }
 
-  /** The newest entries of a group. */
+  /** The newest entries of a group, at most `limit`. */
   async entries(groupId: string, limit: number): Promise<EntryRow[]> {
     return await retryable(() => selectEntries(this.#sql, groupId, limit));
   }
 
-  /** Measures the quarantine at `now` (ms). */
-  async pressure(now: number, depthWindowMs: number): Promise<Pressure> {
-    return await retryable(() => selectPressure(this.#sql, now, depthWindowMs));
+  /** Measures the quarantine at `nowMs` (since the epoch). */
+  async measure(nowMs: number, depthWindowMs: number): Promise<Measurements> {
+    return await retryable(() => selectMeasurements(this.#sql, nowMs, depthWindowMs));
   }
 
-  /** The group that most entries of the minute before `now` (ms) are in. */
-  async worst(now: number): Promise<Worst | undefined> {
-    return await retryable(() => selectWorst(this.#sql, now));
+  /** The group with the most entries in the minute before `nowMs`, if there are entries. */
+  async largestGroup(nowMs: number): Promise<LargestGroup | undefined> {
+    return await retryable(() => selectLargestGroup(this.#sql, nowMs));
   }
 
-  /** Alerts that are open. */
+  /** The open incidents. */
   async openIncidents(): Promise<Incident[]> {
     return await retryable(() => selectOpenIncidents(this.#sql));
   }
 
-  /** Opens `incident` and queues its alert; does nothing when its measure has an open one. */
-  async open(incident: Incident, outgoing: Outgoing): Promise<boolean> {
-    return await this.#decide(outgoing, (tx) =>
+  /**
+   * Opens `incident` and queues its alert; false, changing nothing, if its measure has an open one.
+   */
+  async open(incident: Incident, message: OutboxMessage): Promise<boolean> {
+    return await this.#decide(message, (tx) =>
       tx`
       insert into triage.incident (incident_id, measure, opened_at_ms)
       values (${incident.incidentId}, ${incident.measure}, ${incident.openedAt})
       on conflict do nothing returning incident_id`);
   }
 
-  /** Resolves `incident` at `at` (ms) and queues its alert; does nothing when it is resolved. */
-  async resolve(incident: Incident, at: number, outgoing: Outgoing): Promise<boolean> {
-    return await this.#decide(outgoing, (tx) =>
+  /**
+   * Resolves `incident` at `at` and queues its alert; false, changing nothing, if it is resolved.
+   */
+  async resolve(incident: Incident, at: number, message: OutboxMessage): Promise<boolean> {
+    return await this.#decide(message, (tx) =>
       tx`
       update triage.incident set resolved_at_ms = ${at}
       where incident_id = ${incident.incidentId} and resolved_at_ms is null
       returning incident_id`);
   }
 
-  /** Alerts not yet sent, oldest first. */
-  async outbox(): Promise<Outgoing[]> {
+  /** Alerts not yet published, oldest first, at most 100. */
+  async outbox(): Promise<OutboxMessage[]> {
     return await retryable(() => selectOutbox(this.#sql));
   }
 
-  /** Takes an alert out of the outbox once ALERTS has it. */
-  async sent(messageId: string): Promise<void> {
+  /** Deletes an alert that ALERTS has acknowledged from the outbox. */
+  async deleteFromOutbox(messageId: string): Promise<void> {
     await retryable(() => this.#sql`delete from triage.outbox where message_id = ${messageId}`);
   }
 
-  /** Drops the tally before `ms`, which no window reaches any more. */
-  async forgetTally(ms: number): Promise<void> {
-    await retryable(() => this.#sql`delete from triage.tally where second_ms < ${ms}`);
+  /** Deletes the tally of the time before `beforeMs` (since the epoch). */
+  async deleteTally(beforeMs: number): Promise<void> {
+    await retryable(() => this.#sql`delete from triage.tally where second_ms < ${beforeMs}`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -157,7 +167,7 @@ export class Quarantine implements AsyncDisposable {
   }
 
   async #decide(
-    { messageId, subject, alert }: Outgoing,
+    { messageId, subject, alert }: OutboxMessage,
     change: (tx: TransactionSql) => PromiseLike<readonly unknown[]>,
   ): Promise<boolean> {
     return await retryable(() =>
@@ -176,8 +186,8 @@ interface AddedRow {
   readonly added: number;
 }
 
-// Bodies travel as hex: the driver has no arrays of bytea. Rows are inserted in the order of their
-// keys so that two workers with the same entries wait for each other instead of deadlocking.
+// Bodies are passed as hex: the driver has no arrays of bytea. Rows are inserted in key order, so
+// that two workers with the same entries wait for each other instead of deadlocking.
 async function insertEntries(sql: Sql, entries: readonly Entry[]): Promise<number> {
   const rows = await sql<AddedRow[]>`
     with arrived as (
@@ -195,8 +205,8 @@ async function insertEntries(sql: Sql, entries: readonly Entry[]): Promise<numbe
         ${textArrayOf(entries.map((e) => e.subject))}::text::text[],
         ${textArrayOf(entries.map((e) => e.deviceId))}::text::text[],
         ${textArrayOf(entries.map((e) => e.bytes.toHex()))}::text::text[]
-      ) with ordinality as a (group_id, reason, path, build, detail, source_stream, source_sequence, rejected_by,
-              received_at_ms, quarantined_at_ms, subject, device_id, hex, place)
+      ) with ordinality as a (group_id, reason, path, build, detail, source_stream,
+              source_sequence, rejected_by, received_at_ms, quarantined_at_ms, subject, device_id, hex, place)
     ), added as (
       insert into triage.entry (group_id, detail, source_stream, source_sequence, rejected_by,
         received_at_ms, quarantined_at_ms, subject, device_id, body)
@@ -227,7 +237,7 @@ async function insertEntries(sql: Sql, entries: readonly Entry[]): Promise<numbe
 
 async function selectGroups(
   sql: Sql,
-  now: number,
+  nowMs: number,
   limit: number,
   prefix = "",
 ): Promise<GroupRow[]> {
@@ -239,7 +249,7 @@ async function selectGroups(
     from triage.entry_group g,
       lateral (select count(*) as n from triage.entry e
         where e.group_id = g.group_id
-          and e.quarantined_at_ms > ${now - RATE_WINDOW_MS}::bigint) recent,
+          and e.quarantined_at_ms > ${nowMs - RATE_WINDOW_MS}::bigint) recent,
       lateral (select count(distinct device_id) as n from triage.entry e
         where e.group_id = g.group_id) seen
     where starts_with(g.group_id, ${prefix})
@@ -259,23 +269,27 @@ async function selectEntries(sql: Sql, groupId: string, limit: number): Promise<
   ];
 }
 
-async function selectPressure(sql: Sql, now: number, depthWindowMs: number): Promise<Pressure> {
-  const rows = await sql<Pressure[]>`
+async function selectMeasurements(
+  sql: Sql,
+  nowMs: number,
+  depthWindowMs: number,
+): Promise<Measurements> {
+  const rows = await sql<Measurements[]>`
     select
       (select coalesce(sum(entries), 0)::float8 from triage.tally
-        where second_ms > ${now - depthWindowMs}) as depth,
+        where second_ms > ${nowMs - depthWindowMs}) as depth,
       (select coalesce(sum(entries), 0)::float8 from triage.tally
-        where second_ms > ${now - 60_000}) as "growthPerMinute",
+        where second_ms > ${nowMs - 60_000}) as "growthPerMinute",
       (select count(*)::float8 from triage.entry_group) as groups`;
-  return onlyRow(rows, "the pressure");
+  return onlyRow(rows, "the measurements");
 }
 
-async function selectWorst(sql: Sql, now: number): Promise<Worst | undefined> {
-  const [row] = await sql<Worst[]>`
+async function selectLargestGroup(sql: Sql, nowMs: number): Promise<LargestGroup | undefined> {
+  const [row] = await sql<LargestGroup[]>`
     select group_id as "groupId", reason, path, build, recent.entries::float8 as entries
     from (
       select group_id, count(*) as entries from triage.entry
-      where quarantined_at_ms > ${now - 60_000}
+      where quarantined_at_ms > ${nowMs - 60_000}
       group by group_id order by entries desc, group_id limit 1
     ) recent join triage.entry_group using (group_id)`;
   return row;
@@ -289,9 +303,9 @@ async function selectOpenIncidents(sql: Sql): Promise<Incident[]> {
   ];
 }
 
-async function selectOutbox(sql: Sql): Promise<Outgoing[]> {
+async function selectOutbox(sql: Sql): Promise<OutboxMessage[]> {
   return [
-    ...await sql<Outgoing[]>`
+    ...await sql<OutboxMessage[]>`
     select message_id as "messageId", subject, payload as alert
     from triage.outbox order by outbox_id limit 100`,
   ];
@@ -301,7 +315,7 @@ async function retryable<T>(run: () => PromiseLike<T>): Promise<T> {
   try {
     return await withRetryable(run);
   } catch (error) {
-    if (!isNotOpened(error)) throw error;
+    if (!isSchemaMissing(error)) throw error;
     throw new Stop("the triage service has not run on this database yet", { cause: error });
   }
 }

@@ -1,52 +1,46 @@
 import { assert, assertEquals, assertExists, assertRejects } from "@std/assert";
 import { RetryAfter, Stop } from "../shared/process/errors.ts";
-import { PostgresServer } from "../shared/dev/servers/postgres_server.ts";
 import { propertyRandom } from "../shared/dev/testing/random.ts";
-import { createDatabase, DATABASE, DEV_PASSWORD } from "../shared/dev/servers/stack.ts";
-import { Workspace } from "../shared/dev/servers/workspace.ts";
+import { DATABASE, PostgresStack, roleUrl } from "../shared/dev/servers/stack.ts";
 import { type Entry, groupOf } from "./classify.ts";
 import { alertOf, type Incident, type Limit } from "./limits.ts";
 import { Quarantine } from "./quarantine.ts";
 
 const NOW = 1_700_000_000_000;
 
-/** A Postgres of its own, and two workers' stores on it. */
-class Database implements AsyncDisposable {
+/** A Postgres server, and the stores of two workers. */
+class QuarantineRig implements AsyncDisposable {
   private constructor(
-    readonly workspace: Workspace,
-    readonly server: PostgresServer,
+    readonly stack: PostgresStack,
     readonly store: Quarantine,
     readonly other: Quarantine,
   ) {}
 
-  static async start(): Promise<Database> {
-    const workspace = await Workspace.temporary();
-    const server = await PostgresServer.start(workspace);
-    await createDatabase(server);
-    const url = server.url(DATABASE, "triage", DEV_PASSWORD);
+  static async start(): Promise<QuarantineRig> {
+    const stack = await PostgresStack.start();
+    const url = stack.databaseUrl("triage");
     const stores = [new Quarantine(url), new Quarantine(url)] as const;
     await Promise.all(stores.map((store) => store.migrate()));
-    return new Database(workspace, server, ...stores);
+    return new QuarantineRig(stack, ...stores);
   }
 
-  /** Every test starts from nothing; a server of its own would cost it seconds. */
+  /** Deletes all data, because a new server per test would take seconds. */
   async clear(): Promise<void> {
-    const admin = this.server.connect(DATABASE);
+    const admin = this.stack.postgres.connect(DATABASE);
     await admin`truncate triage.entry, triage.entry_group, triage.tally, triage.incident, triage.outbox`;
     await admin.end();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all([this.store, this.other].map((store) => store[Symbol.asyncDispose]()));
-    await this.server.stop("SIGQUIT");
-    await this.workspace[Symbol.asyncDispose]();
+    await this.stack[Symbol.asyncDispose]();
   }
 }
 
 function anEntry(sequence: number, changes: Partial<Entry> = {}): Entry {
   return {
     group: groupOf("malformed", "$.played_ms", "9.2"),
-    detail: "expected int; came string",
+    detail: "expected int; found string",
     sourceStream: "HEARTBEATS",
     sourceSequence: sequence,
     rejectedBy: "royalty",
@@ -59,17 +53,17 @@ function anEntry(sequence: number, changes: Partial<Entry> = {}): Entry {
   };
 }
 
-const guarantees: { name: string; check: (database: Database) => Promise<void> }[] = [];
-function guarantee(name: string, check: (database: Database) => Promise<void>): void {
+const guarantees: { name: string; check: (rig: QuarantineRig) => Promise<void> }[] = [];
+function guarantee(name: string, check: (rig: QuarantineRig) => Promise<void>): void {
   guarantees.push({ name, check });
 }
 
-guarantee("a redelivered entry is stored once and counted once", async (database) => {
-  const { store, other } = database;
+guarantee("a redelivered entry is stored once and counted once", async (rig) => {
+  const { store, other } = rig;
   const batch = [1, 2, 3].map((sequence) => anEntry(sequence));
   assertEquals(await store.store(batch), { added: 3, known: 0 });
   assertEquals(await store.store([...batch, anEntry(4)]), { added: 1, known: 3 });
-  // Twice in one batch: live and royalty both rejected it, more than an hour apart.
+  // Twice in one batch: live and royalty rejected it more than the duplicate window apart.
   assertEquals(await store.store([anEntry(5), anEntry(5, { rejectedBy: "live" })]), {
     added: 1,
     known: 1,
@@ -81,31 +75,31 @@ guarantee("a redelivered entry is stored once and counted once", async (database
 
   const [group] = await store.groups(NOW, 10);
   assertEquals(group?.entries, 505);
-  assertEquals(await store.pressure(NOW, 86_400_000), {
+  assertEquals(await store.measure(NOW, 86_400_000), {
     depth: 505,
     growthPerMinute: 505,
     groups: 1,
   });
 });
 
-guarantee("the original bytes come back exactly", async (database) => {
+guarantee("the original bytes are returned exactly", async (rig) => {
   const bodies = [
     new Uint8Array(0),
     Uint8Array.from({ length: 256 }, (_, i) => i),
     new Uint8Array(1024 * 1024).fill(0xff),
     new TextEncoder().encode('{"a":"\\u0000 \u{1f600}"}'),
   ];
-  await database.store.store(
+  await rig.store.store(
     bodies.map((bytes, i) => anEntry(i, { bytes, quarantinedAt: NOW + i })),
   );
-  // A stream that was made anew counts from 1 again: same source, other bytes, another entry.
-  await database.store.store([anEntry(0, { bytes: new Uint8Array([7]), quarantinedAt: NOW + 9 })]);
+  // A recreated stream counts from 1 again: same source, different bytes, another entry.
+  await rig.store.store([anEntry(0, { bytes: new Uint8Array([7]), quarantinedAt: NOW + 9 })]);
 
-  const entries = await database.store.entries(anEntry(0).group.groupId, 10);
+  const entries = await rig.store.entries(anEntry(0).group.groupId, 10);
   const back = entries.toReversed().map(({ bytes }) => new Uint8Array(bytes));
   assertEquals(back, [...bodies, new Uint8Array([7])]);
   assertEquals(entries.map(({ entryId: _, bytes: __, ...entry }) => entry)[4], {
-    detail: "expected int; came string",
+    detail: "expected int; found string",
     sourceStream: "HEARTBEATS",
     sourceSequence: 0,
     rejectedBy: "royalty",
@@ -116,7 +110,7 @@ guarantee("the original bytes come back exactly", async (database) => {
   });
 });
 
-guarantee("groups agree with a naive count of what was stored", async (database) => {
+guarantee("groups equal a naive count of the entries stored", async (rig) => {
   const random = propertyRandom("groups against a naive model");
   const model = new Map<string, Entry>();
   for (let batch = 0; batch < 20; batch++) {
@@ -135,10 +129,10 @@ guarantee("groups agree with a naive count of what was stored", async (database)
       const key = `${entry.sourceSequence}`;
       if (!model.has(key)) model.set(key, entry);
     }
-    await database.store.store(entries);
+    await rig.store.store(entries);
   }
 
-  const rows = await database.store.groups(NOW, 100);
+  const rows = await rig.store.groups(NOW, 100);
   const kept = [...model.values()];
   for (const row of rows) {
     const own = kept.filter((entry) => entry.group.groupId === row.groupId);
@@ -160,28 +154,28 @@ guarantee("groups agree with a naive count of what was stored", async (database)
   assertEquals(rows, rows.toSorted((a, b) => b.lastSeen - a.lastSeen), "newest first");
   const [first] = rows;
   assertExists(first);
-  assertEquals(await database.store.groupsLike(NOW, first.groupId.slice(0, 6), 2), [first]);
-  assertEquals(await database.store.groupsLike(NOW, "ffffffffffff", 2), []);
+  assertEquals(await rig.store.groupsLike(NOW, first.groupId.slice(0, 6), 2), [first]);
+  assertEquals(await rig.store.groupsLike(NOW, "ffffffffffff", 2), []);
 });
 
-guarantee("depth and growth look back as far as they say", async (database) => {
-  const { store } = database;
+guarantee("depth and growth count the entries of their windows", async (rig) => {
+  const { store } = rig;
   const at = (ms: number, sequence: number) => anEntry(sequence, { quarantinedAt: NOW + ms });
   const spammy = groupOf("not_json", "$", "6.6");
   await store.store([at(-7_200_000, 1), at(-600_000, 2), at(-30_000, 3)]);
   await store.store([4, 5].map((n) => anEntry(n, { group: spammy, quarantinedAt: NOW - 1_000 })));
-  assertEquals(await store.pressure(NOW, 3_600_000), { depth: 4, growthPerMinute: 3, groups: 2 });
-  assertEquals(await store.worst(NOW), { ...spammy, entries: 2 });
-  assertEquals(await store.worst(NOW + 61_000), undefined);
+  assertEquals(await store.measure(NOW, 3_600_000), { depth: 4, growthPerMinute: 3, groups: 2 });
+  assertEquals(await store.largestGroup(NOW), { ...spammy, entries: 2 });
+  assertEquals(await store.largestGroup(NOW + 61_000), undefined);
 
-  await store.forgetTally(NOW - 3_600_000);
-  assertEquals((await store.pressure(NOW, 86_400_000)).depth, 4);
+  await store.deleteTally(NOW - 3_600_000);
+  assertEquals((await store.measure(NOW, 86_400_000)).depth, 4);
 });
 
 guarantee(
   "an alert is decided and queued in one transaction, and only one worker opens it",
-  async (database) => {
-    const { store, other } = database;
+  async (rig) => {
+    const { store, other } = rig;
     const limit: Limit = { measure: "depth", opensAbove: 1, resolvesBelow: 1 };
     const incidentOf = (incidentId: string): Incident => ({
       incidentId,
@@ -213,31 +207,31 @@ guarantee(
     await assertRejects(() => store.open(incidentOf("c"), resolved));
     assertEquals(await store.openIncidents(), []);
 
-    await store.sent(`${open.incidentId}.open`);
+    await store.deleteFromOutbox(`${open.incidentId}.open`);
     assertEquals((await store.outbox()).map(({ alert }) => alert.status), ["resolved"]);
   },
 );
 
 guarantee(
-  "a database that is away is worth another try, one that lacks the schema is not",
-  async (database) => {
-    const bare = new Quarantine(database.server.url("postgres", "triage", DEV_PASSWORD));
+  "an unavailable database is RetryAfter, a missing schema is Stop",
+  async (rig) => {
+    const bare = new Quarantine(roleUrl(rig.stack.postgres, "triage", "postgres"));
     await assertRejects(() => bare.groups(NOW, 1), Stop, "has not run on this database");
     await bare[Symbol.asyncDispose]();
 
-    await database.server.stop("SIGQUIT");
-    await assertRejects(() => database.store.store([anEntry(1)]), RetryAfter, "Postgres");
-    await database.server.start();
-    assertEquals((await database.store.store([anEntry(1)])).added, 1);
+    await rig.stack.postgres.stop("SIGQUIT");
+    await assertRejects(() => rig.store.store([anEntry(1)]), RetryAfter, "Postgres");
+    await rig.stack.postgres.start();
+    assertEquals((await rig.store.store([anEntry(1)])).added, 1);
   },
 );
 
 Deno.test("the quarantine in Postgres", async (test) => {
-  await using database = await Database.start();
+  await using rig = await QuarantineRig.start();
   for (const { name, check } of guarantees) {
     await test.step(name, async () => {
-      await database.clear();
-      await check(database);
+      await rig.clear();
+      await check(rig);
     });
   }
 });

@@ -1,8 +1,8 @@
 /**
- * Groups and entries as text for a terminal.
+ * Renders groups and entries as text for a terminal.
  *
- * Devices choose the bytes shown here, so nothing that a terminal would obey gets through: see
- * `table.ts`; bytes that are not UTF-8 are shown in hex.
+ * Devices choose the bytes shown here, so control characters are escaped (see `table.ts`), and
+ * bytes that are not UTF-8 are shown in hex.
  *
  * Pure.
  *
@@ -11,22 +11,24 @@
 import { left, renderPairs, renderTable, right, safeText } from "../shared/process/cli/table.ts";
 import type { EntryRow, GroupRow } from "./quarantine.ts";
 
-/** Bytes of a sample shown before it is cut. */
-const SAMPLE_BYTES = 2_000;
+/** Maximum bytes of a sample that are shown. */
+const MAX_SAMPLE_BYTES = 2_000;
 
-/** A body as one line: its text when it is UTF-8, else `hex:` and the bytes. */
-export function safeBody(bytes: Uint8Array, limit = SAMPLE_BYTES): string {
-  const left = bytes.length - limit;
-  const cut = left > 0 ? ` … ${left} more bytes` : "";
+/**
+ * A body as one line: its text when it is UTF-8, else `hex:` and the bytes; at most `limit` bytes.
+ */
+export function safeBody(bytes: Uint8Array, limit = MAX_SAMPLE_BYTES): string {
+  const moreBytes = bytes.length - limit;
+  const suffix = moreBytes > 0 ? ` … ${moreBytes} more bytes` : "";
   try {
     new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch {
-    return `hex:${bytes.slice(0, limit).toHex()}${cut}`;
+    return `hex:${bytes.slice(0, limit).toHex()}${suffix}`;
   }
-  // The cut may fall inside a character, which is then left out.
+  // With `stream`, a character that the limit divides is left out.
   const text = new TextDecoder("utf-8", { ignoreBOM: true })
     .decode(bytes.subarray(0, limit), { stream: true });
-  return safeText(text) + cut;
+  return safeText(text) + suffix;
 }
 
 const COLUMNS = [
@@ -41,7 +43,7 @@ const COLUMNS = [
   left("LAST SEEN"),
 ];
 
-/** The table of `deno task triage list`. */
+/** The table that `deno task triage list` prints. */
 export function renderGroups(groups: readonly GroupRow[]): string {
   return renderTable(COLUMNS, groups.map(groupRow), "the quarantine is empty");
 }
@@ -86,10 +88,12 @@ function renderSample(entry: EntryRow): string {
   ].join("\n");
 }
 
-/** A sample for a program; `toJson` takes it: `text` when the body is UTF-8, `base64` always. */
-export function sampleFacts(entry: EntryRow) {
-  const { bytes, ...facts } = entry;
-  return { ...facts, text: utf8OrNull(bytes), base64: bytes.toBase64() };
+/**
+ * A sample for `toJson`, with the body as `base64` and, when it is UTF-8, as `text` (else null).
+ */
+export function sampleFields(entry: EntryRow) {
+  const { bytes, ...fields } = entry;
+  return { ...fields, text: utf8OrNull(bytes), base64: bytes.toBase64() };
 }
 
 function utf8OrNull(bytes: Uint8Array): string | null {
@@ -100,7 +104,7 @@ function utf8OrNull(bytes: Uint8Array): string | null {
   }
 }
 
-// A header may claim any number; the range of Date ends at 8.64e15.
+// A header may have any number; the range of Date ends at 8.64e15.
 function isoTime(ms: number): string {
   return Math.abs(ms) <= 8.64e15 ? new Date(ms).toISOString() : `${ms} ms`;
 }

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { propertyRandom } from "../shared/dev/testing/random.ts";
 import { toJson } from "../shared/process/cli/json_output.ts";
 import type { EntryRow, GroupRow } from "./quarantine.ts";
-import { renderGroup, renderGroups, safeBody, sampleFacts } from "./render.ts";
+import { renderGroup, renderGroups, safeBody, sampleFields } from "./render.ts";
 
 const GROUP: GroupRow = {
   groupId: "0123456789ab",
@@ -39,17 +39,17 @@ Deno.test("a body is text when it is UTF-8 and hex when it is not", () => {
   assertEquals(safeBody(bytes("x".repeat(10)), 4), "xxxx … 6 more bytes");
 });
 
-Deno.test("no bytes at all can reach the terminal as anything but printable text", () => {
+Deno.test("any bytes are printed as printable text", () => {
   const random = propertyRandom("safe bodies");
   for (let i = 0; i < 2_000; i++) {
     const high = random.pick([127, 255]);
     const bytes = Uint8Array.from({ length: random.int(0, 60) }, () => random.int(0, high));
-    const shown = safeBody(bytes) + toJson(sampleFacts({ ...ENTRY, bytes })).replaceAll("\n", "");
+    const shown = safeBody(bytes) + toJson(sampleFields({ ...ENTRY, bytes })).replaceAll("\n", "");
     assert(!/[\p{C}\p{Zl}\p{Zp}]/u.test(shown), JSON.stringify(shown));
   }
 });
 
-Deno.test("the list is a table, a group shows its facts and samples", () => {
+Deno.test("the list is a table; a group shows its fields and samples", () => {
   assertEquals(renderGroups([]), "the quarantine is empty");
   const [head, row] = renderGroups([GROUP]).split("\n");
   assertEquals(head?.split(/\s{2,}/).length, 9);

@@ -1,5 +1,5 @@
 /**
- * Settings of dlq-triage.
+ * Settings of the triage service and its commands.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import {
   wholeNumber,
 } from "../shared/process/config.ts";
 
-/** What the service reads from its environment. */
+/** Settings of the service by environment variable; `dlq-triage/README.md` lists them. */
 export const triageSettings = {
   ...natsSettings,
   ...postgresSettings,
@@ -22,14 +22,14 @@ export const triageSettings = {
   TWOFOLD_TRIAGE_DEPTH_LIMIT: wholeNumber(1, 10_000_000_000).default(100_000)
     .describe("an alert opens when more entries than this arrived within the depth window"),
   TWOFOLD_TRIAGE_DEPTH_WINDOW_MS: wholeNumber(60_000, 30 * 86_400_000).default(86_400_000)
-    .describe("how far back the quarantine's depth looks, ms"),
+    .describe("time window of the quarantine's depth, ms"),
   TWOFOLD_TRIAGE_GROWTH_LIMIT: wholeNumber(1, 1_000_000_000).default(1_000)
     .describe("an alert opens when more entries than this arrived within the last minute"),
   TWOFOLD_TRIAGE_RESOLVE_SHARE: decimal(0, 1).default(0.8)
-    .describe("an alert resolves below this share of its limit"),
+    .describe("an alert resolves below this share of its limit, 0 to 1"),
   TWOFOLD_TRIAGE_EVALUATE_MS: wholeNumber(100, 600_000).default(5_000)
-    .describe("how often the limits are checked, entries or none, ms"),
+    .describe("interval between two evaluations of the limits, ms"),
 } satisfies SettingsShape;
 
-/** What `deno task triage` reads. */
+/** Settings of `deno task triage`. */
 export const triageCliSettings = { ...postgresSettings } satisfies SettingsShape;

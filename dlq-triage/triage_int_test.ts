@@ -1,9 +1,7 @@
 import { assert, assertEquals, assertExists, assertStringIncludes } from "@std/assert";
 import type { NatsConnection } from "nats";
 import { jetstream, type JetStreamClient, jetstreamManager } from "nats/jetstream";
-import { quarantineAlertSchema } from "../shared/contract/alert.ts";
 import { quarantine } from "../shared/contract/quarantine.ts";
-import { freePort } from "../shared/dev/servers/free_port.ts";
 import { aHeartbeat, encode } from "../shared/dev/testing/heartbeats.ts";
 import { Random } from "../shared/dev/testing/random.ts";
 import { ServiceProcess } from "../shared/dev/servers/service_process.ts";
@@ -16,6 +14,7 @@ import {
   QUARANTINE,
   quarantineSubject,
 } from "../shared/contract/topology.ts";
+import { type ChildResult, runTask } from "../shared/dev/testing/child_process.ts";
 
 const RECEIVED = 1_700_000_000_000;
 
@@ -31,33 +30,27 @@ interface ListedGroup {
   readonly devices: number;
 }
 
-/** The whole of triage on real servers: the service, the streams before it, the CLI after it. */
-class Triage implements AsyncDisposable {
+/** Triage on real servers: the streams, the service and the CLI. */
+class TriageRig implements AsyncDisposable {
   #published = 0;
   readonly #random = new Random(1);
 
   private constructor(
     readonly stack: Stack,
     readonly service: ServiceProcess,
-    /** Rejects as royalty does. */
+    /** Publishes rejections as royalty does. */
     readonly royalty: JetStreamClient,
     readonly ops: NatsConnection,
   ) {}
 
-  static async start(settings: Record<string, string> = {}): Promise<Triage> {
+  static async start(settings: Record<string, string> = {}): Promise<TriageRig> {
     const stack = await Stack.start();
-    const service = await ServiceProcess.start(stack.workspace, "triage", {
-      httpPort: freePort(),
-      reach: [stack.nats.url, `127.0.0.1:${stack.postgres.port}`],
-      settings: {
-        ...stack.nats.settings("triage"),
-        TWOFOLD_POSTGRES_URL: stack.databaseUrl("triage"),
-        TWOFOLD_TRIAGE_EVALUATE_MS: "200",
-        ...settings,
-      },
+    const service = await stack.service("triage", {
+      TWOFOLD_TRIAGE_EVALUATE_MS: "200",
+      ...settings,
     });
     const royalty = jetstream(await stack.connect("royalty"), { timeout: 500 });
-    return new Triage(stack, service, royalty, await stack.connect("ops"));
+    return new TriageRig(stack, service, royalty, await stack.connect("ops"));
   }
 
   /** Rejects `count` heartbeats of build 9.2, as live and royalty do. */
@@ -75,34 +68,31 @@ class Triage implements AsyncDisposable {
     const sequence = ++this.#published;
     const delivery = { bytes, sequence, receivedAt: RECEIVED + sequence, redelivered: false };
     const { rejection } = judged;
-    // What is published while the server is away is lost; the message id makes repeating it safe.
+    // A publish while the server is down is lost; the message id makes a retry safe.
     await waitFor("the rejection to be acknowledged", async () => {
       await quarantine(this.royalty, "royalty", { stream: "HEARTBEATS", delivery, rejection });
       return true;
     });
   }
 
-  /** `deno task triage` as a person runs it. */
-  async cli(...args: string[]): Promise<{ code: number; out: string; err: string }> {
-    const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-      args: ["task", "--quiet", "triage", ...args],
-      env: { TWOFOLD_POSTGRES_URL: this.stack.databaseUrl("triage") },
-    }).output();
-    const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-    return { code, out: text(stdout), err: text(stderr) };
+  /** Runs `deno task triage`. */
+  async cli(...args: string[]): Promise<ChildResult> {
+    return await runTask("triage", args, {
+      TWOFOLD_POSTGRES_URL: this.stack.databaseUrl("triage"),
+    });
   }
 
   async groups(): Promise<ListedGroup[]> {
     return JSON.parse((await this.cli("list", "--json")).out);
   }
 
-  /** Has what was delivered and not acknowledged come again after a second instead of a minute. */
+  /** Reduces the redelivery of unacknowledged entries from a minute to a second. */
   async redeliverSoon(): Promise<void> {
     const jsm = await jetstreamManager(this.ops);
     await jsm.consumers.update(QUARANTINE, DURABLE.triage, { ack_wait: 1_000_000_000 });
   }
 
-  /** Waits until nothing is left to read, and returns what the service counts. */
+  /** Waits until every entry is acknowledged; returns the metrics of the service. */
   async drained(): Promise<ReadonlyMap<string, number>> {
     const jsm = await jetstreamManager(this.ops);
     await waitFor("triage to have read everything", async () => {
@@ -113,13 +103,12 @@ class Triage implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.service.stop();
     await this.stack[Symbol.asyncDispose]();
   }
 }
 
-Deno.test("rejects become groups that a person can list and show", async () => {
-  await using triage = await Triage.start();
+Deno.test("rejects become groups that the CLI lists and shows", async () => {
+  await using triage = await TriageRig.start();
   const binary = Uint8Array.from({ length: 256 }, (_, i) => i);
   await triage.reject(5);
   await triage.rejectBytes(binary);
@@ -139,7 +128,7 @@ Deno.test("rejects become groups that a person can list and show", async () => {
   assertEquals(
     [malformed.first_seen, malformed.last_seen],
     [RECEIVED + 1, RECEIVED + 5],
-    "seen when Twofold received them",
+    "seen at the time of receipt",
   );
 
   const shown = await triage.cli("show", malformed.group_id.slice(0, 8), "--limit", "2");
@@ -157,8 +146,8 @@ Deno.test("rejects become groups that a person can list and show", async () => {
   assert(!table.out.includes("\u001b"), "an escape reached the terminal");
 });
 
-Deno.test("the CLI says what is wrong, exit 2 for a wrong command", async () => {
-  await using triage = await Triage.start();
+Deno.test("the CLI reports errors, and exits with 2 for a wrong command", async () => {
+  await using triage = await TriageRig.start();
   for (const args of [["show", "0123456789ab"], ["show", "nonsense"]]) {
     const { code, out, err } = await triage.cli(...args);
     assertEquals([code, out], [2, ""]);
@@ -174,8 +163,8 @@ Deno.test("the CLI says what is wrong, exit 2 for a wrong command", async () => 
   assertStringIncludes(err, "Postgres");
 });
 
-Deno.test("garbage headers stall nothing and lose nothing", async () => {
-  await using triage = await Triage.start();
+Deno.test("entries with invalid headers are stored and do not block others", async () => {
+  await using triage = await TriageRig.start();
   const subject = quarantineSubject("malformed");
   const blocks = [
     "NATS/1.0\r\nbad name\u0001: x\r\n\r\n",
@@ -200,17 +189,17 @@ Deno.test("garbage headers stall nothing and lose nothing", async () => {
   assertEquals(samples.map(({ text }: { text: string }) => text), blocks.map(() => body));
 });
 
-Deno.test("SIGKILL and redelivery of everything leave each entry once", async () => {
-  await using triage = await Triage.start();
+Deno.test("each entry is stored once after SIGKILL and redelivery of all entries", async () => {
+  await using triage = await TriageRig.start();
   await triage.reject(200);
   await waitFor("the first entries", async () => {
     return ((await triage.service.metrics()).get("twofold_triage_entries_total") ?? 0) > 0;
   });
   await triage.service.stop("SIGKILL");
-  // As if no acknowledgement had ever arrived: the durable starts over.
+  // A new durable starts from the first entry, as if none had been acknowledged.
   const jsm = await jetstreamManager(triage.ops);
   await jsm.consumers.delete(QUARANTINE, DURABLE.triage);
-  await triage.stack.natsStack.provision();
+  await triage.stack.provision();
   await triage.reject(10);
   await triage.service.restart();
   await triage.service.ready();
@@ -220,8 +209,8 @@ Deno.test("SIGKILL and redelivery of everything leave each entry once", async ()
   assertEquals((await triage.groups()).map(({ entries }) => entries), [210]);
 });
 
-Deno.test("an entry that was delivered but not stored before a SIGKILL comes again", async () => {
-  await using triage = await Triage.start();
+Deno.test("an entry delivered but not stored before SIGKILL is delivered again", async () => {
+  await using triage = await TriageRig.start();
   const jsm = await jetstreamManager(triage.ops);
   await triage.stack.postgres.stop("SIGQUIT");
   await triage.reject(3);
@@ -231,7 +220,8 @@ Deno.test("an entry that was delivered but not stored before a SIGKILL comes aga
   );
   await triage.service.stop("SIGKILL");
   await triage.stack.postgres.start();
-  // Newer entries are acknowledged before the lost ones come again; they must not cover for them.
+  // Newer entries are acknowledged before the lost ones are redelivered; that must not acknowledge
+  // those.
   await triage.reject(2);
   await triage.service.restart();
   await waitFor(
@@ -243,57 +233,56 @@ Deno.test("an entry that was delivered but not stored before a SIGKILL comes aga
   assertEquals((await triage.groups()).map(({ entries }) => entries), [5]);
 });
 
-Deno.test("Postgres and NATS may go away and come back", async () => {
-  await using triage = await Triage.start();
+Deno.test("the service recovers from an outage of Postgres and of NATS", async () => {
+  await using triage = await TriageRig.start();
   const { stack, service } = triage;
-  const readiness = async () => {
-    const response = await fetch(`${service.url}/readyz`);
-    return { status: response.status, body: await response.text() };
-  };
   await stack.postgres.stop("SIGQUIT");
   await triage.reject(3);
-  await waitFor("not ready without Postgres", async () => (await readiness()).status === 503);
-  assertStringIncludes((await readiness()).body, "Postgres");
+  await waitFor(
+    "not ready without Postgres",
+    async () => (await service.readiness()).status === 503,
+  );
+  assertStringIncludes((await service.readiness()).reason, "Postgres");
   await stack.postgres.start();
   await service.ready();
   await triage.drained();
 
   await stack.nats.stop("SIGKILL");
-  await waitFor("not ready without NATS", async () => (await readiness()).status === 503);
+  await waitFor("not ready without NATS", async () => (await service.readiness()).status === 503);
   await stack.nats.start();
   await triage.reject(2);
   await service.ready();
-  // A killed server may have forgotten the newest acknowledgements.
+  // A killed server may have lost the newest acknowledgements.
   await triage.redeliverSoon();
   await triage.drained();
   assertEquals((await triage.groups()).map(({ entries }) => entries), [5]);
-  assertEquals(service.exitCode, null, "it must live through both");
+  assertEquals(service.exitCode, null, "the process ended");
 });
 
-Deno.test("growth above the limit pages on-call once, also across a restart", async () => {
-  await using triage = await Triage.start({ TWOFOLD_TRIAGE_GROWTH_LIMIT: "5" });
-  const oncall = await triage.stack.connect("oncall");
-  const heard: string[] = [];
-  oncall.subscribe(alertSubject.quarantine("all"), {
-    callback: (_, message) => {
-      const alert = quarantineAlertSchema.parse(message.json());
-      heard.push(`${alert.status} ${alert.severity} ${alert.measure}`);
-      assertStringIncludes(alert.summary, "mostly malformed at $.played_ms from build 9.2");
-    },
-  });
-  await oncall.flush();
+Deno.test("growth above the limit pages on-call once, across a restart", async () => {
+  await using triage = await TriageRig.start({ TWOFOLD_TRIAGE_GROWTH_LIMIT: "5" });
+  const received = await triage.stack.receiveAlerts(alertSubject.quarantine("all"));
   await triage.reject(6);
-  const told = async () => (await triage.service.metrics()).get("twofold_triage_open_alerts") === 1;
-  await waitFor("the page", () => heard.length > 0);
-  await waitFor("the alert to have left the outbox", told);
+  const isOpen = async () =>
+    (await triage.service.metrics()).get("twofold_triage_open_alerts") === 1;
+  await waitFor("the page", () => received.length > 0);
+  await waitFor("the alert to be published", isOpen);
   await triage.service.stop("SIGKILL");
   await triage.service.restart();
-  await waitFor("the open alert to be known again", told);
-  assertEquals(await triage.service.stop(), 0, "an orderly stop");
-  assertEquals(heard, ["open page growth_per_minute"]);
+  await waitFor("the open alert after the restart", isOpen);
+  assertEquals(await triage.service.stop(), 0, "exit code");
+  assertEquals(received.length, 1);
+  const [{ alert } = {}] = received;
+  assert(alert?.kind === "quarantine");
+  assertEquals([alert.status, alert.severity, alert.measure], [
+    "open",
+    "page",
+    "growth_per_minute",
+  ]);
+  assertStringIncludes(alert.summary, "mostly malformed at $.played_ms from build 9.2");
 });
 
-/** Publishes with a header block that no client library would write. */
+/** Publishes with a raw header block, which a client library would not send. */
 async function publishRaw(
   stack: Stack,
   subject: string,

@@ -1,5 +1,5 @@
 /**
- * Evaluates the limits on a clock of its own: an alert must resolve when nothing arrives.
+ * Evaluates the limits periodically, so that an alert also resolves when no entry arrives.
  *
  * @module
  */
@@ -11,24 +11,27 @@ import type { Service } from "../shared/process/service.ts";
 import type { Alarm, Evaluation } from "./alarm.ts";
 import type { triageSettings } from "./settings.ts";
 
-/** What the watch looks at. */
-export interface WatchParts {
+/** Dependencies of {@link watchLimits}. */
+export interface WatchDependencies {
   readonly alarm: Pick<Alarm, "evaluate">;
   readonly durable: Pick<Consumer, "info">;
-  /** The clock, ms since the epoch. */
-  readonly now: () => number;
+  /** The time of day, ms since the epoch. */
+  readonly nowMs: () => number;
 }
 
-/** Evaluates until the service stops. Rejects with what is not worth another try. */
+/**
+ * Evaluates the limits and sets the gauges until the service stops. Retries after
+ * {@link RetryAfter}; rejects with any other error.
+ */
 export async function watchLimits(
   { settings, metrics, health, log, signal }: Service<typeof triageSettings>,
-  { alarm, durable, now }: WatchParts,
+  { alarm, durable, nowMs }: WatchDependencies,
 ): Promise<void> {
   const part = health.rounds("watching", 2 * settings.TWOFOLD_TRIAGE_EVALUATE_MS + 10_000);
-  const show = gauges(metrics);
+  const setGauges = gauges(metrics);
   while (!signal.aborted) {
     try {
-      show(await alarm.evaluate(now()), await lagOf(durable));
+      setGauges(await alarm.evaluate(nowMs()), await lagOf(durable));
       part.works();
     } catch (error) {
       if (!(error instanceof RetryAfter)) throw error;
@@ -45,13 +48,13 @@ function gauges(metrics: Metrics): (evaluation: Evaluation, lag: number) => void
   const groups = metrics.gauge("twofold_triage_groups", "Groups of reason, path and build");
   const open = metrics.gauge(
     "twofold_triage_open_alerts",
-    "Alerts of the quarantine that are open",
+    "Open alerts of the quarantine",
   );
-  const lag = metrics.gauge("twofold_triage_lag_entries", "Entries in QUARANTINE not yet kept");
-  return ({ pressure, openAlerts }, entries) => {
-    depth.set(pressure.depth);
-    growth.set(pressure.growthPerMinute);
-    groups.set(pressure.groups);
+  const lag = metrics.gauge("twofold_triage_lag_entries", "Entries in QUARANTINE not yet stored");
+  return ({ measured, openAlerts }, entries) => {
+    depth.set(measured.depth);
+    growth.set(measured.growthPerMinute);
+    groups.set(measured.groups);
     open.set(openAlerts);
     lag.set(entries);
   };

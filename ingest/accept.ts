@@ -1,5 +1,5 @@
 /**
- * One request, from its bytes to the acknowledgement of all its events.
+ * Handles one request: reads its body, admits its events and publishes them.
  *
  * @module
  */
@@ -7,12 +7,12 @@ import { MAX_EVENT_BYTES } from "../shared/contract/event.ts";
 import type { Keyring } from "../shared/process/keyring.ts";
 import type { Counter, Histogram, Metrics } from "../shared/process/metrics.ts";
 import { admit, type RoutedEvent } from "./admit.ts";
-import { ByteBudget, gunzip, Holding, readBody } from "./body.ts";
+import { ByteBudget, ByteReservation, gunzip, readBody } from "./body.ts";
 import { FleetLimits } from "./fleets.ts";
 import { type IngestProblem, ingestProblems } from "./problem.ts";
 import type { Framing } from "./split.ts";
 
-/** What an operator chose; see `settings.ts`. */
+/** Options of {@link Acceptor}; `settings.ts` describes them. */
 export interface AcceptOptions {
   readonly fleetKeys: Keyring;
   readonly fleetEventsPerSecond: number;
@@ -22,11 +22,12 @@ export interface AcceptOptions {
   readonly maxInFlightBytes: number;
 }
 
-/** What acceptance stands on. */
-export interface AcceptNeeds {
+/** Dependencies of {@link Acceptor}. */
+export interface AcceptDependencies {
   /** Resolves once every event is durable; rejects with `RetryAfter`. */
   readonly publish: (events: readonly RoutedEvent[]) => Promise<void>;
   readonly metrics: Metrics;
+  /** A monotonic clock, in ms. */
   readonly nowMs: () => number;
 }
 
@@ -36,51 +37,52 @@ const FRAMINGS: ReadonlyMap<string, Framing> = new Map([
   ["text/plain", "sniff"],
 ]);
 
+/** Accepts requests: authenticates, reads, admits, rate-limits and publishes. */
 export class Acceptor {
   readonly #limits: FleetLimits;
   readonly #budget: ByteBudget;
   readonly #events: Counter<"outcome">;
   readonly #publishSeconds: Histogram;
 
-  constructor(readonly options: AcceptOptions, readonly needs: AcceptNeeds) {
+  constructor(readonly options: AcceptOptions, readonly dependencies: AcceptDependencies) {
     const { fleetEventsPerSecond, maxEventsPerBody } = options;
-    // A burst below the largest body would refuse that body for ever.
+    // With a burst smaller than the largest body, that body would always be refused.
     const burst = Math.max(fleetEventsPerSecond, maxEventsPerBody);
     this.#limits = new FleetLimits(fleetEventsPerSecond, burst);
     this.#budget = new ByteBudget(options.maxInFlightBytes);
-    this.#events = needs.metrics.counter(
+    this.#events = dependencies.metrics.counter(
       "twofold_ingest_events_total",
       "Events by outcome",
       ["outcome"],
     );
     for (const outcome of ["accepted", "refused"]) this.#events.inc({ outcome }, 0);
-    this.#publishSeconds = needs.metrics.histogram(
+    this.#publishSeconds = dependencies.metrics.histogram(
       "twofold_ingest_publish_seconds",
-      "From an admitted request to the acknowledgement of all its events",
+      "Time from admission of a request to the acknowledgement of all its events",
       [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
     );
   }
 
-  /** Bytes held by the requests under way. */
+  /** Bytes held by requests in progress. */
   get heldBytes(): number {
     return this.#budget.held;
   }
 
   /**
-   * Returns how many events the request held, all of them durable. Throws an {@link IngestProblem}
-   * when the request is refused, `RetryAfter` when its events, or some of them, could not be
-   * stored.
+   * Returns the number of events in the request once all of them are durable. Throws an
+   * {@link IngestProblem} when the request is refused, and `RetryAfter` when not all of its events
+   * could be stored.
    */
   async accept(request: Request): Promise<number> {
     const fleet = authenticate(request, this.options.fleetKeys);
     const framing = framingOf(request);
     const isGzip = isGzipped(request);
-    const holding = new Holding(this.#budget);
+    const reservation = new ByteReservation(this.#budget);
     try {
-      const sent = await readBody(request, holding, this.options.bodyDeadlineMs);
-      const body = isGzip ? gunzip(sent, holding) : sent;
+      const sent = await readBody(request, reservation, this.options.bodyDeadlineMs);
+      const body = isGzip ? gunzip(sent, reservation) : sent;
       const events = admitOrRefuse(body, framing, this.options);
-      const waitMs = this.#limits.take(fleet, events.length, this.needs.nowMs());
+      const waitMs = this.#limits.take(fleet, events.length, this.dependencies.nowMs());
       if (waitMs > 0) {
         this.#events.inc({ outcome: "refused" }, events.length);
         throw fleetTooFast(waitMs);
@@ -88,24 +90,24 @@ export class Acceptor {
       await this.#publish(events);
       return events.length;
     } finally {
-      holding.release();
+      reservation.release();
     }
   }
 
   async #publish(events: readonly RoutedEvent[]): Promise<void> {
-    const startMs = this.needs.nowMs();
+    const startMs = this.dependencies.nowMs();
     try {
-      await this.needs.publish(events);
+      await this.dependencies.publish(events);
     } catch (error) {
       this.#events.inc({ outcome: "refused" }, events.length);
       throw error;
     }
     this.#events.inc({ outcome: "accepted" }, events.length);
-    this.#publishSeconds.observe((this.needs.nowMs() - startMs) / 1000);
+    this.#publishSeconds.observe((this.dependencies.nowMs() - startMs) / 1000);
   }
 }
 
-// A beacon cannot set headers, so the key may come in the query.
+// A beacon cannot set headers, so the key may be in the query.
 function authenticate(request: Request, keys: Keyring): string {
   const fleet = keys.nameOfRequest(request, ["bearer", "query"]);
   if (fleet !== undefined) return fleet;
@@ -144,7 +146,7 @@ function admitOrRefuse(
     case "no_events":
       throw ingestProblems.problem(
         "no-events",
-        "Send a heartbeat as a JSON object, several as a JSON array or one a line (NDJSON).",
+        "Send a heartbeat as a JSON object, several as a JSON array or as NDJSON (one per line).",
       );
     case "too_many_events":
       throw ingestProblems.problem(
@@ -154,14 +156,15 @@ function admitOrRefuse(
     case "event_too_large":
       throw ingestProblems.problem(
         "event-too-large",
-        `Event ${admission.index} has ${admission.bytes} bytes, at most ${MAX_EVENT_BYTES} may be; ` +
-          "nothing was stored. Send the others without it.",
+        `Event ${admission.index} has ${admission.bytes} bytes, the maximum is ` +
+          `${MAX_EVENT_BYTES}; nothing was stored. Send the others without it.`,
         { members: { event_index: admission.index } },
       );
   }
 }
 
 function fleetTooFast(retryAfterMs: number): IngestProblem {
-  const detail = "The fleet is over its rate; nothing was stored. Send the same bytes again later.";
+  const detail =
+    "The fleet exceeds its rate limit; nothing was stored. Send the same bytes again later.";
   return ingestProblems.problem("fleet-limit", detail, { retryAfterMs });
 }

@@ -1,6 +1,6 @@
 /**
- * Admission: what of a request body is landed, and where. Inspects no more than routing needs;
- * whether an event is a good heartbeat is for the consumers to judge.
+ * Admission: which events a request body holds, and the stream, subject and message id of each.
+ * Reads only the fields that routing needs; the consumers judge whether an event is usable.
  *
  * Pure: no clock, socket or NATS.
  *
@@ -13,28 +13,31 @@ import { parseJson } from "../shared/contract/json.ts";
 import { heartbeatSubject, NO_REGION, partitionOf } from "../shared/contract/topology.ts";
 import { type Framing, split } from "./split.ts";
 
-/** One event on its way to its stream. */
+/** An event with its destination. */
 export interface RoutedEvent {
-  /** Exactly as the device sent them; a view of the request body. */
+  /** The bytes exactly as the device sent them; a view of the request body. */
   readonly bytes: Uint8Array;
   readonly partition: number;
   readonly subject: string;
-  /** `Nats-Msg-Id`: a byte-identical retry has the same one, other content another. */
+  /** `Nats-Msg-Id`: the same for a byte-identical retry, different for different bytes. */
   readonly msgId: string;
 }
 
+/** Options of {@link admit}. */
 export interface AdmitOptions {
+  /** Number of HEARTBEATS streams. */
   readonly partitions: number;
   readonly maxEvents: number;
 }
 
+/** The routed events of a body in order, or why the body is refused. */
 export type Admission =
   | { readonly kind: "admitted"; readonly events: readonly RoutedEvent[] }
   | { readonly kind: "no_events" }
   | { readonly kind: "too_many_events" }
   | { readonly kind: "event_too_large"; readonly index: number; readonly bytes: number };
 
-/** Splits `body` and routes its events: all of them, or none when one breaks a limit. */
+/** Splits `body` and routes its events: all of them, or none when a limit is exceeded. */
 export function admit(body: Uint8Array, framing: Framing, options: AdmitOptions): Admission {
   const { maxEvents, partitions } = options;
   const found = split(body, framing, { maxEvents, maxEventBytes: MAX_EVENT_BYTES });
@@ -48,7 +51,7 @@ export function admit(body: Uint8Array, framing: Framing, options: AdmitOptions)
   return { kind: "admitted", events };
 }
 
-// Decoding costs mostly per call. Where every byte is one character, one call does for all events.
+// Decoding has a cost per call. If every byte is one character, one call decodes all events.
 function asciiText(body: Uint8Array): string | undefined {
   const text = textOf(body);
   return text?.length === body.length ? text : undefined;
@@ -66,7 +69,7 @@ const REGION = /^[a-z0-9-]{2,32}$/;
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** Where one event goes; `text` is undefined where the bytes are not UTF-8. Never throws. */
+/** Routes one event; `text` is undefined when the bytes are not UTF-8. Never throws. */
 function route(bytes: Uint8Array, text: string | undefined, partitions: number): RoutedEvent {
   const { event_id, session_id, region } = text === undefined ? UNREADABLE : readFields(text);
   const partition = typeof session_id === "string" ? partitionOf(session_id, partitions) : 0;
@@ -88,7 +91,7 @@ interface RoutingFields {
 
 const UNREADABLE: RoutingFields = {};
 
-// As the consumers do: of a key that comes twice both then see the last.
+// With the same parser as the consumers: for a repeated key, both use the last value.
 function readFields(text: string): RoutingFields {
   try {
     const value = parseJson(text);

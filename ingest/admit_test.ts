@@ -22,7 +22,7 @@ function admittedOne(body: Uint8Array): RoutedEvent {
   return event;
 }
 
-Deno.test("a heartbeat goes to its session's partition and its region, under its own id", () => {
+Deno.test("a heartbeat is routed by session and region, with its event_id in the message id", () => {
   const random = propertyRandom("route heartbeats");
   for (let round = 0; round < 200; round++) {
     const heartbeat = aHeartbeat(random, 1_780_000_000_000);
@@ -34,7 +34,7 @@ Deno.test("a heartbeat goes to its session's partition and its region, under its
   }
 });
 
-Deno.test("a key spelled with an escape leads to the same stream and id, whatever came before", () => {
+Deno.test("a key with escapes gives the same route and message id, whatever was parsed before", () => {
   const random = propertyRandom("route misreadable heartbeats");
   for (let round = 0; round < 500; round++) {
     const heartbeat = aHeartbeat(random, 1_780_000_000_000);
@@ -45,7 +45,7 @@ Deno.test("a key spelled with an escape leads to the same stream and id, whateve
   }
 });
 
-Deno.test("the same bytes have the same message id, other bytes another", () => {
+Deno.test("the same bytes have the same message id, different bytes a different one", () => {
   const heartbeat = aHeartbeat(new Random(1), 1_780_000_000_000);
   const once = admittedOne(encode(heartbeat));
   const again = admittedOne(encode(heartbeat));
@@ -55,7 +55,7 @@ Deno.test("the same bytes have the same message id, other bytes another", () => 
   assertEquals(once.msgId.slice(0, 36), other.msgId.slice(0, 36));
 });
 
-Deno.test("an element has the id it would have alone", () => {
+Deno.test("an array element has the same message id as the heartbeat sent alone", () => {
   const heartbeats = [1, 2, 3].map((seed) => aHeartbeat(new Random(seed), 1_780_000_000_000));
   const alone = heartbeats.map((heartbeat) => admittedOne(encode(heartbeat)).msgId);
   assertEquals(admitted(encode(heartbeats)).map(({ msgId }) => msgId), alone);
@@ -65,20 +65,20 @@ Deno.test("an element has the id it would have alone", () => {
 
 const ROUTES: readonly [name: string, event: string, subject: string, id: RegExp][] = [
   ["an upper-case id", `{"event_id":"${ID.toUpperCase()}"}`, "hb.0.none", RegExp(`^${ID}\\.`)],
-  ["an id that is no UUID", '{"event_id":"x"}', "hb.0.none", /^raw\.[0-9a-f]{16}$/],
+  ["an id that is not a UUID", '{"event_id":"x"}', "hb.0.none", /^raw\.[0-9a-f]{16}$/],
   ["an id that is a number", '{"event_id":1}', "hb.0.none", /^raw\./],
-  ["a key that comes twice", '{"region":"de","region":"br"}', "hb.0.br", /^raw\./],
+  ["a repeated key", '{"region":"de","region":"br"}', "hb.0.br", /^raw\./],
   ["an escaped key", String.raw`{"r\u0065gion":"de"}`, "hb.0.de", /^raw\./],
   ["a region with dots", '{"region":"a.b"}', "hb.0.none", /^raw\./],
   ["a region with a wildcard", '{"region":">"}', "hb.0.none", /^raw\./],
   ["a region with a line end", String.raw`{"region":"de\r\n"}`, "hb.0.none", /^raw\./],
-  ["fields further down", `{"a":{"region":"de","event_id":"${ID}"}}`, "hb.0.none", /^raw\./],
+  ["nested fields", `{"a":{"region":"de","event_id":"${ID}"}}`, "hb.0.none", /^raw\./],
   ["null", "null", "hb.0.none", /^raw\./],
   ["a string", '"de"', "hb.0.none", /^raw\./],
   ["an array in an array", '[{"region":"de"}]', "hb.0.none", /^raw\./],
   ["broken JSON", `{"region":"de","event_id":"${ID}"`, "hb.0.none", /^raw\./],
-  ["a prototype's key", '{"__proto__":{"region":"de"}}', "hb.0.none", /^raw\./],
-  ["nesting", "[".repeat(16_000), "hb.0.none", /^raw\./],
+  ["the key __proto__", '{"__proto__":{"region":"de"}}', "hb.0.none", /^raw\./],
+  ["deep nesting", "[".repeat(16_000), "hb.0.none", /^raw\./],
 ];
 
 for (const [name, event, subject, id] of ROUTES) {
@@ -93,7 +93,7 @@ for (const [name, event, subject, id] of ROUTES) {
   });
 }
 
-Deno.test("invalid UTF-8 is landed as it came, unrouted; its neighbours are routed", () => {
+Deno.test("invalid UTF-8 is stored unchanged without a region; other events of the body are routed", () => {
   const open = new TextEncoder().encode('[{"region":"de"},{"region":"de","x":"');
   const body = new Uint8Array([...open, 0xff, ...new TextEncoder().encode('"}]')]);
   const events = admitted(body);
@@ -101,7 +101,7 @@ Deno.test("invalid UTF-8 is landed as it came, unrouted; its neighbours are rout
   assertEquals(events[1]?.bytes, body.slice(17, -1));
 });
 
-Deno.test("of a body that breaks a limit, nothing is admitted", () => {
+Deno.test("a body that exceeds a limit is refused whole", () => {
   const tooLarge = new TextEncoder().encode(`[1,"${"x".repeat(16 * 1024)}"]`);
   assertEquals(admit(tooLarge, "json", OPTIONS), {
     kind: "event_too_large",

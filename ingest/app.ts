@@ -1,5 +1,5 @@
 /**
- * The HTTP face of the edge: `POST /v1/heartbeats`, its description, and the status pages.
+ * The HTTP routes of the edge: `POST /v1/heartbeats`, `/openapi.json` and the status routes.
  *
  * @module
  */
@@ -7,43 +7,50 @@ import { OpenAPIHono } from "@hono/zod-openapi";
 import { cors } from "hono/cors";
 import type { Log } from "../shared/process/log.ts";
 import { statusApp } from "../shared/process/status.ts";
-import { type AcceptNeeds, type AcceptOptions, Acceptor } from "./accept.ts";
+import { type AcceptDependencies, type AcceptOptions, Acceptor } from "./accept.ts";
 import { describeApi } from "./openapi.ts";
 import { ingestProblems } from "./problem.ts";
 
+/** Options of {@link ingestApp}. */
 export interface IngestOptions extends AcceptOptions {
-  /** Origins of browser players; `*` is any. */
+  /** Origins of browser players; `*` allows any. */
   readonly corsOrigins: readonly string[];
 }
 
-export interface IngestNeeds extends AcceptNeeds {
+/** Dependencies of {@link ingestApp}. */
+export interface IngestDependencies extends AcceptDependencies {
+  /** Number of events not yet acknowledged. */
   readonly eventsInFlight: () => number;
-  /** Why events cannot be stored right now, or undefined. */
+  /** Why events cannot be stored now, or undefined when they can. */
   readonly notReady: () => string | undefined;
   readonly log: Log;
 }
 
 const PATH = "/v1/heartbeats";
 
-/** The app; needs no socket, so tests call its `fetch`. */
-export function ingestApp(options: IngestOptions, needs: IngestNeeds): OpenAPIHono {
+/** Creates the app. It needs no socket: tests call its `fetch`. */
+export function ingestApp(
+  options: IngestOptions,
+  dependencies: IngestDependencies,
+): OpenAPIHono {
   const app = new OpenAPIHono();
-  const acceptor = new Acceptor(options, needs);
-  const requests = needs.metrics.counter(
+  const acceptor = new Acceptor(options, dependencies);
+  const { metrics, log } = dependencies;
+  const requests = metrics.counter(
     "twofold_ingest_requests_total",
-    "Requests by status",
+    "Requests by HTTP status",
     ["status"],
   );
-  const readable = crossOriginHeaders(options.corsOrigins);
+  const corsHeadersOf = crossOriginHeaders(options.corsOrigins);
   app.options(PATH, preflight(options.corsOrigins));
   app.post(PATH, async (c) => {
-    const headers = readable(c.req.raw);
+    const headers = corsHeadersOf(c.req.raw);
     try {
       const accepted = await acceptor.accept(c.req.raw);
       requests.inc({ status: "202" });
       return Response.json({ accepted }, { status: 202, headers });
     } catch (error) {
-      const problem = ingestProblems.problemOf(error, needs.log);
+      const problem = ingestProblems.problemOf(error, log);
       requests.inc({ status: String(problem.status) });
       return problem.toResponse(headers);
     }
@@ -53,13 +60,13 @@ export function ingestApp(options: IngestOptions, needs: IngestNeeds): OpenAPIHo
     return ingestProblems.problem("method-not-allowed", "Send heartbeats with POST.", { headers })
       .toResponse();
   });
-  showInFlight(acceptor, needs);
-  app.route("/", statusApp(needs));
+  registerInFlightMetrics(acceptor, dependencies);
+  app.route("/", statusApp(dependencies));
   describeApi(app);
   app.notFound(() =>
     ingestProblems.problem("not-found", `Send heartbeats to ${PATH}.`).toResponse()
   );
-  app.onError(ingestProblems.handler(needs.log));
+  app.onError(ingestProblems.handler(log));
   return app;
 }
 
@@ -72,7 +79,8 @@ function preflight(origins: readonly string[]) {
   });
 }
 
-// The middleware would build every answer twice, about a tenth of the CPU of a small request.
+// Not by the CORS middleware: it builds every response twice, a tenth of the CPU of a small
+// request.
 function crossOriginHeaders(origins: readonly string[]) {
   const expose = { "access-control-expose-headers": "Retry-After" };
   if (origins.includes("*")) return () => ({ ...expose, "access-control-allow-origin": "*" });
@@ -83,11 +91,14 @@ function crossOriginHeaders(origins: readonly string[]) {
   };
 }
 
-function showInFlight(acceptor: Acceptor, { metrics, eventsInFlight }: IngestNeeds): void {
+function registerInFlightMetrics(
+  acceptor: Acceptor,
+  { metrics, eventsInFlight }: IngestDependencies,
+): void {
   metrics.gaugeOf("twofold_ingest_in_flight_events", "Events not yet acknowledged", eventsInFlight);
   metrics.gaugeOf(
     "twofold_ingest_held_bytes",
-    "Bytes of the requests under way",
+    "Bytes held by requests in progress",
     () => acceptor.heldBytes,
   );
 }

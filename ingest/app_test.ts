@@ -13,11 +13,11 @@ import { ingestProblems } from "./problem.ts";
 const KEY = "0123456789abcdef";
 const URL = "http://edge/v1/heartbeats";
 
-/** An app whose landed events the test sees. */
+/** An app that records the events it publishes. */
 class Edge {
   readonly landed: string[] = [];
   nowMs = 0;
-  /** What the next publish waits for or fails with. */
+  /** Outcome of the next publish. */
   publish = (): Promise<void> => Promise.resolve();
   notReady: string | undefined;
   readonly app;
@@ -70,7 +70,7 @@ class Edge {
   }
 }
 
-/** The problem of an answer, checked against the published schema and the RFC's rules. */
+/** The problem of a response, checked against the published schema and RFC 9457. */
 async function problemOf(response: Response) {
   assertEquals(response.headers.get("content-type"), "application/problem+json");
   const problem = ingestProblems.schema.strict().parse(await response.json());
@@ -81,12 +81,13 @@ async function problemOf(response: Response) {
   return { ...problem, name };
 }
 
-Deno.test("202 counts what is durable, and comes no sooner", async () => {
+Deno.test("202 is sent after all events are durable, with their number", async () => {
   const edge = new Edge();
   const { promise: acknowledged, resolve: acknowledge } = Promise.withResolvers<void>();
   edge.publish = () => acknowledged;
   let answered = false;
   const answer = edge.post('[{"a":1}, {"b":2}]').finally(() => answered = true);
+  // No sleep: one turn of the event loop, in which a wrong answer would be sent.
   await new Promise((resolve) => setTimeout(resolve));
   assert(!answered);
   acknowledge();
@@ -118,7 +119,7 @@ const LANDED: readonly [name: string, type: string, body: string | Uint8Array, c
 ];
 
 for (const [name, type, body, count] of LANDED) {
-  Deno.test(`landed for the consumers to judge: ${name}`, async () => {
+  Deno.test(`accepted for the consumers to judge: ${name}`, async () => {
     const edge = new Edge();
     const response = await edge.post(body, { "content-type": type });
     assertEquals([response.status, await response.json()], [202, { accepted: count }]);
@@ -162,7 +163,7 @@ const REFUSED: readonly [
 ];
 
 for (const [name, headers, body, problem, status] of REFUSED) {
-  Deno.test(`refused, nothing landed: ${name}`, async () => {
+  Deno.test(`refused, nothing published: ${name}`, async () => {
     const edge = new Edge();
     const response = await edge.post(body, headers);
     const { name: named, action } = await problemOf(response);
@@ -173,7 +174,7 @@ for (const [name, headers, body, problem, status] of REFUSED) {
   });
 }
 
-Deno.test("an event too large is named by its index", async () => {
+Deno.test("event-too-large has the index of the event", async () => {
   const response = await new Edge().post(`[1,"${"x".repeat(16 * 1024)}",2]`);
   assertEquals((await problemOf(response)).event_index, 1);
 });
@@ -187,7 +188,7 @@ Deno.test("gzip is inflated and split", async () => {
   assertEquals(edge.landed, ["1", "2", "1", "2"]);
 });
 
-Deno.test("a beacon, which cannot set headers, brings its key in the query", async () => {
+Deno.test("the key may be in the query, because a beacon cannot set headers", async () => {
   const edge = new Edge();
   const beacon = { method: "POST", body: "1", headers: { "content-type": "text/plain" } };
   assertEquals((await edge.fetch(`${URL}?key=${KEY}`, beacon)).status, 202);
@@ -195,7 +196,7 @@ Deno.test("a beacon, which cannot set headers, brings its key in the query", asy
   assertEquals((await edge.fetch(URL, beacon)).status, 401);
 });
 
-Deno.test("a fleet over its rate is told when to come back", async () => {
+Deno.test("a fleet over its rate limit receives 429 with Retry-After", async () => {
   const edge = new Edge({ fleetEventsPerSecond: 5, maxEventsPerBody: 10 });
   assertEquals((await edge.post("[1,2,3,4,5,6,7,8,9,10]")).status, 202);
   const problem = await problemOf(await edge.post("[1,2,3,4,5,6,7,8,9,10]"));
@@ -204,7 +205,7 @@ Deno.test("a fleet over its rate is told when to come back", async () => {
   assertEquals((await edge.post("[1,2,3,4,5,6,7,8,9,10]")).status, 202);
 });
 
-Deno.test("what cannot be stored now is to be sent again, the same bytes", async () => {
+Deno.test("events that cannot be stored are answered 503: retry the same bytes", async () => {
   const edge = new Edge();
   edge.publish = () => Promise.reject(new RetryAfter("the stream is full", 2_500));
   const problem = await problemOf(await edge.post("[1,2]"));
@@ -215,7 +216,7 @@ Deno.test("what cannot be stored now is to be sent again, the same bytes", async
   assertStringIncludes(metrics, 'twofold_ingest_requests_total{status="503"} 1\n');
 });
 
-Deno.test("a bug is a 500 that tells nothing of the inside", async () => {
+Deno.test("an unexpected error is a 500 without internal details", async () => {
   const edge = new Edge();
   edge.publish = () => Promise.reject(new TypeError("secret detail"));
   const problem = await problemOf(await edge.post("1"));
@@ -231,7 +232,7 @@ function stalledBody(...chunks: string[]): ReadableStream<Uint8Array> {
   });
 }
 
-Deno.test("a slow body is given up at its deadline", async () => {
+Deno.test("a body that does not arrive by its deadline is refused", async () => {
   const edge = new Edge({ bodyDeadlineMs: 20 });
   const problem = await problemOf(await edge.post(stalledBody("[1,")));
   assertEquals([problem.status, problem.action], [408, "retry"]);
@@ -239,14 +240,14 @@ Deno.test("a slow body is given up at its deadline", async () => {
   assertStringIncludes(await edge.scrape(), "twofold_ingest_held_bytes 0\n");
 });
 
-Deno.test("a body without a declared length is cut off at the bound", async () => {
+Deno.test("a body without a declared length is refused at the size limit", async () => {
   const edge = new Edge();
   const chunk = "x".repeat(64 * 1024);
   const problem = await problemOf(await edge.post(stalledBody(...Array(17).fill(chunk))));
   assertEquals([problem.status, problem.name], [413, "body-too-large"]);
 });
 
-Deno.test("a connection that breaks off lands nothing", async () => {
+Deno.test("a connection that fails during the body publishes nothing", async () => {
   const edge = new Edge();
   const body = new ReadableStream({
     start(controller) {
@@ -258,7 +259,7 @@ Deno.test("a connection that breaks off lands nothing", async () => {
   assertEquals(edge.landed, []);
 });
 
-Deno.test("bytes held by all requests are bounded, and free again once answered", async () => {
+Deno.test("bytes held by all requests are bounded, and released once answered", async () => {
   const edge = new Edge({ maxInFlightBytes: 1_000, bodyDeadlineMs: 5_000 });
   const { promise: acknowledged, resolve: acknowledge } = Promise.withResolvers<void>();
   let publishing = false;
@@ -267,7 +268,7 @@ Deno.test("bytes held by all requests are bounded, and free again once answered"
     return acknowledged;
   };
   const holder = edge.post(JSON.stringify("x".repeat(700)));
-  await waitFor("the first to be under way", () => publishing);
+  await waitFor("the first request to be publishing", () => publishing);
   const refused = await problemOf(await edge.post(JSON.stringify("y".repeat(700))));
   assertEquals([refused.status, refused.name], [503, "too-much-in-flight"]);
   acknowledge();
@@ -275,7 +276,7 @@ Deno.test("bytes held by all requests are bounded, and free again once answered"
   assertEquals((await edge.post(JSON.stringify("y".repeat(700)))).status, 202);
 });
 
-Deno.test("browsers may send the headers that the edge reads, and read its answers", async () => {
+Deno.test("CORS allows the headers that the edge reads, and reading its responses", async () => {
   const edge = new Edge({ corsOrigins: ["https://player.example"] });
   const preflight = await edge.fetch(URL, {
     method: "OPTIONS",
@@ -300,7 +301,7 @@ Deno.test("browsers may send the headers that the edge reads, and read its answe
   assertEquals((await from("https://other.example")).headers.get(allow), null);
 });
 
-Deno.test("health, readiness, and paths that are not there", async () => {
+Deno.test("health, readiness, unknown paths and wrong methods", async () => {
   const edge = new Edge();
   assertEquals((await edge.fetch("/healthz")).status, 200);
   assertEquals((await edge.fetch("/readyz")).status, 200);

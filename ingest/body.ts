@@ -1,5 +1,5 @@
 /**
- * Reads a request body within bounds of size, time and memory, and inflates it.
+ * Reads a request body within limits of size, time and memory, and inflates it.
  *
  * @module
  */
@@ -8,70 +8,79 @@ import { Problem } from "../shared/process/problem.ts";
 import { type IngestProblem, ingestProblems } from "./problem.ts";
 import { MAX_BODY_BYTES } from "./settings.ts";
 
-/** Bytes that all requests under way may hold together. */
+/** Memory budget of all requests in progress, in bytes. */
 export class ByteBudget {
   #held = 0;
   constructor(readonly limit: number) {}
 
+  /** Bytes taken and not released. */
   get held(): number {
     return this.#held;
   }
-  /** False, and nothing taken, when `bytes` more would pass the limit. */
+  /**
+   * Takes `bytes` and returns true, or takes nothing and returns false if that exceeds the limit.
+   */
   take(bytes: number): boolean {
     if (this.#held + bytes > this.limit) return false;
     this.#held += bytes;
     return true;
   }
+  /** Returns `bytes` to the budget. */
   release(bytes: number): void {
     this.#held -= bytes;
   }
 }
 
-/** What one request holds of the budget; released once it is answered. */
-export class Holding {
+/** The share of a {@link ByteBudget} that one request holds until it is answered. */
+export class ByteReservation {
   #bytes = 0;
   constructor(readonly budget: ByteBudget) {}
 
-  /** Throws {@link Problem} `too-much-in-flight` when the budget is spent. */
+  /** Takes `bytes` more; throws {@link Problem} `too-much-in-flight` when the budget is spent. */
   take(bytes: number): void {
     if (!this.budget.take(bytes)) {
       throw ingestProblems.problem(
         "too-much-in-flight",
-        "The edge holds as much as it can; nothing was stored. Send the same bytes again later.",
+        "The edge is at its memory limit; nothing was stored. Send the same bytes again later.",
       );
     }
     this.#bytes += bytes;
   }
+  /** Returns everything that was taken to the budget. */
   release(): void {
     this.budget.release(this.#bytes);
     this.#bytes = 0;
   }
 }
 
-/** Reads the whole body of `request`; throws {@link Problem} at the first broken bound. */
+/**
+ * Reads the whole body of `request`, which must arrive within `deadlineMs`. Throws {@link Problem}
+ * at the first limit that is exceeded: `body-too-large`, `slow-body`, `too-much-in-flight`; or
+ * `body-broken-off` when the connection fails.
+ */
 export async function readBody(
   request: Request,
-  holding: Holding,
+  reservation: ByteReservation,
   deadlineMs: number,
 ): Promise<Uint8Array> {
   const declared = Number(request.headers.get("content-length") ?? 0);
   if (declared > MAX_BODY_BYTES) throw tooLarge("as sent");
   if (request.body === null) return new Uint8Array(0);
   const reader = request.body.getReader();
-  let late = false;
+  let isLate = false;
   const timer = setTimeout(() => {
-    late = true;
+    isLate = true;
     void reader.cancel().catch(() => {});
   }, deadlineMs);
   try {
-    const body = await readAll(reader, holding);
-    if (late) throw slow(deadlineMs);
+    const body = await readAll(reader, reservation);
+    if (isLate) throw slowBody(deadlineMs);
     return body;
   } catch (error) {
     void reader.cancel().catch(() => {});
-    if (late) throw slow(deadlineMs);
+    if (isLate) throw slowBody(deadlineMs);
     if (error instanceof Problem) throw error;
-    const detail = "The connection broke while the body was read.";
+    const detail = "The connection failed while the body was read.";
     throw ingestProblems.problem("body-broken-off", detail);
   } finally {
     clearTimeout(timer);
@@ -80,7 +89,7 @@ export async function readBody(
 
 async function readAll(
   reader: ReadableStreamDefaultReader<Uint8Array>,
-  holding: Holding,
+  reservation: ByteReservation,
 ): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let bytes = 0;
@@ -89,7 +98,7 @@ async function readAll(
     if (done) break;
     bytes += value.length;
     if (bytes > MAX_BODY_BYTES) throw tooLarge("as sent");
-    holding.take(value.length);
+    reservation.take(value.length);
     chunks.push(value);
   }
   const [first] = chunks;
@@ -103,8 +112,11 @@ async function readAll(
   return body;
 }
 
-/** The content of a gzip body; inflating stops at the bound, however large the rest would be. */
-export function gunzip(body: Uint8Array, holding: Holding): Uint8Array {
+/**
+ * Inflates a gzip body; stops at {@link MAX_BODY_BYTES}. Throws {@link Problem} `body-too-large`,
+ * `bad-gzip` or `too-much-in-flight`.
+ */
+export function gunzip(body: Uint8Array, reservation: ByteReservation): Uint8Array {
   let inflated: Uint8Array;
   try {
     inflated = gunzipSync(body, { maxOutputLength: MAX_BODY_BYTES });
@@ -117,7 +129,7 @@ export function gunzip(body: Uint8Array, holding: Holding): Uint8Array {
       "The body is not gzip, or it is truncated or damaged.",
     );
   }
-  holding.take(inflated.length);
+  reservation.take(inflated.length);
   return inflated;
 }
 
@@ -127,7 +139,7 @@ function tooLarge(when: string): IngestProblem {
   return ingestProblems.problem("body-too-large", detail);
 }
 
-function slow(deadlineMs: number): IngestProblem {
+function slowBody(deadlineMs: number): IngestProblem {
   const detail = `The body did not arrive within ${deadlineMs} ms; nothing was stored. ` +
     "Send the same bytes again.";
   return ingestProblems.problem("slow-body", detail);

@@ -6,30 +6,30 @@ import { waitFor } from "../shared/dev/testing/wait_for.ts";
 import type { RoutedEvent } from "./admit.ts";
 import { FastIngest } from "./fast_ingest.ts";
 
-/** The stream's side of the protocol, played by the test on a real server. */
+/** The stream's side of the protocol, scripted by the test on a real server. */
 class ScriptedStream {
-  readonly heard: Msg[] = [];
+  readonly received: Msg[] = [];
 
   static async start(stack: NatsStack): Promise<[ScriptedStream, NatsConnection]> {
     const ops = await stack.connect("ops");
     await (await jetstreamManager(ops)).streams.delete("HEARTBEATS");
     const stream = new ScriptedStream();
-    ops.subscribe("hb.>", { callback: (_, message) => void stream.heard.push(message) });
+    ops.subscribe("hb.>", { callback: (_, message) => void stream.received.push(message) });
     await ops.flush();
     return [stream, await stack.connect("ingest")];
   }
 
-  async heardEvents(count: number): Promise<void> {
-    await waitFor(`${count} events`, () => this.heard.length >= count);
+  async receivedEvents(count: number): Promise<void> {
+    await waitFor(`${count} events`, () => this.received.length >= count);
   }
   answer(index: number, answer: unknown): void {
-    const message = this.heard[index];
+    const message = this.received[index];
     assertExists(message);
     message.respond(JSON.stringify(answer));
   }
-  /** `<flow>.<gaps>.<seq>.<operation>` of what was heard. */
+  /** `<flow>.<gaps>.<seq>.<operation>` of the messages received. */
   protocol(): string[] {
-    return this.heard.map(({ reply = "" }) => reply.split(".").slice(-5, -1).join("."));
+    return this.received.map(({ reply = "" }) => reply.split(".").slice(-5, -1).join("."));
   }
 }
 
@@ -42,64 +42,64 @@ function someEvents(count: number): RoutedEvent[] {
   }));
 }
 
-Deno.test("after its first event a batch waits, then goes as fast as the server says", async () => {
+Deno.test("a batch waits after its first event, then follows the server's flow control", async () => {
   await using stack = await NatsStack.start();
   const [stream, nc] = await ScriptedStream.start(stack);
   const landed = new FastIngest(nc, "_INBOX_ingest").land(someEvents(8), 5_000);
-  await stream.heardEvents(1);
+  await stream.receivedEvents(1);
   await nc.flush();
   assertEquals(stream.protocol(), ["8.fail.1.0"]);
   stream.answer(0, { type: "ack", seq: 0, msgs: 2 });
-  await stream.heardEvents(4);
+  await stream.receivedEvents(4);
   await nc.flush();
-  assertEquals(stream.heard.length, 4, "two answers' worth are outstanding, no more");
+  assertEquals(stream.received.length, 4, "at most two acknowledgement intervals are outstanding");
   stream.answer(1, { type: "ack", seq: 2, msgs: 10 });
-  await stream.heardEvents(8);
+  await stream.receivedEvents(8);
   const sent = ["4.1", "5.1", "6.1", "7.1", "8.2"].map((rest) => `8.fail.${rest}`);
   assertEquals(stream.protocol().slice(3), sent);
-  assertEquals(stream.heard.map((m) => m.string()), ["0", "1", "2", "3", "4", "5", "6", "7"]);
-  assertEquals(stream.heard[7]?.headers?.get("Nats-Msg-Id"), "id-7");
+  assertEquals(stream.received.map((m) => m.string()), ["0", "1", "2", "3", "4", "5", "6", "7"]);
+  assertEquals(stream.received[7]?.headers?.get("Nats-Msg-Id"), "id-7");
   stream.answer(7, { stream: "HEARTBEATS", seq: 8, batch: "b", count: 8 });
   await landed;
 });
 
-Deno.test("an ack for fewer events than were sent is a failure", async () => {
+Deno.test("an acknowledgement of fewer events than were sent is a failure", async () => {
   await using stack = await NatsStack.start();
   const [stream, nc] = await ScriptedStream.start(stack);
   const landed = new FastIngest(nc, "_INBOX_ingest").land(someEvents(3), 5_000);
-  await stream.heardEvents(1);
+  await stream.receivedEvents(1);
   stream.answer(0, { type: "ack", seq: 0, msgs: 10 });
-  await stream.heardEvents(3);
+  await stream.receivedEvents(3);
   stream.answer(1, { type: "gap", last_seq: 1, seq: 3 });
   stream.answer(2, { stream: "HEARTBEATS", seq: 2, batch: "b", count: 2 });
   await assertRejects(() => landed, Error, "counts 2 of 3");
 });
 
-Deno.test("a refusal is passed on; batches beside it do not notice", async () => {
+Deno.test("a server error fails its batch, and no other batch", async () => {
   await using stack = await NatsStack.start();
   const [stream, nc] = await ScriptedStream.start(stack);
   const fast = new FastIngest(nc, "_INBOX_ingest");
   const refused = fast.land(someEvents(2), 5_000);
   const other = fast.land(someEvents(2), 5_000);
-  await stream.heardEvents(2);
+  await stream.receivedEvents(2);
   const error = { code: 503, err_code: 10077, description: "maximum messages exceeded" };
   stream.answer(0, { error, stream: "HEARTBEATS", seq: 0 });
   const { code } = await assertRejects(() => refused, JetStreamApiError, "maximum messages");
   assertEquals(code, 10077);
   stream.answer(1, { type: "ack", seq: 0, msgs: 10 });
-  await stream.heardEvents(3);
+  await stream.receivedEvents(3);
   stream.answer(2, { stream: "HEARTBEATS", seq: 2, batch: "b", count: 2 });
   await other;
 });
 
-Deno.test("silence is a timeout; no stream is an error at once", async () => {
+Deno.test("no answer is a timeout; no stream is an immediate error", async () => {
   await using stack = await NatsStack.start();
   const [, nc] = await ScriptedStream.start(stack);
   await assertRejects(
     () => new FastIngest(nc, "_INBOX_ingest").land(someEvents(2), 20),
     TimeoutError,
   );
-  const lonely = someEvents(2).map((event) => ({ ...event, subject: "hb2" }));
+  const unrouted = someEvents(2).map((event) => ({ ...event, subject: "hb2" }));
   const ops = await stack.connect("ops");
-  await assertRejects(() => new FastIngest(ops, "_INBOX_ops").land(lonely, 5_000), Error, "503");
+  await assertRejects(() => new FastIngest(ops, "_INBOX_ops").land(unrouted, 5_000), Error, "503");
 });

@@ -1,18 +1,19 @@
 /**
- * How fast each fleet may send.
+ * Rate limits of device fleets.
  *
  * Pure: the caller passes the time.
  *
  * @module
  */
-/** Token buckets, one per fleet: a rate, and bursts of as much as `burst`. */
+
+/** One token bucket per fleet: it refills at `perSecond` and holds at most `burst` events. */
 export class FleetLimits {
   readonly #buckets = new Map<string, { tokens: number; atMs: number }>();
 
-  /** `perSecond` 0 is no limit. */
+  /** `perSecond` and `burst` are in events; a `perSecond` of 0 means no limit. */
   constructor(readonly perSecond: number, readonly burst: number) {}
 
-  /** Takes `events` tokens and returns 0, or takes none and returns how long to wait, in ms. */
+  /** Takes `events` tokens and returns 0, or takes none and returns the time to wait, in ms. */
   take(fleet: string, events: number, nowMs: number): number {
     if (this.perSecond === 0) return 0;
     const bucket = this.#buckets.get(fleet) ?? { tokens: this.burst, atMs: nowMs };

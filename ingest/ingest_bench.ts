@@ -1,34 +1,33 @@
 /**
  * The edge under load: `deno run -A ingest/ingest_bench.ts [seconds]`.
  *
- * The edge, nats-server and the load generator are processes of their own, so that each one's CPU
- * shows. The floor is the client's own fast ingest of the same bytes, without HTTP, in the same run.
+ * The edge, nats-server and the load generator are separate processes, so that the CPU of each is
+ * measured. The floor is the client's own fast ingest of the same bytes, without HTTP, in the same
+ * run.
  *
  * @module
  */
 import { connect, type NatsConnection } from "nats";
 import { jetstreamManager } from "nats/jetstream";
 import { startFastIngest } from "nats/jetstream/internal";
-import { freePort } from "../shared/dev/servers/free_port.ts";
 import { aHeartbeat } from "../shared/dev/testing/heartbeats.ts";
 import { type Figure, measure, rateOf, report } from "../shared/dev/testing/measure.ts";
 import { Random } from "../shared/dev/testing/random.ts";
-import { ServiceProcess } from "../shared/dev/servers/service_process.ts";
 import { NatsStack } from "../shared/dev/servers/stack.ts";
 import { inboxPrefix } from "../shared/process/nats.ts";
 import { admit, type RoutedEvent } from "./admit.ts";
 
-/** Batched ingest should reach this on two cores, events a second. */
+/** Target rate of batched ingest on two cores, events per second. */
 const AIM = 45_000;
 const BATCH_EVENTS = 500;
 const KEY = "bench-0123456789abcdef";
 const WARM_UP_SECONDS = 2;
 
-/** What a generator is told on its standard input. */
+/** The load of a generator, which it reads from standard input as JSON. */
 interface Load {
   readonly target: { readonly edge: string } | { readonly nats: string; readonly password: string };
   readonly eventsPerRequest: number;
-  /** Requests, or batches, at a time. */
+  /** Concurrent requests, or batches. */
   readonly workers: number;
   readonly seconds: number;
 }
@@ -43,18 +42,13 @@ export async function runIngestBench(seconds = 5): Promise<Figure[]> {
     { target, eventsPerRequest: BATCH_EVENTS, workers: 4, seconds },
     { nats: nats.pid },
   );
-  const edge = await ServiceProcess.start(stack.workspace, "ingest", {
-    httpPort: freePort(),
-    reach: [nats.url],
-    settings: { ...nats.settings("ingest"), TWOFOLD_FLEET_KEYS: `bench:${KEY}` },
-  });
+  const edge = await stack.service("ingest", { TWOFOLD_FLEET_KEYS: `bench:${KEY}` });
   const http = (eventsPerRequest: number, workers: number): Load => {
     return { target: { edge: edge.url }, eventsPerRequest, workers, seconds };
   };
   const pids = { edge: edge.pid, nats: nats.pid };
   const batched = await generate("HTTP, 100 events per request", http(100, 48), pids);
   const single = await generate("HTTP, 1 event per request", http(1, 600), pids);
-  await edge.stop();
   console.log(report([floor]));
   console.log(report([batched], floor, AIM));
   console.log(report([single], floor));
@@ -68,7 +62,7 @@ export async function runIngestBench(seconds = 5): Promise<Figure[]> {
   return [floor, batched, single];
 }
 
-// Measures from the end of the generator's warm-up, which warms its target too.
+// Measures from the end of the generator's warm-up, which also warms up its target.
 async function generate(
   name: string,
   load: Load,
@@ -98,7 +92,7 @@ async function generate(
 async function runGenerator(): Promise<void> {
   const orders = linesOf(Deno.stdin.readable);
   const { value: load } = await orders.next();
-  if (load === undefined) throw new Error("no load was given on standard input");
+  if (load === undefined) throw new Error("standard input has no load");
   const { target, eventsPerRequest, workers, seconds }: Load = JSON.parse(load);
   const bodies = new Bodies("edge" in target ? eventsPerRequest : 1);
   const send = "edge" in target
@@ -111,7 +105,7 @@ async function runGenerator(): Promise<void> {
   Deno.exit(0);
 }
 
-// Runs `send`, which returns how many events were stored, `workers` times side by side.
+// Runs `send`, which returns the number of events stored, in `workers` concurrent loops.
 async function repeat(send: () => Promise<number>, workers: number, seconds: number) {
   const until = performance.now() + seconds * 1000;
   let events = 0;
@@ -140,7 +134,7 @@ function batchesTo(nc: NatsConnection, bodies: Bodies, events: number): () => Pr
   return async () => {
     const [first, ...rest] = Array.from({ length: events }, () => routed(bodies.next()));
     const final = rest.pop();
-    if (!first || !final) throw new Error("a batch has two events at least");
+    if (!first || !final) throw new Error("a batch has at least two events");
     const batch = await startFastIngest(nc, first.subject, first.bytes, {
       ackInterval: events,
       allowGaps: false,
@@ -176,7 +170,7 @@ async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<stri
   }
 }
 
-/** Bodies whose events all differ, for the price of rewriting a counter inside a template. */
+/** Bodies whose events all differ: a counter is rewritten inside a template. */
 class Bodies {
   readonly #template: Uint8Array<ArrayBuffer>;
   readonly #idsAt: readonly number[];

@@ -1,7 +1,6 @@
 import { assert, assertEquals, assertExists, assertMatch, assertStringIncludes } from "@std/assert";
 import type { NatsConnection } from "nats";
 import { DeliverPolicy, jetstream, jetstreamManager, type StoredMsg } from "nats/jetstream";
-import { freePort } from "../shared/dev/servers/free_port.ts";
 import { aHeartbeat, encode } from "../shared/dev/testing/heartbeats.ts";
 import { propertyRandom, Random } from "../shared/dev/testing/random.ts";
 import { ServiceProcess } from "../shared/dev/servers/service_process.ts";
@@ -20,8 +19,8 @@ import { Publisher } from "./publisher.ts";
 const KEY = "0123456789abcdef";
 const NOW = 1_780_000_000_000;
 
-/** The edge of this process on a real server: everything but the HTTP socket. */
-class Edge implements AsyncDisposable {
+/** The edge inside the test process on a real server: everything but the HTTP socket. */
+class EdgeRig implements AsyncDisposable {
   private constructor(
     readonly stack: NatsStack,
     readonly nc: NatsConnection,
@@ -29,7 +28,7 @@ class Edge implements AsyncDisposable {
     readonly app: ReturnType<typeof ingestApp>,
   ) {}
 
-  static async start(stack: NatsStack, partitions = 1, deadlineMs = 3_000): Promise<Edge> {
+  static async start(stack: NatsStack, partitions = 1, deadlineMs = 3_000): Promise<EdgeRig> {
     const log = new Log("test", "error");
     const { nats } = stack;
     const nc = await connectNats({
@@ -44,9 +43,9 @@ class Edge implements AsyncDisposable {
     const publisher = new Publisher(landing, {
       partitions,
       maxInFlightEvents: 50_000,
-      batchEvents: 500,
-      batchBytes: 1024 * 1024,
-      batchesUnderWay: 4,
+      maxBatchEvents: 500,
+      maxBatchBytes: 1024 * 1024,
+      maxBatchesInFlight: 4,
       lingerMs: 1,
       deadlineMs,
     });
@@ -66,7 +65,7 @@ class Edge implements AsyncDisposable {
       log,
       nowMs: () => performance.now(),
     });
-    return new Edge(stack, nc, landing, app);
+    return new EdgeRig(stack, nc, landing, app);
   }
 
   async post(body: BodyInit): Promise<Response> {
@@ -91,7 +90,7 @@ function hex(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** What a stream holds, in order. */
+/** The messages of a stream, in order. */
 async function stored(stack: NatsStack, stream = "HEARTBEATS"): Promise<StoredMsg[]> {
   const jsm = await jetstreamManager(await stack.connect("ops"));
   const { state } = await jsm.streams.info(stream);
@@ -125,11 +124,11 @@ async function updateStream(stack: NatsStack, change: Record<string, unknown>): 
   await jsm.streams.update("HEARTBEATS", change);
 }
 
-for (const way of ["fast ingest", "plain publishes"] as const) {
-  Deno.test(`events are landed as the bytes that came, by ${way}`, async () => {
+for (const way of ["fast ingest", "single publishes"] as const) {
+  Deno.test(`events are stored as the bytes received, by ${way}`, async () => {
     await using stack = await NatsStack.start();
-    if (way === "plain publishes") await updateStream(stack, { allow_batched: false });
-    await using edge = await Edge.start(stack);
+    if (way === "single publishes") await updateStream(stack, { allow_batched: false });
+    await using edge = await EdgeRig.start(stack);
     const random = propertyRandom("landed bytes");
     const events = Array.from(
       { length: 700 },
@@ -152,10 +151,10 @@ for (const way of ["fast ingest", "plain publishes"] as const) {
     }
   });
 
-  Deno.test(`a retry of the same bytes is absorbed, by ${way}`, async () => {
+  Deno.test(`a retry of the same bytes is deduplicated, by ${way}`, async () => {
     await using stack = await NatsStack.start();
-    if (way === "plain publishes") await updateStream(stack, { allow_batched: false });
-    await using edge = await Edge.start(stack);
+    if (way === "single publishes") await updateStream(stack, { allow_batched: false });
+    await using edge = await EdgeRig.start(stack);
     const events = heartbeats(propertyRandom("duplicates"), 600);
     const [first, again] = [events.at(0), events.at(100)];
     assertExists(first);
@@ -169,13 +168,13 @@ for (const way of ["fast ingest", "plain publishes"] as const) {
     const ids = await storedIds(stack);
     assertEquals(ids.size, 600);
     assertEquals(ids.get(again.event_id), 1);
-    assertEquals(ids.get(first.event_id), 2, "other content under one id is not swallowed");
+    assertEquals(ids.get(first.event_id), 2, "different content with the same event_id is stored");
   });
 }
 
-Deno.test("events go to the stream of their session", async () => {
+Deno.test("events are stored in the stream of their session", async () => {
   await using stack = await NatsStack.start({ partitions: 3 });
-  await using edge = await Edge.start(stack, 3);
+  await using edge = await EdgeRig.start(stack, 3);
   const events = heartbeats(propertyRandom("partitions"), 300);
   assertEquals((await edge.post(JSON.stringify(events))).status, 202);
   for (const [partition, stream] of heartbeatStreams(3).entries()) {
@@ -186,9 +185,9 @@ Deno.test("events go to the stream of their session", async () => {
   }
 });
 
-Deno.test("batches turned off while the edge runs: it publishes plainly, and back", async () => {
+Deno.test("the edge falls back to single publishes while the stream does not allow batches", async () => {
   await using stack = await NatsStack.start();
-  await using edge = await Edge.start(stack);
+  await using edge = await EdgeRig.start(stack);
   const random = propertyRandom("fallback");
   const total = { sent: 0 };
   const post = async () => {
@@ -205,10 +204,10 @@ Deno.test("batches turned off while the edge runs: it publishes plainly, and bac
   assertEquals((await storedIds(stack)).size, total.sent);
 });
 
-Deno.test("a full stream is 503, and the retry stores what was missing, once", async () => {
+Deno.test("a full stream is a 503, and the retry stores the missing events once", async () => {
   await using stack = await NatsStack.start();
   await updateStream(stack, { max_msgs: 250 });
-  await using edge = await Edge.start(stack);
+  await using edge = await EdgeRig.start(stack);
   const body = JSON.stringify(heartbeats(propertyRandom("full"), 400));
   const refused = await edge.post(body);
   assertEquals(refused.status, 503);
@@ -222,9 +221,9 @@ Deno.test("a full stream is 503, and the retry stores what was missing, once", a
   assert([...ids.values()].every((count) => count === 1), "each event is stored once");
 });
 
-Deno.test("while disconnected, devices hear 503 at once; after the restart all is well", async () => {
+Deno.test("while disconnected every request is a 503 at once; after a restart requests are accepted", async () => {
   await using stack = await NatsStack.start();
-  await using edge = await Edge.start(stack);
+  await using edge = await EdgeRig.start(stack);
   const random = propertyRandom("disconnect");
   const ready = async () => (await edge.app.fetch(new Request("http://edge/readyz"))).status;
   assertEquals(await ready(), 200);
@@ -234,29 +233,29 @@ Deno.test("while disconnected, devices hear 503 at once; after the restart all i
   const startMs = performance.now();
   const refused = await edge.post(body);
   assertEquals([refused.status, refused.headers.get("retry-after")], [503, "2"]);
-  assert(performance.now() - startMs < 1_000, "no waiting for a timeout");
+  assert(performance.now() - startMs < 1_000, "it waited for a timeout");
   await stack.nats.start();
   await waitFor("the edge to be ready", async () => await ready() === 200);
   assertEquals((await edge.post(body)).status, 202);
   assertEquals((await storedIds(stack)).size, 10);
 });
 
-Deno.test("a batch under way when the connection breaks is refused, not left waiting", async () => {
+Deno.test("a batch in flight is refused as soon as the connection is lost", async () => {
   await using stack = await NatsStack.start();
-  await using edge = await Edge.start(stack, 1, 30_000);
-  // A server that is stopped answers nothing, like a network that swallows packets.
+  await using edge = await EdgeRig.start(stack, 1, 30_000);
+  // A stopped server answers nothing, like a network that drops packets.
   Deno.kill(stack.nats.pid, "SIGSTOP");
   const answer = edge.post(JSON.stringify(heartbeats(new Random(1), 10)));
   const startMs = performance.now();
   await stack.nats.stop("SIGKILL");
   assertEquals((await answer).status, 503);
-  assert(performance.now() - startMs < 5_000, "no waiting for the ack's timeout of 10 s");
+  assert(performance.now() - startMs < 5_000, "it waited for the acknowledgement's timeout");
   await stack.nats.start();
 });
 
-Deno.test("a server that does not answer is 503 within the deadline, and never 202", async () => {
+Deno.test("a server that does not answer is a 503 within the deadline, never a 202", async () => {
   await using stack = await NatsStack.start();
-  await using edge = await Edge.start(stack);
+  await using edge = await EdgeRig.start(stack);
   const body = JSON.stringify(heartbeats(new Random(1), 10));
   Deno.kill(stack.nats.pid, "SIGSTOP");
   const refused = await edge.post(body);
@@ -269,7 +268,7 @@ Deno.test("a server that does not answer is 503 within the deadline, and never 2
 
 Deno.test("without its stream the edge is not ready, and answers 503", async () => {
   await using stack = await NatsStack.start();
-  await using edge = await Edge.start(stack, 2);
+  await using edge = await EdgeRig.start(stack, 2);
   assertStringIncludes(edge.landing.notReady() ?? "", "HEARTBEATS_0");
   const refused = await edge.post(JSON.stringify(heartbeats(new Random(1), 1)));
   assertEquals(refused.status, 202, "the single stream takes every hb. subject");
@@ -281,51 +280,52 @@ Deno.test("without its stream the edge is not ready, and answers 503", async () 
   }
 });
 
-Deno.test("nats-server killed in the middle of traffic: every 202 is in the stream", async () => {
+Deno.test("every event answered 202 is in the stream after nats-server is killed under load", async () => {
   await using stack = await NatsStack.start();
-  await using edge = await Edge.start(stack);
+  await using edge = await EdgeRig.start(stack);
   const random = propertyRandom("killed server");
-  const promised = new Set<string>();
+  const acknowledged = new Set<string>();
   let sending = true;
   const device = async () => {
     while (sending) {
       const events = heartbeats(random, random.int(1, 60));
       const body = JSON.stringify(events);
-      // As the problem says: the same bytes until they are accepted.
-      while ((await edge.post(body)).status !== 202 && sending) {
-        await new Promise((resolve) => setTimeout(resolve, 20));
-      }
-      if (sending) events.forEach(({ event_id }) => promised.add(event_id));
+      // As the problem document says: send the same bytes until they are accepted.
+      await waitFor(
+        "the edge to accept them",
+        async () => (await edge.post(body)).status === 202 || !sending,
+      );
+      if (sending) events.forEach(({ event_id }) => acknowledged.add(event_id));
     }
   };
   const devices = Array.from({ length: 16 }, device);
   for (const round of [1, 2]) {
-    const before = promised.size;
-    await waitFor("traffic", () => promised.size > before + 1_000);
+    const before = acknowledged.size;
+    await waitFor("traffic", () => acknowledged.size > before + 1_000);
     await stack.nats.stop("SIGKILL");
     await stack.nats.start();
-    await waitFor(`traffic after kill ${round}`, () => promised.size > before + 2_000);
+    await waitFor(`traffic after kill ${round}`, () => acknowledged.size > before + 2_000);
   }
   sending = false;
   await Promise.all(devices);
   const ids = await storedIds(stack);
-  assertEquals([...promised].filter((id) => !ids.has(id)), []);
-  assertEquals([...ids.values()].filter((count) => count > 1), [], "the window absorbs retries");
+  assertEquals([...acknowledged].filter((id) => !ids.has(id)), []);
+  assertEquals(
+    [...ids.values()].filter((count) => count > 1),
+    [],
+    "the duplicate window absorbs retries",
+  );
 });
 
-/** The edge as a process with its least permissions. */
+/** The edge as a process with the permissions of its task. */
 async function serve(
   stack: NatsStack,
   settings: Record<string, string> = {},
 ): Promise<ServiceProcess> {
-  return await ServiceProcess.start(stack.workspace, "ingest", {
-    httpPort: freePort(),
-    reach: [stack.nats.url],
-    settings: { ...stack.nats.settings("ingest"), TWOFOLD_FLEET_KEYS: `tv:${KEY}`, ...settings },
-  });
+  return await stack.service("ingest", { TWOFOLD_FLEET_KEYS: `tv:${KEY}`, ...settings });
 }
 
-/** Writes `text` to the edge's socket and returns what it answers until it closes. */
+/** Writes `text` to the edge's socket and returns its response. */
 async function raw(service: ServiceProcess, text: string): Promise<string> {
   const port = service.options.httpPort;
   using connection = await Deno.connect({ hostname: "127.0.0.1", port });
@@ -344,7 +344,7 @@ async function raw(service: ServiceProcess, text: string): Promise<string> {
 const HEAD = `POST /v1/heartbeats HTTP/1.1\r\nHost: edge\r\nAuthorization: Bearer ${KEY}\r\n` +
   "Content-Type: application/json\r\n";
 
-Deno.test("as a process: slow, broken and hostile clients harm nobody; SIGTERM drains", async () => {
+Deno.test("slow, broken and hostile clients affect no other request; SIGTERM drains", async () => {
   await using stack = await NatsStack.start();
   const service = await serve(stack, {
     TWOFOLD_BODY_DEADLINE_MS: "300",
@@ -353,18 +353,18 @@ Deno.test("as a process: slow, broken and hostile clients harm nobody; SIGTERM d
   const slow = raw(service, `${HEAD}Content-Length: 1000\r\n\r\n[1,`);
   const chunked = raw(service, `${HEAD}Transfer-Encoding: chunked\r\n\r\n3\r\n[1]\r\n0\r\n\r\n`);
   for (const head of [`${HEAD}Content-Length: 9\r\n\r\n[1`, `${HEAD}Content-Len`]) {
-    using gone = await Deno.connect({ hostname: "127.0.0.1", port: service.options.httpPort });
-    await gone.write(new TextEncoder().encode(head));
+    using client = await Deno.connect({ hostname: "127.0.0.1", port: service.options.httpPort });
+    await client.write(new TextEncoder().encode(head));
   }
   assertMatch(await slow, /^HTTP\/1.1 408 /);
   assertMatch(await chunked, /^HTTP\/1.1 202 /);
   const large = await fetch(`${service.url}/v1/heartbeats`, request("x".repeat(3 * 1024 * 1024)));
   assertEquals([large.status, (await large.json()).action], [413, "fix"]);
 
-  const underWay = fetch(`${service.url}/v1/heartbeats`, request("[1,2,3]"));
-  await waitFor("the request to be under way", async () => {
+  const inFlight = fetch(`${service.url}/v1/heartbeats`, request("[1,2,3]"));
+  await waitFor("the request to be in flight", async () => {
     return (await service.metrics()).get("twofold_ingest_in_flight_events") === 3;
   });
-  const [exitCode, drained] = await Promise.all([service.stop(), underWay]);
+  const [exitCode, drained] = await Promise.all([service.stop(), inFlight]);
   assertEquals([exitCode, drained.status, await drained.json()], [0, 202, { accepted: 3 }]);
 });

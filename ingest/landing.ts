@@ -1,5 +1,6 @@
 /**
- * Lands batches on JetStream: by fast ingest, or by plain publishes where that is not to be had.
+ * Stores batches in JetStream: by fast ingest, or by single publishes where a stream does not allow
+ * batches.
  *
  * @module
  */
@@ -17,27 +18,33 @@ import type { RoutedEvent } from "./admit.ts";
 import { FastIngest } from "./fast_ingest.ts";
 import type { Landing } from "./publisher.ts";
 
-/** Fewer events than this take fewer round trips when published one by one. */
-const FAST_FROM_EVENTS = 4;
-/** "batch publish is disabled": the stream or the server does not do fast ingest. */
-const BATCH_DISABLED = 10205;
+/** Below this, single publishes take fewer round trips than a batch. */
+const MIN_FAST_EVENTS = 4;
+/** JetStream error code "batch publish is disabled": no fast ingest on this stream or server. */
+const BATCH_DISABLED_CODE = 10205;
 
-/** What a device or a retry waits, by cause, in ms. */
-const WAIT_MS = { unknown: 100, disconnected: 2_000, unanswered: 1_000, refused: 10_000 } as const;
+/** Time before a retry, by the cause of the failure, in ms. */
+const RETRY_AFTER_MS = {
+  timeout: 100,
+  disconnected: 2_000,
+  other: 1_000,
+  apiError: 10_000,
+} as const;
 
 interface Lane {
   readonly stream: string;
   way: "fast" | "plain";
-  /** Why the stream cannot take events, as far as the last probe knows. */
+  /** Why the stream cannot store events, according to the last probe; undefined when it can. */
   problem: string | undefined;
 }
 
-/** The HEARTBEATS streams behind one connection; `streams` by partition. */
+/** Stores events in the HEARTBEATS streams over one connection. */
 export class JetStreamLanding implements Landing {
   readonly #js: JetStreamClient;
   readonly #fast: FastIngest;
   readonly #lanes: readonly Lane[];
-  readonly #givingUp = new Set<(reason: RetryAfter) => void>();
+  /** Rejects each publish in flight when the connection is lost. */
+  readonly #rejectPending = new Set<(reason: RetryAfter) => void>();
   #connected = true;
 
   private constructor(
@@ -49,11 +56,14 @@ export class JetStreamLanding implements Landing {
   ) {
     this.#js = jetstream(nc);
     this.#fast = new FastIngest(nc, inboxPrefix);
-    this.#lanes = streams.map((stream) => ({ stream, way: "fast", problem: "not asked yet" }));
+    this.#lanes = streams.map((stream) => ({ stream, way: "fast", problem: "not probed yet" }));
     void this.#followConnection();
   }
 
-  /** Asks the streams once; a stream that does not answer makes it not ready, and no more. */
+  /**
+   * Creates the landing and probes each stream once. `streams` is indexed by partition. A stream
+   * that does not answer only makes it not ready; see {@link notReady}.
+   */
   static async open(
     nc: NatsConnection,
     inboxPrefix: string,
@@ -66,14 +76,14 @@ export class JetStreamLanding implements Landing {
     return landing;
   }
 
-  /** Why events cannot be landed right now, or undefined. */
+  /** Why events cannot be stored now, or undefined when they can. */
   notReady(): string | undefined {
     if (!this.#connected) return "NATS is disconnected";
     const lane = this.#lanes.find(({ problem }) => problem !== undefined);
     return lane && `${lane.stream}: ${lane.problem}`;
   }
 
-  /** Asks every stream whether it is there and takes batches. Never throws. */
+  /** Checks that every stream exists and whether it allows batches. Never throws. */
   async probe(): Promise<void> {
     await Promise.all(this.#lanes.map(async (lane) => {
       try {
@@ -87,6 +97,12 @@ export class JetStreamLanding implements Landing {
     }));
   }
 
+  /**
+   * Stores `events` in the stream of `partition`. Resolves once all are acknowledged; rejects with
+   * {@link RetryAfter} otherwise, when some of them may be stored.
+   *
+   * @throws {RangeError} When no stream has this partition.
+   */
   async land(
     partition: number,
     events: readonly RoutedEvent[],
@@ -95,9 +111,9 @@ export class JetStreamLanding implements Landing {
     if (!this.#connected) throw disconnected();
     const lane = this.#lanes[partition];
     if (lane === undefined) throw new RangeError(`partition ${partition} has no stream`);
-    const isFast = lane.way === "fast" && events.length >= FAST_FROM_EVENTS;
+    const isFast = lane.way === "fast" && events.length >= MIN_FAST_EVENTS;
     try {
-      await this.#orDisconnected(
+      await this.#rejectOnDisconnect(
         isFast ? this.#fast.land(events, timeoutMs) : this.#landPlain(events, timeoutMs),
       );
     } catch (error) {
@@ -118,11 +134,11 @@ export class JetStreamLanding implements Landing {
     for (const result of results) if (result.status === "rejected") throw result.reason;
   }
 
-  // A disconnected client keeps waiting until its timeout; the device should hear at once.
-  #orDisconnected(work: Promise<void>): Promise<void> {
+  // The client waits for its timeout even when disconnected; the device should get 503 at once.
+  #rejectOnDisconnect(work: Promise<void>): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#givingUp.add(reject);
-      work.then(resolve, reject).finally(() => this.#givingUp.delete(reject));
+      this.#rejectPending.add(reject);
+      work.then(resolve, reject).finally(() => this.#rejectPending.delete(reject));
     });
   }
 
@@ -130,7 +146,7 @@ export class JetStreamLanding implements Landing {
     for await (const { type } of this.nc.status()) {
       if (type === "disconnect") {
         this.#connected = false;
-        for (const giveUp of this.#givingUp) giveUp(disconnected());
+        for (const reject of this.#rejectPending) reject(disconnected());
       } else if (type === "reconnect") {
         this.#connected = true;
         void this.probe();
@@ -146,22 +162,22 @@ export class JetStreamLanding implements Landing {
 }
 
 function isBatchDisabled(error: unknown): boolean {
-  return error instanceof JetStreamApiError && error.code === BATCH_DISABLED;
+  return error instanceof JetStreamApiError && error.code === BATCH_DISABLED_CODE;
 }
 
-// The server's own refusals (full, out of resources) outlast a request; silence may not.
+// An API error (stream full, out of resources) lasts longer than a request; a timeout may not.
 function toRetryAfter(error: unknown, stream: string): RetryAfter {
   if (error instanceof RetryAfter) return error;
   const message = `${stream}: ${messageOf(error)}`;
   if (error instanceof JetStreamApiError) {
-    return new RetryAfter(message, WAIT_MS.refused, { cause: error });
+    return new RetryAfter(message, RETRY_AFTER_MS.apiError, { cause: error });
   }
   const isTimeout = error instanceof Error && error.name === "TimeoutError";
-  return new RetryAfter(message, isTimeout ? WAIT_MS.unknown : WAIT_MS.unanswered, {
+  return new RetryAfter(message, isTimeout ? RETRY_AFTER_MS.timeout : RETRY_AFTER_MS.other, {
     cause: error,
   });
 }
 
 function disconnected(): RetryAfter {
-  return new RetryAfter("NATS is disconnected", WAIT_MS.disconnected);
+  return new RetryAfter("NATS is disconnected", RETRY_AFTER_MS.disconnected);
 }

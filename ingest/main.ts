@@ -13,41 +13,41 @@ import { JetStreamLanding } from "./landing.ts";
 import { Publisher } from "./publisher.ts";
 import { ingestSettings, MAX_BODY_BYTES } from "./settings.ts";
 
-/** How often the streams are asked whether they are there, in ms. */
-const PROBE_EVERY_MS = 5_000;
-/** What a device waits that comes before the edge can store anything, in ms. */
+/** Interval between two probes of the streams, in ms. */
+const PROBE_INTERVAL_MS = 5_000;
+/** `Retry-After` while the edge is starting, in ms. */
 const STARTING_RETRY_MS = 2_000;
 
 type IngestProcess = Service<typeof ingestSettings>;
 
 async function start(service: IngestProcess): Promise<void> {
   const { settings, health, signal, log } = service;
-  let publisher: Publisher | undefined;
+  const running: { publisher?: Publisher } = {};
   service.listen(ingestApp(appOptions(settings), {
     publish: (events) => {
-      if (publisher) return publisher.publish(events);
+      if (running.publisher) return running.publisher.publish(events);
       throw new RetryAfter("the edge is starting", STARTING_RETRY_MS);
     },
-    eventsInFlight: () => publisher?.eventsInFlight ?? 0,
+    eventsInFlight: () => running.publisher?.eventsInFlight ?? 0,
     notReady: () => health.notReady,
     metrics: service.metrics,
     log,
     nowMs: () => performance.now(),
   }));
-  const starting = health.part("landing", "the streams are not asked yet");
+  const starting = health.part("landing", "the streams are not probed yet");
   const nc = await connectService(service);
   const streams = heartbeatStreams(settings.TWOFOLD_PARTITIONS);
   const inbox = inboxPrefix(settings.TWOFOLD_NATS_USER);
   const landing = await JetStreamLanding.open(nc, inbox, streams, log);
   health.check(() => landing.notReady());
-  void probeForEver(landing, signal);
-  publisher = new Publisher(landing, publisherOptions(settings));
+  void probePeriodically(landing, signal);
+  running.publisher = new Publisher(landing, publisherOptions(settings));
   starting.works();
 }
 
-async function probeForEver(landing: JetStreamLanding, signal: AbortSignal): Promise<void> {
+async function probePeriodically(landing: JetStreamLanding, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
-    await pause(PROBE_EVERY_MS, signal);
+    await pause(PROBE_INTERVAL_MS, signal);
     await landing.probe();
   }
 }
@@ -56,9 +56,9 @@ function publisherOptions(settings: IngestProcess["settings"]) {
   return {
     partitions: settings.TWOFOLD_PARTITIONS,
     maxInFlightEvents: settings.TWOFOLD_MAX_IN_FLIGHT_EVENTS,
-    batchEvents: settings.TWOFOLD_BATCH_EVENTS,
-    batchBytes: MAX_BODY_BYTES,
-    batchesUnderWay: settings.TWOFOLD_BATCHES_UNDER_WAY,
+    maxBatchEvents: settings.TWOFOLD_BATCH_EVENTS,
+    maxBatchBytes: MAX_BODY_BYTES,
+    maxBatchesInFlight: settings.TWOFOLD_BATCHES_UNDER_WAY,
     lingerMs: settings.TWOFOLD_BATCH_LINGER_MS,
     deadlineMs: settings.TWOFOLD_ACK_DEADLINE_MS,
   };

@@ -1,8 +1,8 @@
 /**
  * The OpenAPI 3.1 document of the edge, served at `/openapi.json`.
  *
- * The route is only described here, not validated: events are landed as the bytes that came, and
- * judging them is the consumers' part.
+ * It only describes the route; requests are not validated against it. Events are stored as the
+ * bytes received, and the consumers judge them.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { heartbeatSchema } from "../shared/contract/event.ts";
 import { ingestProblems } from "./problem.ts";
 
 const acceptedSchema = z.object({
-  accepted: z.int().describe("events of this request, all of them durable"),
+  accepted: z.int().describe("number of events in this request, all of them durable"),
 }).openapi("Accepted");
 
 /** Registers the description of `POST /v1/heartbeats` and serves the document. */
@@ -26,13 +26,13 @@ export function describeApi(app: OpenAPIHono): void {
     name: "key",
   });
   const heartbeat = app.openAPIRegistry.registerComponent("schemas", "Heartbeat", jsonSchema());
-  const text = z.string().describe("Heartbeats as JSON, a JSON array, or one a line");
+  const text = z.string().describe("Heartbeats as JSON, a JSON array, or NDJSON (one per line)");
   app.openAPIRegistry.registerPath({
     method: "post",
     path: "/v1/heartbeats",
-    summary: "Land heartbeats",
-    description: "Answers 202 once every event is durable. The bytes are kept as they came; a " +
-      "retry of the same bytes is absorbed. Bodies may be gzip (Content-Encoding).",
+    summary: "Store heartbeats",
+    description: "Answers 202 once every event is durable. The bytes are stored unchanged; a " +
+      "retry of the same bytes is deduplicated. Bodies may be gzip (Content-Encoding).",
     security: [{ [security.name]: [] }, { [query.name]: [] }],
     request: {
       body: {
@@ -60,14 +60,14 @@ export function describeApi(app: OpenAPIHono): void {
   });
 }
 
-// zod's own JSON Schema: the registry would put a regular expression's flags into its pattern.
+// zod's own JSON Schema: the registry would put the flags of a regular expression into its pattern.
 function jsonSchema() {
   const { $schema: _, ...schema } = z.toJSONSchema(heartbeatSchema, { io: "input" });
-  // The two packages type the same JSON differently.
+  // The two packages have different types for the same JSON.
   return JSON.parse(JSON.stringify(schema));
 }
 
-// The two that other paths and methods get are not answers to this one.
+// Without the problems that only other paths and methods return.
 function problemResponses() {
   return ingestProblems.responses(
     ingestProblems.names.filter((name) => name !== "not-found" && name !== "method-not-allowed"),

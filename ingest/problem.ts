@@ -1,12 +1,12 @@
 /**
- * What the edge answers when it does not take a request, each with what the device should do.
+ * Problem documents of the edge, each with the action that the device should take.
  *
  * @module
  */
 import { z } from "@hono/zod-openapi";
 import { defineProblems, nextMembers } from "../shared/process/problem.ts";
 
-/** Every problem of the edge. */
+/** Every problem of the edge; the names are part of the API. */
 export const ingestProblems = defineProblems({
   "no-events": { status: 400, title: "The body holds no event", action: "drop" },
   "bad-gzip": { status: 400, title: "The body cannot be inflated", action: "fix" },
@@ -50,9 +50,10 @@ export const ingestProblems = defineProblems({
     problem: "not-stored",
     detail: ({ message }) =>
       `${message}. Some events may be stored; send all of them again, the same ` +
-      "bytes: copies are told apart and count once.",
+      "bytes: duplicates are recognised and counted once.",
   },
   unexpected: { problem: "internal", detail: "Send the same bytes again later." },
 });
 
+/** A refused request; the app answers it as a problem document. */
 export type IngestProblem = ReturnType<typeof ingestProblems.problem>;

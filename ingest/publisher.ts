@@ -1,13 +1,14 @@
 /**
- * Group commit: events of all requests are landed together, in batches, stream by stream.
+ * Group commit: the events of all requests are stored together, in batches, per stream.
  *
- * Guarantees, each tested by name:
- * - `publish` resolves only after every event's batch has been acknowledged;
- * - a batch that fails is sent again whole, with the same message ids, while patience lasts;
- * - events in flight, events and bytes in a batch, and batches under way are bounded.
+ * Guarantees, each with a test of its name:
+ * - publish resolves only after every event's batch has been acknowledged;
+ * - a batch that fails is sent again whole, with the same message ids;
+ * - batches are bounded in events, in bytes and in number;
+ * - events in flight are bounded; beyond the limit publish refuses at once.
  *
  * A request that is refused may have been stored in part. Its device sends the same bytes again,
- * and the message ids make the copies one.
+ * and the stream deduplicates them by message id.
  *
  * @module
  */
@@ -15,35 +16,44 @@ import { RetryAfter } from "../shared/process/errors.ts";
 import { pause } from "../shared/process/retry.ts";
 import type { RoutedEvent } from "./admit.ts";
 
-/** Lands one batch: resolves once all of it is acknowledged, rejects with {@link RetryAfter}. */
+/** Where a {@link Publisher} stores its batches. */
 export interface Landing {
+  /**
+   * Stores one batch: resolves once all events are acknowledged, rejects with {@link RetryAfter}
+   * otherwise.
+   */
   land(partition: number, events: readonly RoutedEvent[], timeoutMs: number): Promise<void>;
 }
 
+/** Limits of a {@link Publisher}. */
 export interface PublisherOptions {
+  /** Number of streams. */
   readonly partitions: number;
   readonly maxInFlightEvents: number;
-  readonly batchEvents: number;
-  readonly batchBytes: number;
-  readonly batchesUnderWay: number;
-  /** Longest that a batch that is not full waits for more events, in ms. */
+  /** Per batch. */
+  readonly maxBatchEvents: number;
+  /** Per batch; a larger event is a batch of its own. */
+  readonly maxBatchBytes: number;
+  /** Per stream. */
+  readonly maxBatchesInFlight: number;
+  /** Maximum time that a partial batch waits for more events, in ms. */
   readonly lingerMs: number;
-  /** Longest from `publish` to its answer, in ms. */
+  /** Maximum time from `publish` to its outcome, in ms. */
   readonly deadlineMs: number;
 }
 
-/** How often a batch is sent at most. */
+/** Maximum attempts per batch. */
 const MAX_ATTEMPTS = 3;
-/** A cause that needs longer than this to pass is the device's to wait for, in ms. */
-const PATIENCE_MS = 500;
-/** What a device is told to wait when the edge is full, in ms. */
+/** Maximum wait between attempts, in ms; beyond it the request is refused and the device waits. */
+const MAX_RETRY_WAIT_MS = 500;
+/** `Retry-After` of a request that is refused because of a limit or a deadline, in ms. */
 const FULL_RETRY_MS = 1_000;
 
 /** The events of one `publish` for one stream, taken from the front into batches. */
 class Submission {
   #unsettled: number;
   #next = 0;
-  #over = false;
+  #hasFailed = false;
   readonly #outcome = Promise.withResolvers<void>();
 
   constructor(readonly events: readonly RoutedEvent[], readonly deadlineAtMs: number) {
@@ -53,11 +63,11 @@ class Submission {
   get settled(): Promise<void> {
     return this.#outcome.promise;
   }
-  /** Answered already: what is left of it need not be sent. */
-  get over(): boolean {
-    return this.#over;
+  /** Whether the request is refused already, so that its remaining events need not be sent. */
+  get hasFailed(): boolean {
+    return this.#hasFailed;
   }
-  /** How many of its events wait for a batch. */
+  /** Number of events that are not in a batch yet. */
   get waiting(): number {
     return this.events.length - this.#next;
   }
@@ -73,14 +83,14 @@ class Submission {
     if (this.#unsettled === 0) this.#outcome.resolve();
   }
   fail(reason: unknown): void {
-    this.#over = true;
+    this.#hasFailed = true;
     this.#outcome.reject(reason);
   }
 }
 
 interface Batch {
   readonly events: RoutedEvent[];
-  /** Who is told, and of how many events. */
+  /** The submissions in this batch, with their number of events. */
   readonly shares: { readonly submission: Submission; readonly events: number }[];
   deadlineAtMs: number;
 }
@@ -89,13 +99,14 @@ interface Batch {
 class Lane {
   readonly waiting: Submission[] = [];
   waitingEvents = 0;
-  batchesUnderWay = 0;
-  /** The oldest event has waited for company long enough. */
+  batchesInFlight = 0;
+  /** Whether the linger time of the oldest event is over. */
   isDue = false;
   timer: ReturnType<typeof setTimeout> | undefined;
   constructor(readonly partition: number) {}
 }
 
+/** Collects events into batches per stream and publishes them; see the guarantees above. */
 export class Publisher {
   readonly #lanes: readonly Lane[];
   #inFlight = 0;
@@ -108,7 +119,7 @@ export class Publisher {
     this.#lanes = Array.from({ length: options.partitions }, (_, index) => new Lane(index));
   }
 
-  /** Events taken and not yet acknowledged or given up. */
+  /** Number of events submitted and neither acknowledged nor refused. */
   get eventsInFlight(): number {
     return this.#inFlight;
   }
@@ -116,7 +127,7 @@ export class Publisher {
   /** Resolves once all `events` are acknowledged; rejects with {@link RetryAfter} otherwise. */
   async publish(events: readonly RoutedEvent[]): Promise<void> {
     if (this.#inFlight + events.length > this.options.maxInFlightEvents) {
-      throw new RetryAfter("as many events are in flight as may be", FULL_RETRY_MS);
+      throw new RetryAfter("the maximum number of events is in flight", FULL_RETRY_MS);
     }
     this.#inFlight += events.length;
     const deadlineAtMs = this.nowMs() + this.options.deadlineMs;
@@ -141,11 +152,11 @@ export class Publisher {
     return submission.settled;
   }
 
-  // Full batches go at once. What is left lingers for company, then goes as soon as it may.
+  // Full batches are sent at once; a partial batch lingers, then is sent when a slot is free.
   #pump(lane: Lane): void {
-    const { batchEvents, batchesUnderWay, lingerMs } = this.options;
-    while (lane.batchesUnderWay < batchesUnderWay && lane.waitingEvents > 0) {
-      if (lane.waitingEvents < batchEvents && !lane.isDue) break;
+    const { maxBatchEvents, maxBatchesInFlight, lingerMs } = this.options;
+    while (lane.batchesInFlight < maxBatchesInFlight && lane.waitingEvents > 0) {
+      if (lane.waitingEvents < maxBatchEvents && !lane.isDue) break;
       this.#send(lane);
     }
     if (lane.waitingEvents === 0 || lane.isDue || lane.timer !== undefined) return;
@@ -160,27 +171,27 @@ export class Publisher {
     const batch = this.#take(lane);
     lane.isDue = false;
     if (batch.events.length === 0) return;
-    lane.batchesUnderWay += 1;
+    lane.batchesInFlight += 1;
     void this.#landWithRetries(lane, batch).then(
       () => batch.shares.forEach(({ submission, events }) => submission.landed(events)),
       (error) => batch.shares.forEach(({ submission }) => submission.fail(error)),
     ).finally(() => {
-      lane.batchesUnderWay -= 1;
+      lane.batchesInFlight -= 1;
       this.#pump(lane);
     });
   }
 
   #take(lane: Lane): Batch {
     const batch: Batch = { events: [], shares: [], deadlineAtMs: Infinity };
-    const room = { events: this.options.batchEvents, bytes: this.options.batchBytes };
+    const room = { events: this.options.maxBatchEvents, bytes: this.options.maxBatchBytes };
     for (;;) {
       const submission = lane.waiting[0];
       if (submission === undefined) break;
-      if (submission.deadlineAtMs <= this.nowMs()) submission.fail(tooLate());
+      if (submission.deadlineAtMs <= this.nowMs()) submission.fail(deadlineExceeded());
       const before = submission.waiting;
-      if (!submission.over) moveInto(batch, submission, room);
-      lane.waitingEvents -= submission.over ? before : before - submission.waiting;
-      if (!submission.over && submission.waiting > 0) break;
+      if (!submission.hasFailed) moveInto(batch, submission, room);
+      lane.waitingEvents -= submission.hasFailed ? before : before - submission.waiting;
+      if (!submission.hasFailed && submission.waiting > 0) break;
       lane.waiting.shift();
     }
     return batch;
@@ -189,20 +200,20 @@ export class Publisher {
   async #landWithRetries(lane: Lane, batch: Batch): Promise<void> {
     for (let attempt = 1;; attempt++) {
       const leftMs = batch.deadlineAtMs - this.nowMs();
-      if (leftMs <= 0) throw tooLate();
+      if (leftMs <= 0) throw deadlineExceeded();
       try {
         const timeoutMs = leftMs / (MAX_ATTEMPTS + 1 - attempt);
         return await this.landing.land(lane.partition, batch.events, timeoutMs);
       } catch (error) {
         if (!(error instanceof RetryAfter)) throw error;
-        if (attempt === MAX_ATTEMPTS || error.retryAfterMs > PATIENCE_MS) throw error;
+        if (attempt === MAX_ATTEMPTS || error.retryAfterMs > MAX_RETRY_WAIT_MS) throw error;
         await pause(error.retryAfterMs);
       }
     }
   }
 }
 
-// Fills the batch from the front of `submission`. The first event always fits, whatever its size.
+// Fills the batch from the front of `submission`. The first event of a batch always fits.
 function moveInto(
   batch: Batch,
   submission: Submission,
@@ -233,13 +244,13 @@ function byPartition(events: readonly RoutedEvent[]): Map<number, RoutedEvent[]>
   return parts;
 }
 
-// Waits for the slowest, so that nothing of a request is under way once it is answered.
+// Waits for all parts, so that no event of a request is in flight once it is answered.
 async function allOf(parts: readonly Promise<void>[]): Promise<void> {
   for (const result of await Promise.allSettled(parts)) {
     if (result.status === "rejected") throw result.reason;
   }
 }
 
-function tooLate(): RetryAfter {
+function deadlineExceeded(): RetryAfter {
   return new RetryAfter("JetStream did not acknowledge in time", FULL_RETRY_MS);
 }

@@ -7,14 +7,14 @@ import { type Landing, Publisher, type PublisherOptions } from "./publisher.ts";
 const OPTIONS: PublisherOptions = {
   partitions: 2,
   maxInFlightEvents: 100,
-  batchEvents: 4,
-  batchBytes: 1_000,
-  batchesUnderWay: 2,
+  maxBatchEvents: 4,
+  maxBatchBytes: 1_000,
+  maxBatchesInFlight: 2,
   lingerMs: 0,
   deadlineMs: 5_000,
 };
 
-/** One batch that the landing was given; the test decides what becomes of it. */
+/** One batch that the landing received; the test decides its outcome. */
 interface Attempt {
   readonly partition: number;
   readonly ids: string[];
@@ -22,18 +22,18 @@ interface Attempt {
   readonly fail: (reason: unknown) => void;
 }
 
-/** A landing that does nothing by itself. */
+/** A landing that holds every batch until the test acknowledges or fails it. */
 class HeldLanding implements Landing {
   readonly attempts: Attempt[] = [];
-  underWay = 0;
-  mostUnderWay = 0;
+  inFlight = 0;
+  maxInFlight = 0;
 
   async land(partition: number, events: readonly RoutedEvent[]): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const ids = events.map(({ msgId }) => msgId);
     this.attempts.push({ partition, ids, acknowledge: resolve, fail: reject });
-    this.mostUnderWay = Math.max(this.mostUnderWay, ++this.underWay);
-    await promise.finally(() => this.underWay -= 1);
+    this.maxInFlight = Math.max(this.maxInFlight, ++this.inFlight);
+    await promise.finally(() => this.inFlight -= 1);
   }
 
   /** The attempt with this index, once it has been made. */
@@ -48,7 +48,7 @@ function someEvents(ids: string, partition = 0, bytes = 10): RoutedEvent[] {
   });
 }
 
-/** Follows a promise without waiting for it. */
+/** The current state of a promise. */
 function followed(promise: Promise<void>): { state: "pending" | "done" | RetryAfter } {
   const seen: { state: "pending" | "done" | RetryAfter } = { state: "pending" };
   promise.then(() => seen.state = "done", (error) => seen.state = error);
@@ -69,7 +69,7 @@ Deno.test("publish resolves only after every event's batch has been acknowledged
   assertEquals(publisher.eventsInFlight, 0);
 });
 
-Deno.test("requests share a batch, and each is answered for its own events", async () => {
+Deno.test("requests share a batch, and each waits for its own events only", async () => {
   const landing = new HeldLanding();
   const publisher = new Publisher(landing, OPTIONS);
   const first = followed(publisher.publish(someEvents("ab")));
@@ -85,7 +85,7 @@ Deno.test("requests share a batch, and each is answered for its own events", asy
 
 Deno.test("batches are bounded in events, in bytes and in number", async () => {
   const landing = new HeldLanding();
-  const publisher = new Publisher(landing, { ...OPTIONS, batchBytes: 25 });
+  const publisher = new Publisher(landing, { ...OPTIONS, maxBatchBytes: 25 });
   const request = followed(publisher.publish(someEvents("abcdefgh")));
   await landing.attempt(1);
   assertEquals(landing.attempts.map(({ ids }) => ids.join("")), ["ab", "cd"]);
@@ -93,13 +93,13 @@ Deno.test("batches are bounded in events, in bytes and in number", async () => {
   await landing.attempt(3);
   landing.attempts.forEach(({ acknowledge }) => acknowledge());
   await waitFor("the request", () => request.state === "done");
-  assertEquals(landing.mostUnderWay, 2);
+  assertEquals(landing.maxInFlight, 2);
   const large = followed(publisher.publish(someEvents("x", 0, 999)));
   (await landing.attempt(4)).acknowledge();
   await waitFor("an event larger than a batch", () => large.state === "done");
 });
 
-Deno.test("events in flight are bounded; beyond, publish refuses at once", async () => {
+Deno.test("events in flight are bounded; beyond the limit publish refuses at once", async () => {
   const landing = new HeldLanding();
   const publisher = new Publisher(landing, { ...OPTIONS, maxInFlightEvents: 5 });
   const request = followed(publisher.publish(someEvents("abcd")));
@@ -121,7 +121,7 @@ Deno.test("a batch that fails is sent again whole, with the same message ids", a
   await waitFor("the request", () => request.state === "done");
 });
 
-Deno.test("after three attempts, or a cause that lasts, the request is refused", async () => {
+Deno.test("a request is refused after three attempts, or at once when the retry wait is long", async () => {
   for (const [waitMs, attempts] of [[1, 3], [60_000, 1]] as const) {
     const landing = new HeldLanding();
     const publisher = new Publisher(landing, OPTIONS);
@@ -138,9 +138,9 @@ Deno.test("after three attempts, or a cause that lasts, the request is refused",
   }
 });
 
-Deno.test("a request refused for one batch is refused whole, and its rest is not sent", async () => {
+Deno.test("a request refused for one batch is refused whole, and its other events are not sent", async () => {
   const landing = new HeldLanding();
-  const publisher = new Publisher(landing, { ...OPTIONS, batchesUnderWay: 1 });
+  const publisher = new Publisher(landing, { ...OPTIONS, maxBatchesInFlight: 1 });
   const refused = followed(publisher.publish(someEvents("abcdef")));
   const other = followed(publisher.publish(someEvents("gh")));
   (await landing.attempt(0)).fail(new RetryAfter("full", 60_000));
@@ -151,9 +151,9 @@ Deno.test("a request refused for one batch is refused whole, and its rest is not
   await waitFor("the other request", () => other.state === "done");
 });
 
-Deno.test("a partition that fails does not hold up another", async () => {
+Deno.test("a partition that fails does not block another", async () => {
   const landing = new HeldLanding();
-  const publisher = new Publisher(landing, { ...OPTIONS, batchesUnderWay: 1 });
+  const publisher = new Publisher(landing, { ...OPTIONS, maxBatchesInFlight: 1 });
   const mixed = followed(publisher.publish([...someEvents("ab", 0), ...someEvents("cd", 1)]));
   const other = followed(publisher.publish(someEvents("ef", 1)));
   await landing.attempt(1);
@@ -168,10 +168,10 @@ Deno.test("a partition that fails does not hold up another", async () => {
   await waitFor("the refusal", () => mixed.state instanceof RetryAfter);
 });
 
-Deno.test("what waited past its deadline is refused, not sent", async () => {
+Deno.test("events that wait past their deadline are refused, not sent", async () => {
   let nowMs = 0;
   const landing = new HeldLanding();
-  const publisher = new Publisher(landing, { ...OPTIONS, batchesUnderWay: 1 }, () => nowMs);
+  const publisher = new Publisher(landing, { ...OPTIONS, maxBatchesInFlight: 1 }, () => nowMs);
   const first = followed(publisher.publish(someEvents("abcd")));
   const waited = followed(publisher.publish(someEvents("ef")));
   nowMs = 3_000;
@@ -186,7 +186,7 @@ Deno.test("what waited past its deadline is refused, not sent", async () => {
   await waitFor("the young one", () => young.state === "done");
 });
 
-Deno.test("an error that is not RetryAfter reaches the request as it is", async () => {
+Deno.test("an error other than RetryAfter is passed to the request unchanged", async () => {
   const landing = new HeldLanding();
   const publisher = new Publisher(landing, OPTIONS);
   const request = publisher.publish(someEvents("abcd"));

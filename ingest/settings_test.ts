@@ -19,7 +19,7 @@ Deno.test("fleet keys and origins are read", () => {
   assertEquals(settings.TWOFOLD_CORS_ORIGINS, ["https://a.example", "https://b.example"]);
 });
 
-Deno.test("every wrong pair is named, and no key is shown", () => {
+Deno.test("every invalid fleet key is named by its position, and no key is shown", () => {
   const secrets = ["tooshort-1", "with space-22222222", "0123456789abcdef", "anotherlongkey444"];
   const text = `tv:${secrets[0]},web:${secrets[1]},a:${secrets[2]},b:${secrets[2]},a:${secrets[3]}`;
   const { message } = assertThrows(

@@ -1,21 +1,23 @@
 /**
- * Splits a request body into its events without changing a byte of them.
+ * Splits a request body into its events without changing their bytes.
  *
- * Pure, iterative and linear in the bytes: each event is a view of the body. What frames events
- * (a byte order mark at the start, white space, the brackets and commas of an array, line ends) is
- * not part of any. Malformed content is split as far as it goes; judging it is the consumers' part.
+ * Pure, iterative and linear in the size of the body: each event is a view of it. Framing (a byte
+ * order mark at the start, white space, the brackets and commas of an array, line ends) is part of
+ * no event. Malformed content is split as far as possible; the consumers judge it.
  *
  * @module
  */
 
-/** How a body frames its events; `sniff` is for senders that cannot name their content type. */
+/** How a body frames its events; `sniff` detects it, for senders that cannot set a content type. */
 export type Framing = "json" | "ndjson" | "sniff";
 
+/** Limits of one request; {@link split} stops at the first one exceeded. */
 export interface SplitLimits {
   readonly maxEvents: number;
   readonly maxEventBytes: number;
 }
 
+/** The events of a body in order, or the limit it exceeds; `index` counts events from 0. */
 export type Split =
   | { readonly kind: "events"; readonly events: readonly Uint8Array[] }
   | { readonly kind: "too_many_events" }
@@ -30,10 +32,10 @@ const OPEN_OBJECT = 0x7b;
 const CLOSE_OBJECT = 0x7d;
 const NEWLINE = 0x0a;
 
-/** The events of `body`; none when there is nothing but framing in it. */
+/** Splits `body` into its events; a body that holds only framing has none. */
 export function split(body: Uint8Array, framing: Framing, limits: SplitLimits): Split {
-  const found = new Events(body, limits);
-  const start = skipBlank(body, hasMark(body) ? 3 : 0);
+  const found = new EventCollector(body, limits);
+  const start = skipBlank(body, hasByteOrderMark(body) ? 3 : 0);
   if (start === body.length) return found.result();
   if (framing === "ndjson") splitLines(body, start, found);
   else if (body[start] === OPEN_ARRAY) splitArray(body, start + 1, found);
@@ -42,14 +44,14 @@ export function split(body: Uint8Array, framing: Framing, limits: SplitLimits): 
   return found.result();
 }
 
-/** Events found so far, trimmed; stops taking them at the first broken limit. */
-class Events {
+/** Collects the trimmed events; stops at the first limit exceeded. */
+class EventCollector {
   readonly #events: Uint8Array[] = [];
-  #broken: Split | undefined;
+  #exceeded: Split | undefined;
 
   constructor(readonly body: Uint8Array, readonly limits: SplitLimits) {}
 
-  /** Adds the trimmed bytes from `start` to `end`, unless blank; false once a limit is broken. */
+  /** Adds the trimmed bytes from `start` to `end`, unless blank; false once a limit is exceeded. */
   add(start: number, end: number): boolean {
     const first = skipBlank(this.body, start, end);
     if (first === end) return true;
@@ -57,23 +59,23 @@ class Events {
     while (isBlank(this.body[last - 1])) last -= 1;
     const bytes = last - first;
     if (bytes > this.limits.maxEventBytes) {
-      this.#broken = { kind: "event_too_large", index: this.#events.length, bytes };
+      this.#exceeded = { kind: "event_too_large", index: this.#events.length, bytes };
     } else if (this.#events.length === this.limits.maxEvents) {
-      this.#broken = { kind: "too_many_events" };
+      this.#exceeded = { kind: "too_many_events" };
     } else {
       this.#events.push(this.body.subarray(first, last));
     }
-    return this.#broken === undefined;
+    return this.#exceeded === undefined;
   }
 
   result(): Split {
-    return this.#broken ?? { kind: "events", events: this.#events };
+    return this.#exceeded ?? { kind: "events", events: this.#events };
   }
 }
 
-// Brackets of either kind count alike: a mismatch ends the element where its depth returns to the
-// array's, so the elements after a broken one are whole again.
-function splitArray(body: Uint8Array, start: number, found: Events): void {
+// Depth counts both kinds of bracket alike: an element with mismatched brackets ends where the
+// depth returns to the array's, so the elements after it are still split correctly.
+function splitArray(body: Uint8Array, start: number, found: EventCollector): void {
   let at = start;
   for (;;) {
     const end = endOfElement(body, at);
@@ -81,11 +83,11 @@ function splitArray(body: Uint8Array, start: number, found: Events): void {
     at = end + 1;
     if (body[end] === CLOSE_ARRAY) break;
   }
-  // What follows the array is no JSON; it is landed for the consumers to reject.
+  // Text after the array is not JSON; it is stored, and the consumers reject it.
   found.add(at, body.length);
 }
 
-// The comma or bracket that ends the element at `start`, or the end of the body.
+// Index of the comma or bracket that ends the element at `start`, or the end of the body.
 function endOfElement(body: Uint8Array, start: number): number {
   let depth = 0;
   for (let at = start; at < body.length; at++) {
@@ -103,14 +105,14 @@ function endOfElement(body: Uint8Array, start: number): number {
   return body.length;
 }
 
-// The closing quote of the string whose content begins at `start`, or the end of the body.
+// Index of the closing quote of the string whose content begins at `start`, or the end of the body.
 function endOfString(body: Uint8Array, start: number): number {
   let at = start;
   while (at < body.length && body[at] !== QUOTE) at += body[at] === BACKSLASH ? 2 : 1;
   return Math.min(at, body.length);
 }
 
-function splitLines(body: Uint8Array, start: number, found: Events): void {
+function splitLines(body: Uint8Array, start: number, found: EventCollector): void {
   let at = start;
   while (at < body.length) {
     const newline = body.indexOf(NEWLINE, at);
@@ -120,7 +122,7 @@ function splitLines(body: Uint8Array, start: number, found: Events): void {
   }
 }
 
-// A pretty-printed object spans lines and is one event; an object with more after it is a line.
+// An object that fills the body is one event, even over several lines; otherwise it is NDJSON.
 function isOneValue(body: Uint8Array, start: number): boolean {
   if (body[start] !== OPEN_OBJECT) return false;
   let depth = 0;
@@ -134,7 +136,7 @@ function isOneValue(body: Uint8Array, start: number): boolean {
   return false;
 }
 
-function hasMark(body: Uint8Array): boolean {
+function hasByteOrderMark(body: Uint8Array): boolean {
   return body[0] === 0xef && body[1] === 0xbb && body[2] === 0xbf;
 }
 
@@ -144,7 +146,7 @@ function skipBlank(body: Uint8Array, start: number, end = body.length): number {
   return Math.min(at, end);
 }
 
-// JSON's white space: space, tab, line feed, carriage return. Beyond the body there is none.
+// JSON's white space: space, tab, line feed, carriage return. False beyond the end of the body.
 function isBlank(byte: number | undefined): boolean {
   return byte === 0x20 || byte === 0x09 || byte === NEWLINE || byte === 0x0d;
 }

@@ -5,8 +5,8 @@ import { type Framing, split } from "./split.ts";
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 const LIMITS = { maxEvents: 1_000, maxEventBytes: 1_000 };
-/** What no random value reaches. */
-const AMPLE = { maxEvents: 1_000, maxEventBytes: 1_000_000 };
+/** Limits that no random value reaches. */
+const NO_LIMITS = { maxEvents: 1_000, maxEventBytes: 1_000_000 };
 
 /** The events of `body` as text; the name of the broken limit otherwise. */
 function events(body: string | Uint8Array, framing: Framing, limits = LIMITS): string[] | string {
@@ -37,7 +37,7 @@ function blank(random: Random): string {
   return random.pick(["", "", " ", "\t", "\r\n", " \n "]);
 }
 
-Deno.test("an array splits into its elements, each as the bytes that came", () => {
+Deno.test("an array is split into its elements, bytes unchanged", () => {
   const random = propertyRandom("split array");
   for (let round = 0; round < 2_000; round++) {
     const values = Array.from({ length: random.int(1, 8) }, () => hostileValue(random, 0));
@@ -46,14 +46,14 @@ Deno.test("an array splits into its elements, each as the bytes that came", () =
     const body = `${blank(random)}[${spaced.join(",")}]${blank(random)}`;
     const parsed = JSON.parse(body);
     assertEquals(parsed.length, values.length);
-    // Of an escaped key V8 may make another, see `shared/json.ts`.
+    // V8 may misread a key with escapes, see `shared/contract/json.ts`.
     if (!body.includes("\\")) assertEquals(parsed, values);
-    assertEquals(events(body, "json", AMPLE), sources, body);
-    assertEquals(events(body, "sniff", AMPLE), sources, body);
+    assertEquals(events(body, "json", NO_LIMITS), sources, body);
+    assertEquals(events(body, "sniff", NO_LIMITS), sources, body);
   }
 });
 
-Deno.test("NDJSON splits into its lines, each as the bytes that came", () => {
+Deno.test("NDJSON is split into its lines, bytes unchanged", () => {
   const random = propertyRandom("split ndjson");
   for (let round = 0; round < 1_000; round++) {
     const values = Array.from({ length: random.int(1, 8) }, () => hostileValue(random, 0));
@@ -62,11 +62,11 @@ Deno.test("NDJSON splits into its lines, each as the bytes that came", () => {
       random.pick(["", " ", "\n"]) + source + random.pick(["", "\r"])
     );
     const body = spaced.join("\n") + random.pick(["", "\n"]);
-    assertEquals(events(body, "ndjson", AMPLE), sources, body);
+    assertEquals(events(body, "ndjson", NO_LIMITS), sources, body);
   }
 });
 
-Deno.test("whatever the bytes, what is not framing is in exactly one event", () => {
+Deno.test("every byte that is not framing is in exactly one event", () => {
   const random = propertyRandom("split garbage");
   const alphabet = encoder.encode('[]{},:"\\ \n\r\ta1\ufeff');
   for (let round = 0; round < 5_000; round++) {
@@ -101,7 +101,7 @@ const SHAPES: readonly [name: string, body: string, framing: Framing, expected: 
   ["an escaped quote", String.raw`["\"],","\\"]`, "json", [String.raw`"\"],"`, String.raw`"\\"`]],
   ["an empty array", "[ ]", "json", []],
   ["commas alone", "[,,]", "json", []],
-  ["a comma too many", "[1,,2,]", "json", ["1", "2"]],
+  ["superfluous commas", "[1,,2,]", "json", ["1", "2"]],
   ["a truncated array", '[{"a":1},{"b":[', "json", ['{"a":1}', '{"b":[']],
   ["an array cut in a string", '[{"a":1},"b,c', "json", ['{"a":1}', '"b,c']],
   ["an array cut after a backslash", '["a\\', "json", ['"a\\']],
@@ -122,7 +122,7 @@ for (const [name, body, framing, expected] of SHAPES) {
   Deno.test(`split: ${name}`, () => assertEquals(events(body, framing), expected));
 }
 
-Deno.test("the limits name what broke them, and splitting stops there", () => {
+Deno.test("splitting stops at the first limit exceeded and names it", () => {
   const limits = { maxEvents: 2, maxEventBytes: 5 };
   assertEquals(events("[1,2]", "json", limits), ["1", "2"]);
   assertEquals(events("[1,2,3]", "json", limits), "too_many_events");

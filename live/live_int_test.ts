@@ -1,13 +1,12 @@
-/** The live process on a real server, through its faces: the stream, ALERTS, HTTP. */
+/** Tests of the live process on a real server, through the stream, ALERTS and HTTP. */
 import { assert, assertEquals, assertExists } from "@std/assert";
 import type { NatsConnection } from "nats";
 import { jetstream, jetstreamManager } from "nats/jetstream";
-import { type Alert, alertSchema, type RebufferAlert } from "../shared/contract/alert.ts";
-import { freePort } from "../shared/dev/servers/free_port.ts";
+import { type Alert, type RebufferAlert } from "../shared/contract/alert.ts";
 import { aHeartbeat, encode } from "../shared/dev/testing/heartbeats.ts";
 import { Random } from "../shared/dev/testing/random.ts";
 import { ServiceProcess } from "../shared/dev/servers/service_process.ts";
-import { NatsStack } from "../shared/dev/servers/stack.ts";
+import { NatsStack, type ReceivedAlert } from "../shared/dev/servers/stack.ts";
 import { waitFor } from "../shared/dev/testing/wait_for.ts";
 import type { Heartbeat } from "../shared/contract/event.ts";
 import {
@@ -21,9 +20,8 @@ import {
 const STALLING = { title_id: "premiere", region: "de", played_ms: 6_000, rebuffer_ms: 4_000 };
 const HEALTHY = { title_id: "premiere", region: "de", played_ms: 10_000, rebuffer_ms: 0 };
 
-/** A server, the live process, and devices and on-call around it. */
-class Scene implements AsyncDisposable {
-  readonly alerts: { subject: string; alert: Alert }[] = [];
+/** A server, the live process, devices that send heartbeats, and an on-call subscriber. */
+class LiveRig implements AsyncDisposable {
   readonly random = new Random(7);
   /** Event time of the next heartbeats. */
   ts = Date.now() - 600_000;
@@ -33,37 +31,26 @@ class Scene implements AsyncDisposable {
     readonly service: ServiceProcess,
     readonly ingest: NatsConnection,
     readonly partitions: number,
+    readonly alerts: readonly ReceivedAlert[],
   ) {}
 
   static async start(
     settings: Record<string, string> = {},
     options: Partial<TopologyOptions> = {},
     prepare: (stack: NatsStack) => Promise<void> = async () => {},
-  ): Promise<Scene> {
+  ): Promise<LiveRig> {
     const partitions = options.partitions ?? 1;
     const stack = await NatsStack.start(options);
     await prepare(stack);
-    const oncall = await stack.connect("oncall");
-    const service = await ServiceProcess.start(stack.workspace, "live", {
-      httpPort: freePort(),
-      reach: [stack.nats.url],
-      settings: {
-        ...stack.nats.settings("live"),
-        TWOFOLD_PARTITIONS: String(partitions),
-        ...settings,
-      },
+    const alerts = await stack.receiveAlerts();
+    const service = await stack.service("live", {
+      TWOFOLD_PARTITIONS: String(partitions),
+      ...settings,
     });
-    const scene = new Scene(stack, service, await stack.connect("ingest"), partitions);
-    oncall.subscribe("alerts.>", {
-      callback: (_error, message) => {
-        scene.alerts.push({ subject: message.subject, alert: alertSchema.parse(message.json()) });
-      },
-    });
-    await oncall.flush();
-    return scene;
+    return new LiveRig(stack, service, await stack.connect("ingest"), partitions, alerts);
   }
 
-  /** Lands `count` heartbeats of `changes` that end one after another in `seconds` of event time. */
+  /** Stores `count` heartbeats with `changes`, spread over `seconds` of event time. */
   async send(count: number, seconds: number, changes: Partial<Heartbeat>): Promise<void> {
     const js = jetstream(this.ingest);
     for (let i = 0; i < count; i++) {
@@ -98,7 +85,7 @@ class Scene implements AsyncDisposable {
     );
   }
 
-  /** Waits until live has handled and acknowledged everything that was landed. */
+  /** Waits until live has handled and acknowledged everything that was stored. */
   async caughtUp(): Promise<void> {
     const jsm = await jetstreamManager(await this.stack.connect("ops"));
     for (const stream of heartbeatStreams(this.partitions)) {
@@ -110,7 +97,6 @@ class Scene implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.service.stop();
     await this.stack[Symbol.asyncDispose]();
   }
 }
@@ -119,137 +105,137 @@ const PAGED = "alerts.rebuffer.de.premiere open";
 const RESOLVED = "alerts.rebuffer.de.premiere resolved";
 
 Deno.test("an incident is paged once and resolved once, with its evidence", async () => {
-  await using scene = await Scene.start();
-  await scene.send(60, 30, HEALTHY);
-  await scene.send(60, 20, STALLING);
-  await waitFor("the page", () => scene.alerts.length > 0);
-  const alert = scene.alerts.at(0)?.alert;
+  await using rig = await LiveRig.start();
+  await rig.send(60, 30, HEALTHY);
+  await rig.send(60, 20, STALLING);
+  await waitFor("the page", () => rig.alerts.length > 0);
+  const alert = rig.alerts.at(0)?.alert;
   assert(alert?.kind === "rebuffer");
   assertEquals(alert.title_id, "premiere");
   assert(alert.ratio > 0.05 && alert.ratio <= 0.4, `ratio ${alert.ratio}`);
   assertEquals(alert.ratio, alert.rebuffer_ms / (alert.played_ms + alert.rebuffer_ms));
-  await scene.metricIs("twofold_live_open_alerts", 1);
-  await scene.metricIs("twofold_live_alert_latency_seconds_count", 1);
+  await rig.metricIs("twofold_live_open_alerts", 1);
+  await rig.metricIs("twofold_live_alert_latency_seconds_count", 1);
 
-  await scene.send(200, 100, HEALTHY);
-  await waitFor("the resolve", () => scene.alerts.length > 1);
-  assertEquals(scene.statuses(), [PAGED, RESOLVED]);
-  const [, resolve] = scene.openAndResolve();
+  await rig.send(200, 100, HEALTHY);
+  await waitFor("the resolve", () => rig.alerts.length > 1);
+  assertEquals(rig.statuses(), [PAGED, RESOLVED]);
+  const [, resolve] = rig.openAndResolve();
   assert(resolve.kind === "rebuffer");
   assertEquals(resolve.outcome, "recovered");
-  await scene.metricIs("twofold_live_events_total", 320);
+  await rig.metricIs("twofold_live_events_total", 320);
 });
 
-Deno.test("SIGTERM acknowledges what was read and ends with 0", async () => {
-  await using scene = await Scene.start();
-  await scene.send(50, 10, HEALTHY);
-  await scene.metricIs("twofold_live_events_total", 50);
-  assertEquals(await scene.service.stop(), 0);
-  await scene.caughtUp();
+Deno.test("SIGTERM acknowledges everything read and exits with 0", async () => {
+  await using rig = await LiveRig.start();
+  await rig.send(50, 10, HEALTHY);
+  await rig.metricIs("twofold_live_events_total", 50);
+  assertEquals(await rig.service.stop(), 0);
+  await rig.caughtUp();
 });
 
-Deno.test("SIGKILL in the middle of an incident neither repeats the page nor forgets the resolve", async () => {
-  await using scene = await Scene.start();
-  await scene.send(60, 20, STALLING);
-  await waitFor("the page", () => scene.alerts.length > 0);
+Deno.test("after SIGKILL during an incident the page is not repeated and the resolve is sent", async () => {
+  await using rig = await LiveRig.start();
+  await rig.send(60, 20, STALLING);
+  await waitFor("the page", () => rig.alerts.length > 0);
 
-  await scene.service.stop("SIGKILL");
-  await scene.send(60, 20, STALLING);
-  await scene.service.restart();
-  await scene.service.ready();
-  await scene.metricIs("twofold_live_open_alerts", 1);
-  await scene.send(60, 20, STALLING);
-  await scene.caughtUp();
-  assertEquals(scene.statuses(), [PAGED]);
+  await rig.service.stop("SIGKILL");
+  await rig.send(60, 20, STALLING);
+  await rig.service.restart();
+  await rig.service.ready();
+  await rig.metricIs("twofold_live_open_alerts", 1);
+  await rig.send(60, 20, STALLING);
+  await rig.caughtUp();
+  assertEquals(rig.statuses(), [PAGED]);
 
-  await scene.service.stop("SIGKILL");
-  await scene.send(200, 100, HEALTHY);
-  await scene.service.restart();
-  await waitFor("the resolve", () => scene.alerts.length > 1);
-  assertEquals(scene.statuses(), [PAGED, RESOLVED]);
-  const [open, resolve] = scene.openAndResolve();
+  await rig.service.stop("SIGKILL");
+  await rig.send(200, 100, HEALTHY);
+  await rig.service.restart();
+  await waitFor("the resolve", () => rig.alerts.length > 1);
+  assertEquals(rig.statuses(), [PAGED, RESOLVED]);
+  const [open, resolve] = rig.openAndResolve();
   assertEquals(resolve.opened_at, open.opened_at);
 });
 
-Deno.test("a restart of nats-server is survived, and the incident during it is paged", async () => {
-  await using scene = await Scene.start();
-  await scene.send(60, 30, HEALTHY);
-  await scene.caughtUp();
-  await scene.stack.nats.stop("SIGKILL");
-  await scene.stack.nats.start();
+Deno.test("an incident after a restart of nats-server is paged", async () => {
+  await using rig = await LiveRig.start();
+  await rig.send(60, 30, HEALTHY);
+  await rig.caughtUp();
+  await rig.stack.nats.stop("SIGKILL");
+  await rig.stack.nats.start();
   await waitFor("the edge to be back", async () => {
-    await scene.ingest.rtt();
+    await rig.ingest.rtt();
     return true;
   });
-  await scene.send(60, 20, STALLING);
-  await waitFor("the page", () => scene.alerts.length > 0);
-  assertEquals(scene.statuses(), [PAGED]);
-  assertEquals(scene.service.exitCode, null);
+  await rig.send(60, 20, STALLING);
+  await waitFor("the page", () => rig.alerts.length > 0);
+  assertEquals(rig.statuses(), [PAGED]);
+  assertEquals(rig.service.exitCode, null);
 });
 
-Deno.test("the durable made anew is read on", async () => {
-  await using scene = await Scene.start();
-  await scene.send(60, 30, HEALTHY);
-  await scene.caughtUp();
-  const jsm = await jetstreamManager(await scene.stack.connect("ops"));
+Deno.test("reading continues when the durable is recreated", async () => {
+  await using rig = await LiveRig.start();
+  await rig.send(60, 30, HEALTHY);
+  await rig.caughtUp();
+  const jsm = await jetstreamManager(await rig.stack.connect("ops"));
   await jsm.consumers.delete("HEARTBEATS", "live");
-  await scene.stack.provision();
-  await scene.send(60, 20, STALLING);
-  await waitFor("the page", () => scene.alerts.length > 0);
-  assertEquals(scene.statuses(), [PAGED]);
+  await rig.stack.provision();
+  await rig.send(60, 20, STALLING);
+  await waitFor("the page", () => rig.alerts.length > 0);
+  assertEquals(rig.statuses(), [PAGED]);
 });
 
 Deno.test("sessions of one title in three partitions are one incident", async () => {
-  await using scene = await Scene.start({}, { partitions: 3 });
-  await scene.send(60, 20, STALLING);
-  await waitFor("the page", () => scene.alerts.length > 0);
-  await scene.caughtUp();
-  assertEquals(scene.statuses(), [PAGED]);
-  await scene.metricIs("twofold_live_events_total", 60);
+  await using rig = await LiveRig.start({}, { partitions: 3 });
+  await rig.send(60, 20, STALLING);
+  await waitFor("the page", () => rig.alerts.length > 0);
+  await rig.caughtUp();
+  assertEquals(rig.statuses(), [PAGED]);
+  await rig.metricIs("twofold_live_events_total", 60);
 });
 
-Deno.test("live goes on beside a quarantine that is full, and acknowledges no reject before its copy", async () => {
-  await using scene = await Scene.start({}, { quarantineMaxBytes: 1 });
-  const jsm = await jetstreamManager(await scene.stack.connect("ops"));
+Deno.test("with a full quarantine live continues, and acknowledges no reject before its copy", async () => {
+  await using rig = await LiveRig.start({}, { quarantineMaxBytes: 1 });
+  const jsm = await jetstreamManager(await rig.stack.connect("ops"));
   const ackFloor = async () =>
     (await jsm.consumers.info("HEARTBEATS", "live")).ack_floor.stream_seq;
-  await scene.send(60, 20, HEALTHY);
-  await scene.caughtUp();
-  await jetstream(scene.ingest).publish(heartbeatSubject(0, "none"), "{ not json");
-  await scene.send(60, 20, STALLING);
-  await waitFor("the page", () => scene.alerts.length > 0);
-  await scene.metricIs("twofold_live_events_total", 121);
+  await rig.send(60, 20, HEALTHY);
+  await rig.caughtUp();
+  await jetstream(rig.ingest).publish(heartbeatSubject(0, "none"), "{ not json");
+  await rig.send(60, 20, STALLING);
+  await waitFor("the page", () => rig.alerts.length > 0);
+  await rig.metricIs("twofold_live_events_total", 121);
   assertEquals(await ackFloor(), 60);
 
   await jsm.streams.update("QUARANTINE", { max_bytes: 1024 ** 2 });
-  await scene.caughtUp();
+  await rig.caughtUp();
   const { state } = await jsm.streams.info("QUARANTINE", { subjects_filter: ">" });
   assertEquals(state.subjects, { "quarantine.not_json": 1 });
   const entry = await jsm.streams.getMessage("QUARANTINE", { last_by_subj: "quarantine.>" });
   assertEquals(entry?.string(), "{ not json");
   assertEquals(entry?.header.get("Twofold-Rejected-By"), "live");
   assertEquals(entry?.header.get("Twofold-Sequence"), "61");
-  await scene.metricIs('twofold_live_quarantine_copies_total{outcome="made"}', 1);
+  await rig.metricIs('twofold_live_quarantine_copies_total{outcome="made"}', 1);
 });
 
-Deno.test("no heartbeat at all is an alert of its own, also over a restart", async () => {
-  await using scene = await Scene.start({ TWOFOLD_LIVE_SILENCE_MS: "1000" });
-  await scene.send(1, 1, HEALTHY);
+Deno.test("absence of heartbeats opens no-data, and resolves it after a restart", async () => {
+  await using rig = await LiveRig.start({ TWOFOLD_LIVE_SILENCE_MS: "1000" });
+  await rig.send(1, 1, HEALTHY);
   const silent = "alerts.pipeline.no-data open";
-  await waitFor("the page", () => scene.alerts.length > 0);
-  assertEquals(scene.statuses(), [silent]);
+  await waitFor("the page", () => rig.alerts.length > 0);
+  assertEquals(rig.statuses(), [silent]);
 
-  await scene.service.stop("SIGKILL");
-  await scene.service.restart();
-  await scene.service.ready();
-  await scene.send(1, 1, HEALTHY);
-  await waitFor("the resolve", () => scene.alerts.length > 1);
-  assertEquals(scene.statuses().slice(0, 2), [silent, "alerts.pipeline.no-data resolved"]);
-  scene.openAndResolve();
+  await rig.service.stop("SIGKILL");
+  await rig.service.restart();
+  await rig.service.ready();
+  await rig.send(1, 1, HEALTHY);
+  await waitFor("the resolve", () => rig.alerts.length > 1);
+  assertEquals(rig.statuses().slice(0, 2), [silent, "alerts.pipeline.no-data resolved"]);
+  rig.openAndResolve();
 });
 
-Deno.test("open incidents are recovered from among more subjects than one request may ask for", async () => {
-  await using scene = await Scene.start({}, {}, async (stack) => {
+Deno.test("open incidents are recovered from more subjects than one request allows", async () => {
+  await using rig = await LiveRig.start({}, {}, async (stack) => {
     const js = jetstream(await stack.connect("live"));
     const acks = Array.from({ length: 1_500 }, async (_, i) => {
       const title = `t${i}`;
@@ -259,7 +245,7 @@ Deno.test("open incidents are recovered from among more subjects than one reques
     await Promise.all(acks);
     await js.publish(alertSubject.rebuffer("de", "odd"), "not an alert");
   });
-  await scene.metricIs("twofold_live_open_alerts", 1);
+  await rig.metricIs("twofold_live_open_alerts", 1);
 });
 
 function anAlert(title: string, status: "open" | "resolved"): RebufferAlert {

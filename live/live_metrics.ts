@@ -1,6 +1,5 @@
 /**
- * What `/metrics` of live says. Counters live as plain numbers on the hot path and are read at a
- * scrape.
+ * Metrics of live. On the hot path counters are plain numbers, which are read at each scrape.
  *
  * @module
  */
@@ -12,10 +11,10 @@ import type { Reader } from "./watch/reader.ts";
 import type { Window } from "./watch/window.ts";
 import type { Reject } from "../shared/contract/quarantine.ts";
 
-/** Upper bounds in seconds around the promise of 5 and the hard limit of 30. */
+/** Bucket bounds around the target of 5 s and the hard limit of 30 s. */
 const LATENCY_BOUNDS_SECONDS = [0.1, 0.25, 0.5, 1, 1.5, 2, 3, 4, 5, 7.5, 10, 20, 30, 60];
 
-/** The parts of live whose figures are shown. */
+/** The parts of live that have metrics. */
 export interface LiveParts {
   readonly readers: readonly Reader[];
   readonly copies: Copies<Reject>;
@@ -24,18 +23,18 @@ export interface LiveParts {
   readonly incidents: Incidents;
 }
 
-/** From receipt of the newest heartbeat behind an opened alert to its acknowledgement. */
-export function alertLatency(metrics: Metrics): Histogram {
+/** Registers the latency from receipt of a heartbeat to the alert that it opened, in seconds. */
+export function alertLatencyHistogram(metrics: Metrics): Histogram {
   return metrics.histogram(
     "twofold_live_alert_latency_seconds",
-    "From receipt of the newest heartbeat behind an opened alert to its acknowledgement",
+    "Time from receipt of the newest heartbeat behind an opened alert to its acknowledgement",
     LATENCY_BOUNDS_SECONDS,
   );
 }
 
-/** Shows the figures of `live`. */
-export function showLive(metrics: Metrics, live: LiveParts): void {
-  showReading(metrics, live);
+/** Registers the other metrics of live. */
+export function registerLiveMetrics(metrics: Metrics, live: LiveParts): void {
+  registerReaderMetrics(metrics, live);
   const { monitor, window, incidents } = live;
   metrics.counterOf(
     "twofold_live_late_total",
@@ -44,12 +43,12 @@ export function showLive(metrics: Metrics, live: LiveParts): void {
   );
   metrics.counterOf(
     "twofold_live_evicted_keys_total",
-    "Titles × regions without room",
+    "Titles × regions evicted because TWOFOLD_LIVE_MAX_KEYS was reached",
     () => window.evictedKeys,
   );
   metrics.counterOf(
     "twofold_live_rewinds_total",
-    "Times the window started again because event time had run ahead",
+    "Resets of the window because event time had run ahead",
     () => window.rewinds,
   );
   metrics.gaugeOf("twofold_live_keys", "Titles × regions in the window", () => window.keys);
@@ -60,12 +59,12 @@ export function showLive(metrics: Metrics, live: LiveParts): void {
   );
   metrics.gaugeOf(
     "twofold_live_watermark_seconds",
-    "Event time that the window ends at, seconds since the epoch",
+    "Event time at the end of the window, seconds since the epoch",
     () => window.watermarkMs / 1_000,
   );
 }
 
-function showReading(metrics: Metrics, { readers, copies }: LiveParts): void {
+function registerReaderMetrics(metrics: Metrics, { readers, copies }: LiveParts): void {
   const total = (of: (reader: Reader) => number) => () =>
     readers.reduce((sum, reader) => sum + of(reader), 0);
   metrics.counterOf(
@@ -80,17 +79,17 @@ function showReading(metrics: Metrics, { readers, copies }: LiveParts): void {
   );
   metrics.counterOf(
     "twofold_live_redelivered_total",
-    "Deliveries skipped as repeated",
+    "Deliveries skipped because this process had handled them",
     total(({ redelivered }) => redelivered),
   );
   metrics.counterOf(
     "twofold_live_acks_overtaken_total",
-    "Rejects acknowledged before their copy, so that delivery would not stop",
+    "Rejected heartbeats acknowledged before their copy, so that delivery continues",
     total(({ overtaken }) => overtaken),
   );
   metrics.counterOf(
     "twofold_live_quarantine_copies_total",
-    "Rejects copied to the quarantine, or given up and left to royalty",
+    "Rejected heartbeats copied to the quarantine, or given up and left to royalty",
     () => [[{ outcome: "made" }, copies.made], [{ outcome: "given_up" }, copies.givenUp]] as const,
     ["outcome"],
   );

@@ -1,5 +1,5 @@
 /**
- * The live service: reads heartbeats, watches rebuffering, alerts on-call.
+ * The live service: reads heartbeats, detects rebuffering, alerts on-call.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * The parts of live put together: readers → window → rules → incidents → outbox.
+ * Wires the parts of live: readers → window → rules → incidents → outbox.
  *
  * @module
  */
@@ -16,11 +16,11 @@ import { Rules } from "./detect/rules.ts";
 import { Incidents } from "./incidents/incidents.ts";
 import { Outbox } from "./incidents/outbox.ts";
 import { openAlerts } from "./incidents/recovery.ts";
-import { alertLatency, type LiveParts, showLive } from "./live_metrics.ts";
+import { alertLatencyHistogram, type LiveParts, registerLiveMetrics } from "./live_metrics.ts";
 import type { liveSettings } from "./settings.ts";
 import { Copies } from "./watch/copies.ts";
 import { Reader } from "./watch/reader.ts";
-import { Silence } from "./watch/silence.ts";
+import { SilenceDetector } from "./watch/silence.ts";
 import { publishedTally } from "./watch/totals.ts";
 import { Window } from "./watch/window.ts";
 
@@ -29,23 +29,26 @@ type LiveProcess = Service<typeof liveSettings>;
 
 const BUCKET_MS = 1_000;
 const TICK_MS = 1_000;
-/** Alerts that may wait for NATS; beyond it live decides nothing more. */
+/** Maximum alerts that wait for NATS; beyond it live makes no decisions. */
 const MAX_WAITING_ALERTS = 1_000;
 const COPY_LIMITS = { concurrency: 256, maxWaiting: 4_000, giveUpAfterMs: 8_000 };
-/** How long an orderly stop waits for copies and alerts. */
-const FINISH_MS = 3_000;
+/** Maximum time that a stop waits for copies and alerts. */
+const MAX_FINISH_MS = 3_000;
 
-/** Live's working parts. */
+/** The parts of live. */
 interface Parts extends LiveParts {
   readonly outbox: Outbox;
-  readonly silence: Silence;
+  readonly silence: SilenceDetector;
 }
 
-/** Puts live together on `nc` and starts it. Resolves once it reads; the stop finishes its work. */
+/**
+ * Creates the parts of live on the connection `nc` and starts them. `nowMs` is the time of day, ms
+ * since the epoch. Resolves once reading has started; the stop of the service finishes its work.
+ */
 export async function startLive(
   service: LiveProcess,
   nc: NatsConnection,
-  now: () => number,
+  nowMs: () => number,
 ): Promise<void> {
   const js = jetstream(nc, { timeout: 2_000 });
   const { settings, log, signal } = service;
@@ -56,27 +59,31 @@ export async function startLive(
     maxKeys: settings.TWOFOLD_LIVE_MAX_KEYS,
     rewindAfterTicks: 10,
   });
-  const outbox = openOutbox(service, js, now);
-  const monitor = openMonitor(settings, window, incidents, outbox, now);
+  const outbox = openOutbox(service, js, nowMs);
+  const monitor = openMonitor(settings, window, incidents, outbox, nowMs);
   const copies = new Copies<Reject>(COPY_LIMITS, (reject) => quarantine(js, "live", reject), log);
   const readers = openReaders(service, nc, js, copies, monitor);
-  await Promise.all(readers.map((reader) => reader.find(signal)));
-  const silence = new Silence(settings.TWOFOLD_LIVE_SILENCE_MS, incidents.silent);
-  // A silence that an earlier process reported goes on until a heartbeat comes.
+  await Promise.all(readers.map((reader) => reader.waitForDurable(signal)));
+  const silence = new SilenceDetector(settings.TWOFOLD_LIVE_SILENCE_MS, incidents.isSilent);
+  // Silence that an earlier process reported continues until a heartbeat arrives.
   const isExpected = !silence.open && readers.some(({ deliveredBefore }) => deliveredBefore);
-  if (isExpected) silence.heard(performance.now());
+  if (isExpected) silence.heartbeatSeen(performance.now());
   const parts = { readers, copies, monitor, window, incidents, outbox, silence };
-  showLive(service.metrics, parts);
-  run(service, parts, now);
+  registerLiveMetrics(service.metrics, parts);
+  run(service, parts, nowMs);
 }
 
-function openOutbox({ metrics, log }: LiveProcess, js: JetStreamClient, now: () => number): Outbox {
-  const latency = alertLatency(metrics);
+function openOutbox(
+  { metrics, log }: LiveProcess,
+  js: JetStreamClient,
+  nowMs: () => number,
+): Outbox {
+  const latency = alertLatencyHistogram(metrics);
   return new Outbox(js, MAX_WAITING_ALERTS, log, (alert) => {
     const { incident_id, status, summary } = alert;
     log.info("live.alerts.published", { incident_id, status, summary });
     if (alert.kind !== "rebuffer" || status !== "open") return;
-    latency.observe((now() - alert.received_at) / 1_000);
+    latency.observe((nowMs() - alert.received_at) / 1_000);
   });
 }
 
@@ -85,16 +92,16 @@ function openMonitor(
   window: Window,
   incidents: Incidents,
   outbox: Outbox,
-  now: () => number,
+  nowMs: () => number,
 ): Monitor {
   const rules = new Rules(ruleOptions(settings));
   for (const key of incidents.rebufferKeys) rules.restore(key);
   return new Monitor({
     window,
     rules,
-    mayDecide: () => !outbox.full,
-    decided: (decision) => outbox.add(incidents.rebuffer(decision, now())),
-    now: () => performance.now(),
+    canDecide: () => !outbox.full,
+    onDecision: (decision) => outbox.add(incidents.rebuffer(decision, nowMs())),
+    nowMs: () => performance.now(),
   });
 }
 
@@ -147,7 +154,7 @@ function openReaders(
       stream,
       copies,
       log,
-      heartbeat: (heartbeat, receivedAt) => {
+      onHeartbeat: (heartbeat, receivedAt) => {
         monitor.heartbeat(heartbeat, receivedAt);
         tally.add(receivedAt, heartbeat.played_ms);
       },
@@ -157,12 +164,12 @@ function openReaders(
   });
 }
 
-function run(service: LiveProcess, parts: Parts, now: () => number): void {
+function run(service: LiveProcess, parts: Parts, nowMs: () => number): void {
   const { readers, copies, outbox } = parts;
   const reading = Promise.all(readers.map((reader) => reader.run(service.signal)));
   reading.catch(service.fail);
   const ticking = service.health.rounds("evaluation");
-  const tick = evaluator(parts, now);
+  const tick = tickOf(parts, nowMs);
   const timer = setInterval(() => {
     tick();
     ticking.works();
@@ -170,25 +177,25 @@ function run(service: LiveProcess, parts: Parts, now: () => number): void {
   service.onStop("reading", async () => {
     await reading;
     clearInterval(timer);
-    const deadlineMs = performance.now() + FINISH_MS;
+    const deadlineMs = performance.now() + MAX_FINISH_MS;
     while (!copies.idle && performance.now() < deadlineMs) await pause(25);
-    await Promise.race([outbox.flush(), pause(FINISH_MS)]);
+    await Promise.race([outbox.flush(), pause(MAX_FINISH_MS)]);
     await Promise.all(readers.map((reader) => reader.finish()));
   });
 }
 
-/** What is done once a second. */
-function evaluator(parts: Parts, now: () => number): () => void {
+/** The function that runs once a second. */
+function tickOf(parts: Parts, nowMs: () => number): () => void {
   const { readers, monitor, incidents, outbox, silence } = parts;
-  let heard = 0;
+  let eventsSeen = 0;
   return () => {
     const events = readers.reduce((sum, reader) => sum + reader.events, 0);
-    if (events > heard) silence.heard(performance.now());
-    heard = events;
+    if (events > eventsSeen) silence.heartbeatSeen(performance.now());
+    eventsSeen = events;
     monitor.tick();
-    // While NATS is away nobody knows whether heartbeats come.
+    // While NATS does not answer, it is unknown whether heartbeats arrive.
     if (!readers.every(({ reachable }) => reachable)) return;
     const change = silence.check(performance.now());
-    if (change) outbox.add(incidents.silence(change, now()));
+    if (change) outbox.add(incidents.silence(change, nowMs()));
   };
 }

@@ -12,6 +12,7 @@ import {
   wholeNumber,
 } from "../shared/process/config.ts";
 
+/** Settings by environment variable; `live/README.md` lists them with their defaults. */
 export const liveSettings = {
   ...natsSettings,
   ...processSettings,
@@ -20,21 +21,28 @@ export const liveSettings = {
     .describe("port of the HTTP server"),
   TWOFOLD_LIVE_WINDOW_MS: wholeNumber(10_000, 600_000)
     .refine((ms) => ms % 1_000 === 0, "expected whole seconds").default(60_000)
-    .describe("length of the sliding window, and how late a heartbeat may be, ms"),
+    .describe("length of the sliding window and maximum lateness of a heartbeat, ms"),
   TWOFOLD_LIVE_MAX_KEYS: wholeNumber(1, 1_000_000).default(50_000)
-    .describe("titles × regions watched at once; the least recently updated go, about 1.5 kB each"),
+    .describe(
+      "maximum titles × regions in the window, about 1.5 kB each; beyond it the least recently " +
+        "updated are evicted",
+    ),
   TWOFOLD_LIVE_OPEN_RATIO: decimal(0.001, 1).default(0.05)
     .describe("rebuffer ratio above which an incident opens, with 95 % confidence"),
   TWOFOLD_LIVE_RESOLVE_RATIO: decimal(0, 1).default(0.02)
-    .describe("rebuffer ratio at or below which it is over; below the one that opens"),
+    .describe(
+      "rebuffer ratio at or below which an incident resolves; below TWOFOLD_LIVE_OPEN_RATIO",
+    ),
   TWOFOLD_LIVE_MIN_HEARTBEATS: wholeNumber(1, 1_000_000).default(25)
-    .describe("least sample to open on, in heartbeats of 10 s"),
+    .describe("minimum sample to open an incident, in heartbeats of 10 s"),
   TWOFOLD_LIVE_MIN_STALLED_SESSIONS: wholeNumber(1, 200).default(3)
-    .describe("least number of sessions that stalled, to open on"),
+    .describe("minimum stalled sessions to open an incident"),
   TWOFOLD_LIVE_RESOLVE_AFTER_MS: wholeNumber(0, 3_600_000).default(15_000)
-    .describe("how long an incident must be well before it resolves, ms of event time"),
+    .describe(
+      "time at or below TWOFOLD_LIVE_RESOLVE_RATIO before an incident resolves, ms of event time",
+    ),
   TWOFOLD_LIVE_CLOSE_WITHOUT_DATA_MS: wholeNumber(1_000, 86_400_000).default(300_000)
-    .describe("after how long without viewers an open incident is closed, ms of event time"),
+    .describe("time without viewers after which an open incident is closed, ms of event time"),
   TWOFOLD_LIVE_SILENCE_MS: wholeNumber(1_000, 3_600_000).default(30_000)
-    .describe("after how long without any heartbeat alerts.pipeline.no-data opens, ms"),
+    .describe("time without any heartbeat after which alerts.pipeline.no-data opens, ms"),
 } satisfies SettingsShape;

@@ -1,5 +1,5 @@
 /**
- * `deno task royalty COMMAND`: finance's commands.
+ * `deno task royalty COMMAND`: the commands of finance.
  *
  * @module
  */
@@ -16,11 +16,11 @@ import { settleGapCommand } from "./commands/settle_gap.ts";
 import { statusCommand } from "./commands/status.ts";
 import { verifyChainCommand } from "./commands/verify_chain.ts";
 
-/** The task and its commands. */
+/** The task `royalty` and its commands. */
 export const royaltyTask: CommandGroup = {
   name: "royalty",
-  summary: "finance's commands",
-  details: "Postgres is TWOFOLD_POSTGRES_URL, or the one that deno task up runs here.",
+  summary: "close days, export statements, audit and prove them",
+  details: "The commands use TWOFOLD_POSTGRES_URL, or the Postgres of a local deno task up.",
   commands: [
     statusCommand,
     exportCommand,

@@ -4,11 +4,11 @@ import { captureIo } from "../shared/process/cli/io.ts";
 import { runCommandLine } from "../shared/process/cli/run.ts";
 import { royaltyTask } from "./cli.ts";
 
-Deno.test("the commands are declared well, their examples and defaults are read", () => {
+Deno.test("the declarations of the commands are valid, and their examples and defaults parse", () => {
   assertEquals(declarationProblems(royaltyTask), []);
 });
 
-Deno.test("what makes no sense exits with 2 before anything is connected", async () => {
+Deno.test("a mistake in the command line exits with 2 before anything is connected", async () => {
   const mistakes: readonly (readonly [args: readonly string[], problem: string])[] = [
     [[], "which command?"],
     [["close"], "--day YYYY-MM-DD is missing"],

@@ -20,7 +20,7 @@ import { BusinessCalendar } from "./statement/business_day.ts";
 
 type RoyaltyProcess = Service<typeof royaltySettings>;
 
-/** The clock of everything below, ms since the epoch. */
+/** The clock that is passed to all parts, ms since the epoch. */
 const now = Date.now;
 
 async function start(service: RoyaltyProcess): Promise<void> {
@@ -46,7 +46,7 @@ function startWorkers(service: RoyaltyProcess, nc: NatsConnection): void {
   const { settings, health, log, signal } = service;
   const streams = countedStreams(settings);
   const metrics = new PostingMetrics(service.metrics, streams);
-  const options = { ...workerOptions(settings), witness: startDriftMonitor(service, nc, now) };
+  const options = { ...workerOptions(settings), observer: startDriftMonitor(service, nc, now) };
   const workers = streams.map((stream) =>
     new StreamWorker(stream, nc, options, metrics, health.rounds(stream), log)
   );

@@ -19,45 +19,56 @@ import { keyringSetting } from "../shared/process/keyring.ts";
 import { heartbeatStreams } from "../shared/contract/topology.ts";
 import { isZone } from "./statement/business_day.ts";
 
-/** Settings of the finance API. It is served when it has keys. */
+/** Settings of the finance API. The API is served when `TWOFOLD_FINANCE_KEYS` is set. */
 export const financeSettings = {
   TWOFOLD_FINANCE_KEYS: keyringSetting("reader").optional()
     .describe(
-      "keys that read statements, reader:key by commas; to rotate, repeat the reader with a new " +
-        "key; not set: no finance API",
+      "API keys that may read statements, reader:key separated by commas; to rotate a key, list " +
+        "the reader twice; not set: no finance API",
     ),
   TWOFOLD_FINANCE_POSTGRES_URL: postgresSettings.TWOFOLD_POSTGRES_URL.optional()
-    .describe("Postgres of the role finance, which only reads; needed with finance keys"),
+    .describe(
+      "URL of Postgres for the read-only role finance; required when TWOFOLD_FINANCE_KEYS is set",
+    ),
   TWOFOLD_FINANCE_PORT: wholeNumber(0, 65_535).default(8090)
     .describe("port of the finance API"),
 } satisfies SettingsShape;
 
-/** Settings of the comparison with live. */
+/** Settings of the comparison of live's and royalty's totals. */
 export const driftSettings = {
   ...totalsSettings,
   TWOFOLD_DRIFT_LIMIT: decimal(0, 1).default(0.01)
-    .describe("share that live's and royalty's totals may be apart; alerts.pipeline.drift beyond"),
+    .describe(
+      "maximum relative difference between live's and royalty's totals, 0 to 1; above it, " +
+        "alerts.pipeline.drift opens",
+    ),
   TWOFOLD_DRIFT_MIN_EVENTS: wholeNumber(1, 1_000_000).default(100)
-    .describe("least number of events that are compared as one sample"),
+    .describe("minimum events per compared sample"),
 } satisfies SettingsShape;
 
-/** Settings of closing days, for the service and for the commands. */
+/** Settings that the service and the commands use to close days. */
 export const closingSettings = {
   TWOFOLD_CLOSE_GRACE_MS: wholeNumber(0, 7 * 86_400_000).default(3_600_000)
-    .describe("how long after its end a day waits for late events before it closes, ms"),
+    .describe("time after the end of a day during which it waits for late events, ms"),
   TWOFOLD_STATEMENTS_DIR: z.string().min(1).optional()
-    .describe("folder that statements are written to; not set: they are in Postgres only"),
+    .describe("folder for statement files; not set: statements are stored in Postgres only"),
 } satisfies SettingsShape;
 
-/** Which of the streams are counted in this database. */
+/** Setting that selects the streams which are counted in this database. */
 export const countedSettings = {
   TWOFOLD_ROYALTY_PARTITIONS: z.string()
     .regex(/^\d{1,2}(,\d{1,2})*$/, "expected partitions such as 0,2")
     .transform((text) => new Set(text.split(",").map(Number))).optional()
-    .describe("partitions that this database counts, others in others; not set: all of them"),
+    .describe(
+      "partitions counted in this database, such as 0,2; other databases count the rest; not " +
+        "set: all partitions",
+    ),
 } satisfies SettingsShape;
 
-/** The streams that are counted in this database, of all that there are. */
+/**
+ * Names of the streams that are counted in this database. Throws {@link Stop} when
+ * `TWOFOLD_ROYALTY_PARTITIONS` names a partition that does not exist.
+ */
 export function countedStreams(
   { TWOFOLD_PARTITIONS: partitions, TWOFOLD_ROYALTY_PARTITIONS: counted }:
     & Settings<typeof countedSettings>
@@ -73,36 +84,39 @@ export function countedStreams(
   return heartbeatStreams(partitions).filter((_, partition) => counted?.has(partition) ?? true);
 }
 
-/** When a heartbeat is late or ahead: to count by, and to recount by. */
+/** When a heartbeat is too late or too far ahead. Counting and recounting share these limits. */
 const timelinessSettings = {
   TWOFOLD_LATENESS_HORIZON_MS: wholeNumber(60_000, 366 * 86_400_000).default(7 * 86_400_000)
-    .describe("an event older than this at receipt is quarantined as too_late, ms"),
+    .describe("maximum age of an event at receipt, ms; an older one is quarantined as too_late"),
   TWOFOLD_FUTURE_TOLERANCE_MS: wholeNumber(0, 86_400_000).default(300_000)
-    .describe("an event further ahead of receipt is quarantined as from_the_future, ms"),
+    .describe(
+      "maximum time that ts may be ahead of receipt, ms; beyond it an event is quarantined as " +
+        "from_the_future",
+    ),
 } satisfies SettingsShape;
 
-/** Settings of the recount of a day, for the service and for the commands. */
+/** Settings that the service and the commands use to recount a day. */
 export const recountSettings = {
   ...timelinessSettings,
   TWOFOLD_RECOUNT_LOOK_BACK_MS: wholeNumber(0, 366 * 86_400_000).optional()
     .describe(
-      "how far before its day the recount of a close looks for copies of late heartbeats, ms; not " +
-        "set: in all that is kept",
+      "time before its day from which the recount of a close reads raw heartbeats, to find copies " +
+        "of late ones, ms; not set: it reads everything that the streams keep",
     ),
   TWOFOLD_RECOUNT_DIR: z.string().min(1).optional()
     .describe(
-      "folder that a recount sorts in, 32 bytes per raw heartbeat; not set: the service recounts " +
-        "in memory, a million heartbeats at most",
+      "folder for the sort of a recount, 32 bytes per raw heartbeat; not set: the service recounts " +
+        "in memory, at most a million heartbeats",
     ),
 } satisfies SettingsShape;
 
-/** Settings of the royalty service. */
+/** All settings of the royalty service. */
 export const royaltySettings = {
   ...countedSettings,
   ...closingSettings,
   ...recountSettings,
   TWOFOLD_CLOSE_SCHEDULE: z.enum(["on", "off"]).default("on")
-    .describe("whether days close by themselves when their time has come"),
+    .describe("whether days close automatically when they are due"),
   ...driftSettings,
   ...natsSettings,
   ...processSettings,
@@ -111,18 +125,20 @@ export const royaltySettings = {
   TWOFOLD_HTTP_PORT: wholeNumber(0, 65_535).default(8082)
     .describe("port of the HTTP server"),
   TWOFOLD_BUSINESS_ZONE: z.string().refine(isZone, "expected an IANA time zone").default("UTC")
-    .describe("time zone of the business day; fixed once the books are opened"),
+    .describe("time zone of the business day; cannot be changed once the books are opened"),
   TWOFOLD_OTHER_KEYS_MS: wholeNumber(0, 3_660 * 86_400_000).default(0)
     .describe(
-      "how long ids other than UUIDv7 are remembered, ms; 0: for ever, so none counts twice",
+      "how long keys of ids other than UUIDv7 are kept, ms; 0: forever, so that none counts twice",
     ),
   TWOFOLD_ROYALTY_BATCH_EVENTS: wholeNumber(1, 100_000).default(10_000)
-    .describe("most events in one transaction"),
-  TWOFOLD_ROYALTY_BATCH_WAIT_MS: wholeNumber(1_000, 10_000).default(1_000)
-    .describe("longest a batch waits to fill, ms; the NATS client allows no less than 1000"),
+    .describe("maximum events per transaction"),
+  TWOFOLD_ROYALTY_BATCH_WAIT_MS: wholeNumber(1_000, 5_000).default(1_000)
+    .describe(
+      "maximum time that a batch waits to fill, ms; the NATS client requires at least 1000",
+    ),
 } satisfies SettingsShape;
 
-/** Settings of `deno task royalty`; with those of NATS, which may be missing, it tells the lag. */
+/** Settings of `deno task royalty`, besides those of NATS, which some commands can do without. */
 export const royaltyCliSettings = {
   ...postgresSettings,
   ...closingSettings,

@@ -8,13 +8,13 @@ function streamsOf(partitions: number, counted?: string): string[] {
   return countedStreams({ ...settings, TWOFOLD_PARTITIONS: partitions });
 }
 
-Deno.test("a database counts every stream, or those of the partitions it is told", () => {
+Deno.test("every stream is counted by default; TWOFOLD_ROYALTY_PARTITIONS selects some", () => {
   assertEquals(streamsOf(1), ["HEARTBEATS"]);
   assertEquals(streamsOf(2), ["HEARTBEATS_0", "HEARTBEATS_1"]);
   assertEquals(streamsOf(4, "3,1"), ["HEARTBEATS_1", "HEARTBEATS_3"]);
 });
 
-Deno.test("a partition that there is not, or a list that is none, stops the start", () => {
+Deno.test("an unknown partition or a malformed list stops the start", () => {
   assertThrows(() => streamsOf(4, "4"), Stop, "names 4, but there are 4 partitions");
   for (const wrong of [" ", "a", "1,", "-1", "1 2"]) {
     assertThrows(() => streamsOf(4, wrong), Stop, "expected partitions such as 0,2");

@@ -1,42 +1,45 @@
 /**
- * Heartbeats in, decisions out: the window and the rules over it, evaluated as event time moves.
+ * Adds heartbeats to the window and evaluates the rules as event time advances.
  *
- * Pure: the caller passes the time of a clock that only goes forward, which is used to spread work
- * and never to judge heartbeats.
+ * Pure: the caller passes a monotonic clock, which only limits how often the rules are evaluated.
  *
  * @module
  */
 import { type Decision, Rules } from "./rules.ts";
-import { type Measured, Window } from "../watch/window.ts";
+import { type MeasuredHeartbeat, Window } from "../watch/window.ts";
 
+/** Options and dependencies of a {@link Monitor}. */
 export interface MonitorOptions {
   readonly window: Window;
   readonly rules: Rules;
-  /** False while decisions could not be told to anybody; none are made then. */
-  readonly mayDecide: () => boolean;
-  readonly decided: (decision: Decision) => void;
-  /** Milliseconds of a clock that only goes forward. */
-  readonly now: () => number;
+  /** False while decisions could not be published; the rules are not evaluated then. */
+  readonly canDecide: () => boolean;
+  /** Called with each decision. */
+  readonly onDecision: (decision: Decision) => void;
+  /** A monotonic clock, in ms. */
+  readonly nowMs: () => number;
 }
 
-/** An evaluation is followed by so many times its own duration without one. */
-const REST_SHARE = 10;
+/** Minimum pause after an evaluation, as a multiple of its duration. */
+const MIN_PAUSE_FACTOR = 10;
 
 /** Watches all titles and regions. */
 export class Monitor {
+  /** Heartbeats counted in the window. */
   counted = 0;
+  /** Heartbeats left out because they were later than the window. */
   late = 0;
   readonly #options: MonitorOptions;
   #bucket = 0;
   #evaluatedSinceTick = false;
-  #restUntilMs = -Infinity;
+  #pausedUntilMs = -Infinity;
 
   constructor(options: MonitorOptions) {
     this.#options = options;
   }
 
-  /** Takes in a heartbeat that the stream received at `receivedAt`, ms since the epoch. */
-  heartbeat(heartbeat: Measured, receivedAt: number): void {
+  /** Adds a heartbeat that the stream received at `receivedAt`, ms since the epoch. */
+  heartbeat(heartbeat: MeasuredHeartbeat, receivedAt: number): void {
     const { window } = this.#options;
     if (window.add(heartbeat, receivedAt) === "late") {
       this.late += 1;
@@ -45,12 +48,12 @@ export class Monitor {
     this.counted += 1;
     if (window.bucket === this.#bucket) return;
     this.#bucket = window.bucket;
-    // A replay or a backlog moves event time by minutes a second; a large window is not evaluated
-    // at each of its seconds.
-    if (this.#options.now() >= this.#restUntilMs) this.#evaluate();
+    // A replay or a backlog advances event time by minutes per second; a large window is then not
+    // evaluated for every second of event time.
+    if (this.#options.nowMs() >= this.#pausedUntilMs) this.#evaluate();
   }
 
-  /** Called about once a second; evaluates when no heartbeat has moved event time since the last. */
+  /** To be called about once a second; evaluates if event time has not advanced since the last. */
   tick(): void {
     this.#options.window.tick();
     if (!this.#evaluatedSinceTick) this.#evaluate();
@@ -58,12 +61,12 @@ export class Monitor {
   }
 
   #evaluate(): void {
-    const { window, rules, mayDecide, decided, now } = this.#options;
-    if (!mayDecide()) return;
-    const startMs = now();
-    for (const decision of rules.evaluate(window.cells(), window.watermarkMs)) decided(decision);
-    const endMs = now();
+    const { window, rules, canDecide, onDecision, nowMs } = this.#options;
+    if (!canDecide()) return;
+    const startMs = nowMs();
+    for (const decision of rules.evaluate(window.cells(), window.watermarkMs)) onDecision(decision);
+    const endMs = nowMs();
     this.#evaluatedSinceTick = true;
-    this.#restUntilMs = endMs + REST_SHARE * (endMs - startMs);
+    this.#pausedUntilMs = endMs + MIN_PAUSE_FACTOR * (endMs - startMs);
   }
 }

@@ -7,7 +7,7 @@ const T0 = 1_795_000_000_000;
 
 class Scene {
   nowMs = 0;
-  mayDecide = true;
+  canDecide = true;
   /** How long an evaluation takes on the clock. */
   evaluationMs = 0;
   readonly decisions: string[] = [];
@@ -41,9 +41,9 @@ class Scene {
         rewindAfterTicks: 10,
       }),
       rules,
-      mayDecide: () => this.mayDecide,
-      decided: (decision: Decision) => this.decisions.push(decision.change),
-      now: () => this.nowMs,
+      canDecide: () => this.canDecide,
+      onDecision: (decision: Decision) => this.decisions.push(decision.change),
+      nowMs: () => this.nowMs,
     });
   }
 
@@ -57,13 +57,13 @@ class Scene {
   }
 }
 
-Deno.test("every second of event time is evaluated once, however fast it passes", () => {
+Deno.test("every second of event time is evaluated once", () => {
   const scene = new Scene();
   for (let second = 0; second < 5; second++) scene.heartbeats(second, 3);
   assertEquals(scene.evaluations, [0, 1, 2, 3, 4]);
 });
 
-Deno.test("a tick evaluates when event time stands still, so evidence does not wait for more", () => {
+Deno.test("a tick evaluates when event time has not advanced", () => {
   const scene = new Scene();
   scene.heartbeats(0, 50, 5_000);
   scene.monitor.tick();
@@ -73,29 +73,29 @@ Deno.test("a tick evaluates when event time stands still, so evidence does not w
   assertEquals(scene.decisions, ["opened"]);
 });
 
-Deno.test("nothing is decided while it could not be told, and it is decided later", () => {
+Deno.test("nothing is decided while decisions cannot be published; it is decided afterwards", () => {
   const scene = new Scene();
-  scene.mayDecide = false;
+  scene.canDecide = false;
   scene.heartbeats(0, 50, 5_000);
   for (let i = 0; i < 5; i++) scene.monitor.tick();
   assertEquals(scene.evaluations, []);
-  scene.mayDecide = true;
+  scene.canDecide = true;
   for (let i = 0; i < 3; i++) scene.monitor.tick();
   assertEquals(scene.decisions, ["opened"]);
 });
 
-Deno.test("a backlog is not slowed down by evaluations that take long", () => {
+Deno.test("long evaluations do not slow down reading a backlog", () => {
   const scene = new Scene();
   scene.evaluationMs = 10;
   for (let second = 0; second < 100; second++) {
     scene.heartbeats(second, 1);
     scene.nowMs += 10;
   }
-  // One evaluation of 10 ms, then 100 ms of rest, in which ten seconds of event time pass.
+  // One evaluation of 10 ms, then a pause of 100 ms, in which ten seconds of event time pass.
   assertEquals(scene.evaluations.length, 10);
 });
 
-Deno.test("late heartbeats are counted apart", () => {
+Deno.test("late heartbeats are counted separately", () => {
   const scene = new Scene();
   scene.heartbeats(100, 2);
   scene.heartbeats(40, 3);

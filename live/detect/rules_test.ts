@@ -42,7 +42,7 @@ class Screening {
 
   constructor(readonly rules = new Rules(OPTIONS)) {}
 
-  /** Lets `seconds` pass, evaluating after each. */
+  /** Advances event time by `seconds`, evaluating after each second. */
   run(seconds: number, audiences: readonly Audience[]): void {
     for (const end = this.second + seconds; this.second < end; this.second++) {
       for (const audience of audiences) this.#report(audience);
@@ -70,7 +70,7 @@ class Screening {
   }
 }
 
-const well = (title: string, viewers: number): Audience => ({
+const healthy = (title: string, viewers: number): Audience => ({
   title,
   viewers,
   stalledMs: () => 0,
@@ -81,11 +81,11 @@ const stalling = (title: string, viewers: number, stalled = 4_000): Audience => 
   stalledMs: () => stalled,
 });
 
-Deno.test("an incident opens once, resolves once, and the other title is left alone", () => {
+Deno.test("an incident opens once and resolves once, and other titles are not affected", () => {
   const screening = new Screening();
-  screening.run(120, [well("a", 40), well("b", 40)]);
-  screening.run(60, [stalling("a", 40), well("b", 40)]);
-  screening.run(120, [well("a", 40), well("b", 40)]);
+  screening.run(120, [healthy("a", 40), healthy("b", 40)]);
+  screening.run(60, [stalling("a", 40), healthy("b", 40)]);
+  screening.run(120, [healthy("a", 40), healthy("b", 40)]);
   assertEquals(screening.changes(), ["a opened", "a resolved recovered"]);
   const [opened, resolved] = screening.decisions;
   assertExists(opened);
@@ -99,14 +99,14 @@ Deno.test("an incident opens once, resolves once, and the other title is left al
 
 Deno.test("one evaluation is not enough to open", () => {
   const screening = new Screening();
-  screening.run(60, [well("a", 300)]);
+  screening.run(60, [healthy("a", 300)]);
   screening.run(1, [stalling("a", 300, 10_000)]);
   const first = screening.rules.evaluate([], T0);
   assertEquals(first, []);
   assertEquals(screening.changes(), []);
 });
 
-Deno.test("few viewers, or few that stall, open nothing however badly it goes", () => {
+Deno.test("few viewers or few stalled sessions do not open an incident, whatever the ratio", () => {
   const screening = new Screening();
   const broken = (title: string, viewers: number, count: number): Audience => ({
     title,
@@ -118,7 +118,7 @@ Deno.test("few viewers, or few that stall, open nothing however badly it goes", 
   assertEquals(screening.changes(), []);
 });
 
-Deno.test("a device that sends many short heartbeats is not many viewers", () => {
+Deno.test("many short heartbeats of few devices do not open an incident", () => {
   const { window, rules } = new Screening();
   for (let i = 0; i < 600; i++) {
     const ts = T0 + i * 100;
@@ -136,28 +136,28 @@ Deno.test("between the two thresholds an open incident stays open", () => {
   assertEquals(screening.changes(), ["a opened"]);
 });
 
-Deno.test("silence resolves nothing: no data is not health", () => {
+Deno.test("absence of data does not resolve an incident", () => {
   const screening = new Screening();
-  screening.run(60, [stalling("a", 50), well("b", 50)]);
-  screening.run(250, [well("b", 50)]);
+  screening.run(60, [stalling("a", 50), healthy("b", 50)]);
+  screening.run(250, [healthy("b", 50)]);
   assertEquals(screening.changes(), ["a opened"]);
-  screening.run(60, [stalling("a", 50), well("b", 50)]);
-  assertEquals(screening.changes(), ["a opened"], "it goes on as the same incident");
+  screening.run(60, [stalling("a", 50), healthy("b", 50)]);
+  assertEquals(screening.changes(), ["a opened"], "the same incident continues");
 });
 
-Deno.test("health before a silence does not count after it", () => {
+Deno.test("health before a time without data does not count after it", () => {
   const screening = new Screening(new Rules({ ...OPTIONS, resolveAfterMs: 180_000 }));
-  screening.run(60, [stalling("a", 50), well("b", 50)]);
-  screening.run(150, [well("a", 50), well("b", 50)]);
-  screening.run(70, [well("b", 50)]);
-  screening.run(60, [well("a", 50), well("b", 50)]);
+  screening.run(60, [stalling("a", 50), healthy("b", 50)]);
+  screening.run(150, [healthy("a", 50), healthy("b", 50)]);
+  screening.run(70, [healthy("b", 50)]);
+  screening.run(60, [healthy("a", 50), healthy("b", 50)]);
   assertEquals(screening.changes(), ["a opened"]);
 });
 
-Deno.test("an incident that nobody watches any more is closed as such", () => {
+Deno.test("an incident without data is closed as no_data", () => {
   const screening = new Screening();
-  screening.run(60, [stalling("a", 50), well("b", 50)]);
-  screening.run(400, [well("b", 50)]);
+  screening.run(60, [stalling("a", 50), healthy("b", 50)]);
+  screening.run(400, [healthy("b", 50)]);
   assertEquals(screening.changes(), ["a opened", "a resolved no_data"]);
   const [, closed] = screening.decisions;
   assertExists(closed);
@@ -165,19 +165,19 @@ Deno.test("an incident that nobody watches any more is closed as such", () => {
   assert(closedAfter >= 358 && closedAfter <= 361, `closed after ${closedAfter} s`);
 });
 
-Deno.test("an incident taken over from an earlier process is not opened again, and resolves", () => {
+Deno.test("a restored incident is not opened again, and resolves", () => {
   const rules = new Rules(OPTIONS);
   rules.restore({ titleId: "a", region: "de" });
-  assertEquals(rules.open, [{ titleId: "a", region: "de" }]);
+  assertEquals(rules.openKeys, [{ titleId: "a", region: "de" }]);
   const screening = new Screening(rules);
   screening.run(60, [stalling("a", 50)]);
   assertEquals(screening.changes(), []);
-  screening.run(120, [well("a", 50)]);
+  screening.run(120, [healthy("a", 50)]);
   assertEquals(screening.changes(), ["a resolved recovered"]);
-  assertEquals(rules.open, []);
+  assertEquals(rules.openKeys, []);
 });
 
-Deno.test("a window that started again in an earlier hour still resolves", () => {
+Deno.test("an incident resolves after the window was reset to an earlier time", () => {
   const rules = new Rules(OPTIONS);
   const cell = (heartbeats: number) => {
     const window = new Screening().window;
@@ -205,19 +205,19 @@ Deno.test("healthy audiences of any size never alert", () => {
   }
 });
 
-/** Viewers who stall at random, 0 to 1 % of the time in all; each also starts up now and then. */
+/** Viewers who stall at random, 0 to 1 % of the viewing time. */
 function noisy(random: Random, title: string): Audience {
   const ratio = random.next() * 0.01;
-  const longestMs = random.int(1_000, 9_000);
-  const perHeartbeat = ratio * 10_000 / (longestMs / 2);
+  const maxStallMs = random.int(1_000, 9_000);
+  const perHeartbeat = ratio * 10_000 / (maxStallMs / 2);
   return {
     title,
     viewers: random.int(1, 80),
-    stalledMs: () => random.chance(perHeartbeat) ? random.int(1, longestMs) : 0,
+    stalledMs: () => random.chance(perHeartbeat) ? random.int(1, maxStallMs) : 0,
   };
 }
 
-Deno.test("real incidents are found soon, the larger the audience the sooner", () => {
+Deno.test("an incident is found within its time limit, which is shorter for larger audiences", () => {
   const random = propertyRandom("incidents are found");
   for (const [viewers, withinSeconds] of [[12, 30], [30, 20], [100, 15], [1_000, 8]] as const) {
     const screening = new Screening();
@@ -230,7 +230,7 @@ Deno.test("real incidents are found soon, the larger the audience the sooner", (
   }
 });
 
-Deno.test("the confidence bound is Wilson's", () => {
+Deno.test("wilsonLowerBound matches a value computed by hand", () => {
   // By hand: (0.1135 - 0.0512) / 1.0271.
   assert(Math.abs(wilsonLowerBound(0.1, 100) - 0.0607) < 0.0005);
   assertEquals(wilsonLowerBound(0, 50), 0);

@@ -1,8 +1,8 @@
 /**
- * Incidents as on-call knows them: alerts made from decisions, and which of them are open.
+ * Makes alerts from decisions and tracks which incidents are open.
  *
  * Each incident is opened once and resolved once. Messages of one subject keep their order, so the
- * last message of a subject is the state of its incident; that is what a new process starts from.
+ * last message of a subject is the state of its incident; a new process recovers from it.
  *
  * @module
  */
@@ -11,14 +11,14 @@ import { alertSubject, token } from "../../shared/contract/topology.ts";
 import type { Decision } from "../detect/rules.ts";
 import type { Key } from "../watch/window.ts";
 
-/** What every rebuffer alert says of its ratio. */
-export const DEFINITION =
+/** The definition of `ratio`, part of every rebuffer alert. */
+export const REBUFFER_RATIO_DEFINITION =
   "sum(rebuffer_ms) / sum(played_ms + rebuffer_ms) of the heartbeats in the window, start-up excluded";
 
-/** `alerts.pipeline.<this>`: no heartbeat arrives. */
+/** Last token of `alerts.pipeline.no-data`: no heartbeat arrives. */
 export const NO_DATA = "no-data";
 
-/** What alert payloads need besides the decision. */
+/** Values of alert payloads that are not part of a decision. */
 export interface AlertOptions {
   readonly bucketMs: number;
   readonly openRatio: number;
@@ -26,25 +26,25 @@ export interface AlertOptions {
   readonly silenceMs: number;
 }
 
-/** Incidents as on-call knows them: the newest message of each subject that is open. */
+/** The open incidents: their newest alert by subject. */
 export type OpenAlerts = Map<string, Alert>;
 
-/** Makes alerts of decisions and remembers which are open. */
+/** Makes alerts from decisions and tracks which incidents are open. */
 export class Incidents {
   constructor(readonly options: AlertOptions, readonly open: OpenAlerts = new Map()) {}
 
-  /** Open rebuffer incidents. */
+  /** Title and region of each open rebuffer incident. */
   get rebufferKeys(): Key[] {
     return [...this.open.values()].flatMap((alert) =>
       alert.kind === "rebuffer" ? [{ titleId: alert.title_id, region: alert.region }] : []
     );
   }
-  /** Whether silence is an open incident. */
-  get silent(): boolean {
+  /** Whether the incident about missing heartbeats is open. */
+  get isSilent(): boolean {
     return this.open.has(alertSubject.pipeline(NO_DATA));
   }
 
-  /** The alert of a decision on rebuffering, made at `nowMs`. */
+  /** The alert of a rebuffering decision made at `nowMs`, ms since the epoch. */
   rebuffer(decision: Decision, nowMs: number): RebufferAlert {
     const { key: { titleId, region }, evidence } = decision;
     const { openRatio, resolveRatio, bucketMs } = this.options;
@@ -56,7 +56,7 @@ export class Incidents {
       summary: rebufferSummary(decision),
       title_id: titleId,
       region,
-      definition: DEFINITION,
+      definition: REBUFFER_RATIO_DEFINITION,
       ratio: evidence.ratio,
       threshold: opened ? openRatio : resolveRatio,
       window_ms: evidence.buckets * bucketMs,
@@ -67,11 +67,11 @@ export class Incidents {
       received_at: evidence.receivedAt,
       ...(decision.change === "resolved" ? { outcome: decision.outcome } : {}),
     };
-    this.#remember(subject, alert);
+    this.#track(subject, alert);
     return alert;
   }
 
-  /** The alert of a silence that began or ended, made at `nowMs`. */
+  /** The alert of silence that began or ended at `nowMs`, ms since the epoch. */
   silence(change: "opened" | "resolved", nowMs: number): PipelineAlert {
     const subject = alertSubject.pipeline(NO_DATA);
     const { silenceMs } = this.options;
@@ -80,11 +80,11 @@ export class Incidents {
       kind: "pipeline",
       what: NO_DATA,
       summary: change === "opened"
-        ? `No heartbeat has arrived for ${silenceMs / 1000} s: rebuffering cannot be seen`
+        ? `No heartbeat has arrived for ${silenceMs / 1000} s: rebuffering cannot be detected`
         : "Heartbeats arrive again",
       limit: silenceMs,
     };
-    this.#remember(subject, alert);
+    this.#track(subject, alert);
     return alert;
   }
 
@@ -100,7 +100,7 @@ export class Incidents {
     };
   }
 
-  #remember(subject: string, alert: Alert): void {
+  #track(subject: string, alert: Alert): void {
     if (alert.status === "open") this.open.set(subject, alert);
     else this.open.delete(subject);
   }
@@ -115,14 +115,15 @@ function rebufferSummary(decision: Decision): string {
   }
   return decision.outcome === "recovered"
     ? `${where} has recovered: ${percent} of viewing time stalled`
-    : `${where} is closed without recovery: nobody has watched for minutes`;
+    : `${where} is closed without recovery: no heartbeats for minutes`;
 }
 
-/** Where `alert` is published. */
+/** The subject that `alert` is published on. */
 export function subjectOf(alert: RebufferAlert | PipelineAlert): string {
   return alert.kind === "rebuffer"
     ? alertSubject.rebuffer(alert.region, alert.title_id)
     : alertSubject.pipeline(alert.what);
 }
 
-export type OwnAlert = RebufferAlert | PipelineAlert;
+/** An alert that live publishes. */
+export type LiveAlert = RebufferAlert | PipelineAlert;

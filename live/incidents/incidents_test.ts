@@ -26,7 +26,7 @@ function decision(change: "opened" | "resolved", titleId = "a.b *"): Decision {
     : { change, key, evidence, outcome: "recovered" };
 }
 
-Deno.test("an alert carries its evidence and keeps to the schema", () => {
+Deno.test("an alert contains its evidence and matches the schema", () => {
   const incidents = new Incidents(OPTIONS);
   const alert = incidents.rebuffer(decision("opened"), 1_000);
   assertEquals(alertSchema.parse(alert), alert);
@@ -35,7 +35,7 @@ Deno.test("an alert carries its evidence and keeps to the schema", () => {
   assert(alert.summary.includes("10.0 %") && alert.summary.includes("12 sessions"), alert.summary);
 });
 
-Deno.test("open and resolve belong to one incident, the next incident is another", () => {
+Deno.test("open and resolve have the same incident_id, the next incident has another", () => {
   const incidents = new Incidents(OPTIONS);
   const opened = incidents.rebuffer(decision("opened"), 1_000);
   assertEquals(incidents.rebufferKeys, [{ titleId: "a.b *", region: "de" }]);
@@ -47,17 +47,17 @@ Deno.test("open and resolve belong to one incident, the next incident is another
   assert(again.incident_id !== opened.incident_id);
 });
 
-Deno.test("silence is an incident of its own", () => {
+Deno.test("silence is a separate incident", () => {
   const incidents = new Incidents(OPTIONS);
   const opened = incidents.silence("opened", 1_000);
   assertEquals(alertSchema.parse(opened), opened);
-  assert(incidents.silent);
+  assert(incidents.isSilent);
   assertEquals(incidents.rebufferKeys, []);
   assertEquals(incidents.silence("resolved", 2_000).incident_id, opened.incident_id);
-  assert(!incidents.silent);
+  assert(!incidents.isSilent);
 });
 
-/** Stands in for JetStream: notes what is published; a publish can be made to fail or to wait. */
+/** A stub of JetStream: records publishes, which can be made to fail or to wait. */
 class Publishes {
   readonly log: string[] = [];
   failures = 0;
@@ -75,11 +75,11 @@ class Publishes {
   } as unknown as JetStreamClient;
 }
 
-Deno.test("a publish is repeated under the same id, and the resolve waits for its open", async () => {
+Deno.test("a publish is retried with the same message id, and the resolve waits for its open", async () => {
   const publishes = new Publishes();
   publishes.failures = 2;
-  const told: string[] = [];
-  const outbox = new Outbox(publishes.client, 10, log, ({ status }) => told.push(status));
+  const published: string[] = [];
+  const outbox = new Outbox(publishes.client, 10, log, ({ status }) => published.push(status));
   const incidents = new Incidents(OPTIONS);
   outbox.add(incidents.rebuffer(decision("opened", "t"), 1));
   outbox.add(incidents.rebuffer(decision("resolved", "t"), 2));
@@ -90,10 +90,10 @@ Deno.test("a publish is repeated under the same id, and the resolve waits for it
     "de.t.1.open",
     "de.t.1.resolved",
   ]);
-  assertEquals(told, ["open", "resolved"]);
+  assertEquals(published, ["open", "resolved"]);
 });
 
-Deno.test("the outbox says when it is full, and has room again", async () => {
+Deno.test("the outbox is full at its capacity, and accepts alerts again after publishing", async () => {
   const publishes = new Publishes();
   const gate = Promise.withResolvers<void>();
   publishes.gate = gate.promise;

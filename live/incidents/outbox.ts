@@ -1,45 +1,45 @@
 /**
- * Alerts on their way to ALERTS, published in order until each is acknowledged.
+ * Publishes alerts to ALERTS in order, and retries each until it is acknowledged.
  *
- * A publish whose outcome is unknown is repeated with the same message id (`<incident_id>.<status>`),
- * which the stream absorbs; beyond its duplicate window on-call sees the same id and status again.
+ * A publish with an unknown outcome is repeated with the same message id
+ * (`<incident_id>.<status>`), which the stream deduplicates; after its duplicate window, on-call
+ * receives the same id and status again.
  *
  * @module
  */
 import type { JetStreamClient } from "nats/jetstream";
 import { pause } from "../../shared/process/retry.ts";
 import type { Log } from "../../shared/process/log.ts";
-import { type OwnAlert, subjectOf } from "./incidents.ts";
+import { type LiveAlert, subjectOf } from "./incidents.ts";
 
-const CONCURRENCY = 64;
-
+const MAX_CONCURRENT_ALERTS = 64;
 const RETRY_MS = 250;
 
 /** Publishes alerts in order until JetStream has acknowledged each. */
 export class Outbox {
-  readonly #waiting: OwnAlert[] = [];
+  readonly #waiting: LiveAlert[] = [];
   #sending: Promise<void> | undefined;
 
   constructor(
     readonly js: JetStreamClient,
     readonly capacity: number,
     readonly log: Log,
-    /** Told of each alert once it is acknowledged. */
-    readonly published: (alert: OwnAlert) => void,
+    /** Called with each alert once it is acknowledged. */
+    readonly onPublished: (alert: LiveAlert) => void,
   ) {}
 
-  /** No room: decide nothing now, because it could not be said. */
+  /** Whether `capacity` alerts wait; then nothing more should be decided. */
   get full(): boolean {
     return this.#waiting.length >= this.capacity;
   }
 
-  /** Publishes `alert` after those before it. */
-  add(alert: OwnAlert): void {
+  /** Queues `alert` behind earlier ones. */
+  add(alert: LiveAlert): void {
     this.#waiting.push(alert);
     this.#sending ??= this.#send();
   }
 
-  /** Resolves once nothing waits. */
+  /** Resolves once no alert waits. */
   async flush(): Promise<void> {
     await this.#sending;
   }
@@ -53,11 +53,11 @@ export class Outbox {
     this.#sending = undefined;
   }
 
-  // Together, but no two of one subject: a resolve must not overtake its open.
-  #nextBatch(): OwnAlert[] {
+  // At most one alert per subject, because a resolve must not overtake its open.
+  #nextBatch(): LiveAlert[] {
     const subjects = new Set<string>();
-    const batch: OwnAlert[] = [];
-    for (const alert of this.#waiting.slice(0, CONCURRENCY)) {
+    const batch: LiveAlert[] = [];
+    for (const alert of this.#waiting.slice(0, MAX_CONCURRENT_ALERTS)) {
       const subject = subjectOf(alert);
       if (subjects.has(subject)) break;
       subjects.add(subject);
@@ -66,12 +66,12 @@ export class Outbox {
     return batch;
   }
 
-  async #publish(alert: OwnAlert): Promise<void> {
+  async #publish(alert: LiveAlert): Promise<void> {
     const msgID = `${alert.incident_id}.${alert.status}`;
     for (;;) {
       try {
         await this.js.publish(subjectOf(alert), JSON.stringify(alert), { msgID, timeout: 2_000 });
-        return this.published(alert);
+        return this.onPublished(alert);
       } catch (error) {
         this.log.warn("live.alerts.retry", { message_id: msgID, error });
         await pause(RETRY_MS);

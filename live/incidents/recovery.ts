@@ -1,5 +1,5 @@
 /**
- * The incidents that an earlier process left open, read from ALERTS.
+ * Recovers the open incidents of an earlier process from ALERTS.
  *
  * @module
  */
@@ -9,11 +9,12 @@ import { ALERTS, alertSubject } from "../../shared/contract/topology.ts";
 import type { Log } from "../../shared/process/log.ts";
 import { NO_DATA, type OpenAlerts } from "./incidents.ts";
 
-const PAGE = 1_000;
+const PAGE_ALERTS = 1_000;
 
 /**
- * The alerts that an earlier process left open, by subject. Reads the alerts of the stream in pages:
- * `multi_last` would be one request, and is refused when more than 1,024 subjects had one.
+ * The open alerts of an earlier process, by subject. Reads the stream in pages: `multi_last` would
+ * be one request, but the server refuses it for more than 1,024 subjects. Alerts that cannot be
+ * read are logged and skipped.
  */
 export async function openAlerts(jsm: JetStreamManager, log: Log): Promise<OpenAlerts> {
   const open: OpenAlerts = new Map();
@@ -23,7 +24,9 @@ export async function openAlerts(jsm: JetStreamManager, log: Log): Promise<OpenA
   return open;
 }
 
-/** Applies a page of alerts from sequence `from` on; returns the next page's, or 0 at the end. */
+/**
+ * Applies a page of alerts from sequence `from`; returns that of the next page, or 0 at the end.
+ */
 async function readPage(
   jsm: JetStreamManager,
   next_by_subj: string,
@@ -33,7 +36,7 @@ async function readPage(
 ): Promise<number> {
   let last = 0;
   try {
-    const page = await jsm.direct.getBatch(ALERTS, { seq: from, batch: PAGE, next_by_subj });
+    const page = await jsm.direct.getBatch(ALERTS, { seq: from, batch: PAGE_ALERTS, next_by_subj });
     for await (const { subject, seq, data } of page) {
       last = seq;
       const alert = readAlert(data);
@@ -42,7 +45,7 @@ async function readPage(
       else open.delete(subject);
     }
   } catch (error) {
-    // Nothing from there on. The client does not export the class of this error.
+    // 404: no more messages. The client does not export the class of this error.
     if ((error as { code?: unknown }).code !== 404) throw error;
   }
   return last === 0 ? 0 : last + 1;

@@ -1,43 +1,46 @@
 /**
- * Which message may be acknowledged next, when acknowledging one acknowledges all before it.
+ * Decides which message to acknowledge next with ack-all, where one acknowledgement covers all
+ * messages before it.
  *
  * Pure. A rejected message holds the floor below it until its copy is in the quarantine; the floor
  * never passes a held sequence.
  *
  * @module
  */
+
 interface Handled<M> {
   readonly sequence: number;
   readonly message: M;
 }
 
+/** The ack floor of one durable; `M` is a message that can be acknowledged. */
 export class AckFloor<M> {
-  // Sequences come in ascending order, so the first of the set is the lowest.
+  // Sequences are added in ascending order, so the first of the set is the lowest.
   readonly #held = new Set<number>();
   #last: Handled<M> | undefined;
   #candidate: Handled<M> | undefined;
-  #dirty = false;
+  #isAckDue = false;
   #acked = 0;
 
-  /** Highest sequence handled; those at or below it that come again are redeliveries. */
+  /** Highest sequence handled; a delivery at or below it is a redelivery. */
   get handledTo(): number {
     return this.#last?.sequence ?? 0;
   }
-  /** Sequences between the last acknowledgement and the last message handled. */
+  /** Number of sequences from the last acknowledgement to the last message handled. */
   get unacknowledged(): number {
     return this.#last && this.#acked > 0 ? this.#last.sequence - this.#acked : 0;
   }
 
-  /** `message` has been dealt with, or is being copied and held. Sequences ascend. */
+  /** Notes that `message` was handled, or is held while it is copied. Sequences ascend. */
   handled(sequence: number, message: M): void {
     if (this.#acked === 0) this.#acked = sequence - 1;
     this.#last = { sequence, message };
-    this.#dirty = true;
+    this.#isAckDue = true;
   }
 
-  /** A message came again: the server has not heard, or was not sent, its acknowledgement. */
+  /** Notes a redelivery: the server has not received the acknowledgement, so send it again. */
   redelivered(): void {
-    this.#dirty = true;
+    this.#isAckDue = true;
   }
 
   /** Keeps the floor below `sequence`. */
@@ -45,12 +48,12 @@ export class AckFloor<M> {
     this.#held.add(sequence);
   }
 
-  /** The copy of `sequence` is safe, or has been given up. */
+  /** Releases `sequence`: its copy is stored, or was given up. */
   release(sequence: number): void {
     this.#held.delete(sequence);
   }
 
-  /** Gives up every hold; returns how many there were. */
+  /** Releases every held sequence; returns their number. */
   releaseAll(): number {
     const held = this.#held.size;
     this.#held.clear();
@@ -59,12 +62,13 @@ export class AckFloor<M> {
 
   /** The message to acknowledge now, if any. */
   take(): M | undefined {
-    if (!this.#dirty || !this.#last) return undefined;
+    if (!this.#isAckDue || !this.#last) return undefined;
     if (this.#isFree(this.#last)) {
-      this.#dirty = false;
+      this.#isAckDue = false;
       return this.#acknowledge(this.#last);
     }
-    // Under a steady flow of rejects the newest message is never free; one remembered here is soon.
+    // With a steady flow of rejects the newest message is never free, but an earlier candidate
+    // becomes free soon.
     const candidate = this.#candidate ?? this.#last;
     this.#candidate = candidate;
     return this.#isFree(candidate) ? this.#acknowledge(candidate) : undefined;

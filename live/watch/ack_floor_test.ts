@@ -10,7 +10,7 @@ Deno.test("the newest message is acknowledged, once", () => {
   assertEquals(floor.take(), undefined);
 });
 
-Deno.test("a held message keeps the floor below it until its copy is safe", () => {
+Deno.test("a held message keeps the floor below it until it is released", () => {
   const floor = new AckFloor<string>();
   floor.hold(7);
   floor.handled(7, "m7");
@@ -20,7 +20,7 @@ Deno.test("a held message keeps the floor below it until its copy is safe", () =
   assertEquals(floor.take(), "m8");
 });
 
-Deno.test("a steady flow of held messages does not keep the floor from moving", () => {
+Deno.test("the floor advances under a steady flow of held messages", () => {
   const floor = new AckFloor<string>();
   floor.hold(1);
   floor.handled(1, "m1");
@@ -31,7 +31,7 @@ Deno.test("a steady flow of held messages does not keep the floor from moving", 
   assertEquals(floor.take(), "m1");
 });
 
-Deno.test("a redelivery asks for the same acknowledgement again", () => {
+Deno.test("a redelivery repeats the acknowledgement", () => {
   const floor = new AckFloor<string>();
   floor.handled(5, "m5");
   assertEquals(floor.take(), "m5");
@@ -39,7 +39,7 @@ Deno.test("a redelivery asks for the same acknowledgement again", () => {
   assertEquals(floor.take(), "m5");
 });
 
-Deno.test("what is not acknowledged is counted, and holds can be given up together", () => {
+Deno.test("unacknowledged messages are counted, and all holds can be released", () => {
   const floor = new AckFloor<string>();
   floor.hold(11);
   for (const sequence of [11, 12, 13]) floor.handled(sequence, `m${sequence}`);
@@ -49,7 +49,7 @@ Deno.test("what is not acknowledged is counted, and holds can be given up togeth
   assertEquals(floor.unacknowledged, 0);
 });
 
-Deno.test("the floor never passes a held sequence and reaches the end", () => {
+Deno.test("the floor never passes a held sequence and reaches the last one", () => {
   const random = propertyRandom("ack floor");
   for (let run = 0; run < 200; run++) {
     const floor = new AckFloor<number>();
@@ -79,7 +79,7 @@ Deno.test("the floor never passes a held sequence and reaches the end", () => {
     }
     for (const each of held) floor.release(each);
     held.clear();
-    // The first may be the candidate of earlier.
+    // The first call may return the earlier candidate.
     take();
     take();
     assertEquals(acked, sequence);

@@ -1,8 +1,9 @@
 /**
- * Copies of rejected heartbeats on their way to the quarantine, beside the path of the others.
+ * Copies rejected heartbeats to the quarantine, without blocking the other heartbeats.
  *
- * Bounded in concurrency, number and time: live may never stall, so a copy that cannot be made is
- * given up. Royalty rejects the same heartbeat and does not give up, so none is lost by it.
+ * Bounded in concurrency, number and time: live must not stall, so a copy that cannot be made in
+ * time is given up. Royalty rejects the same heartbeat and retries until it is copied, so no entry
+ * is lost.
  *
  * @module
  */
@@ -10,10 +11,13 @@ import { messageOf } from "../../shared/process/errors.ts";
 import { pause } from "../../shared/process/retry.ts";
 import type { Log } from "../../shared/process/log.ts";
 
+/** Limits of {@link Copies}. */
 export interface CopyOptions {
+  /** Maximum copies in progress. */
   readonly concurrency: number;
-  /** Rejects that may wait; more are given up at once. */
+  /** Maximum rejects that wait; more are given up at once. */
   readonly maxWaiting: number;
+  /** Maximum time from `submit` to the outcome, in ms. */
   readonly giveUpAfterMs: number;
 }
 
@@ -25,11 +29,11 @@ interface Job<R> {
 
 const RETRY_MS = 250;
 
-/** Makes copies of rejects with `copy`, which resolves once one is safe. */
+/** Copies rejects with `copy`, which resolves once the copy is stored. */
 export class Copies<R> {
-  /** Copies made. */
+  /** Number of copies made. */
   made = 0;
-  /** Copies given up. */
+  /** Number of copies given up. */
   givenUp = 0;
   readonly #waiting: Job<R>[] = [];
   #active = 0;
@@ -41,16 +45,16 @@ export class Copies<R> {
     readonly log: Log,
   ) {}
 
-  /** Nothing waits and nothing is under way. */
+  /** Whether no reject waits and no copy is in progress. */
   get idle(): boolean {
     return this.#active === 0;
   }
 
-  /** Starts a copy; `settled` is called once, when it is made or given up. */
+  /** Queues a copy; calls `settled` once, when it is made or given up. */
   submit(reject: R, settled: () => void): void {
     const { concurrency, maxWaiting, giveUpAfterMs } = this.options;
     if (this.#waiting.length >= maxWaiting) {
-      this.#giveUp(settled, `${maxWaiting} rejects wait already`);
+      this.#giveUp(settled, `${maxWaiting} rejects are waiting already`);
       return;
     }
     this.#waiting.push({ reject, settled, deadlineMs: performance.now() + giveUpAfterMs });
@@ -80,7 +84,7 @@ export class Copies<R> {
 
   #giveUp(settled: () => void, reason: string): void {
     this.givenUp += 1;
-    // Thousands may be given up in a second; one line a second says it.
+    // Thousands may be given up in a second: log at most one line per second.
     const nowMs = performance.now();
     if (nowMs - this.#lastReportMs >= 1_000) {
       this.#lastReportMs = nowMs;

@@ -4,25 +4,25 @@ import { Log } from "../../shared/process/log.ts";
 import { Copies } from "./copies.ts";
 
 const LIMITS = { concurrency: 2, maxWaiting: 10, giveUpAfterMs: 10_000 };
-// Giving up is an error that operators see; the tests provoke it.
+// The tests provoke errors about copies that are given up.
 const log = new Log("live-test", "error");
 
-Deno.test("copies are made a few at a time and each is settled once", async () => {
-  let underWay = 0;
-  let most = 0;
+Deno.test("copies are made with bounded concurrency, and each is settled once", async () => {
+  let active = 0;
+  let maxActive = 0;
   const settled: number[] = [];
   const copies = new Copies<number>(LIMITS, async () => {
-    most = Math.max(most, ++underWay);
+    maxActive = Math.max(maxActive, ++active);
     await Promise.resolve();
-    underWay -= 1;
+    active -= 1;
   }, log);
   for (let i = 0; i < 8; i++) copies.submit(i, () => settled.push(i));
   await waitFor("all copies", () => copies.idle);
   assertEquals(settled, [0, 1, 2, 3, 4, 5, 6, 7]);
-  assertEquals([most, copies.made, copies.givenUp], [2, 8, 0]);
+  assertEquals([maxActive, copies.made, copies.givenUp], [2, 8, 0]);
 });
 
-Deno.test("a copy that fails is tried again", async () => {
+Deno.test("a copy that fails is retried", async () => {
   let tries = 0;
   let settled = 0;
   const copies = new Copies<string>(LIMITS, () => {
@@ -34,7 +34,7 @@ Deno.test("a copy that fails is tried again", async () => {
   assertEquals([tries, settled, copies.made, copies.givenUp], [3, 1, 1, 0]);
 });
 
-Deno.test("a copy that cannot be made is given up in time, and says so", async () => {
+Deno.test("a copy that cannot be made is given up after its time limit", async () => {
   let settled = 0;
   const limits = { ...LIMITS, giveUpAfterMs: 300 };
   const copies = new Copies<string>(limits, () => Promise.reject(new Error("no answer")), log);
@@ -43,7 +43,7 @@ Deno.test("a copy that cannot be made is given up in time, and says so", async (
   assertEquals([settled, copies.made, copies.givenUp], [1, 0, 1]);
 });
 
-Deno.test("rejects beyond the limit are given up at once instead of waiting", async () => {
+Deno.test("rejects beyond the limit of waiting ones are given up at once", async () => {
   const gate = Promise.withResolvers<void>();
   let settled = 0;
   const copies = new Copies<number>(LIMITS, () => gate.promise, log);

@@ -1,8 +1,8 @@
 /**
- * Live reading a backlog: `deno run -A live/live_bench.ts [events]`.
+ * Reads a backlog as live does: `deno run -A live/watch/live_bench.ts [events]`.
  *
- * One process reads a filled stream in three ways: raw (the floor: the same durable, ack all, nothing
- * done with the bytes), with every heartbeat judged, and as live does it, window and rules included.
+ * One process reads a filled stream in three ways: raw (the floor: the same durable with ack-all,
+ * the bytes ignored), judging every heartbeat, and as live does, with window and rules.
  *
  * @module
  */
@@ -21,14 +21,14 @@ import { Monitor } from "../detect/monitor.ts";
 import { Rules } from "../detect/rules.ts";
 import { Window } from "./window.ts";
 
-/** Live should reach this, events a second and core. */
+/** Target rate of live, events per second and core. */
 const AIM = 100_000;
 const STREAM = "HEARTBEATS";
 const ROUNDS = 2;
-/** Heartbeats of one fast-ingest batch when the stream is filled. */
-const BATCH = 1_000;
-const DISTINCT = 10 * BATCH;
-const ACK_EVERY = 10_000;
+/** Heartbeats per fast-ingest batch when the stream is filled. */
+const BATCH_EVENTS = 1_000;
+const DISTINCT_EVENTS = 10 * BATCH_EVENTS;
+const ACK_INTERVAL_EVENTS = 10_000;
 
 /** Fills a stream with `events` heartbeats, reads it in three ways and prints the figures. */
 export async function runLiveBench(events = 100_000): Promise<Figure[]> {
@@ -41,11 +41,11 @@ export async function runLiveBench(events = 100_000): Promise<Figure[]> {
     ["live: judge, window and rules", () => readAsLive(stack, events)],
   ];
   const best = new Map<string, Figure>();
-  // The first round warms up. Of the others the best counts: whatever else the machine does can
-  // only make a round slower.
+  // The first round warms up; the best of the others counts, because other load on the machine can
+  // only slow a round down.
   for (let round = 0; round <= ROUNDS; round++) {
     for (const [name, read] of ways) {
-      await renewDurable(stack);
+      await recreateDurable(stack);
       const figure = await measure(name, pids, async () => {
         await read();
         return events;
@@ -80,27 +80,29 @@ async function fill(stack: NatsStack, events: number): Promise<void> {
   const nc = await stack.connect("ingest");
   const random = new Random(1);
   const startMs = Date.now() - 60_000;
-  // Heartbeats of a minute, in the order of their time; 0.5 % of them stalled.
-  const bodies = Array.from({ length: DISTINCT }, (_, i) => {
-    const ts = startMs + Math.floor(i * 60_000 / DISTINCT);
+  // Heartbeats of one minute in time order; 0.5 % of them stalled.
+  const bodies = Array.from({ length: DISTINCT_EVENTS }, (_, i) => {
+    const ts = startMs + Math.floor(i * 60_000 / DISTINCT_EVENTS);
     const stalled = random.chance(0.005) ? { played_ms: 8_000, rebuffer_ms: 2_000 } : {};
     return encode(aHeartbeat(random, ts, stalled));
   });
-  // As ingest lands them: with a message id each, so that they come back with headers.
+  // With a message id each, as ingest stores them, so that they are delivered with headers.
   const land = (first: number) => {
-    const count = Math.min(BATCH, events - first);
-    const at = first % DISTINCT;
+    const count = Math.min(BATCH_EVENTS, events - first);
+    const at = first % DISTINCT_EVENTS;
     const batch = bodies.slice(at, at + count);
     const msgIdOf = (i: number) => `${(first + i).toString(16).padStart(36, "0")}.01234567`;
     return landBatch(nc, batch, msgIdOf);
   };
-  for (let first = 0; first < events; first += 4 * BATCH) {
-    const starts = [0, 1, 2, 3].map((i) => first + i * BATCH).filter((start) => start < events);
+  for (let first = 0; first < events; first += 4 * BATCH_EVENTS) {
+    const starts = [0, 1, 2, 3].map((i) => first + i * BATCH_EVENTS).filter((start) =>
+      start < events
+    );
     await Promise.all(starts.map(land));
   }
 }
 
-async function renewDurable(stack: NatsStack): Promise<void> {
+async function recreateDurable(stack: NatsStack): Promise<void> {
   const jsm = await jetstreamManager(await stack.connect("ops"));
   await jsm.consumers.delete(STREAM, DURABLE.live);
   await stack.provision();
@@ -121,7 +123,7 @@ async function readRaw(
     callback: (message) => {
       use(message.data);
       seen += 1;
-      if (seen % ACK_EVERY === 0) message.ack();
+      if (seen % ACK_INTERVAL_EVENTS === 0) message.ack();
       if (seen === events) done.resolve();
     },
   });
@@ -136,7 +138,7 @@ async function readAsLive(stack: NatsStack, events: number): Promise<void> {
     stream: STREAM,
     copies: { submit: () => {} },
     log: new Log("live", "error"),
-    heartbeat: (heartbeat, receivedAt) => monitor.heartbeat(heartbeat, receivedAt),
+    onHeartbeat: (heartbeat, receivedAt) => monitor.heartbeat(heartbeat, receivedAt),
   });
   const abort = new AbortController();
   const reading = reader.run(abort.signal);
@@ -165,9 +167,9 @@ function newMonitor(): Monitor {
       heartbeatMs: 10_000,
       windowBuckets: 60,
     }),
-    mayDecide: () => true,
-    decided: () => {},
-    now: () => performance.now(),
+    canDecide: () => true,
+    onDecision: () => {},
+    nowMs: () => performance.now(),
   });
 }
 

@@ -1,13 +1,13 @@
 /**
- * Reading one HEARTBEATS stream through the durable `live`: fast, without ever waiting.
+ * Reads one HEARTBEATS stream through the durable `live`, without blocking on any heartbeat.
  *
- * - Every heartbeat is judged and handed over in the order of the stream; one that this process
- *   has handled already is skipped when it comes again.
- * - Acknowledgement follows about once a second, all up to a sequence at once, and never passes a
- *   rejected heartbeat whose copy is on its way to the quarantine. A crash repeats what was not
- *   acknowledged: live may miscount a second, it does not miss one.
- * - A server restart, a new leader or a cut connection is over within about three seconds, because
- *   pulls expire every second and are asked for again.
+ * - Every heartbeat is judged and passed on in the order of the stream; a redelivered heartbeat
+ *   that this process has handled is skipped.
+ * - About once a second all heartbeats up to a sequence are acknowledged, but never a rejected one
+ *   whose copy to the quarantine is pending. After a crash, unacknowledged heartbeats are delivered
+ *   again: live may count a second twice, but misses none.
+ * - Reading resumes within about three seconds of a server restart, a new leader or a lost
+ *   connection, because pulls expire every second and are requested again.
  *
  * @module
  */
@@ -22,44 +22,47 @@ import { DURABLE } from "../../shared/contract/topology.ts";
 import { AckFloor } from "./ack_floor.ts";
 import type { Copies } from "./copies.ts";
 
+/** Options and dependencies of a {@link Reader}. */
 export interface ReaderOptions {
   readonly js: JetStreamClient;
   readonly stream: string;
   readonly copies: Pick<Copies<Reject>, "submit">;
-  /** Given each valid heartbeat once. Must not throw. */
-  readonly heartbeat: (heartbeat: Heartbeat, receivedAt: number) => void;
+  /** Called once with each valid heartbeat; `receivedAt` is ms since the epoch. Must not throw. */
+  readonly onHeartbeat: (heartbeat: Heartbeat, receivedAt: number) => void;
   readonly log: Log;
 }
 
-/** Pull size: about half a second of the design load, a few megabytes. */
-const MAX_MESSAGES = 20_000;
-/** The least that the client allows; it bounds how long a lost pull goes unnoticed. */
+/** Maximum messages per pull: about half a second of the design load, a few megabytes. */
+const MAX_PULL_MESSAGES = 20_000;
+/** The client's minimum; it bounds the time until a lost pull is detected. */
 const PULL_EXPIRES_MS = 1_000;
-const ACK_EVERY_MS = 1_000;
-const ACK_EVERY_EVENTS = 10_000;
+/** Acknowledge after this time or this number of events, whichever is first. */
+const ACK_INTERVAL_MS = 1_000;
+const ACK_INTERVAL_EVENTS = 10_000;
 /** Half of the durable's `max_ack_pending`, at which the server would stop delivering. */
-const MAX_UNACKNOWLEDGED = 100_000;
-const INFO_EVERY_MS = 2_000;
-/** Longer without progress or an answer than a restart of the server takes. */
-const STALLED_AFTER_MS = 10_000;
+const MAX_UNACKNOWLEDGED_EVENTS = 100_000;
+const INFO_INTERVAL_MS = 2_000;
+/** Time without progress or an answer before not ready; longer than a restart of the server. */
+const MAX_STALL_MS = 10_000;
 
 /** Reads one stream until its signal is aborted. */
 export class Reader {
   /** Heartbeats judged, valid or not. */
   events = 0;
+  /** Heartbeats judged unusable. */
   rejected = 0;
   /** Deliveries skipped because this process had handled them. */
   redelivered = 0;
-  /** Holds given up because the server was about to stop delivering. */
+  /** Rejected heartbeats acknowledged before their copy, so that the server keeps delivering. */
   overtaken = 0;
-  /** Heartbeats that the durable has still to deliver. */
+  /** Heartbeats that the durable has not delivered yet. */
   lag = 0;
-  /** Whether the durable delivered anything before this process. */
+  /** Whether the durable had delivered anything before this process started. */
   deliveredBefore = false;
 
   readonly #options: ReaderOptions;
   #floor = new AckFloor<JsMsg>();
-  #created?: string;
+  #consumerCreated?: string;
   #sinceAck = 0;
   #deliveries = 0;
   #deliveriesKnown = 0;
@@ -70,64 +73,63 @@ export class Reader {
     this.#options = options;
   }
 
-  /** The stream that is read. */
+  /** Name of the stream. */
   get stream(): string {
     return this.#options.stream;
   }
 
-  /** NATS has answered for this stream lately. */
+  /** Whether NATS has answered about the durable within {@link MAX_STALL_MS}. */
   get reachable(): boolean {
-    return performance.now() - this.#answerMs < STALLED_AFTER_MS;
+    return performance.now() - this.#answerMs < MAX_STALL_MS;
   }
 
-  /** Why no heartbeats are read though there are some, or undefined. */
+  /** Why the reader makes no progress, or undefined when it does or nothing is pending. */
   get notReady(): string | undefined {
     const { stream } = this.#options;
     if (!this.reachable) return `NATS does not answer about the durable live of ${stream}`;
     const stalledMs = performance.now() - this.#progressMs;
-    if (this.lag === 0 || stalledMs < STALLED_AFTER_MS) return undefined;
-    return `${stream} has ${this.lag} heartbeats for live, none came in ${
-      Math.round(stalledMs / 1000)
-    } s`;
+    if (this.lag === 0 || stalledMs < MAX_STALL_MS) return undefined;
+    const stalledSeconds = Math.round(stalledMs / 1000);
+    return `${stream} has ${this.lag} heartbeats for live, none arrived for ${stalledSeconds} s`;
   }
 
-  /** Waits for the durable to exist; reading starts with {@link run}. */
-  async find(signal: AbortSignal): Promise<void> {
-    const consumer = await untilReady(signal, this.#options.log, () => this.#find());
+  /** Waits until the durable exists; {@link run} starts reading. */
+  async waitForDurable(signal: AbortSignal): Promise<void> {
+    const consumer = await untilReady(signal, this.#options.log, () => this.#consumer());
     const info = await consumer.info(true);
-    this.#heardFrom(info);
+    this.#onInfo(info);
     this.deliveredBefore = info.delivered.stream_seq > 0;
   }
 
-  /** Reads until `signal` is aborted, whatever the connection goes through. */
+  /** Reads until `signal` is aborted; retries after every failure of the connection. */
   async run(signal: AbortSignal): Promise<void> {
-    const timer = setInterval(() => this.#acknowledge(), ACK_EVERY_MS);
+    const timer = setInterval(() => this.#acknowledge(), ACK_INTERVAL_MS);
     const watching = this.#watchLag(signal);
     while (!signal.aborted) {
       try {
         await this.#consume(
-          await untilReady(signal, this.#options.log, () => this.#find()),
+          await untilReady(signal, this.#options.log, () => this.#consumer()),
           signal,
         );
       } catch (error) {
         if (signal.aborted) break;
         const { log, stream } = this.#options;
         log.warn("live.reading.interrupted", { stream, error });
-        await pause(ACK_EVERY_MS, signal);
+        await pause(ACK_INTERVAL_MS, signal);
       }
     }
     clearInterval(timer);
     await watching;
   }
 
-  /** Acknowledges what may be, at the end of reading; resolves once the server has heard. */
+  /** Acknowledges everything handled, after {@link run}; resolves once the server confirms it. */
   async finish(): Promise<void> {
     await this.#floor.take()?.ackAck({ timeout: 2_000 });
   }
 
   async #consume(consumer: Consumer, signal: AbortSignal): Promise<void> {
     const messages = await consumer.consume({
-      max_messages: MAX_MESSAGES,
+      max_messages: MAX_PULL_MESSAGES,
       expires: PULL_EXPIRES_MS,
       callback: (message) => this.#handle(message),
     });
@@ -150,9 +152,9 @@ export class Reader {
     this.events += 1;
     const judgement = judge(delivery.bytes);
     if (judgement.ok) {
-      this.#options.heartbeat(judgement.heartbeat, delivery.receivedAt);
+      this.#options.onHeartbeat(judgement.heartbeat, delivery.receivedAt);
     } else {
-      // The bytes are a view of a socket's buffer, which a reject that waits would keep whole.
+      // The bytes are a view of a socket's buffer; a waiting reject would keep the whole buffer.
       const kept = { ...delivery, bytes: delivery.bytes.slice() };
       this.#reject({
         stream: this.#options.stream,
@@ -160,7 +162,7 @@ export class Reader {
         rejection: judgement.rejection,
       });
     }
-    if (++this.#sinceAck >= ACK_EVERY_EVENTS) this.#acknowledge();
+    if (++this.#sinceAck >= ACK_INTERVAL_EVENTS) this.#acknowledge();
   }
 
   #reject(reject: Reject): void {
@@ -173,13 +175,13 @@ export class Reader {
 
   #acknowledge(): void {
     this.#sinceAck = 0;
-    if (this.#floor.unacknowledged > MAX_UNACKNOWLEDGED) {
+    if (this.#floor.unacknowledged > MAX_UNACKNOWLEDGED_EVENTS) {
       this.overtaken += this.#floor.releaseAll();
     }
     this.#floor.take()?.ack();
   }
 
-  async #find(): Promise<Consumer> {
+  async #consumer(): Promise<Consumer> {
     const { js, stream } = this.#options;
     try {
       return await js.consumers.get(stream, DURABLE.live);
@@ -193,20 +195,21 @@ export class Reader {
   async #watchLag(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       try {
-        this.#heardFrom(await (await this.#find()).info(true));
+        this.#onInfo(await (await this.#consumer()).info(true));
       } catch {
-        // `reachable` turns false when this goes on.
+        // `reachable` becomes false when this continues.
       }
-      await pause(INFO_EVERY_MS, signal);
+      await pause(INFO_INTERVAL_MS, signal);
     }
   }
 
-  #heardFrom(info: ConsumerInfo): void {
+  #onInfo(info: ConsumerInfo): void {
     this.#answerMs = performance.now();
     this.lag = info.num_pending;
-    // Somebody made the stream or durable anew: sequences begin again.
-    if (this.#created && this.#created !== info.created) this.#floor = new AckFloor();
-    this.#created = info.created;
+    // The stream or durable was recreated: sequences start again.
+    const isRecreated = this.#consumerCreated && this.#consumerCreated !== info.created;
+    if (isRecreated) this.#floor = new AckFloor();
+    this.#consumerCreated = info.created;
     if (this.lag === 0 || this.#deliveries > this.#deliveriesKnown) {
       this.#progressMs = this.#answerMs;
       this.#deliveriesKnown = this.#deliveries;

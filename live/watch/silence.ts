@@ -1,29 +1,29 @@
 /**
- * Whether heartbeats arrive at all: their absence is news, not health.
+ * Detects that no heartbeat arrives at all. Absence of data is not health.
  *
- * Pure: the caller passes the time, in ms of any clock that only goes forward.
+ * Pure: the caller passes the time, in ms of a monotonic clock.
  *
  * @module
  */
 
-/** Watches for heartbeats that stop coming, once some have come. */
-export class Silence {
-  #heardMs?: number;
+/** Reports when no heartbeat has arrived for `afterMs`, after at least one has. */
+export class SilenceDetector {
+  #lastHeartbeatMs?: number;
 
-  /** `open` when an earlier process found silence and nothing has been heard since. */
+  /** @param open Whether an earlier process has reported silence that has not ended. */
   constructor(readonly afterMs: number, public open = false) {}
 
-  /** Heartbeats came, or had come before this process began. */
-  heard(nowMs: number): void {
-    this.#heardMs = nowMs;
+  /** Notes that heartbeats arrived, or that some had arrived before this process started. */
+  heartbeatSeen(nowMs: number): void {
+    this.#lastHeartbeatMs = nowMs;
   }
 
-  /** What changed: silence began, or ended. */
+  /** Returns the change since the last check: silence began, or ended; else undefined. */
   check(nowMs: number): "opened" | "resolved" | undefined {
-    if (this.#heardMs === undefined) return undefined;
-    const silent = nowMs - this.#heardMs >= this.afterMs;
-    if (silent === this.open) return undefined;
-    this.open = silent;
-    return silent ? "opened" : "resolved";
+    if (this.#lastHeartbeatMs === undefined) return undefined;
+    const isSilent = nowMs - this.#lastHeartbeatMs >= this.afterMs;
+    if (isSilent === this.open) return undefined;
+    this.open = isSilent;
+    return isSilent ? "opened" : "resolved";
   }
 }

@@ -1,8 +1,8 @@
 /**
- * Tells royalty what live has read, interval by interval.
+ * Publishes live's totals per interval, which royalty compares with its own.
  *
- * Plain messages that nobody has to hear and nobody waits for: one that is lost is an interval that
- * is not compared.
+ * They are plain NATS messages without acknowledgement: if one is lost, its interval is not
+ * compared.
  *
  * @module
  */
@@ -10,14 +10,14 @@ import type { NatsConnection } from "nats";
 import { IntervalTally, type LiveTotals } from "../../shared/contract/totals.ts";
 import { liveTotalsSubject } from "../../shared/contract/topology.ts";
 
-/** A tally of `stream` that publishes each interval it finishes. */
+/** A tally of `stream` that publishes the totals of each finished interval of `intervalMs`. */
 export function publishedTally(
   nc: Pick<NatsConnection, "publish" | "isClosed" | "isDraining">,
   stream: string,
   intervalMs: number,
 ): IntervalTally {
   return new IntervalTally(intervalMs, ({ from, quietSince, events, playedMs }) => {
-    // Reading must not fail because the process is about to end.
+    // Publishing on a closed connection throws, and must not fail the reader while it stops.
     if (nc.isClosed() || nc.isDraining()) return;
     const totals: LiveTotals = {
       v: 1,

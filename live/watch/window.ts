@@ -1,38 +1,39 @@
 /**
- * What viewers of each title and region went through in the last minute: a sliding window of
- * integer sums, by event time.
+ * A sliding window over event time: playback and rebuffering per title and region, as integer sums.
  *
- * Pure: event and receipt times come in as arguments. A heartbeat costs O(1), whatever the window.
+ * Pure: event and receipt times are arguments. Adding a heartbeat is O(1), whatever the window.
  *
- * Time is cut into buckets. The watermark is the greatest `ts` seen; the window is the watermark's
- * bucket and those before it, as many as `windowMs` holds. A heartbeat counts, whole, in the bucket
- * of its `ts`, so it may be late by up to the window. One that is later still is left out: it says
- * nothing about now. A `ts` ahead of receipt is taken as the receipt, so a device whose clock runs
- * fast cannot move the watermark past the present.
+ * Time is divided into buckets. The watermark is the greatest `ts` seen; the window is the bucket
+ * of the watermark and the buckets before it, as many as `windowMs` holds. A heartbeat counts as a
+ * whole in the bucket of its `ts`, so it may be late by up to the window. A later one is left out:
+ * it says nothing about the present. A `ts` ahead of receipt is replaced by the receipt, so a
+ * device whose clock runs fast cannot move the watermark into the future.
  *
- * All partitions share one window and one watermark, because a title's sessions are spread over
- * them. A partition that lags by more than the window is left out until it has caught up, rather
- * than holding the others back.
+ * All partitions share one window and one watermark, because the sessions of a title are spread
+ * over them. A partition that lags by more than the window is left out until it has caught up, so
+ * that it does not delay the others.
  *
- * Time that ran ahead (a replay followed by one of an earlier hour, a broker's clock that was put
- * right) would leave every heartbeat late for ever. {@link Window.tick} notices and starts again.
+ * After event time ran ahead (a replay followed by a replay of an earlier hour, a server's clock
+ * that was corrected), every heartbeat would be late forever. {@link Window.tick} detects that and
+ * resets the window.
  *
  * @module
  */
 import { fnv1aText } from "../../shared/contract/hash.ts";
 
+/** Options of a {@link Window}. */
 export interface WindowOptions {
   /** A multiple of `bucketMs`. */
   readonly windowMs: number;
   readonly bucketMs: number;
-  /** Titles × regions held at once; beyond it the least recently updated goes. */
+  /** Maximum titles × regions; beyond it the least recently updated is evicted. */
   readonly maxKeys: number;
-  /** After so many ticks in a row with late heartbeats only, the window starts again. */
+  /** Consecutive ticks with late heartbeats only after which the window is reset. */
   readonly rewindAfterTicks: number;
 }
 
-/** The part of a heartbeat that the window reads. */
-export interface Measured {
+/** The fields of a heartbeat that the window reads. */
+export interface MeasuredHeartbeat {
   readonly title_id: string;
   readonly region: string;
   readonly session_id: string;
@@ -55,23 +56,20 @@ export interface Key {
   readonly region: string;
 }
 
-/** What became of a heartbeat: `late` is left out. */
-export type Addition = "counted" | "late";
+/** The outcome of adding a heartbeat: `late` heartbeats are left out. */
+export type AddOutcome = "counted" | "late";
 
-/** A sum for each bucket of a window; the index of a bucket is its number modulo their count. */
+/** One sum per bucket of a window; the index of a bucket is its number modulo their count. */
 class BucketSums {
   constructor(readonly sums: Uint32Array | Float64Array) {}
 
-  get buckets(): number {
-    return this.sums.length;
-  }
   of(at: number): number {
     return this.sums[at] ?? 0;
   }
   add(at: number, more: number): void {
     this.sums[at] = this.of(at) + more;
   }
-  /** Empties a bucket; returns what was in it. */
+  /** Sets a bucket to 0; returns its sum. */
   take(at: number): number {
     const sum = this.of(at);
     this.sums[at] = 0;
@@ -79,35 +77,37 @@ class BucketSums {
   }
 }
 
-/** One title in one region, over the window. */
+/** The sums of one title in one region over the window. */
 export class Cell implements Key, Sums {
   heartbeats = 0;
   playedMs = 0;
   rebufferMs = 0;
   /** Receipt of the newest heartbeat counted, ms since the epoch. */
   receivedAt = 0;
-  /** Neighbours by time of the last update. @internal */
+  /** Neighbours in the order of the last update. @internal */
   older: Cell | undefined;
   /** @internal */
   newer: Cell | undefined;
 
+  readonly #buckets: number;
   readonly #heartbeats: BucketSums;
   readonly #playedMs: BucketSums;
   readonly #rebufferMs: BucketSums;
-  // Two words per bucket mark the sessions that stalled; most cells never need them.
+  // Two words per bucket mark the sessions that stalled; allocated at the first stall.
   #stalled: Uint32Array | undefined;
   #newestBucket: number;
 
   constructor(readonly titleId: string, readonly region: string, buckets: number, bucket: number) {
+    this.#buckets = buckets;
     this.#heartbeats = new BucketSums(new Uint32Array(buckets));
     this.#playedMs = new BucketSums(new Float64Array(buckets));
     this.#rebufferMs = new BucketSums(new Float64Array(buckets));
     this.#newestBucket = bucket;
   }
 
-  /** Counts a heartbeat in `bucket`, which is in the window that ends at the cell's newest. */
-  add(bucket: number, heartbeat: Measured, receivedAt: number): void {
-    const at = bucket % this.#heartbeats.buckets;
+  /** Counts a heartbeat in `bucket`, which is inside the window that ends at the newest bucket. */
+  add(bucket: number, heartbeat: MeasuredHeartbeat, receivedAt: number): void {
+    const at = bucket % this.#buckets;
     const { played_ms, rebuffer_ms } = heartbeat;
     this.#heartbeats.add(at, 1);
     this.#playedMs.add(at, played_ms);
@@ -120,15 +120,15 @@ export class Cell implements Key, Sums {
     this.#markStalled(at, heartbeat.session_id);
   }
 
-  /** Lets go of what is no longer in the window that ends at `bucket`. */
+  /** Moves the end of the window to `bucket` and clears the buckets that left it. */
   advance(bucket: number): void {
-    const { buckets } = this.#heartbeats;
+    const buckets = this.#buckets;
     const first = Math.max(this.#newestBucket + 1, bucket - buckets + 1);
     for (let each = first; each <= bucket; each++) this.#clear(each % buckets);
     if (bucket > this.#newestBucket) this.#newestBucket = bucket;
   }
 
-  /** Sums over the newest `buckets` buckets only. */
+  /** Sums over the newest `buckets` buckets. */
   newest(buckets: number): Sums {
     const sums = { heartbeats: 0, playedMs: 0, rebufferMs: 0 };
     for (const at of this.#newestIndexes(buckets)) {
@@ -140,8 +140,8 @@ export class Cell implements Key, Sums {
   }
 
   /**
-   * About how many sessions stalled in the newest `buckets` buckets: exact for a handful, at most
-   * 266. Linear counting over 64 bits (K. Whang, B. Vander-Zanden, H. Taylor, "A linear-time
+   * Estimated number of sessions that stalled in the newest `buckets` buckets: exact for a few, at
+   * most 266. Linear counting over 64 bits (K. Whang, B. Vander-Zanden, H. Taylor, "A linear-time
    * probabilistic counting algorithm for database applications", 1990).
    */
   stalledSessions(buckets: number): number {
@@ -157,13 +157,13 @@ export class Cell implements Key, Sums {
   }
 
   #newestIndexes(buckets: number): number[] {
-    const { buckets: size } = this.#heartbeats;
+    const size = this.#buckets;
     const count = Math.min(buckets, size);
     return Array.from({ length: count }, (_, i) => (this.#newestBucket - i + size) % size);
   }
 
   #markStalled(at: number, sessionId: string): void {
-    this.#stalled ??= new Uint32Array(2 * this.#heartbeats.buckets);
+    this.#stalled ??= new Uint32Array(2 * this.#buckets);
     // Similar names differ little in FNV's low bits; Knuth's multiplicative hash spreads them.
     const bit = Math.imul(fnv1aText(sessionId), 0x9e3779b1) >>> 26;
     const word = 2 * at + (bit >> 5);
@@ -178,11 +178,11 @@ export class Cell implements Key, Sums {
   }
 }
 
-/** The window over all titles and regions. */
+/** A sliding window over all titles and regions; see above. */
 export class Window {
-  /** Titles × regions that left to make room for others. */
+  /** Titles × regions evicted because of `maxKeys`. */
   evictedKeys = 0;
-  /** How often the window started again. */
+  /** How often the window was reset. */
   rewinds = 0;
 
   readonly #buckets: number;
@@ -205,17 +205,17 @@ export class Window {
   get watermarkMs(): number {
     return this.#watermarkMs;
   }
-  /** Number of the watermark's bucket; it grows as the window moves on. */
+  /** Number of the watermark's bucket; it grows as event time advances. */
   get bucket(): number {
     return this.#bucket;
   }
-  /** Titles × regions held. */
+  /** Titles × regions in the window. */
   get keys(): number {
     return this.#keys;
   }
 
-  /** Takes in a heartbeat that the stream received at `receivedAt`. */
-  add(heartbeat: Measured, receivedAt: number): Addition {
+  /** Adds a heartbeat that the stream received at `receivedAt`, ms since the epoch. */
+  add(heartbeat: MeasuredHeartbeat, receivedAt: number): AddOutcome {
     const { bucketMs } = this.options;
     const ts = Math.min(heartbeat.ts, receivedAt);
     const bucket = Math.floor(ts / bucketMs);
@@ -235,18 +235,18 @@ export class Window {
     return "counted";
   }
 
-  /** Every title and region with a heartbeat in the window; forgets the others. */
+  /** Every title and region with a heartbeat in the window; removes the others. */
   *cells(): Iterable<Cell> {
     for (let cell = this.#oldest; cell;) {
       const next = cell.newer;
       cell.advance(this.#bucket);
-      if (cell.heartbeats === 0) this.#forget(cell);
+      if (cell.heartbeats === 0) this.#remove(cell);
       else yield cell;
       cell = next;
     }
   }
 
-  /** Called about once a second; notices time that ran ahead of everything that arrives. */
+  /** To be called about once a second; resets the window when only late heartbeats arrive. */
   tick(): void {
     if (this.#countedSinceTick > 0) {
       this.#lateTicks = 0;
@@ -255,10 +255,10 @@ export class Window {
       this.#lateTicks += 1;
     }
     this.#countedSinceTick = 0;
-    if (this.#lateTicks >= this.options.rewindAfterTicks) this.#rewind();
+    if (this.#lateTicks >= this.options.rewindAfterTicks) this.#reset();
   }
 
-  #rewind(): void {
+  #reset(): void {
     this.#cells.clear();
     this.#keys = 0;
     this.#oldest = this.#newest = undefined;
@@ -268,7 +268,7 @@ export class Window {
     this.rewinds += 1;
   }
 
-  #cellOf({ title_id, region }: Measured): Cell {
+  #cellOf({ title_id, region }: MeasuredHeartbeat): Cell {
     let titles = this.#cells.get(region);
     if (!titles) this.#cells.set(region, titles = new Map());
     let cell = titles.get(title_id);
@@ -277,14 +277,14 @@ export class Window {
     titles.set(title_id, cell);
     this.#keys += 1;
     if (this.#keys > this.options.maxKeys && this.#oldest) {
-      this.#forget(this.#oldest);
+      this.#remove(this.#oldest);
       this.evictedKeys += 1;
     }
     return cell;
   }
 
-  // Cells form a list, oldest update first: an ordered Map would cost a delete and an insert per
-  // heartbeat.
+  // Cells are a linked list, oldest update first: with a Map, each heartbeat would cost a delete
+  // and an insert.
   #touch(cell: Cell): void {
     if (cell === this.#newest) return;
     this.#unlink(cell);
@@ -303,7 +303,7 @@ export class Window {
     cell.older = cell.newer = undefined;
   }
 
-  #forget(cell: Cell): void {
+  #remove(cell: Cell): void {
     this.#unlink(cell);
     const titles = this.#cells.get(cell.region);
     titles?.delete(cell.titleId);

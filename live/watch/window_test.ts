@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertExists } from "@std/assert";
 import { propertyRandom, type Random } from "../../shared/dev/testing/random.ts";
-import { type Addition, type Measured, Window, type WindowOptions } from "./window.ts";
+import { type AddOutcome, type MeasuredHeartbeat, Window, type WindowOptions } from "./window.ts";
 
 const OPTIONS: WindowOptions = {
   windowMs: 60_000,
@@ -10,19 +10,19 @@ const OPTIONS: WindowOptions = {
 };
 const T0 = 1_795_000_000_000;
 
-function measured(changes: Partial<Measured> = {}): Measured {
+function measured(changes: Partial<MeasuredHeartbeat> = {}): MeasuredHeartbeat {
   const base = { title_id: "t", region: "de", session_id: "s", ts: T0 };
   return { ...base, played_ms: 9_000, rebuffer_ms: 1_000, ...changes };
 }
 
-Deno.test("a heartbeat counts while its second is in the window", () => {
+Deno.test("a heartbeat counts while its bucket is in the window", () => {
   const window = new Window(OPTIONS);
   assertEquals(window.add(measured(), T0), "counted");
   assertEquals(window.add(measured({ region: "us", ts: T0 + 59_999 }), T0 + 59_999), "counted");
   assertEquals([...window.cells()].map(({ region }) => region), ["de", "us"]);
   assertEquals(window.add(measured({ region: "us", ts: T0 + 60_000 }), T0 + 60_000), "counted");
   assertEquals([...window.cells()].map(({ region }) => region), ["us"]);
-  assertEquals(window.keys, 1, "an idle title is forgotten");
+  assertEquals(window.keys, 1, "an idle title is removed");
 });
 
 Deno.test("a heartbeat later than the window is left out", () => {
@@ -40,7 +40,7 @@ Deno.test("a device clock that runs fast does not move the watermark past receip
   assertEquals(window.add(measured(), T0), "counted");
 });
 
-Deno.test("event time that ran ahead is given up when everything is late", () => {
+Deno.test("the window is reset when event time ran ahead and every heartbeat is late", () => {
   const window = new Window(OPTIONS);
   window.add(measured({ ts: T0 + 3_600_000 }), T0 + 3_600_000);
   window.tick();
@@ -52,10 +52,10 @@ Deno.test("event time that ran ahead is given up when everything is late", () =>
   assertEquals(window.watermarkMs, T0 + 2);
   assertEquals(window.add(measured({ ts: T0 + 3 }), T0 + 3_600_000), "counted");
   const [cell] = window.cells();
-  assertEquals(cell?.heartbeats, 1, "nothing of the other time is left");
+  assertEquals(cell?.heartbeats, 1, "the sums before the reset are cleared");
 });
 
-Deno.test("late heartbeats among others in time rewind nothing", () => {
+Deno.test("late heartbeats among timely ones do not reset the window", () => {
   const window = new Window(OPTIONS);
   for (let tick = 0; tick < 10; tick++) {
     window.add(measured({ ts: T0 + 3_600_000 + tick }), T0 + 3_700_000);
@@ -66,12 +66,12 @@ Deno.test("late heartbeats among others in time rewind nothing", () => {
   assertEquals(window.rewinds, 0);
 });
 
-Deno.test("the number of stalled sessions is about right, and of the newest buckets only", () => {
+Deno.test("stalled sessions are estimated, over the newest buckets only", () => {
   const window = new Window(OPTIONS);
   for (let i = 0; i < 40; i++) {
     const session_id = `early-${i}`;
     for (let again = 0; again < 3; again++) window.add(measured({ session_id }), T0);
-    window.add(measured({ session_id: `well-${i}`, rebuffer_ms: 0 }), T0);
+    window.add(measured({ session_id: `healthy-${i}`, rebuffer_ms: 0 }), T0);
   }
   for (const session_id of ["a", "b", "c"]) {
     window.add(measured({ session_id, ts: T0 + 30_000 }), T0 + 30_000);
@@ -83,16 +83,16 @@ Deno.test("the number of stalled sessions is about right, and of the newest buck
   assertEquals(cell.stalledSessions(15), 3);
 });
 
-Deno.test("without room the least recently updated title goes", () => {
+Deno.test("the least recently updated title is evicted beyond maxKeys", () => {
   const window = new Window({ ...OPTIONS, maxKeys: 2 });
   for (const title_id of ["a", "b", "a", "c"]) window.add(measured({ title_id }), T0);
   assertEquals([...window.cells()].map(({ titleId }) => titleId), ["a", "c"]);
   assertEquals(window.evictedKeys, 1);
 });
 
-/** The window as its header says, by going through everything that was ever added. */
+/** A naive model of the window: goes through every heartbeat that was added. */
 class NaiveWindow {
-  events: { name: string; bucket: number; heartbeat: Measured; receivedAt: number }[] = [];
+  events: { name: string; bucket: number; heartbeat: MeasuredHeartbeat; receivedAt: number }[] = [];
   names: string[] = [];
   watermarkMs = 0;
 
@@ -105,7 +105,7 @@ class NaiveWindow {
     return this.bucketOf(this.watermarkMs) - this.options.windowMs / this.options.bucketMs + 1;
   }
 
-  add(heartbeat: Measured, receivedAt: number): Addition {
+  add(heartbeat: MeasuredHeartbeat, receivedAt: number): AddOutcome {
     const ts = Math.min(heartbeat.ts, receivedAt);
     if (this.bucketOf(ts) < this.firstBucket) return "late";
     this.watermarkMs = Math.max(this.watermarkMs, ts);
@@ -139,7 +139,7 @@ class NaiveWindow {
   }
   sums(name: string, from: number) {
     const heartbeats = this.of(name, from).map(({ heartbeat }) => heartbeat);
-    const sum = (of: (heartbeat: Measured) => number) =>
+    const sum = (of: (heartbeat: MeasuredHeartbeat) => number) =>
       heartbeats.reduce((total, heartbeat) => total + of(heartbeat), 0);
     return {
       heartbeats: heartbeats.length,
@@ -149,7 +149,7 @@ class NaiveWindow {
   }
 }
 
-Deno.test("the window holds what a naive model holds", () => {
+Deno.test("the window equals a naive model", () => {
   const random = propertyRandom("window equals the naive model");
   for (let run = 0; run < 40; run++) {
     const options = {
@@ -171,7 +171,7 @@ Deno.test("the window holds what a naive model holds", () => {
   }
 });
 
-function anyMeasured(random: Random, now: number): Measured {
+function anyMeasured(random: Random, now: number): MeasuredHeartbeat {
   const stalled = random.chance(0.3) ? random.int(1, 10_000) : 0;
   return {
     title_id: `t${random.int(0, 5)}`,

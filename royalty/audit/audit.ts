@@ -1,9 +1,9 @@
 /**
- * Whether a day is complete: every sequence of every stream is counted, a duplicate, in quarantine
- * or in a named gap, and the statement is the sum of what was counted.
+ * Checks that a day is complete: every sequence of every stream was counted, a duplicate, quarantined
+ * or in a gap, and the statement is the sum of what was counted.
  *
- * A closed day is audited as its manifest says it, and the manifest against the books; an open day
- * as the books are now.
+ * A closed day is checked by its manifest, and the manifest against the books; an open day by the
+ * books.
  *
  * Pure.
  *
@@ -16,24 +16,24 @@ import { amountText, lineKey, pairLines } from "../statement/day_line.ts";
 import { type SettledGap, sha256, type StreamRange } from "../statement/manifest.ts";
 import type { StatementLine } from "../statement/csv.ts";
 
-/** A statement and the lines kept of it. */
+/** A stored statement and its lines in `royalty.statement_line`. */
 export interface BookedStatement extends StoredStatement {
   readonly lines: readonly StatementLine[];
 }
 
-/** What the books say of one day. */
+/** The input of an audit: the books of one day. */
 export interface AuditedDay {
   readonly day: string;
   readonly zone: string;
-  /** The first and last day that anything is recognised on. */
+  /** The first and the last recognised day in the books; undefined while they are empty. */
   readonly known: { readonly first: string; readonly last: string } | undefined;
-  /** As of when the day took its last credit, ms since the epoch; undefined while it is open. */
+  /** The instant as of which the day was sealed, ms since the epoch; undefined while it is open. */
   readonly sealedAsOf: number | undefined;
-  /** The newest version. */
+  /** The newest version; undefined while the day is not closed. */
   readonly statement: BookedStatement | undefined;
-  /** The credits that are recognised on the day. */
+  /** The credits recognised on the day. */
   readonly credits: readonly StatementLine[];
-  /** What each stream brought since the day before was closed, as the books have it. */
+  /** By the books, the sequences of each stream since the seal of the day before. */
   readonly ranges: readonly StreamRange[];
   readonly openGaps: readonly OpenGap[];
 }
@@ -43,9 +43,9 @@ export interface Audit {
   readonly state: "open" | "sealed" | "closed";
   readonly ranges: readonly StreamRange[];
   readonly lines: readonly StatementLine[];
-  /** Gaps among the sequences of a closed day, each answered for by a person. */
+  /** Settled gaps in the sequences of a closed day. */
   readonly settledGaps: readonly SettledGap[];
-  /** What does not agree, one line each; empty when the account is complete. */
+  /** Every disagreement, one line each; empty when the account is complete. */
   readonly disagreements: readonly string[];
 }
 
@@ -75,13 +75,13 @@ const manifestSchema = z.object({
 });
 type Manifest = z.infer<typeof manifestSchema>;
 
-/** Whether anything is known of the day at all. */
+/** Whether the books have anything about the day. */
 export function isKnown({ sealedAsOf, statement, credits }: AuditedDay): boolean {
   return sealedAsOf !== undefined || statement !== undefined || credits.length > 0;
 }
 
-/** Audits the day. `elsewhere` is what disagrees in the books as a whole. */
-export function auditOf(audited: AuditedDay, elsewhere: readonly string[] = []): Audit {
+/** Audits a day. `booksDisagreements` are those of the books as a whole; they are appended. */
+export function auditOf(audited: AuditedDay, booksDisagreements: readonly string[] = []): Audit {
   const { statement, credits, ranges, sealedAsOf } = audited;
   if (!statement) {
     return {
@@ -89,29 +89,29 @@ export function auditOf(audited: AuditedDay, elsewhere: readonly string[] = []):
       ranges,
       lines: credits,
       settledGaps: [],
-      disagreements: [...ranges.flatMap(brokenIdentity), ...elsewhere],
+      disagreements: [...ranges.flatMap(brokenIdentity), ...booksDisagreements],
     };
   }
-  const manifest = readManifest(statement.manifest);
-  const of = manifest ? manifest.streams : [];
+  const manifest = parseManifest(statement.manifest);
+  const manifestRanges = manifest ? manifest.streams : [];
   return {
     state: "closed",
-    ranges: of,
+    ranges: manifestRanges,
     lines: statement.lines,
     settledGaps: manifest?.settled_gaps ?? [],
     disagreements: [
-      ...of.flatMap(brokenIdentity),
-      ...of.flatMap((range) => unnamedGaps(range, manifest?.settled_gaps ?? [])),
+      ...manifestRanges.flatMap(brokenIdentity),
+      ...manifestRanges.flatMap((range) => unsettledGaps(range, manifest?.settled_gaps ?? [])),
       ...(manifest ? [] : ["the manifest cannot be read"]),
       ...statementDisagreements(statement, manifest),
-      ...differing("the statement's lines", statement.lines, "the credits", credits),
-      ...rangeDisagreements(of, ranges),
-      ...elsewhere,
+      ...lineDisagreements("the statement's lines", statement.lines, "the credits", credits),
+      ...rangeDisagreements(manifestRanges, ranges),
+      ...booksDisagreements,
     ],
   };
 }
 
-function readManifest(bytes: Uint8Array): Manifest | undefined {
+function parseManifest(bytes: Uint8Array): Manifest | undefined {
   try {
     return manifestSchema.safeParse(JSON.parse(new TextDecoder().decode(bytes))).data;
   } catch {
@@ -119,7 +119,7 @@ function readManifest(bytes: Uint8Array): Manifest | undefined {
   }
 }
 
-/** How many sequences a range has, and how many of them have an outcome. */
+/** The number of sequences of a range, and the number of their outcomes; equal in a complete range. */
 export function accountOf(range: StreamRange) {
   return {
     sequences: range.last_seq - range.first_seq + 1,
@@ -133,13 +133,13 @@ function brokenIdentity(range: StreamRange): string[] {
   return [`${range.stream} has ${sequences} sequences and ${outcomes} outcomes`];
 }
 
-function unnamedGaps(
+function unsettledGaps(
   { stream, gaps }: StreamRange,
-  settled: readonly SettledGap[],
+  settledGaps: readonly SettledGap[],
 ): string[] {
-  const named = settled.filter((gap) => gap.stream === stream)
+  const settled = settledGaps.filter((gap) => gap.stream === stream)
     .reduce((sum, { first_seq, last_seq }) => sum + last_seq - first_seq + 1, 0);
-  return named === gaps ? [] : [`${stream} lost ${gaps} sequences, and ${named} are answered for`];
+  return settled === gaps ? [] : [`${stream} lost ${gaps} sequences, and ${settled} are settled`];
 }
 
 function statementDisagreements(
@@ -166,36 +166,37 @@ function rangeDisagreements(
   inManifest: readonly StreamRange[],
   inBooks: readonly StreamRange[],
 ): string[] {
-  const said = new Map(inManifest.map((range) => [range.stream, JSON.stringify(inOrder(range))]));
-  const booked = new Map(inBooks.map((range) => [range.stream, JSON.stringify(inOrder(range))]));
-  return [...new Set([...said.keys(), ...booked.keys()])]
-    .filter((stream) => said.get(stream) !== booked.get(stream))
+  const manifest = new Map(inManifest.map((range) => [range.stream, rangeText(range)]));
+  const books = new Map(inBooks.map((range) => [range.stream, rangeText(range)]));
+  return [...new Set([...manifest.keys(), ...books.keys()])]
+    .filter((stream) => manifest.get(stream) !== books.get(stream))
     .map((stream) =>
-      `the manifest and the books differ on ${stream}: ${said.get(stream) ?? "nothing"} and ` +
-      `${booked.get(stream) ?? "nothing"}`
+      `the manifest and the books differ on ${stream}: ${manifest.get(stream) ?? "nothing"} and ` +
+      `${books.get(stream) ?? "nothing"}`
     );
 }
 
-function inOrder({ first_seq, last_seq, counted, duplicates, quarantined, gaps }: StreamRange) {
-  return { first_seq, last_seq, counted, duplicates, quarantined, gaps };
+function rangeText(range: StreamRange): string {
+  const { first_seq, last_seq, counted, duplicates, quarantined, gaps } = range;
+  return JSON.stringify({ first_seq, last_seq, counted, duplicates, quarantined, gaps });
 }
 
-// A catalogue changed after the close names another studio; what was watched stays.
-function differing(
-  oneName: string,
-  one: readonly StatementLine[],
-  otherName: string,
-  other: readonly StatementLine[],
+// The studio is not compared, because the catalogue may have changed since the close.
+function lineDisagreements(
+  firstName: string,
+  first: readonly StatementLine[],
+  secondName: string,
+  second: readonly StatementLine[],
 ): string[] {
-  return [...pairLines(one, other)].flatMap(([mine, their]) => {
-    const [ours, theirs] = [amountText(mine), amountText(their)];
-    if (ours === theirs) return [];
-    const key = lineKey(mine === undefined ? their : mine);
-    return [`${key}: ${ours} in ${oneName}, ${theirs} in ${otherName}`];
+  return [...pairLines(first, second)].flatMap(([ours, theirs]) => {
+    const [firstAmount, secondAmount] = [amountText(ours), amountText(theirs)];
+    if (firstAmount === secondAmount) return [];
+    const key = lineKey(ours === undefined ? theirs : ours);
+    return [`${key}: ${firstAmount} in ${firstName}, ${secondAmount} in ${secondName}`];
   });
 }
 
-/** Sums over lines. */
+/** Sums of events and ms over `lines`. */
 export function sumOfLines(
   lines: readonly Pick<StatementLine, "events" | "msWatched">[],
 ): { readonly events: bigint; readonly ms: bigint } {

@@ -1,5 +1,5 @@
 /**
- * An audit as people and as programs read it.
+ * The report of an audit, as text and as JSON.
  *
  * Pure.
  *
@@ -29,7 +29,7 @@ const SUM_COLUMNS = [
 ];
 const LINE_TYPES = ["USAGE", "ADJUSTMENT"];
 
-/** The audit for a person; the last line is the verdict. */
+/** The report as text; the last line is the verdict. */
 export function auditText(audited: AuditedDay, audit: Audit): string {
   const { ranges, lines, disagreements } = audit;
   return [
@@ -44,14 +44,14 @@ export function auditText(audited: AuditedDay, audit: Audit): string {
       `settled gap  ${stream} ${first_seq} to ${last_seq}, by ${by}: ${reason}`
     ),
     ...audited.openGaps.map(({ stream, firstSeq, lastSeq }) =>
-      `open gap  ${stream} ${firstSeq} to ${lastSeq}: no day closes until somebody settles it`
+      `open gap  ${stream} ${firstSeq} to ${lastSeq}: no day closes until it is settled`
     ),
     ...disagreements.map((line) => `DISAGREES  ${line}`),
     disagreements.length === 0 ? "the account is complete" : "the account is NOT complete",
   ].join("\n");
 }
 
-/** The same for a program; `toJson` takes it. */
+/** The report for `toJson`. */
 export function auditFacts(audited: AuditedDay, audit: Audit) {
   const { day, zone, sealedAsOf, statement, openGaps } = audited;
   const { state, ranges, lines, settledGaps, disagreements } = audit;
@@ -77,7 +77,7 @@ function headline({ day, sealedAsOf, statement }: AuditedDay, { state }: Audit):
   const asOf = sealedAsOf === undefined ? "" : `, as of ${new Date(sealedAsOf).toISOString()}`;
   if (statement) return `${day} is closed: version ${statement.version}${asOf}`;
   if (state === "sealed") return `${day} takes no more credits${asOf}; its statement is not issued`;
-  return `${day} is open: what the books say now, and what came since the last day was closed`;
+  return `${day} is open: the books as they are now, with all sequences since the last close`;
 }
 
 function holds(range: StreamRange): boolean {

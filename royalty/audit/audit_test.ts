@@ -92,7 +92,7 @@ function closedDay(changes: Partial<AuditedDay> = {}): AuditedDay {
   };
 }
 
-Deno.test("a closed day in order is complete, as its manifest says it", () => {
+Deno.test("a closed day that agrees with its manifest is complete", () => {
   const audited = closedDay();
   const audit = auditOf(audited);
   assertEquals([audit.state, audit.disagreements], ["closed", []]);
@@ -115,7 +115,7 @@ the account is complete`,
   );
 });
 
-Deno.test("a program reads the same audit as JSON", () => {
+Deno.test("the report is available as JSON", () => {
   const audited = closedDay();
   const facts = JSON.parse(toJson(auditFacts(audited, auditOf(audited))));
   assertEquals([facts.state, facts.version, facts.complete], ["closed", 1, true]);
@@ -128,7 +128,7 @@ Deno.test("a program reads the same audit as JSON", () => {
   assertEquals(facts.settled_gaps, [SETTLED]);
 });
 
-Deno.test("whatever was changed after the close is named", () => {
+Deno.test("every change after the close is a disagreement", () => {
   const good = closedDay();
   const { statement } = good;
   assertExists(statement);
@@ -156,7 +156,7 @@ Deno.test("whatever was changed after the close is named", () => {
     [{ statement: { ...statement, manifest: fewer } }, "the hash of the manifest differ"],
     [
       { statement: { ...statement, manifest: unsettled } },
-      "HEARTBEATS_0 lost 1 sequences, and 0 are answered for",
+      "HEARTBEATS_0 lost 1 sequences, and 0 are settled",
     ],
     [{ ranges: RANGES.slice(0, 1) }, "the manifest and the books differ on HEARTBEATS_1"],
     [
@@ -174,12 +174,12 @@ Deno.test("whatever was changed after the close is named", () => {
   assertEquals(auditOf(good, ["the books as a whole"]).disagreements, ["the books as a whole"]);
 });
 
-Deno.test("a catalogue changed after the close is no disagreement", () => {
+Deno.test("a change of the catalogue after the close is not a disagreement", () => {
   const credits = LINES.map((each) => ({ ...each, studio: "Another" }));
   assertEquals(auditOf(closedDay({ credits })).disagreements, []);
 });
 
-Deno.test("an open day is audited as the books are now, with the gaps that hold it open", () => {
+Deno.test("an open day is audited by the current books, with its open gaps", () => {
   const audited = closedDay({
     sealedAsOf: undefined,
     statement: undefined,
@@ -189,7 +189,7 @@ Deno.test("an open day is audited as the books are now, with the gaps that hold 
   assertEquals([audit.state, audit.disagreements, audit.lines], ["open", [], LINES]);
   assertStringIncludes(
     auditText(audited, audit),
-    "open gap  HEARTBEATS_0 12 to 12: no day closes until somebody settles it",
+    "open gap  HEARTBEATS_0 12 to 12: no day closes until it is settled",
   );
   const sealed = closedDay({ statement: undefined });
   assertStringIncludes(
@@ -200,7 +200,7 @@ Deno.test("an open day is audited as the books are now, with the gaps that hold 
   assertEquals(auditOf(broken).disagreements, ["HEARTBEATS_0 has 10 sequences and 9 outcomes"]);
 });
 
-Deno.test("a day of which there is nothing is not known", () => {
+Deno.test("a day without seal, statement and credits is unknown", () => {
   const nothing = { sealedAsOf: undefined, statement: undefined, credits: [] };
   assertEquals(isKnown(closedDay(nothing)), false);
   assertEquals(isKnown(closedDay({ ...nothing, credits: LINES })), true);

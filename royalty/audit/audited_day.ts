@@ -1,5 +1,5 @@
 /**
- * What an audit of one day reads in the books: the SQL of it, in one snapshot.
+ * Reads the books of a day for its audit, in one snapshot.
  *
  * @module
  */
@@ -10,19 +10,19 @@ import { readOpenGaps } from "../books/gaps.ts";
 import { readStatementLines, readStored } from "../books/statements.ts";
 import { readRecognisedLines } from "../books/lines.ts";
 import { readRanges, readSealedAsOf } from "../books/seals.ts";
-import { patiently } from "../../shared/process/postgres/pool.ts";
+import { allowSilence } from "../../shared/process/postgres/pool.ts";
 import { onlyRow } from "../../shared/process/postgres/rows.ts";
 
-/** The days that anything is recognised on. */
+/** The range of recognised days. */
 interface KnownDaysRow {
-  /** Null while nothing is recognised on any day; then `last` is too. */
+  /** Null while the books are empty; so is `last`. */
   readonly first: string | null;
   readonly last: string | null;
 }
 
-/** Reads the books of `day` (`YYYY-MM-DD`) and of what was entered since the day before it closed. */
+/** Reads the input of an audit of `day` (`YYYY-MM-DD`). Rejects with the error of Postgres. */
 export async function readAuditedDay(sql: Sql, day: string): Promise<AuditedDay> {
-  return await patiently(
+  return await allowSilence(
     sql,
     WHOLE_DAY_MS,
     () =>

@@ -1,16 +1,16 @@
 /**
- * A closed day made again from raw heartbeats in an empty database, to the same bytes.
+ * Rebuilds a closed day from raw heartbeats in an empty database, to the same bytes.
  *
- * Unlike the recount, which counts in another way to find mistakes, this is the service's own way:
- * the same judgement, the same postings, the days closed where they were closed. It shows that the
- * books can be had again from the streams alone.
+ * The recount uses another algorithm, to find mistakes. The rebuild uses the service's own: the same
+ * judgement, the same postings, days sealed at the same sequences. It shows that the books can be
+ * restored from the streams alone.
  *
  * @module
  */
 import type { NatsConnection } from "nats";
 import type { Sql } from "postgres";
 import { messageOf, Refused, Stop } from "../../shared/process/errors.ts";
-import { patiently } from "../../shared/process/postgres/pool.ts";
+import { allowSilence } from "../../shared/process/postgres/pool.ts";
 import type { OnProgress } from "../../shared/process/cli/progress.ts";
 import { type AccrualRules, accrue } from "../posting/accrue.ts";
 import { BusinessCalendar, nextDay } from "../statement/business_day.ts";
@@ -29,33 +29,38 @@ import type { RecountOptions } from "../recount/day.ts";
 import { keptSources } from "../recount/sources.ts";
 import { statementCsv } from "../statement/csv.ts";
 
-/** What a rebuild works with. */
+/** Options of {@link rebuildDay}. */
 export interface RebuildOptions extends Omit<RecountOptions, "folder"> {
   /** Postgres URL of an empty database. */
   readonly into: string;
 }
 
-/** What was stored and what came of the raw heartbeats. */
+/** The result of a rebuild. */
 export interface Rebuilt {
+  /** The newest version of the statement. */
   readonly version: number;
+  /** SHA-256 of the stored CSV. */
   readonly stored: string;
+  /** SHA-256 of the rebuilt CSV. */
   readonly rebuilt: string;
+  /** Raw heartbeats read. */
   readonly events: number;
+  /** Duration. */
   readonly seconds: number;
 }
 
 /**
- * Rebuilds `day` (`YYYY-MM-DD`) into the empty database `options.into`, and leaves it there to be
- * looked at. Rejects with {@link Refused} when the day has no statement, its raw heartbeats are not
- * kept any more, or the database is not empty.
+ * Rebuilds `day` (`YYYY-MM-DD`) in the empty database `options.into`, where the books stay. Rejects
+ * with {@link Refused} when the day has no statement, its raw heartbeats are no longer kept, or the
+ * database is not empty; with {@link Stop} when the database cannot be used.
  */
 export async function rebuildDay(day: string, options: RebuildOptions): Promise<Rebuilt> {
   const { sql, nc, rules, into, now, onProgress } = options;
   const begun = now();
   const { zone, version, sha256: stored, catalogue, seals } = await readRebuildBasis(sql, day);
-  // Refuses what is not kept any more before anything is written.
+  // Throws Refused for heartbeats that are no longer kept, before anything is written.
   await keptSources(nc, await readBooksOfDay(sql, day), rules, begun);
-  await using scratch = await Scratch.open(into, zone);
+  await using target = await TargetDatabase.open(into, zone);
   const calendar = new BusinessCalendar(zone);
   const total = sequencesOf(seals.at(-1));
   const replay = new Replay(
@@ -66,13 +71,13 @@ export async function rebuildDay(day: string, options: RebuildOptions): Promise<
   );
   for (const seal of seals) {
     await replay.through(seal);
-    await openFrom(scratch.sql, nextDay(seal.day));
+    await openFrom(target.sql, nextDay(seal.day));
   }
-  await putCatalogue(scratch.sql, catalogue);
-  const lines = await patiently(
-    scratch.sql,
+  await putCatalogue(target.sql, catalogue);
+  const lines = await allowSilence(
+    target.sql,
     WHOLE_DAY_MS,
-    () => readRecognisedLines(scratch.sql, day),
+    () => readRecognisedLines(target.sql, day),
   );
   const csv = statementCsv(lines);
   return {
@@ -84,25 +89,27 @@ export async function rebuildDay(day: string, options: RebuildOptions): Promise<
   };
 }
 
-/** How many sequences the streams had in all when a day was closed. */
+/** Total sequences of all streams at a seal. */
 function sequencesOf(seal: SealPoint | undefined): number {
   return [...seal?.positions.values() ?? []].reduce((sum, last) => sum + last, 0);
 }
 
-/** The database that is rebuilt into. */
-class Scratch implements AsyncDisposable {
+/** The database in which the books are rebuilt. */
+class TargetDatabase implements AsyncDisposable {
   private constructor(readonly sql: Sql) {}
 
-  static async open(url: string, zone: string): Promise<Scratch> {
+  static async open(url: string, zone: string): Promise<TargetDatabase> {
     const sql = connectBooks(url);
     try {
       await checkEmpty(sql);
       await openBooks(url, zone);
-      return new Scratch(sql);
+      return new TargetDatabase(sql);
     } catch (error) {
       await sql.end({ timeout: 2 });
       if (error instanceof Refused) throw error;
-      throw new Stop(`the database to rebuild into: ${messageOf(error)}`, { cause: error });
+      throw new Stop(`the database of --into cannot be used: ${messageOf(error)}`, {
+        cause: error,
+      });
     }
   }
 
@@ -111,7 +118,7 @@ class Scratch implements AsyncDisposable {
   }
 }
 
-/** Posts raw heartbeats as the service did. */
+/** Posts raw heartbeats as the service does. */
 class Replay {
   events = 0;
   #sequences = 0;
@@ -123,7 +130,7 @@ class Replay {
     readonly onProgress: OnProgress,
   ) {}
 
-  /** Posts every stream up to where it stood at `seal`. */
+  /** Posts every stream up to its position at `seal`. */
   async through({ positions }: SealPoint): Promise<void> {
     for (const [stream, last] of positions) {
       await using session = new LedgerSession(this.databaseUrl, stream);
@@ -160,10 +167,10 @@ class Replay {
       refusals,
       gaps: continuation.gaps,
     };
-    // Nothing is set aside: copies are in QUARANTINE since the events were first read.
+    // Refusals are not copied: they went to QUARANTINE when the events were first posted.
     const outcome = await session.commit(posting, await session.plan(posting));
     if (outcome.kind === "outdated") {
-      throw new Refused("somebody else closes days in the database to rebuild into");
+      throw new Refused("another process changes the books in the database of --into");
     }
     this.events += batch.length;
     return outcome.position;

@@ -1,32 +1,33 @@
 /**
- * The SQL of a rebuild: what a closed day was made from, and the empty database it is made again in.
+ * The SQL of a rebuild: reads what a closed day was made from, and prepares the target database.
  *
  * @module
  */
 import type { Sql, TransactionSql } from "postgres";
 import { Refused } from "../../shared/process/errors.ts";
-import { patiently } from "../../shared/process/postgres/pool.ts";
+import { allowSilence } from "../../shared/process/postgres/pool.ts";
 import { readZone, WHOLE_DAY_MS } from "../books/connection.ts";
 import { readEntries } from "../books/statements.ts";
 import type { CatalogueEntry } from "../statement/catalogue.ts";
 import { UNMAPPED } from "../statement/csv.ts";
 
-/** Where the streams stood when a day was closed. */
+/** The positions of the streams at the seal of a day. */
 export interface SealPoint {
   readonly day: string;
   /** Last sequence by stream. */
   readonly positions: ReadonlyMap<string, number>;
 }
 
-/** What the statement of a day was made from. */
+/** What is needed to rebuild a day. */
 export interface RebuildBasis {
   readonly zone: string;
   /** The newest version of the day's statement. */
   readonly version: number;
+  /** SHA-256 of its CSV. */
   readonly sha256: string;
-  /** The catalogue as it was when that version was issued, as far as the day needs it. */
+  /** The studios that this version has for the titles of the day. */
   readonly catalogue: readonly CatalogueEntry[];
-  /** Every close up to the day's own, in order. */
+  /** Every seal up to the day's own, in order. */
   readonly seals: readonly SealPoint[];
 }
 
@@ -37,20 +38,20 @@ interface TitleRow {
 
 interface SealRow {
   readonly day: string;
-  /** Null for a seal made before there was a stream; then `last_seq` is too. */
+  /** Null when no stream existed at the seal; so is `last_seq`. */
   readonly stream: string | null;
   readonly last_seq: string | null;
 }
 
 interface TableRow {
   readonly name: string;
-  /** How many others there are. */
+  /** Number of other tables. */
   readonly more: number;
 }
 
-/** Rejects with {@link Refused} when `day` has no statement. */
+/** Reads what is needed to rebuild `day`. Rejects with {@link Refused} when it has no statement. */
 export async function readRebuildBasis(sql: Sql, day: string): Promise<RebuildBasis> {
-  return await patiently(
+  return await allowSilence(
     sql,
     WHOLE_DAY_MS,
     () =>
@@ -96,7 +97,7 @@ async function readSealPoints(tx: TransactionSql, day: string): Promise<SealPoin
   }));
 }
 
-/** Rejects with {@link Refused} when the database holds anything. */
+/** Rejects with {@link Refused} when the database has any table. */
 export async function checkEmpty(sql: Sql): Promise<void> {
   const [found] = await sql<TableRow[]>`
     select n.nspname || '.' || c.relname as name, count(*) over ()::int - 1 as more
@@ -105,12 +106,12 @@ export async function checkEmpty(sql: Sql): Promise<void> {
     order by 1 limit 1`;
   if (!found) return;
   throw new Refused(
-    `the database to rebuild into is not empty: it has ${found.name} and ${found.more} more; ` +
-      "name one that was made for this and holds nothing",
+    `the database of --into is not empty: it has ${found.name} and ${found.more} more; ` +
+      "use a newly created database",
   );
 }
 
-/** From now on what is watched before `day` is recognised on it. */
+/** Makes `day` the oldest open day, on which events of earlier days are recognised. */
 export async function openFrom(sql: Sql, day: string): Promise<void> {
   await sql`update royalty.books set oldest_open_day = ${day}::text::date`;
 }

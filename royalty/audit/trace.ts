@@ -1,10 +1,9 @@
 /**
- * From a line of a statement down to the heartbeats that it is the sum of.
+ * Traces a line of a statement to the heartbeats that it is the sum of.
  *
- * The key of every counted id says which content was counted, so each raw heartbeat of the line's
- * title can be told apart: the one that was counted, its repetitions, and what came under the same
- * id with other content. Where copies of one id came on two streams, the stream read first is taken
- * to have been counted.
+ * The key of every counted id has the fingerprint of the counted content. It classifies each raw
+ * heartbeat of the title: the one that was counted, its duplicates, and conflicts. When copies of one
+ * id are on two streams, the one on the stream read first is reported as counted.
  *
  * Pure.
  *
@@ -15,16 +14,16 @@ import type { Claim } from "../posting/accrue.ts";
 import { lineKey } from "../statement/day_line.ts";
 import type { StatementLine } from "../statement/csv.ts";
 
-/** Which lines of a recognised day are traced. */
-export interface Wanted {
+/** Selects lines of a recognised day. Undefined selects every territory or event day. */
+export interface LineFilter {
   readonly day: string;
   readonly titleId: string;
   readonly territory: string | undefined;
   readonly eventDay: string | undefined;
 }
 
-/** What became of a heartbeat that can be used. */
-export type Fate =
+/** The outcome of a usable heartbeat. */
+export type TraceOutcome =
   /** It is in the line. */
   | "counted"
   /** The same content was counted before under its id. */
@@ -33,7 +32,7 @@ export type Fate =
   | "conflict"
   /** It is in the statement of an earlier day. */
   | "earlier"
-  /** Its id is not among those counted: the books lack it. */
+  /** Its id has no key: the books lack it. */
   | "missing";
 
 /** A heartbeat of the traced lines. */
@@ -41,75 +40,79 @@ export interface TracedEvent {
   readonly eventId: string;
   readonly stream: string;
   readonly sequence: number;
+  /** Ms since the epoch. */
   readonly ts: number;
   readonly playedMs: number;
   readonly territory: string;
   readonly eventDay: string;
-  readonly fate: Fate;
+  readonly outcome: TraceOutcome;
 }
 
-/** A line as it is booked and as its heartbeats add up. */
+/** A line in the books, and the sum of the heartbeats found for it. */
 export interface TracedLine {
   readonly booked: StatementLine;
   readonly events: bigint;
   readonly msWatched: bigint;
 }
 
-/** What the heartbeats of a line add up to. */
+/** The sum of the heartbeats found for a line. */
 interface Sum {
   events: bigint;
   msWatched: bigint;
 }
 
-/** Lines that are wanted. */
-export function linesOf(lines: readonly StatementLine[], wanted: Wanted): StatementLine[] {
-  return lines.filter((line) => isWanted(line, wanted));
+/** The `lines` that `filter` selects. */
+export function matchingLines(
+  lines: readonly StatementLine[],
+  filter: LineFilter,
+): StatementLine[] {
+  return lines.filter((line) => matches(line, filter));
 }
 
-function isWanted(
+function matches(
   line: { readonly titleId: string; readonly territory: string; readonly eventDay: string },
-  { titleId, territory, eventDay }: Wanted,
+  { titleId, territory, eventDay }: LineFilter,
 ): boolean {
   return line.titleId === titleId && line.territory === (territory ?? line.territory) &&
     line.eventDay === (eventDay ?? line.eventDay);
 }
 
-/** Follows raw heartbeats in the order of each stream. */
+/** Classifies raw heartbeats, each stream in the order of its sequences. */
 export class Trace {
-  /** The first heartbeats traced, as many as are to be shown. */
+  /** The first `limit` heartbeats. */
   readonly events: TracedEvent[] = [];
-  /** How many there were in all. */
-  readonly fates: Record<Fate, number> = {
+  /** Number of all heartbeats, by outcome. */
+  readonly outcomes: Record<TraceOutcome, number> = {
     counted: 0,
     duplicate: 0,
     conflict: 0,
     earlier: 0,
     missing: 0,
   };
-  // Ids whose counted copy has been met.
-  readonly #met = new Set<string>();
+  // Ids whose counted copy was found.
+  readonly #found = new Set<string>();
   readonly #sums = new Map<string, Sum>();
 
-  constructor(readonly wanted: Wanted, readonly limit: number) {}
+  constructor(readonly filter: LineFilter, readonly limit: number) {}
 
-  /** Ids met so far. */
+  /** Number of ids held in memory. */
   get ids(): number {
-    return this.#met.size;
+    return this.#found.size;
   }
 
-  /** Those of `claims` that may be in the lines. */
+  /** The `claims` that may be in the lines. */
   select(claims: readonly Claim[]): Claim[] {
-    const { day } = this.wanted;
+    const { day } = this.filter;
     return claims.filter((claim) =>
-      claim.eventDay <= day && isWanted({ ...claim, territory: claim.region }, this.wanted)
+      claim.eventDay <= day && matches({ ...claim, territory: claim.region }, this.filter)
     );
   }
 
   /**
-   * Takes in a selected heartbeat of `stream`, in the order of its sequences.
+   * Adds a selected heartbeat of `stream`.
    *
-   * @param counted fingerprint of the content that was counted under its id
-   * @param closedThrough last sequence entered before the day before was closed
+   * @param counted fingerprint in the key of its id; undefined when it has no key
+   * @param closedThrough last sequence posted before the seal of the day before
    */
   add(
     stream: string,
@@ -117,13 +120,13 @@ export class Trace {
     counted: number | undefined,
     closedThrough: number | undefined,
   ): void {
-    const fate = this.#fateOf(claim, counted, closedThrough);
-    this.fates[fate] += 1;
-    if (fate === "counted") this.#sum(claim);
-    if (this.events.length < this.limit) this.events.push(tracedEvent(stream, claim, fate));
+    const outcome = this.#outcomeOf(claim, counted, closedThrough);
+    this.outcomes[outcome] += 1;
+    if (outcome === "counted") this.#addToSum(claim);
+    if (this.events.length < this.limit) this.events.push(tracedEvent(stream, claim, outcome));
   }
 
-  /** `booked` lines beside what was found of each. */
+  /** Each of the `booked` lines with the sum of its heartbeats. */
   against(booked: readonly StatementLine[]): TracedLine[] {
     return booked.map((line) => ({
       booked: line,
@@ -131,17 +134,21 @@ export class Trace {
     }));
   }
 
-  #fateOf(claim: Claim, counted: number | undefined, closedThrough: number | undefined): Fate {
+  #outcomeOf(
+    claim: Claim,
+    counted: number | undefined,
+    closedThrough: number | undefined,
+  ): TraceOutcome {
     if (counted === undefined) return "missing";
     if (counted !== claim.fingerprint) return "conflict";
-    if (this.#met.has(claim.eventId)) return "duplicate";
-    this.#met.add(claim.eventId);
-    const isOwn = claim.eventDay === this.wanted.day ||
+    if (this.#found.has(claim.eventId)) return "duplicate";
+    this.#found.add(claim.eventId);
+    const isRecognisedHere = claim.eventDay === this.filter.day ||
       (closedThrough !== undefined && claim.delivery.sequence > closedThrough);
-    return isOwn ? "counted" : "earlier";
+    return isRecognisedHere ? "counted" : "earlier";
   }
 
-  #sum({ eventDay, region, titleId, playedMs }: Claim): void {
+  #addToSum({ eventDay, region, titleId, playedMs }: Claim): void {
     const key = lineKey({ eventDay, territory: region, titleId });
     const sum = this.#sums.get(key) ?? { events: 0n, msWatched: 0n };
     sum.events += 1n;
@@ -150,7 +157,7 @@ export class Trace {
   }
 }
 
-function tracedEvent(stream: string, claim: Claim, fate: Fate): TracedEvent {
+function tracedEvent(stream: string, claim: Claim, outcome: TraceOutcome): TracedEvent {
   const judgement = judge(claim.delivery.bytes);
   return {
     eventId: claim.eventId,
@@ -160,13 +167,13 @@ function tracedEvent(stream: string, claim: Claim, fate: Fate): TracedEvent {
     playedMs: claim.playedMs,
     territory: claim.region,
     eventDay: claim.eventDay,
-    fate,
+    outcome,
   };
 }
 
-/** Whether every line is the sum of its heartbeats, and none is missing in the books. */
+/** Whether every line is the sum of its heartbeats, and no heartbeat is missing in the books. */
 export function addsUp(trace: Trace, lines: readonly TracedLine[]): boolean {
-  return trace.fates.missing === 0 && lines.every(lineAddsUp);
+  return trace.outcomes.missing === 0 && lines.every(lineAddsUp);
 }
 
 /** Whether a line is the sum of its heartbeats. */

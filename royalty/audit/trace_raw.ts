@@ -1,5 +1,5 @@
 /**
- * Reads the raw heartbeats that may be in some lines of a statement, and the keys of their ids.
+ * Reads the raw heartbeats that may be in given lines of a statement, and the keys of their ids.
  *
  * @module
  */
@@ -7,48 +7,49 @@ import { Buffer } from "node:buffer";
 import type { NatsConnection } from "nats";
 import type { Sql } from "postgres";
 import { Refused } from "../../shared/process/errors.ts";
-import { patiently } from "../../shared/process/postgres/pool.ts";
+import { allowSilence } from "../../shared/process/postgres/pool.ts";
 import { WHOLE_DAY_MS } from "../books/connection.ts";
 import type { OnProgress } from "../../shared/process/cli/progress.ts";
 import { type AccrualRules, accrue } from "../posting/accrue.ts";
 import { BusinessCalendar } from "../statement/business_day.ts";
 import { knownKeys } from "../posting/key_table.ts";
-import { firstSince, type RawExtent, rawExtent, readRaw } from "../raw/raw_stream.ts";
+import { firstSequenceSince, type RawExtent, rawExtent, readRaw } from "../raw/raw_stream.ts";
 import { readBooksOfDay, type StreamSpan } from "../recount/books_of_day.ts";
 import type { RecountOptions } from "../recount/day.ts";
 import { DayStarts } from "../recount/appraise.ts";
 import { lineType, type StatementLine } from "../statement/csv.ts";
-import { Trace, type Wanted } from "./trace.ts";
+import { type LineFilter, Trace } from "./trace.ts";
 
-/** Ids held at once, about 150 MB. */
-const MOST_IDS = 1_000_000;
+/** Maximum ids in memory, about 150 MB. */
+const MAX_IDS = 1_000_000;
 
 /**
- * Traces `lines`, the booked ones that `wanted` selects, at least one, to their heartbeats. Rejects
- * with {@link Refused} when those are not kept any more or are too many.
+ * Traces `lines` to their heartbeats. They are the booked lines that `filter` selects, at least one;
+ * at most `limit` heartbeats are kept to be shown. Rejects with {@link Refused} when the raw
+ * heartbeats are no longer kept or too many match.
  */
 export async function traceLines(
-  wanted: Wanted,
+  filter: LineFilter,
   lines: readonly StatementLine[],
   limit: number,
   { sql, nc, rules, now, onProgress }: Omit<RecountOptions, "folder">,
 ): Promise<Trace> {
-  const { zone, spans } = await readBooksOfDay(sql, wanted.day);
+  const { zone, spans } = await readBooksOfDay(sql, filter.day);
   const [firstDay] = lines.map(({ eventDay }) => eventDay).sort();
-  if (firstDay === undefined) throw new RangeError("there is no line to trace");
-  // An event is received at most this much before its own ts.
-  const needed = new DayStarts(zone).startOf(firstDay) - rules.futureToleranceMs;
+  if (firstDay === undefined) throw new RangeError("no line to trace");
+  // The oldest receipt of an event of that day: a device's clock may be ahead by the tolerance.
+  const neededSince = new DayStarts(zone).startOf(firstDay) - rules.futureToleranceMs;
   const calendar = new BusinessCalendar(zone);
   const accrualRules = { ...rules, dayOf: (instant: number) => calendar.dayOf(instant) };
   const ranges: Range[] = [];
   for (const span of spans) {
     const extent = await rawExtent(nc, span.stream);
-    checkKept(span, extent, lines, needed, now());
-    const from = await firstSince(nc, span.stream, needed);
+    checkKept(span, extent, lines, neededSince, now());
+    const from = await firstSequenceSince(nc, span.stream, neededSince);
     if (from !== undefined && from <= span.through) ranges.push({ ...span, from });
   }
   const total = ranges.reduce((sum, range) => sum + sequencesOf(range), 0);
-  const trace = new Trace(wanted, limit);
+  const trace = new Trace(filter, limit);
   let done = 0;
   for (const range of ranges) {
     const onSequence: OnProgress = (sequences) => onProgress?.(done + sequences, total);
@@ -58,31 +59,31 @@ export async function traceLines(
   return trace;
 }
 
-// Usage needs every heartbeat of its day; adjustments those since the day before was closed.
+// USAGE needs every heartbeat of its day, ADJUSTMENT those since the seal of the day before.
 function checkKept(
   { stream, through, closedThrough }: StreamSpan,
   { firstSeq, lastSeq, firstReceivedAt, maxAgeMs }: RawExtent,
   lines: readonly StatementLine[],
-  needed: number,
+  neededSince: number,
   nowMs: number,
 ): void {
   if (lastSeq < through) {
     throw new Refused(
-      `${stream} ends at ${lastSeq}, but ${through} is accounted for: it was restored or made ` +
-        "anew, and its sequences name other heartbeats than those counted",
+      `${stream} ends at ${lastSeq}, but ${through} is accounted for: it was restored or ` +
+        "recreated, and its sequences name other heartbeats than those counted",
     );
   }
   const keptSince = Math.min(firstReceivedAt ?? Infinity, nowMs - maxAgeMs);
-  if (firstSeq === 1 || keptSince <= needed) return;
+  if (firstSeq === 1 || keptSince <= neededSince) return;
   const isAdjustment = lines.every((line) => lineType(line) === "ADJUSTMENT");
   if (isAdjustment && closedThrough !== undefined && firstSeq <= closedThrough + 1) return;
   throw new Refused(
     `${stream} keeps raw heartbeats since ${new Date(keptSince).toISOString()} only; these lines ` +
-      `need those since ${new Date(needed).toISOString()}. The account without --title needs none`,
+      `need those since ${new Date(neededSince).toISOString()}. Without --title none are needed`,
   );
 }
 
-/** The sequences of a stream that are read: `from` to `through`. */
+/** The sequences of a stream to read, `from` to `through`, both included. */
 interface Range extends StreamSpan {
   readonly from: number;
 }
@@ -91,44 +92,44 @@ function sequencesOf({ from, through }: Range): number {
   return through - from + 1;
 }
 
-/** What a stream is traced with. */
-interface Tools {
+/** Options of {@link traceStream}. */
+interface StreamTraceOptions {
   readonly sql: Sql;
   readonly nc: NatsConnection;
   readonly rules: AccrualRules;
-  /** Told how many sequences of the stream are read. */
+  /** Receives how many sequences of the stream were read. */
   readonly onProgress: OnProgress;
 }
 
 async function traceStream(
-  { sql, nc, rules, onProgress }: Tools,
+  { sql, nc, rules, onProgress }: StreamTraceOptions,
   { stream, from, through, closedThrough }: Range,
   trace: Trace,
 ): Promise<void> {
-  const mayName = naming(trace.wanted.titleId);
+  const mayContain = titleMatcher(trace.filter.titleId);
   for await (const batch of readRaw(nc, stream, { from, through })) {
     onProgress((batch.at(-1)?.sequence ?? from) - from + 1);
-    const deliveries = batch.filter(({ bytes }) => mayName(bytes))
+    const deliveries = batch.filter(({ bytes }) => mayContain(bytes))
       .map((message) => ({ ...message, redelivered: false }));
     const claims = trace.select(accrue(deliveries, rules).claims);
     if (claims.length === 0) continue;
-    const counted = await patiently(sql, WHOLE_DAY_MS, () => knownKeys(sql, claims));
+    const counted = await allowSilence(sql, WHOLE_DAY_MS, () => knownKeys(sql, claims));
     for (const claim of claims) {
       trace.add(stream, claim, counted.get(claim.eventId), closedThrough);
     }
-    if (trace.ids > MOST_IDS) {
+    if (trace.ids > MAX_IDS) {
       throw new Refused(
-        `more than ${MOST_IDS} events match; choose fewer with --territory or --event-day`,
+        `more than ${MAX_IDS} events match; select fewer with --territory or --event-day`,
       );
     }
   }
 }
 
 /**
- * Tells bytes that may be a heartbeat of `titleId` from those that cannot be, without reading them:
- * JSON spells a text as it is unless there is a backslash.
+ * A fast filter of the bytes that may be a heartbeat of `titleId`, without parsing them: they contain
+ * the title, or a backslash, without which JSON cannot write it otherwise.
  */
-export function naming(titleId: string): (bytes: Uint8Array) => boolean {
+export function titleMatcher(titleId: string): (bytes: Uint8Array) => boolean {
   const title = Buffer.from(titleId);
   return ({ buffer, byteOffset, length }) => {
     const bytes = Buffer.from(buffer, byteOffset, length);

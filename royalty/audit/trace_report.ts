@@ -1,5 +1,5 @@
 /**
- * A trace as people and as programs read it.
+ * The report of a trace, as text and as JSON.
  *
  * Pure.
  *
@@ -30,15 +30,15 @@ const LINE_COLUMNS = [
   right(""),
 ];
 
-/** The trace for a person; the last line is the verdict. */
+/** The report as text; the last line is the verdict. */
 export function traceText(trace: Trace, lines: readonly TracedLine[]): string {
-  const { events, fates } = trace;
+  const { events, outcomes } = trace;
   const rest = tracedCount(trace) - events.length;
   return [
     renderTable(EVENT_COLUMNS, events.map(eventRow)),
     ...(rest > 0 ? [`… and ${rest} more; --limit N shows N`] : []),
     "",
-    Object.entries(fates).map(([fate, count]) => `${fate} ${count}`).join(", "),
+    Object.entries(outcomes).map(([outcome, count]) => `${outcome} ${count}`).join(", "),
     "",
     renderTable(LINE_COLUMNS, lines.map(lineRow)),
     "",
@@ -48,15 +48,15 @@ export function traceText(trace: Trace, lines: readonly TracedLine[]): string {
   ].join("\n");
 }
 
-/** The same for a program; `toJson` takes it. */
+/** The report for `toJson`. */
 export function traceFacts(trace: Trace, lines: readonly TracedLine[]) {
-  const { wanted, events, fates } = trace;
+  const { filter, events, outcomes } = trace;
   return {
-    titleId: wanted.titleId,
-    territory: wanted.territory,
-    eventDay: wanted.eventDay,
+    titleId: filter.titleId,
+    territory: filter.territory,
+    eventDay: filter.eventDay,
     addsUp: addsUp(trace, lines),
-    outcomes: fates,
+    outcomes,
     lines: lines.map((line) => ({
       lineType: lineType(line.booked),
       eventDay: line.booked.eventDay,
@@ -68,18 +68,18 @@ export function traceFacts(trace: Trace, lines: readonly TracedLine[]) {
       equal: lineAddsUp(line),
     })),
     heartbeatsFound: tracedCount(trace),
-    heartbeats: events.map(({ ts, fate, ...event }) => ({ ...event, tsMs: ts, outcome: fate })),
+    heartbeats: events.map(({ ts, outcome, ...event }) => ({ ...event, tsMs: ts, outcome })),
   };
 }
 
-function tracedCount({ fates }: Trace): number {
-  return Object.values(fates).reduce((sum, count) => sum + count, 0);
+function tracedCount({ outcomes }: Trace): number {
+  return Object.values(outcomes).reduce((sum, count) => sum + count, 0);
 }
 
 function eventRow(event: TracedEvent): string[] {
-  const { eventId, stream, sequence, ts, playedMs, territory, eventDay, fate } = event;
+  const { eventId, stream, sequence, ts, playedMs, territory, eventDay, outcome } = event;
   const at = new Date(ts).toISOString();
-  return [eventId, stream, String(sequence), at, String(playedMs), territory, eventDay, fate];
+  return [eventId, stream, String(sequence), at, String(playedMs), territory, eventDay, outcome];
 }
 
 function lineRow(line: TracedLine): string[] {

@@ -5,8 +5,8 @@ import { toJson } from "../../shared/process/cli/json_output.ts";
 import type { Heartbeat } from "../../shared/contract/event.ts";
 import { accrue, type Claim } from "../posting/accrue.ts";
 import type { StatementLine } from "../statement/csv.ts";
-import { addsUp, type Fate, linesOf, Trace, type Wanted } from "./trace.ts";
-import { naming } from "./trace_raw.ts";
+import { addsUp, type LineFilter, matchingLines, Trace, type TraceOutcome } from "./trace.ts";
+import { titleMatcher } from "./trace_raw.ts";
 import { traceFacts, traceText } from "./trace_report.ts";
 
 const DAY_MS = 86_400_000;
@@ -18,7 +18,7 @@ const RULES = {
 const FIRST_MS = Date.UTC(2026, 10, 20);
 const FIRST = RULES.dayOf(FIRST_MS);
 const SECOND = RULES.dayOf(FIRST_MS + DAY_MS);
-/** The days that events are of; the last of them is not closed. */
+/** The days of the events; the last day is open. */
 const DAYS = [FIRST, SECOND, RULES.dayOf(FIRST_MS + 2 * DAY_MS)];
 
 function claimOf(heartbeat: Heartbeat, sequence: number): Claim {
@@ -29,14 +29,14 @@ function claimOf(heartbeat: Heartbeat, sequence: number): Claim {
   return claim;
 }
 
-/** What a naive ledger made of a claim. */
+/** The outcome of a claim in the naive model. */
 interface Outcome {
   readonly claim: Claim;
-  readonly fate: Fate;
+  readonly outcome: TraceOutcome;
   readonly recognised: string | undefined;
 }
 
-/** What the books would make of a stream whose days close at given sequences, one claim at a time. */
+/** A naive model of the books: one claim at a time, with days that close at given sequences. */
 function naiveBooks(claims: readonly Claim[], closes: ReadonlyMap<string, number>) {
   const keys = new Map<string, number>();
   const outcomes: Outcome[] = [];
@@ -44,8 +44,8 @@ function naiveBooks(claims: readonly Claim[], closes: ReadonlyMap<string, number
   for (const claim of claims) {
     const known = keys.get(claim.eventId);
     if (known !== undefined) {
-      const fate = known === claim.fingerprint ? "duplicate" : "conflict";
-      outcomes.push({ claim, fate, recognised: undefined });
+      const outcome = known === claim.fingerprint ? "duplicate" : "conflict";
+      outcomes.push({ claim, outcome, recognised: undefined });
       continue;
     }
     keys.set(claim.eventId, claim.fingerprint);
@@ -53,7 +53,7 @@ function naiveBooks(claims: readonly Claim[], closes: ReadonlyMap<string, number
       day >= claim.eventDay && claim.delivery.sequence <= (closes.get(day) ?? Infinity)
     );
     assertExists(recognised);
-    outcomes.push({ claim, fate: "counted", recognised });
+    outcomes.push({ claim, outcome: "counted", recognised });
     const key = `${recognised} ${claim.eventDay} ${claim.region} ${claim.titleId}`;
     const line = lines.get(key);
     lines.set(key, {
@@ -94,8 +94,8 @@ function nextHeartbeat(random: Random, old: Heartbeat | undefined): Heartbeat {
   });
 }
 
-Deno.test("every line of every day is traced to what a naive ledger put into it", () => {
-  const random = propertyRandom("trace against a naive ledger");
+Deno.test("every line is traced to the heartbeats of the naive model", () => {
+  const random = propertyRandom("trace against a naive model");
   for (let round = 0; round < 60; round++) {
     const claims = aStream(random, random.int(0, 150));
     const firstClose = random.int(0, claims.length);
@@ -106,36 +106,37 @@ Deno.test("every line of every day is traced to what a naive ledger put into it"
     const { keys, outcomes, lines } = naiveBooks(claims, closes);
     let closedThrough: number | undefined;
     for (const day of DAYS) {
-      const wanted: Wanted = {
+      const filter: LineFilter = {
         day,
         titleId: `t${random.int(0, 2)}`,
         territory: random.pick([undefined, "de"]),
         eventDay: random.pick([undefined, undefined, FIRST]),
       };
       const through = closes.get(day) ?? claims.length;
-      const trace = new Trace(wanted, 1_000);
+      const trace = new Trace(filter, 1_000);
       for (const claim of trace.select(claims.slice(0, through))) {
         trace.add("HEARTBEATS", claim, keys.get(claim.eventId), closedThrough);
       }
-      const booked = linesOf(lines.filter(({ recognisedDay }) => recognisedDay === day), wanted);
+      const linesOfDay = lines.filter(({ recognisedDay }) => recognisedDay === day);
+      const booked = matchingLines(linesOfDay, filter);
       const traced = trace.against(booked);
       assert(addsUp(trace, traced), traceText(trace, traced));
-      for (const { sequence, fate } of trace.events) {
-        const outcome = outcomes[sequence - 1];
-        assertExists(outcome);
-        const { fate: expected, recognised } = outcome;
-        assertEquals(fate, recognised !== undefined && recognised < day ? "earlier" : expected);
+      for (const { sequence, outcome } of trace.events) {
+        const expected = outcomes[sequence - 1];
+        assertExists(expected);
+        const isEarlier = expected.recognised !== undefined && expected.recognised < day;
+        assertEquals(outcome, isEarlier ? "earlier" : expected.outcome);
       }
       const counted = outcomes.filter(({ claim, recognised }) =>
         recognised === day && trace.select([claim]).length === 1
       );
-      assertEquals(trace.fates.counted, counted.length, "nothing else is in the line");
+      assertEquals(trace.outcomes.counted, counted.length, "nothing else is in the lines");
       closedThrough = closes.get(day);
     }
   }
 });
 
-Deno.test("no heartbeat of a title is passed over, however its title is spelled", () => {
+Deno.test("the title matcher finds a title in every JSON spelling", () => {
   const titles = ["t-1", 'a "quoted" one', "back\\slash", "größer", "\u{1f3ac}", "a/b"];
   const spellings = [
     (text: string) => text,
@@ -148,22 +149,22 @@ Deno.test("no heartbeat of a title is passed over, however its title is spelled"
   ];
   const random = propertyRandom("spellings of titles");
   for (const titleId of titles) {
-    const mayName = naming(titleId);
+    const mayContain = titleMatcher(titleId);
     for (const spell of spellings) {
       const text = spell(JSON.stringify(aHeartbeat(random, FIRST_MS, { title_id: titleId })));
       assertEquals(JSON.parse(text).title_id, titleId);
-      assert(mayName(new TextEncoder().encode(text)), text);
+      assert(mayContain(new TextEncoder().encode(text)), text);
     }
-    assert(!mayName(encode(aHeartbeat(random, FIRST_MS, { title_id: "another" }))));
+    assert(!mayContain(encode(aHeartbeat(random, FIRST_MS, { title_id: "another" }))));
   }
 });
 
-Deno.test("an id that the books lack, or a line that says more, does not add up", () => {
+Deno.test("a missing id or a line with another sum does not add up", () => {
   const claim = claimOf(
-    aHeartbeat(propertyRandom("a lacking id"), FIRST_MS, { title_id: "t0", region: "de" }),
+    aHeartbeat(propertyRandom("a missing id"), FIRST_MS, { title_id: "t0", region: "de" }),
     7,
   );
-  const wanted = { day: FIRST, titleId: "t0", territory: undefined, eventDay: undefined };
+  const filter = { day: FIRST, titleId: "t0", territory: undefined, eventDay: undefined };
   const booked = {
     recognisedDay: FIRST,
     eventDay: FIRST,
@@ -173,7 +174,7 @@ Deno.test("an id that the books lack, or a line that says more, does not add up"
     events: 1n,
     msWatched: 10_000n,
   };
-  const trace = new Trace(wanted, 10);
+  const trace = new Trace(filter, 10);
   trace.add("HEARTBEATS", claim, claim.fingerprint, undefined);
   assert(addsUp(trace, trace.against([booked])));
   assert(!addsUp(trace, trace.against([{ ...booked, msWatched: 10_001n }])));
@@ -184,5 +185,5 @@ Deno.test("an id that the books lack, or a line that says more, does not add up"
   assert(!addsUp(trace, trace.against([{ ...booked, events: 2n }])));
   trace.add("HEARTBEATS", { ...claim, eventId: "another" }, undefined, undefined);
   assert(!addsUp(trace, trace.against([booked])));
-  assertEquals(trace.fates.missing, 1);
+  assertEquals(trace.outcomes.missing, 1);
 });

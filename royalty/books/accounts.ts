@@ -1,8 +1,8 @@
 /**
- * The account of each stream: how far it is posted, and whether its outcomes add up.
+ * The account of each stream: its position in the books and whether its outcomes add up.
  *
- * `bigint` arrives as text. Counts and sequences become numbers; sums of ms become BigInt, because a
- * year and a half of two billion events a day leaves the safe integers behind.
+ * The driver returns `bigint` as text. Counts and sequences become numbers; sums of ms become BigInt,
+ * because a year and a half of two billion events a day exceeds the safe integers.
  *
  * @module
  */
@@ -10,11 +10,11 @@ import type { Sql } from "postgres";
 import type { Queryable } from "../../shared/process/postgres/pool.ts";
 import { onlyRow } from "../../shared/process/postgres/rows.ts";
 
-/** How far a stream is accounted for; `lastSeq = counted + duplicates + quarantined + gaps`. */
+/** The position of a stream; `lastSeq = counted + duplicates + quarantined + gaps`. */
 export interface Position {
   readonly stream: string;
   readonly lastSeq: number;
-  /** Receipt time of the message `lastSeq`, ms since the epoch. */
+  /** Receipt of the message `lastSeq`, ms since the epoch; 0 before the first. */
   readonly lastReceivedAt: number;
   readonly counted: number;
   readonly duplicates: number;
@@ -23,7 +23,7 @@ export interface Position {
   readonly creditedMs: bigint;
 }
 
-/** A {@link Position} as Postgres sends it. */
+/** A row of `royalty.stream_position`. */
 export interface PositionRow {
   readonly stream: string;
   readonly last_seq: string;
@@ -35,7 +35,7 @@ export interface PositionRow {
   readonly credited_ms: string;
 }
 
-/** The position that `row` is. */
+/** The position in `row`. */
 export function positionOf(row: PositionRow): Position {
   return {
     stream: row.stream,
@@ -49,7 +49,7 @@ export function positionOf(row: PositionRow): Position {
   };
 }
 
-/** The positions of all streams. */
+/** Reads the positions of all streams, by name. */
 export async function readPositions(sql: Queryable): Promise<Position[]> {
   const rows = await sql<PositionRow[]>`
     select stream, last_seq, last_received_ms, counted, duplicates, quarantined, gaps, credited_ms
@@ -57,15 +57,16 @@ export async function readPositions(sql: Queryable): Promise<Position[]> {
   return rows.map(positionOf);
 }
 
-/** A stream's account, and whether it adds up. */
+/** The account of a stream. */
 export interface Account extends Position {
+  /** Whether the outcomes add up to `lastSeq`. */
   readonly identityHolds: boolean;
 }
 
-/** The accounts of all streams and whether credits and gaps agree with them. */
+/** The accounts of all streams, and whether the books balance. */
 export interface Accounts {
   readonly streams: readonly Account[];
-  /** What does not agree, one line each; empty when the books balance. */
+  /** Every disagreement, one line each; empty when the books balance. */
   readonly disagreements: readonly string[];
 }
 
@@ -75,19 +76,22 @@ interface SumsRow {
   readonly ms: string;
 }
 
-/** How many sequences a stream lost. */
+/** Number of sequences that a stream lost. */
 interface MissingRow {
   readonly stream: string;
   readonly missing: string;
 }
 
-/** How many events of a stream are in quarantine. */
+/** Number of events of a stream that were quarantined. */
 interface EntriesRow {
   readonly stream: string;
   readonly entries: string;
 }
 
-/** Reads the accounts in one snapshot and checks them against credits and gaps. */
+/**
+ * Reads the accounts in one snapshot and compares them with credits, gaps and quarantined events.
+ * Rejects with the error of Postgres.
+ */
 export async function readAccounts(sql: Sql): Promise<Accounts> {
   const [positions, sumRows, gapRows, riskRows] = await sql.begin(
     "isolation level repeatable read",

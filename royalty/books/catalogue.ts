@@ -1,5 +1,5 @@
 /**
- * The catalogue in Postgres: which studio a title is paid to.
+ * The catalogue in Postgres, which maps titles to studios.
  *
  * @module
  */
@@ -12,19 +12,20 @@ interface PutRow {
   readonly inserted: boolean;
 }
 
-/** What became of the titles of a catalogue. */
+/** Numbers of titles by the effect of {@link putCatalogue}. */
 export interface PutTitles {
   readonly added: number;
   readonly changed: number;
   readonly unchanged: number;
 }
 
-/** Titles written at once: their parameters stay far from the longest that Postgres takes. */
-const TITLES_AT_ONCE = 20_000;
+/** Titles per statement, so that its parameters stay below the maximum size of Postgres. */
+const CHUNK_TITLES = 20_000;
 
 /**
- * Puts `entries` into the catalogue, all or none; titles it does not name stay as they are. No title
- * may be there twice. `onProgress` is told of titles.
+ * Inserts or updates `entries` in the catalogue, all or none. Other titles are not changed. Each title
+ * may occur once. `onProgress` receives the number of titles written. Rejects with the error of
+ * Postgres.
  */
 export async function putCatalogue(
   sql: Sql,
@@ -33,19 +34,19 @@ export async function putCatalogue(
 ): Promise<PutTitles> {
   const { added, changed } = await sql.begin(async (tx) => {
     const sum = { added: 0, changed: 0 };
-    for (let at = 0; at < entries.length; at += TITLES_AT_ONCE) {
-      const rows = await putTitles(tx, entries.slice(at, at + TITLES_AT_ONCE));
+    for (let at = 0; at < entries.length; at += CHUNK_TITLES) {
+      const rows = await putTitles(tx, entries.slice(at, at + CHUNK_TITLES));
       const added = rows.filter(({ inserted }) => inserted).length;
       sum.added += added;
       sum.changed += rows.length - added;
-      onProgress?.(Math.min(at + TITLES_AT_ONCE, entries.length), entries.length);
+      onProgress?.(Math.min(at + CHUNK_TITLES, entries.length), entries.length);
     }
     return sum;
   });
   return { added, changed, unchanged: entries.length - added - changed };
 }
 
-/** A row for each title that was not there, or not the same. */
+/** Returns a row for each title that was inserted or changed. */
 async function putTitles(
   sql: TransactionSql,
   entries: readonly CatalogueEntry[],

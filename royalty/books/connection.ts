@@ -1,48 +1,48 @@
 /**
- * Connections to the books, and their opening.
+ * Connects to the books and opens them.
  *
  * @module
  */
 import type { Sql } from "postgres";
 import { Stop } from "../../shared/process/errors.ts";
 import { migrate } from "../../shared/process/postgres/migrate.ts";
-import { withRetryable } from "../../shared/process/postgres/passing.ts";
-import { openPool, patiently, type Queryable } from "../../shared/process/postgres/pool.ts";
+import { withRetryable } from "../../shared/process/postgres/transient.ts";
+import { allowSilence, openPool, type Queryable } from "../../shared/process/postgres/pool.ts";
 import { onlyRow } from "../../shared/process/postgres/rows.ts";
 import { booksMigrations } from "./migrations.ts";
 
-/** Longest silence of Postgres over a statement that reads or writes a whole day, ms. */
+/** Maximum silence of Postgres during a statement that reads or writes a whole day, ms. */
 export const WHOLE_DAY_MS = 600_000;
-/** Longest silence of Postgres over a migration, ms. */
+/** Maximum silence of Postgres during a migration. */
 const MIGRATION_MS = 600_000;
-/** Wait between tries to open the books, ms. */
+/** Wait between attempts to open the books. */
 const OPEN_RETRY_MS = 1_000;
 
 /**
- * A pool of connections for short reads, the catalogue and closing. What takes longer than 10 s asks
- * for patience, up to {@link WHOLE_DAY_MS}.
+ * A pool of two connections for short reads, the catalogue and closing. A statement that takes longer
+ * than 10 s has to run in `allowSilence`, with up to {@link WHOLE_DAY_MS}.
  */
 export function connectBooks(url: string): Sql {
   return openPool(url, { purpose: "royalty-books", max: 2 });
 }
 
 /**
- * Brings the schema up to date and opens the books in `zone`, or checks that they are kept in it.
- * Rejects with {@link Stop} if they are not, with `RetryAfter` while Postgres cannot be used.
+ * Migrates the schema and opens the books with the time zone `zone`, or checks that they have that
+ * zone. Rejects with {@link Stop} if they have another one, with `RetryAfter` while Postgres is away.
  */
 export async function openBooks(url: string, zone: string): Promise<void> {
   const migrations = await booksMigrations();
   const sql = connectBooks(url);
   try {
     const kept = await withRetryable(async () => {
-      await patiently(sql, MIGRATION_MS, () => migrate(sql, "royalty", migrations));
+      await allowSilence(sql, MIGRATION_MS, () => migrate(sql, "royalty", migrations));
       await sql`insert into royalty.books (zone) values (${zone}) on conflict do nothing`;
       return await readZone(sql);
     }, OPEN_RETRY_MS);
     if (kept === zone) return;
     throw new Stop(
       `the books are kept in the zone ${kept}, but TWOFOLD_BUSINESS_ZONE is ${zone}; ` +
-        "days already booked cannot be moved, so set it back",
+        "the zone of existing books cannot be changed, so set it back",
     );
   } finally {
     await sql.end({ timeout: 2 });
@@ -53,7 +53,7 @@ interface ZoneRow {
   readonly zone: string;
 }
 
-/** The time zone that the books are kept in. */
+/** Reads the time zone of the books. Rejects when they are not opened. */
 export async function readZone(sql: Queryable): Promise<string> {
   return onlyRow(await sql<ZoneRow[]>`select zone from royalty.books`, "the books").zone;
 }

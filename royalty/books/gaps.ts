@@ -6,7 +6,7 @@
 import type { Sql } from "postgres";
 import type { Queryable } from "../../shared/process/postgres/pool.ts";
 
-/** Sequences that a stream lost and nobody has settled. */
+/** A gap that is not settled: sequences that a stream lost, both ends included. */
 export interface OpenGap {
   readonly stream: string;
   readonly firstSeq: number;
@@ -19,7 +19,7 @@ interface OpenGapRow {
   readonly last_seq: string;
 }
 
-/** Gaps that nobody has settled. */
+/** Reads the gaps that are not settled, by stream and sequence. */
 export async function readOpenGaps(sql: Queryable): Promise<OpenGap[]> {
   const rows = await sql<OpenGapRow[]>`
     select stream, first_seq, last_seq from royalty.gap
@@ -31,16 +31,18 @@ export async function readOpenGaps(sql: Queryable): Promise<OpenGap[]> {
   }));
 }
 
-/** What came of settling a gap. */
-export type Settling =
+/** The result of {@link settleGap}. */
+export type GapSettlementResult =
   | { readonly kind: "settled"; readonly gap: OpenGap }
   | { readonly kind: "settled before"; readonly by: string; readonly reason: string }
   | { readonly kind: "no such gap" };
 
-/** Who answers for which gap. */
+/** The settlement of a gap. */
 export interface GapSettlement {
   readonly stream: string;
+  /** The first sequence of the gap. */
   readonly firstSeq: number;
+  /** The person who takes responsibility. */
   readonly by: string;
   readonly reason: string;
   /** Ms since the epoch. */
@@ -56,11 +58,11 @@ interface SettledBeforeRow {
   readonly settled_reason: string;
 }
 
-/** Settles the open gap that begins at `firstSeq` of `stream`: `by` answers for it. */
+/** Settles the open gap of `stream` that begins at `firstSeq`. */
 export async function settleGap(
   sql: Sql,
   { stream, firstSeq, by, reason, at }: GapSettlement,
-): Promise<Settling> {
+): Promise<GapSettlementResult> {
   const [settled] = await sql<SettledRow[]>`
     update royalty.gap
     set settled_by = ${by}, settled_reason = ${reason}, settled_at = ${new Date(at)}

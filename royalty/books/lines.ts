@@ -1,5 +1,5 @@
 /**
- * The credits of a day, as the lines of a statement.
+ * Reads the credits of a recognised day as statement lines.
  *
  * @module
  */
@@ -7,7 +7,7 @@ import type { Queryable } from "../../shared/process/postgres/pool.ts";
 import type { StatementLine } from "../statement/csv.ts";
 import { type DayLine, dayLineOf } from "../statement/day_line.ts";
 
-/** The lines recognised on `day` (`YYYY-MM-DD`), in the order of a statement. */
+/** Reads the lines recognised on `day` (`YYYY-MM-DD`), in the order of a statement. */
 export async function readRecognisedLines(
   sql: Queryable,
   day: string,
@@ -20,7 +20,7 @@ export async function readRecognisedLines(
     order by a.event_day desc, t.studio collate "C" nulls last, a.title_id collate "C",
       a.region collate "C"`;
   const lines: StatementLine[] = [];
-  await rows.cursor(ROWS_AT_ONCE, (some) => {
+  await rows.cursor(CURSOR_ROWS, (some) => {
     for (const row of some) lines.push(lineOf(row));
   });
   return lines;
@@ -38,8 +38,8 @@ function lineOf(row: StatementRow): StatementLine {
   };
 }
 
-// A statement may have millions of lines; the driver's rows of them take more than the lines do.
-const ROWS_AT_ONCE = 5_000;
+/** Rows per fetch: a day may have millions, and the driver's rows take more memory than lines. */
+const CURSOR_ROWS = 5_000;
 
 interface StatementRow {
   readonly recognised_day: string;
@@ -51,7 +51,7 @@ interface StatementRow {
   readonly ms_watched: string;
 }
 
-/** The credits of `day`. */
+/** Reads the credits of `day` (`YYYY-MM-DD`) without studios, in the order of a statement. */
 export async function readDayLines(sql: Queryable, day: string): Promise<DayLine[]> {
   const lines = await readRecognisedLines(sql, day);
   return lines.map(dayLineOf);

@@ -5,7 +5,7 @@
  */
 import { type Migration, readMigrations } from "../../shared/process/postgres/migrate.ts";
 
-/** The migrations of the schema `royalty`, in order. */
+/** Reads the migrations of the schema `royalty`, in order. */
 export function booksMigrations(): Promise<Migration[]> {
   return readMigrations(new URL("../migrations/", import.meta.url));
 }

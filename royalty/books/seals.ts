@@ -1,5 +1,5 @@
 /**
- * What seals say: when a day took its last credit, and which part of each stream it covers.
+ * Reads seals: as of when a day was sealed, and which sequences of each stream it covers.
  *
  * @module
  */
@@ -10,7 +10,7 @@ interface SealRow {
   readonly as_of: Date;
 }
 
-/** As of when `day` was sealed, ms since the epoch; undefined while it takes credits. */
+/** The instant as of which `day` was sealed, ms since the epoch; undefined when it is not sealed. */
 export async function readSealedAsOf(sql: Queryable, day: string): Promise<number | undefined> {
   const [seal] = await sql<SealRow[]>`
     select as_of from royalty.seal where recognised_day = ${day}::text::date`;
@@ -28,8 +28,8 @@ interface StreamRangeRow {
 }
 
 /**
- * The part of each stream that `day` covers: from the newest seal before it to its own, or to where
- * the books are now while it has none.
+ * The sequences of each stream that `day` covers: from the seal before it to its own seal, or to the
+ * current position while it is not sealed.
  */
 export async function readRanges(sql: Queryable, day: string): Promise<StreamRange[]> {
   const rows = await sql<StreamRangeRow[]>`

@@ -1,16 +1,19 @@
 /**
- * Statements as they are stored.
+ * Reads stored statements.
  *
  * @module
  */
+import { onlyRow } from "../../shared/process/postgres/rows.ts";
 import type { Queryable } from "../../shared/process/postgres/pool.ts";
 import type { StoredStatement } from "../statement/chain.ts";
 import { type StatementLine, UNMAPPED } from "../statement/csv.ts";
 import type { StatementLink } from "../statement/manifest.ts";
 
-/** A statement without its bytes. */
+/** A stored statement without its bytes. */
 export interface StatementEntry extends StatementLink {
+  /** Its place in the chain. */
   readonly ordinal: number;
+  /** SHA-256 of its CSV. */
   readonly csvSha256: string;
 }
 
@@ -22,7 +25,10 @@ interface EntryRow {
   readonly ordinal: string;
 }
 
-/** Statements without their bytes, newest first: of one day or of the whole chain. */
+/**
+ * Reads statements without their bytes, last issued first: of one day (`YYYY-MM-DD`) or of the whole
+ * chain, at most `limit`.
+ */
 export async function readEntries(
   sql: Queryable,
   day?: string,
@@ -42,7 +48,17 @@ export async function readEntries(
   }));
 }
 
-/** One statement as it is stored: the given version, or the newest; undefined when there is none. */
+interface LastCloseRow {
+  readonly closed_at: Date | null;
+}
+
+/** When the newest statement was issued, ms since the epoch; undefined before the first. */
+export async function readLastCloseMs(sql: Queryable): Promise<number | undefined> {
+  const rows = await sql<LastCloseRow[]>`select max(closed_at) as closed_at from royalty.statement`;
+  return onlyRow(rows, "the last close").closed_at?.getTime();
+}
+
+/** Reads a statement: the given version, or the newest; undefined when it does not exist. */
 export async function readStored(
   sql: Queryable,
   day: string,
@@ -58,7 +74,7 @@ export async function readStored(
   return row && {
     day: row.day,
     version: row.version,
-    // Copied, because the driver's buffers are views on what it received.
+    // Copied, because the driver's buffers are views on its receive buffer.
     csv: new Uint8Array(row.csv),
     manifest: new Uint8Array(row.manifest),
     sha256: row.sha256,
@@ -77,21 +93,21 @@ interface StoredRow {
   readonly manifest: Uint8Array;
   readonly sha256: string;
   readonly manifest_sha256: string;
-  /** Null for the first of the chain. */
+  /** Null for the first statement of the chain. */
   readonly previous_sha256: string | null;
   readonly rows: string;
   readonly events: string;
   readonly ms_watched: string;
 }
 
-/** A statement that is known to be there, such as one that {@link readEntries} names. */
+/** Reads a statement that exists, such as one from {@link readEntries}. Rejects when it does not. */
 export async function readIssued(
   sql: Queryable,
   day: string,
   version?: number,
 ): Promise<StoredStatement> {
   const stored = await readStored(sql, day, version);
-  if (stored === undefined) throw new Error(`the statement of ${day} is not in the books any more`);
+  if (stored === undefined) throw new Error(`the books have no statement of ${day}`);
   return stored;
 }
 
@@ -104,7 +120,7 @@ interface LineRow {
   readonly ms_watched: string;
 }
 
-/** The lines kept of a statement, in its order; those of one studio if it is named. */
+/** Reads the lines of a statement in its order: all of them, or those of one studio. */
 export async function readStatementLines(
   sql: Queryable,
   day: string,

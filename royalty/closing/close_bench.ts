@@ -1,39 +1,30 @@
 /**
- * A close alone: `deno run -A royalty/close_bench.ts [lines]`.
+ * The cost of a close: `deno run -A royalty/closing/close_bench.ts [lines]`.
  *
- * The credits of a day are put into the books as posting leaves them, a line for each title and
- * territory; then the day is closed by the command, without a recount (`recount_bench.ts` measures
- * that), the chain is verified, and the files are written.
+ * The credits of a day are inserted as posting would, a line for each title and territory. Then the
+ * command closes the day without a recount, which `recount_bench.ts` measures, and writes the files;
+ * another command verifies the chain.
  *
  * @module
  */
 import type { Sql } from "postgres";
 import { measureCommand, mebibytes } from "../../shared/dev/testing/measure.ts";
-import { PostgresServer } from "../../shared/dev/servers/postgres_server.ts";
-import { createDatabase, DATABASE, DEV_PASSWORD } from "../../shared/dev/servers/stack.ts";
-import { Workspace } from "../../shared/dev/servers/workspace.ts";
-import { openBooks } from "../books/connection.ts";
+import { BooksRig } from "../../shared/e2e/books_rig.ts";
 
 const CLI = new URL("../cli.ts", import.meta.url).pathname;
 const DAY_MS = 86_400_000;
 const TERRITORIES = 100;
 const STUDIOS = 300;
 
-/** Closes a day of `lines` lines and prints what it cost. */
+/** Closes a day of `lines` lines and prints time and memory. */
 export async function runCloseBench(lines = 1_000_000): Promise<void> {
-  await using workspace = await Workspace.temporary();
-  const server = await PostgresServer.start(workspace, { durable: true });
-  await createDatabase(server);
-  const url = server.url(DATABASE, "royalty", DEV_PASSWORD);
-  await openBooks(url, "UTC");
+  await using books = await BooksRig.start({ zone: "UTC", durable: true });
   const day = new Date(Date.now() - 2 * DAY_MS).toISOString().slice(0, 10);
-  const sql = server.connect(DATABASE);
-  await enter(sql, day, lines);
-  await sql.end();
+  await enter(books.stack.admin(), day, lines);
   const env = {
-    TWOFOLD_POSTGRES_URL: url,
+    TWOFOLD_POSTGRES_URL: books.url,
     TWOFOLD_NATS_USER: "",
-    TWOFOLD_STATEMENTS_DIR: `${workspace.folder}/statements`,
+    TWOFOLD_STATEMENTS_DIR: `${books.stack.workspace.folder}/statements`,
   };
   const waiver = ["--without-recount", "measured by itself", "--by", "the benchmark"];
   for (
@@ -50,7 +41,6 @@ export async function runCloseBench(lines = 1_000_000): Promise<void> {
         `peak memory ${mebibytes(peakBytes)}`,
     );
   }
-  await server.stop();
 }
 
 async function enter(sql: Sql, day: string, lines: number): Promise<void> {

@@ -1,9 +1,9 @@
 /**
  * Closes days and issues statements: check and seal → recount → issue → write files.
  *
- * Each step is safe to repeat and finds out what is done already, so a close may be killed anywhere
- * and run again, by another process on another machine too. Only one closes at a time; the others
- * wait for it and then find its statement.
+ * Every step is idempotent, so a close may be killed at any point and run again, also by another
+ * process on another machine. One process closes at a time; the others wait and then find its
+ * statement.
  *
  * @module
  */
@@ -11,10 +11,16 @@ import type { Sql, TransactionSql } from "postgres";
 import { messageOf, Refused } from "../../shared/process/errors.ts";
 import { pause } from "../../shared/process/retry.ts";
 import { readDayLines } from "../books/lines.ts";
-import { withRetryable } from "../../shared/process/postgres/passing.ts";
-import { patiently } from "../../shared/process/postgres/pool.ts";
+import { withRetryable } from "../../shared/process/postgres/transient.ts";
+import { allowSilence } from "../../shared/process/postgres/pool.ts";
 import { onlyRow } from "../../shared/process/postgres/rows.ts";
-import { readEntries, readIssued, readStored, type StatementEntry } from "../books/statements.ts";
+import {
+  readEntries,
+  readIssued,
+  readLastCloseMs,
+  readStored,
+  type StatementEntry,
+} from "../books/statements.ts";
 import {
   type ClosingState,
   issue,
@@ -34,22 +40,25 @@ import { statementCsv } from "../statement/csv.ts";
 import type { StatementFiles } from "../statement/files.ts";
 
 const LOCK_POLL_MS = 250;
-const MOST_DIFFERENCES_NAMED = 10;
-/** The furthest ahead of the clock that a day may be closed. */
-const MOST_AHEAD_MS = 7 * 86_400_000;
+const MAX_DIFFERENCES_NAMED = 10;
+/** Maximum time ahead of the clock as of which a day may be closed. */
+const MAX_AHEAD_MS = 7 * 86_400_000;
 
-/** What closing works with. */
+/** Options of a {@link Closer}. */
 export interface CloserOptions {
+  /** Postgres URL of the books. */
   readonly databaseUrl: string;
+  /** Time between the end of a day and its close. */
   readonly graceMs: number;
-  /** Ms since the epoch. */
+  /** The clock, ms since the epoch. */
   readonly now: () => number;
-  /** The last sequence of each stream, asked when called. */
+  /** Reads the last sequence of each stream. */
   readonly streamEnds: () => Promise<ReadonlyMap<string, number>>;
   /** Undefined: days close without a recount. */
   readonly recount?: Recount | undefined;
   /** Undefined: statements are kept in Postgres only. */
   readonly files?: StatementFiles | undefined;
+  /** Ends the wait for another process that closes. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -59,14 +68,15 @@ export interface Waiver {
   readonly reason: string;
 }
 
-/** What came of it; `filesMissing` says why the files could not be written. */
+/** The result of a close or a reissue. */
 export interface Closed {
   readonly outcome: "closed" | "closed before" | "issued again";
   readonly statement: StoredStatement;
+  /** Why the files could not be written; undefined when they were. */
   readonly filesMissing: string | undefined;
 }
 
-/** The day that closes next, and when it may. */
+/** The day that closes next, and when it is due. */
 export interface NextClose {
   readonly day: string;
   /** End of the day plus grace, ms since the epoch. */
@@ -74,13 +84,13 @@ export interface NextClose {
 }
 
 /**
- * Closes and reissues. Rejects with {@link Refused} when that must not be, naming what to do, and
- * with `RetryAfter` while Postgres cannot be used.
+ * Closes and reissues days. Its methods reject with {@link Refused} when that is not allowed, with
+ * what to do, and with `RetryAfter` while Postgres or NATS is away.
  */
 export class Closer {
   constructor(readonly options: CloserOptions) {}
 
-  /** The day that closes next; undefined while nothing was ever credited. */
+  /** The day that closes next; undefined while the books are empty. */
   async next(): Promise<NextClose | undefined> {
     return await this.#withBooks(async (sql) => {
       const state = await readClosingState(sql);
@@ -89,16 +99,21 @@ export class Closer {
     });
   }
 
+  /** When the newest statement was issued, ms since the epoch; undefined before the first. */
+  async lastCloseMs(): Promise<number | undefined> {
+    return await this.#withBooks(readLastCloseMs);
+  }
+
   /**
-   * Closes `day`, as of now or another instant. A day that is closed already is not closed again;
-   * files that are missing are written.
+   * Closes `day` (`YYYY-MM-DD`) as of `asOf` (ms since the epoch) or now; with `waiver`, without a
+   * recount. A day that is closed already is not changed; its missing files are written.
    */
   async close(day: string, asOf?: number, waiver?: Waiver): Promise<Closed> {
     const { graceMs } = this.options;
     this.#checkAsOf(asOf);
-    return await this.#alone(async (sql) => {
+    return await this.#exclusively(async (sql) => {
       const stored = await readStored(sql, day);
-      if (stored) return await this.#withFiles("closed before", stored);
+      if (stored) return await this.#writeFiles("closed before", stored);
       await this.#seal(sql, day, asOf);
       const recount = waiver
         ? { waived_by: waiver.by, reason: waiver.reason }
@@ -108,17 +123,17 @@ export class Closer {
         const closedAt = basis.sealedAsOf;
         return compose(day, basis, { closedAt, graceMs, recount, reason: null });
       });
-      return await this.#withFiles("closed", await readIssued(sql, day));
+      return await this.#writeFiles("closed", await readIssued(sql, day));
     });
   }
 
-  /** Issues `day` again with the present catalogue; refused when nothing has changed. */
+  /** Issues a new version of `day` with the current catalogue; refused when it would be the same. */
   async reissue(day: string, reason: string): Promise<Closed> {
-    return await this.#alone(async (sql) => {
+    return await this.#exclusively(async (sql) => {
       const stored = await readStored(sql, day);
       if (!stored) {
         throw new Refused(
-          `${day} has no statement to issue again; deno task royalty close makes it`,
+          `${day} has no statement to issue again; deno task royalty close issues it`,
         );
       }
       const { recount, grace_ms } = JSON.parse(new TextDecoder().decode(stored.manifest));
@@ -137,11 +152,11 @@ export class Closer {
             "issued. Correct the catalogue first (deno task royalty catalogue)",
         );
       }
-      return await this.#withFiles("issued again", await readIssued(sql, day));
+      return await this.#writeFiles("issued again", await readIssued(sql, day));
     });
   }
 
-  /** Writes every file that is missing; returns how many statements were written. */
+  /** Writes all missing statement files; returns the number of statements written. */
   async restoreFiles(): Promise<number> {
     const { files } = this.options;
     if (!files) return 0;
@@ -158,7 +173,7 @@ export class Closer {
   }
 
   #checkAsOf(asOf: number | undefined): void {
-    const latest = this.options.now() + MOST_AHEAD_MS;
+    const latest = this.options.now() + MAX_AHEAD_MS;
     if (asOf === undefined || asOf <= latest) return;
     throw new Refused(
       `as of ${new Date(asOf).toISOString()} is more than seven days ahead of the clock; days ` +
@@ -168,8 +183,8 @@ export class Closer {
 
   async #seal(sql: Sql, day: string, asOf: number | undefined): Promise<void> {
     const state = await readClosingState(sql);
-    const asked = this.options.now();
-    const request: CloseRequest = { day, asOf: asOf ?? asked, due: this.#due(state, day) };
+    const nowMs = this.options.now();
+    const request: CloseRequest = { day, asOf: asOf ?? nowMs, due: this.#due(state, day) };
     const ends = await this.options.streamEnds();
     await sealDay(sql, day, nextDay(day), request.asOf, ends, (books) => {
       const obstacles = obstaclesTo(request, books);
@@ -181,22 +196,22 @@ export class Closer {
     return new BusinessCalendar(zone).endOf(day) + this.options.graceMs;
   }
 
-  // The day is sealed, so neither side moves while it is counted.
+  // The day is sealed, so its credits do not change meanwhile.
   async #recount(sql: Sql, day: string): Promise<RecountNote | null> {
     const { recount } = this.options;
     if (!recount) return null;
     const { method, lines, deviceLoss, seconds } = await recount(day).catch((error) => {
       if (!(error instanceof Refused)) throw error;
       throw new Refused(
-        `${day} is not closed: ${error.message}. It takes no more credits. A named person may ` +
-          "close it all the same: deno task royalty close with --without-recount REASON --by PERSON",
+        `${day} is not closed: ${error.message}. It takes no more credits. A person may take ` +
+          "responsibility: deno task royalty close with --without-recount REASON --by PERSON",
         { cause: error },
       );
     });
-    const booked = await patiently(sql, WHOLE_DAY_MS, () => readDayLines(sql, day));
+    const booked = await allowSilence(sql, WHOLE_DAY_MS, () => readDayLines(sql, day));
     const differing = differences(booked, lines);
     if (differing.length > 0) {
-      const named = differing.slice(0, MOST_DIFFERENCES_NAMED);
+      const named = differing.slice(0, MAX_DIFFERENCES_NAMED);
       const more = differing.length - named.length;
       throw new Refused(
         `${day} is not closed: the recount of the raw streams differs in ${differing.length} ` +
@@ -210,7 +225,7 @@ export class Closer {
     return { method, events, ms, device_loss: deviceLoss, seconds };
   }
 
-  async #withFiles(outcome: Closed["outcome"], statement: StoredStatement): Promise<Closed> {
+  async #writeFiles(outcome: Closed["outcome"], statement: StoredStatement): Promise<Closed> {
     try {
       await this.options.files?.write(statement);
       return { outcome, statement, filesMissing: undefined };
@@ -219,15 +234,15 @@ export class Closer {
     }
   }
 
-  // The lock only spares a second recount: what keeps the books right is in the transactions of
-  // `work`, on the pool's other connection.
-  async #alone<T>(work: (sql: Sql) => Promise<T>): Promise<T> {
+  // The lock only avoids a second recount. Correctness depends on the transactions of `work`, which
+  // run on the other connection of the pool.
+  async #exclusively<T>(work: (sql: Sql) => Promise<T>): Promise<T> {
     const { signal } = this.options;
     return await this.#withBooks(async (sql) => {
       let working: Promise<T> | undefined;
       try {
         const { result } = await sql.begin(async (tx) => {
-          // Until the recount is done this transaction has nothing to say.
+          // This transaction is idle until `work` is done.
           await tx`set local idle_in_transaction_session_timeout = 0`;
           while (!(await tryLock(tx))) {
             await pause(LOCK_POLL_MS, signal);
@@ -238,7 +253,7 @@ export class Closer {
         });
         return result;
       } finally {
-        // When the lock's connection is lost, nobody waits for the work.
+        // If the connection of the lock is lost, `work` is still awaited and its error ignored.
         await working?.catch(() => {});
       }
     });
@@ -268,7 +283,7 @@ function linkOf({ recognised_day, version, sha256 }: StatementEntry) {
   return { recognised_day, version, sha256 };
 }
 
-/** What a statement says besides its basis. */
+/** What a statement contains besides its basis. */
 interface Terms {
   readonly closedAt: number;
   readonly graceMs: number;

@@ -11,124 +11,78 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import type { Sql } from "postgres";
-import { aHeartbeat, encode } from "../../shared/dev/testing/heartbeats.ts";
-import { PostgresServer } from "../../shared/dev/servers/postgres_server.ts";
+import { ChildProcess, type ChildResult, runTask } from "../../shared/dev/testing/child_process.ts";
+import { aHeartbeat } from "../../shared/dev/testing/heartbeats.ts";
 import { propertyRandom, Random } from "../../shared/dev/testing/random.ts";
-import { createDatabase, DATABASE, DEV_PASSWORD } from "../../shared/dev/servers/stack.ts";
 import { waitFor } from "../../shared/dev/testing/wait_for.ts";
 import { Workspace } from "../../shared/dev/servers/workspace.ts";
+import { BooksRig, commitPosting, postingOf } from "../../shared/e2e/books_rig.ts";
 import { Refused } from "../../shared/process/errors.ts";
 import type { Heartbeat } from "../../shared/contract/event.ts";
-import { accrue } from "../posting/accrue.ts";
 import { settleGap } from "../books/gaps.ts";
 import { readDayLines } from "../books/lines.ts";
 import { onlyRow } from "../../shared/process/postgres/rows.ts";
 import { readEntries, readIssued } from "../books/statements.ts";
 import { BusinessCalendar, nextDay } from "../statement/business_day.ts";
 import { Closer, type CloserOptions } from "./closer.ts";
-import type { Gap } from "../posting/continuity.ts";
 import { readAccounts } from "../books/accounts.ts";
 import { putCatalogue } from "../books/catalogue.ts";
-import { connectBooks, openBooks } from "../books/connection.ts";
 import { LedgerSession } from "../posting/ledger.ts";
 import { StatementFiles } from "../statement/files.ts";
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
-/** A recount but for its lines. */
+/** A recount without its lines. */
 const TEST_RECOUNT = {
   method: "test",
   deviceLoss: { sessions: 2, sampled: 1, received: 30, missing: 4 },
   seconds: 1,
 };
-const NOTHING_ASIDE = () => Promise.resolve();
 
 interface WaitingRow {
   readonly waiting: number;
 }
 
-/** How many rows there are of each. */
+/** Number of rows in each table. */
 interface LeftRow {
   readonly seals: number;
   readonly statements: number;
 }
 
-/** One server; every test gets books of its own in it. */
-class Server implements AsyncDisposable {
-  private constructor(readonly workspace: Workspace, readonly postgres: PostgresServer) {}
+const RULES = { latenessHorizonMs: 30 * DAY_MS, futureToleranceMs: 300_000 };
 
-  static async start(): Promise<Server> {
-    const workspace = await Workspace.temporary();
-    const server = await PostgresServer.start(workspace);
-    await createDatabase(server);
-    return new Server(workspace, server);
-  }
-
-  get url(): string {
-    return this.postgres.url(DATABASE, "royalty", DEV_PASSWORD);
-  }
-
-  async newBooks(zone = "UTC"): Promise<Rig> {
-    const admin = this.postgres.connect(DATABASE);
-    await admin`drop schema royalty cascade`;
-    await admin`create schema royalty authorization royalty`;
-    await admin.end();
-    await openBooks(this.url, zone);
-    return new Rig(this, zone);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.postgres.stop("SIGQUIT");
-    await this.workspace[Symbol.asyncDispose]();
-  }
-}
-
-/** Books with one posting session and a clock that the test sets. */
-class Rig implements AsyncDisposable {
+/** New books on a shared server, with one posting session and a clock that the test sets. */
+class CloserRig implements AsyncDisposable {
   now = 0;
   readonly sql: Sql;
   readonly calendar: BusinessCalendar;
   readonly session: LedgerSession;
 
-  constructor(readonly server: Server, readonly zone: string) {
-    this.sql = connectBooks(server.url);
+  private constructor(readonly books: BooksRig, readonly zone: string) {
+    this.sql = books.sql;
     this.calendar = new BusinessCalendar(zone);
-    this.session = new LedgerSession(server.url, "HEARTBEATS");
+    this.session = new LedgerSession(books.url, "HEARTBEATS");
+  }
+
+  static async start(books: BooksRig, zone = "UTC"): Promise<CloserRig> {
+    await books.renew(zone);
+    return new CloserRig(books, zone);
   }
 
   /**
-   * Posts what a stream received at `receivedAt`, after `lost` sequences that are gone; `setAside` is
-   * awaited between each plan and its commit.
+   * Posts what a stream received at `receivedAt`, after it lost `lost` sequences. `beforeCommit` runs
+   * between each plan and its commit.
    */
   async post(
-    heartbeats: readonly (Heartbeat | string)[],
+    bodies: readonly (Heartbeat | string)[],
     receivedAt = this.now,
     lost = 0,
-    setAside = NOTHING_ASIDE,
+    beforeCommit?: () => Promise<void>,
   ): Promise<void> {
     const { lastSeq: after } = await this.session.position();
-    const first = after + lost + 1;
-    const deliveries = heartbeats.map((heartbeat, i) => ({
-      bytes: typeof heartbeat === "string"
-        ? new TextEncoder().encode(heartbeat)
-        : encode(heartbeat),
-      sequence: first + i,
-      receivedAt,
-      redelivered: false,
-    }));
-    const { claims, refusals } = accrue(deliveries, {
-      dayOf: (instant) => this.calendar.dayOf(instant),
-      latenessHorizonMs: 30 * DAY_MS,
-      futureToleranceMs: 300_000,
-    });
-    const gaps: Gap[] = lost > 0 ? [{ firstSeq: after + 1, lastSeq: after + lost }] : [];
-    const through = { lastSeq: first + deliveries.length - 1, lastReceivedAt: receivedAt };
-    const posting = { stream: "HEARTBEATS", after, through, claims, refusals, gaps };
-    for (;;) {
-      const plan = await this.session.plan(posting);
-      await setAside();
-      if ((await this.session.commit(posting, plan)).kind === "committed") return;
-    }
+    const received = { stream: "HEARTBEATS", after, bodies, receivedAt, lost };
+    const dayOf = (instant: number) => this.calendar.dayOf(instant);
+    await commitPosting(this.session, postingOf(received, { ...RULES, dayOf }), beforeCommit);
   }
 
   /** Whether so many sessions wait for a lock. */
@@ -140,10 +94,10 @@ class Rig implements AsyncDisposable {
 
   closer(options: Partial<CloserOptions> = {}): Closer {
     return new Closer({
-      databaseUrl: this.server.url,
+      databaseUrl: this.books.url,
       graceMs: HOUR_MS,
       now: () => this.now,
-      // Everything there is has been posted.
+      // The whole stream was posted.
       streamEnds: async () => new Map([["HEARTBEATS", (await this.session.position()).lastSeq]]),
       ...options,
     });
@@ -165,14 +119,8 @@ class Rig implements AsyncDisposable {
   }
 
   /** Runs a command as a person does. */
-  async cli(settings: Record<string, string>, ...args: string[]) {
-    const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-      args: ["task", "--quiet", "royalty", ...args],
-      cwd: new URL("../../", import.meta.url),
-      env: { TWOFOLD_POSTGRES_URL: this.server.url, TWOFOLD_NATS_USER: "", ...settings },
-    }).output();
-    const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-    return { code, out: text(stdout), err: text(stderr) };
+  async command(settings: Record<string, string>, ...args: string[]): Promise<ChildResult> {
+    return await runTask("royalty", args, { ...this.#environment, ...settings });
   }
 
   /** Runs a command until it waits to write to `table`, and kills it there. */
@@ -182,29 +130,32 @@ class Rig implements AsyncDisposable {
     args: readonly string[],
   ): Promise<void> {
     await this.sql.begin(async (tx) => {
-      // Readers pass.
+      // This lock does not block readers.
       await tx`lock table ${tx(`royalty.${table}`)} in exclusive mode`;
-      const process = new Deno.Command(Deno.execPath(), {
-        args: ["run", "-A", "royalty/cli.ts", ...args],
-        cwd: new URL("../../", import.meta.url),
-        env: { TWOFOLD_POSTGRES_URL: this.server.url, TWOFOLD_NATS_USER: "", ...settings },
-        stdout: "null",
-        stderr: "null",
-      }).spawn();
+      const cli = new URL("../cli.ts", import.meta.url).pathname;
+      const env = { ...this.#environment, ...settings };
+      await using process = new ChildProcess(
+        Deno.execPath(),
+        ["run", "-A", cli, ...args],
+        { env },
+      );
       await waitFor(`the command to wait for ${table}`, async () => {
         const rows = await this.sql<WaitingRow[]>`
           select exists (select from pg_locks where not granted
             and relation = ${`royalty.${table}`}::text::regclass) as waiting`;
-        return onlyRow(rows, "whether somebody waits").waiting;
+        return onlyRow(rows, "whether a lock is waited for").waiting;
       });
-      process.kill("SIGKILL");
-      await process.status;
+      await process.stop("SIGKILL");
     });
+  }
+
+  /** Without NATS. */
+  get #environment() {
+    return { TWOFOLD_POSTGRES_URL: this.books.url, TWOFOLD_NATS_USER: "" };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.session[Symbol.asyncDispose]();
-    await this.sql.end({ timeout: 1 });
   }
 }
 
@@ -217,7 +168,7 @@ function cells(csv: string): string[][] {
   return csv.trimEnd().split("\r\n").slice(1).map((line) => line.split(","));
 }
 
-/** What a line says. */
+/** The amounts of a line. */
 interface Stated {
   readonly events: number;
   readonly ms: number;
@@ -225,7 +176,7 @@ interface Stated {
 
 /** Posts events of random lateness over `closes` closes, and compares with a naive model. */
 async function assertLateEventsCountOnce(
-  rig: Rig,
+  rig: CloserRig,
   random: Random,
   firstDay: string,
   closes: number,
@@ -247,7 +198,7 @@ async function assertLateEventsCountOnce(
         if (known.has(heartbeat.event_id)) continue;
         known.set(heartbeat.event_id, heartbeat);
         const watched = rig.calendar.dayOf(heartbeat.ts);
-        // Before the first close the oldest credited day is where the statements begin.
+        // The statements begin with the oldest credited day.
         const recognised = closed > 0 && watched < day ? day : watched;
         const key = [recognised, watched, heartbeat.title_id, heartbeat.region].join();
         const sum = expected.get(key) ?? { events: 0, ms: 0 };
@@ -268,11 +219,11 @@ async function assertLateEventsCountOnce(
   const accounts = await readAccounts(rig.sql);
   assertEquals(accounts.disagreements, []);
   assertEquals(accounts.streams[0]?.counted, known.size);
-  assertEquals((await rig.cli({}, "verify-chain")).code, 0);
+  assertEquals((await rig.command({}, "verify-chain")).code, 0);
 }
 
-/** What all statements say, and the lines of `openDay` that are in none yet; no line is in two. */
-async function statedOf(rig: Rig, openDay: string) {
+/** The lines of all statements and of `openDay`; asserts that no line is in two of them. */
+async function statedOf(rig: CloserRig, openDay: string) {
   const open = await readDayLines(rig.sql, openDay);
   const stated = new Map(open.map((line) => [
     [openDay, line.eventDay, line.titleId, line.territory].join(),
@@ -292,18 +243,18 @@ async function statedOf(rig: Rig, openDay: string) {
 }
 
 Deno.test("days close", async (t) => {
-  await using server = await Server.start();
+  await using server = await BooksRig.start();
 
   for (
     const [zone, firstDay, closes] of [
-      // The end of daylight saving has 25 hours, its beginning 23; then a leap day.
+      // Days of 25 hours, of 23 hours, and a leap day.
       ["America/New_York", "2026-10-30", 8],
       ["Europe/Berlin", "2027-03-26", 4],
       ["UTC", "2028-02-27", 4],
     ] as const
   ) {
     await t.step(`late events count once, over ${closes} closes from ${firstDay}`, async () => {
-      await using rig = await server.newBooks(zone);
+      await using rig = await CloserRig.start(server, zone);
       const random = propertyRandom(`late events over closes in ${zone}`);
       await assertLateEventsCountOnce(rig, random, firstDay, closes);
     });
@@ -312,7 +263,7 @@ Deno.test("days close", async (t) => {
   await t.step(
     "a clock that is hours wrong is late, adjusted or set aside, and accounted for",
     async () => {
-      await using rig = await server.newBooks();
+      await using rig = await CloserRig.start(server);
       const random = new Random(17);
       rig.now = at("2026-11-22T12:00:00Z");
       const watched = (hours: number, played_ms: number) =>
@@ -346,8 +297,8 @@ Deno.test("days close", async (t) => {
     },
   );
 
-  await t.step("a close that races postings leaves nothing out and nothing twice", async () => {
-    await using rig = await server.newBooks();
+  await t.step("a close during postings counts every event in exactly one statement", async () => {
+    await using rig = await CloserRig.start(server);
     const random = new Random(7);
     const noon = at("2026-11-22T12:00:00Z");
     rig.now = noon;
@@ -362,7 +313,7 @@ Deno.test("days close", async (t) => {
         await rig.post(batch);
       }
     })();
-    // Everything posted so far has been received after the grace.
+    // Everything posted so far was received after the grace.
     const racing = rig.closer({ streamEnds: () => Promise.resolve(new Map()) });
     const outcomes = await Promise.all([
       racing.close("2026-11-22"),
@@ -389,8 +340,8 @@ Deno.test("days close", async (t) => {
     assertEquals(second.previous.sha256, manifestSha256);
   });
 
-  await t.step("a close waits for the posting under way and counts it in", async () => {
-    await using rig = await server.newBooks();
+  await t.step("a close waits for the posting in progress and includes it", async () => {
+    await using rig = await CloserRig.start(server);
     const noon = at("2026-11-22T12:00:00Z");
     rig.now = noon;
     const first = aHeartbeat(new Random(14), noon);
@@ -398,7 +349,7 @@ Deno.test("days close", async (t) => {
     await rig.post([first]);
     const streamEnds = () => Promise.resolve(new Map([["HEARTBEATS", 3]]));
     const under = await rig.sql.begin(async (tx) => {
-      // Keys can be written, credits have to wait: the middle of the posting's transaction.
+      // Keys can be inserted and credits have to wait: the middle of the posting's transaction.
       await tx`lock table royalty.accrual in share mode`;
       const posting = rig.post([second, { ...first, played_ms: 1 }], noon);
       await waitFor("the posting to wait for the credits", () => rig.waiting(1));
@@ -413,8 +364,8 @@ Deno.test("days close", async (t) => {
     assertEquals([total_events, streams[0].last_seq, quarantined], [2, 3, 1]);
   });
 
-  await t.step("a day that closes between plan and commit gets nothing any more", async () => {
-    await using rig = await server.newBooks();
+  await t.step("a day that closes between plan and commit takes no more credits", async () => {
+    await using rig = await CloserRig.start(server);
     const noon = at("2026-11-22T12:00:00Z");
     rig.now = noon;
     const first = aHeartbeat(new Random(16), noon);
@@ -439,8 +390,8 @@ Deno.test("days close", async (t) => {
     assertEquals([next.total_events, next.adjustments.events, next.quarantined], [1, 1, 1]);
   });
 
-  await t.step("a close says why not, and changes nothing", async () => {
-    await using rig = await server.newBooks();
+  await t.step("a refused close says why and changes nothing", async () => {
+    await using rig = await CloserRig.start(server);
     const random = new Random(8);
     const noon = at("2026-11-22T12:00:00Z");
     rig.now = noon;
@@ -450,12 +401,12 @@ Deno.test("days close", async (t) => {
       const error = await assertRejects(() => closer.close(day), Refused);
       assertStringIncludes(error.message, text);
     };
-    await refused("2026-11-22", "its end and the grace pass at 2026-11-23T01:00:00.000Z");
+    await refused("2026-11-22", "its end plus grace is 2026-11-23T01:00:00.000Z");
     rig.now = at("2026-11-24T02:00:00Z");
-    await refused("2026-11-23", "begin with 2026-11-22");
+    await refused("2026-11-23", "close 2026-11-22 first");
     await refused("2026-11-22", "HEARTBEATS lost sequences 2 to 4");
     const behind = () => Promise.resolve(new Map([["HEARTBEATS", 9]]));
-    await refused("2026-11-22", "4 more wait", rig.closer({ streamEnds: behind }));
+    await refused("2026-11-22", "its lag is 4", rig.closer({ streamEnds: behind }));
     const second = new Map([["HEARTBEATS", 5], ["HEARTBEATS_1", 1]]);
     const unread = rig.closer({ streamEnds: () => Promise.resolve(second) });
     await refused("2026-11-22", "HEARTBEATS_1 is posted up to sequence 0", unread);
@@ -464,7 +415,7 @@ Deno.test("days close", async (t) => {
 
     const settle = (first: string, reason: string) => {
       const gap = ["--stream", "HEARTBEATS", "--first", first];
-      return rig.cli({}, "settle-gap", ...gap, "--by", "Ada", "--reason", reason);
+      return rig.command({}, "settle-gap", ...gap, "--by", "Ada", "--reason", reason);
     };
     const settled = await settle("2", "disk of node 3 lost");
     assertEquals([settled.code, settled.err], [0, ""]);
@@ -487,67 +438,70 @@ Deno.test("days close", async (t) => {
     await refused("2026-11-25", "2026-11-24 is still open");
   });
 
-  await t.step("a recount that differs, or a kill, leaves a sealed day to go on with", async () => {
-    await using rig = await server.newBooks();
-    const noon = at("2026-11-22T12:00:00Z");
-    rig.now = noon;
-    await rig.post([aHeartbeat(new Random(9), noon, { title_id: "t", region: "de" })]);
-    const line = { eventDay: "2026-11-22", titleId: "t", territory: "de", events: 1n };
-    const recount = (msWatched: bigint) => () =>
-      Promise.resolve({ ...TEST_RECOUNT, lines: [{ ...line, msWatched }] });
-    const wrong = await assertRejects(
-      () => rig.close("2026-11-22", { recount: recount(9_999n) }),
-      Refused,
-    );
-    assertStringIncludes(
-      wrong.message,
-      "2026-11-22 de t: the books have 1 events and 10000 ms, the recount 1 events and 9999 ms",
-    );
-    const gone = () => Promise.reject(new Refused("HEARTBEATS keeps raw heartbeats since noon"));
-    await assertRejects(
-      () => rig.close("2026-11-22", { recount: gone }),
-      Refused,
-      "close with --without-recount REASON --by PERSON",
-    );
-    // As a kill during the recount would leave it.
-    const killed = () => Promise.reject(new Error("killed"));
-    await assertRejects(() => rig.close("2026-11-22", { recount: killed }), Error, "killed");
-    await assertRejects(() => rig.close("2026-11-23"), Refused, "2026-11-22 is still open");
-    assertEquals((await rig.closer().next())?.day, "2026-11-22");
-    // What comes now is recognised on the next day.
-    await rig.post([aHeartbeat(new Random(10), noon)]);
-    await rig.close("2026-11-22", { recount: recount(10_000n) });
-    const manifest = await rig.manifest("2026-11-22");
-    const { deviceLoss, ...told } = TEST_RECOUNT;
-    assertEquals(manifest.recount, { ...told, device_loss: deviceLoss, events: 1, ms: 10_000 });
-    assertEquals([manifest.total_events, manifest.streams[0].last_seq], [1, 1]);
-    const broken = await rig.cli({}, "close", "--day", "2026-11-23", "--by", "Ada");
-    assertEquals(broken.code, 2);
-    const closed = await rig.closer({ recount: killed }).close(
-      "2026-11-23",
-      at("2026-11-24T01:00:00Z"),
-      { by: "Ada", reason: "raw heartbeats are gone" },
-    );
-    assertEquals(closed.outcome, "closed");
-    const { recount: note, adjustments } = await rig.manifest("2026-11-23");
-    assertEquals(note, { waived_by: "Ada", reason: "raw heartbeats are gone" });
-    assertEquals(adjustments, { rows: 1, events: 1, ms: 10_000 });
-  });
+  await t.step(
+    "a close that fails in its recount leaves a sealed day, which a later close continues",
+    async () => {
+      await using rig = await CloserRig.start(server);
+      const noon = at("2026-11-22T12:00:00Z");
+      rig.now = noon;
+      await rig.post([aHeartbeat(new Random(9), noon, { title_id: "t", region: "de" })]);
+      const line = { eventDay: "2026-11-22", titleId: "t", territory: "de", events: 1n };
+      const recount = (msWatched: bigint) => () =>
+        Promise.resolve({ ...TEST_RECOUNT, lines: [{ ...line, msWatched }] });
+      const wrong = await assertRejects(
+        () => rig.close("2026-11-22", { recount: recount(9_999n) }),
+        Refused,
+      );
+      assertStringIncludes(
+        wrong.message,
+        "2026-11-22 de t: the books have 1 events and 10000 ms, the recount 1 events and 9999 ms",
+      );
+      const gone = () => Promise.reject(new Refused("HEARTBEATS keeps raw heartbeats since noon"));
+      await assertRejects(
+        () => rig.close("2026-11-22", { recount: gone }),
+        Refused,
+        "close with --without-recount REASON --by PERSON",
+      );
+      // Has the effect of a kill during the recount.
+      const killed = () => Promise.reject(new Error("killed"));
+      await assertRejects(() => rig.close("2026-11-22", { recount: killed }), Error, "killed");
+      await assertRejects(() => rig.close("2026-11-23"), Refused, "2026-11-22 is still open");
+      assertEquals((await rig.closer().next())?.day, "2026-11-22");
+      // Events posted now are recognised on the next day.
+      await rig.post([aHeartbeat(new Random(10), noon)]);
+      await rig.close("2026-11-22", { recount: recount(10_000n) });
+      const manifest = await rig.manifest("2026-11-22");
+      const { deviceLoss, ...told } = TEST_RECOUNT;
+      assertEquals(manifest.recount, { ...told, device_loss: deviceLoss, events: 1, ms: 10_000 });
+      assertEquals([manifest.total_events, manifest.streams[0].last_seq], [1, 1]);
+      const broken = await rig.command({}, "close", "--day", "2026-11-23", "--by", "Ada");
+      assertEquals(broken.code, 2);
+      const closed = await rig.closer({ recount: killed }).close(
+        "2026-11-23",
+        at("2026-11-24T01:00:00Z"),
+        { by: "Ada", reason: "raw heartbeats are gone" },
+      );
+      assertEquals(closed.outcome, "closed");
+      const { recount: note, adjustments } = await rig.manifest("2026-11-23");
+      assertEquals(note, { waived_by: "Ada", reason: "raw heartbeats are gone" });
+      assertEquals(adjustments, { rows: 1, events: 1, ms: 10_000 });
+    },
+  );
 
-  await t.step("a close that is killed anywhere can be run again", async () => {
-    await using rig = await server.newBooks();
+  await t.step("a close that was killed at any step can be run again", async () => {
+    await using rig = await CloserRig.start(server);
     await using workspace = await Workspace.temporary();
     const random = new Random(16);
     const noon = at("2026-11-22T12:00:00Z");
     const afterGrace = at("2026-11-23T02:00:00Z");
     rig.now = noon;
     await rig.post(Array.from({ length: 500 }, () => aHeartbeat(random, noon)));
-    // Received after the grace, so that the position alone lets the day close.
+    // Received after the grace, so that the day may close without NATS.
     await rig.post([aHeartbeat(random, afterGrace)], afterGrace);
     const settings = { TWOFOLD_STATEMENTS_DIR: `${workspace.folder}/statements` };
     const waiver = ["--without-recount", "no NATS in this test", "--by", "Ada"];
     const close = ["close", "--day", "2026-11-22", ...waiver];
-    // What each kill leaves: nothing, a seal, a seal, and files that a later run writes.
+    // Number of seals that each kill leaves.
     const kills = { books: 0, seal_quarantined: 0, statement: 1, statement_line: 1 };
     for (const [table, seals] of Object.entries(kills)) {
       await rig.killWhenItWaitsFor(table, settings, close);
@@ -557,37 +511,43 @@ Deno.test("days close", async (t) => {
       const left = onlyRow(rows, "what the kill left");
       assertEquals([table, left.seals, left.statements], [table, seals, 0]);
     }
-    const closed = await rig.cli(settings, ...close);
+    const closed = await rig.command(settings, ...close);
     assertEquals(closed.code, 0, closed.err);
-    assertStringIncludes((await rig.cli(settings, ...close)).out, "2026-11-22 was closed before");
+    assertStringIncludes(
+      (await rig.command(settings, ...close)).out,
+      "2026-11-22 was closed before",
+    );
     const { total_events, streams } = await rig.manifest("2026-11-22");
     assertEquals([total_events, streams[0].last_seq, streams[0].counted], [500, 501, 501]);
     assertStringIncludes(
-      (await rig.cli(settings, "verify-chain")).out,
+      (await rig.command(settings, "verify-chain")).out,
       "the chain holds: 1 statements and their files",
     );
   });
 
-  await t.step("Postgres stopped during a close: an error, then the same statement", async () => {
-    await using rig = await server.newBooks();
-    const noon = at("2026-11-22T12:00:00Z");
-    rig.now = noon;
-    await rig.post([aHeartbeat(new Random(11), noon)]);
-    const lines = await readDayLines(rig.sql, "2026-11-22");
-    const stopping = async () => {
-      await server.postgres.stop("SIGQUIT");
-      return { ...TEST_RECOUNT, lines };
-    };
-    rig.now = at("2026-11-23T01:00:00Z");
-    const ends = { streamEnds: () => Promise.resolve(new Map([["HEARTBEATS", 1]])) };
-    await assertRejects(() => rig.closer({ ...ends, recount: stopping }).close("2026-11-22"));
-    await server.postgres.start();
-    assertEquals((await rig.closer(ends).close("2026-11-22")).outcome, "closed");
-    assertEquals((await rig.closer(ends).close("2026-11-22")).outcome, "closed before");
-  });
+  await t.step(
+    "a close fails when Postgres stops, and a later one issues the statement",
+    async () => {
+      await using rig = await CloserRig.start(server);
+      const noon = at("2026-11-22T12:00:00Z");
+      rig.now = noon;
+      await rig.post([aHeartbeat(new Random(11), noon)]);
+      const lines = await readDayLines(rig.sql, "2026-11-22");
+      const stopping = async () => {
+        await server.stack.postgres.stop("SIGQUIT");
+        return { ...TEST_RECOUNT, lines };
+      };
+      rig.now = at("2026-11-23T01:00:00Z");
+      const ends = { streamEnds: () => Promise.resolve(new Map([["HEARTBEATS", 1]])) };
+      await assertRejects(() => rig.closer({ ...ends, recount: stopping }).close("2026-11-22"));
+      await server.stack.postgres.start();
+      assertEquals((await rig.closer(ends).close("2026-11-22")).outcome, "closed");
+      assertEquals((await rig.closer(ends).close("2026-11-22")).outcome, "closed before");
+    },
+  );
 
-  await t.step("a reissue follows, replaces, and leaves the old one as it was", async () => {
-    await using rig = await server.newBooks();
+  await t.step("a reissue is a new version, and the earlier one is not changed", async () => {
+    await using rig = await CloserRig.start(server);
     const noon = at("2026-11-22T12:00:00Z");
     rig.now = noon;
     const random = new Random(12);
@@ -612,14 +572,14 @@ Deno.test("days close", async (t) => {
       { titleId: "d", studio: "Acme", titleName: undefined },
     ]);
     const why = ["--reason", "studio of =1+1 was missing"];
-    const reissued = await rig.cli({}, "reissue", "--day", "2026-11-22", ...why);
+    const reissued = await rig.command({}, "reissue", "--day", "2026-11-22", ...why);
     assertEquals([reissued.code, reissued.err], [0, ""]);
     assertEquals(await rig.csv("2026-11-22", 1), old);
     assertEquals(
       cells(await rig.csv("2026-11-22")).map(([, , , studio, title]) => [studio, title]),
       [["Acme", "d"], ["Zeta", "'=1+1"], ["UNMAPPED", '"b']],
     );
-    assertEquals((await rig.cli({}, "verify-chain")).code, 0);
+    assertEquals((await rig.command({}, "verify-chain")).code, 0);
     const [first, second] = [await rig.manifest("2026-11-22", 1), await rig.manifest("2026-11-22")];
     assertEquals(second.replaces.version, 1);
     assertEquals(second.replaces.reason, "studio of =1+1 was missing");
@@ -638,23 +598,23 @@ Deno.test("days close", async (t) => {
     assertEquals([empty.row_count, empty.total_ms, empty.quarantined], [0, 0, 0]);
     assertEquals(cells(await rig.csv("2026-11-23")), []);
 
-    const exported = await rig.cli({}, "export", "--day", "2026-11-22", "--version", "1");
+    const exported = await rig.command({}, "export", "--day", "2026-11-22", "--version", "1");
     assertEquals([exported.out, exported.err], [old, ""]);
-    const unknown = await rig.cli({}, "export", "--day", "2026-11-22", "--version", "3");
+    const unknown = await rig.command({}, "export", "--day", "2026-11-22", "--version", "3");
     assertEquals(unknown.code, 1);
     assertStringIncludes(unknown.err, "has no version 3; it has 1, 2");
-    const open = await rig.cli({}, "export", "--day", "2026-11-24");
+    const open = await rig.command({}, "export", "--day", "2026-11-24");
     assertEquals(open.code, 0);
     assertStringIncludes(open.err, "2026-11-24 is not closed; these lines are provisional");
   });
 
-  await t.step("files are written, restored, checked, and no change goes unseen", async () => {
-    await using rig = await server.newBooks();
+  await t.step("statement files are written, restored and verified", async () => {
+    await using rig = await CloserRig.start(server);
     await using workspace = await Workspace.temporary();
     const folder = `${workspace.folder}/statements`;
     rig.now = at("2026-11-22T12:00:00Z");
     await rig.post([aHeartbeat(new Random(13), rig.now)]);
-    // A file where the folder should be stands for a disk that takes nothing.
+    // A file in place of the folder makes every write fail.
     await Deno.writeTextFile(folder, "");
     const closer = { files: new StatementFiles(folder) };
     const { filesMissing } = await rig.close("2026-11-22", closer);
@@ -671,28 +631,28 @@ Deno.test("days close", async (t) => {
       "statement-2026-11-23-v1.manifest.json",
     ]);
     const settings = { TWOFOLD_STATEMENTS_DIR: folder };
-    const whole = await rig.cli(settings, "verify-chain");
+    const whole = await rig.command(settings, "verify-chain");
     assertEquals([whole.code, whole.err], [0, ""]);
     assertStringIncludes(whole.out, "the chain holds: 2 statements and their files");
     await Deno.writeTextFile(`${folder}/${names[0]}`, "x", { append: true });
     await rig.sql`update royalty.statement_line set ms_watched = ms_watched + 1`;
-    const broken = await rig.cli(settings, "verify-chain");
+    const broken = await rig.command(settings, "verify-chain");
     assertEquals(broken.code, 1);
     assertStringIncludes(broken.out, "has other bytes than Postgres");
     assertStringIncludes(broken.out, "2026-11-22 version 1: sum of ms is");
-    const again = await rig.cli(settings, "close", "--day", "2026-11-22");
+    const again = await rig.command(settings, "close", "--day", "2026-11-22");
     assertEquals(again.code, 1);
     assertStringIncludes(again.err, "it is not overwritten");
   });
 
-  await t.step("wrong arguments get a clear sentence", async () => {
-    await using rig = await server.newBooks();
+  await t.step("wrong arguments are reported with the option and the reason", async () => {
+    await using rig = await CloserRig.start(server);
     rig.now = at("2026-11-24T00:00:00Z");
     const cases: [string[], number, string][] = [
       [["close"], 2, "--day YYYY-MM-DD is missing"],
       [["close", "--day", "2026-02-30"], 2, "--day 2026-02-30 is not a day"],
       [["close", "--day", "2026-11-22", "--as-of", "tomorrow"], 2, "is not an instant"],
-      [["close", "--day", "2099-01-01"], 1, "its end and the grace pass at 2099-01-02T01:00"],
+      [["close", "--day", "2099-01-01"], 1, "its end plus grace is 2099-01-02T01:00"],
       [["close", "--day", "2099-01-01", "--as-of", "2099-01-03T00:00Z"], 1, "seven days ahead"],
       [["close", "--day", "1999-01-01"], 1, "more than a year ago"],
       [["reissue", "--day", "2026-11-22"], 2, "--reason TEXT is missing"],
@@ -703,10 +663,13 @@ Deno.test("days close", async (t) => {
       [["verify-chain", "now"], 2, "unexpected argument now"],
     ];
     await Promise.all(cases.map(async ([args, code, text]) => {
-      const outcome = await rig.cli({}, ...args);
+      const outcome = await rig.command({}, ...args);
       assertEquals([args, outcome.code], [args, code]);
       assertStringIncludes(outcome.err, text);
     }));
-    assertStringIncludes((await rig.cli({}, "verify-chain")).out, "the chain holds: 0 statements");
+    assertStringIncludes(
+      (await rig.command({}, "verify-chain")).out,
+      "the chain holds: 0 statements",
+    );
   });
 });

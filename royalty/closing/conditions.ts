@@ -1,9 +1,8 @@
 /**
- * Whether a business day may close, and if not, why and what to do about it.
+ * Decides whether a business day may close; if not, why and what to do.
  *
- * A day closes when no event of it can be on its way any more, as far as anybody can tell: every
- * stream has been read past the day's end plus grace, and nothing is missing in what was read. What
- * comes later all the same is recognised on the next open day.
+ * A day may close when every stream has been read past the day's end plus grace, or to its end, and
+ * no gap is open. Events that arrive later are recognised on the oldest open day.
  *
  * Pure. Days are `YYYY-MM-DD`, instants ms since the epoch.
  *
@@ -11,52 +10,55 @@
  */
 import type { OpenGap } from "../books/gaps.ts";
 
-/** How far a stream is posted, and how far it goes. */
+/** How far a stream is posted, and where it ends. */
 export interface StreamState {
   readonly stream: string;
   readonly lastSeq: number;
-  /** When the stream received the message `lastSeq`; 0 before the first. */
+  /** Receipt of the message `lastSeq`; 0 before the first. */
   readonly lastReceivedAt: number;
-  /** The last sequence of the stream, asked for this close; undefined when it could not be asked. */
+  /** The last sequence of the stream, read for this close; undefined when NATS did not answer. */
   readonly endSeq: number | undefined;
 }
 
-/** What the books say when a day asks to be closed. */
+/** The state of the books at a request to close. */
 export interface BooksState {
   /** Undefined before the first close. */
   readonly oldestOpenDay: string | undefined;
-  /** The earliest day with credits, if there are any. */
+  /** The earliest day with credits; undefined when there are none. */
   readonly firstCreditedDay: string | undefined;
   readonly streams: readonly StreamState[];
   readonly openGaps: readonly OpenGap[];
 }
 
-/** What is asked. */
+/** A request to close a day. */
 export interface CloseRequest {
   readonly day: string;
-  /** The instant as of which the day is closed; ahead of the clock, a person vouches for it. */
+  /** The instant as of which to close it. A person may choose one ahead of the clock. */
   readonly asOf: number;
-  /** End of the day plus grace. */
+  /** The earliest instant at which it may close: end of the day plus grace. */
   readonly due: number;
 }
 
-/** Something that keeps a day open. */
+/** A reason why a day may not close, and what to do about it. */
 export interface Obstacle {
   readonly reason: string;
   readonly remedy: string;
 }
 
-/** The furthest that the first statement may lie back: a wrong year would open a chain of its own. */
-const MOST_DAYS_BACK_MS = 366 * 86_400_000;
+/** Maximum age of the first statement: with a mistyped year the chain would begin on a wrong day. */
+const MAX_FIRST_STATEMENT_AGE_MS = 366 * 86_400_000;
 
-const MOST_GAPS_NAMED = 5;
+const MAX_GAPS_NAMED = 5;
 
-/** What keeps the day from closing; empty when it may close. */
+/** The reasons why the day may not close; empty when it may. */
 export function obstaclesTo(request: CloseRequest, books: BooksState): Obstacle[] {
-  const turn = outOfTurn(request, books);
-  if (turn) return [turn];
-  if (request.asOf < request.due) return [notYet(request)];
-  return [...books.streams.flatMap((each) => unread(request, each)), ...gaps(books.openGaps)];
+  const wrongDay = wrongDayObstacle(request, books);
+  if (wrongDay) return [wrongDay];
+  if (request.asOf < request.due) return [notDueObstacle(request)];
+  return [
+    ...books.streams.flatMap((each) => unreadObstacles(request, each)),
+    ...gapObstacles(books.openGaps),
+  ];
 }
 
 /** The day that closes next; undefined while the books are empty. */
@@ -66,7 +68,7 @@ export function nextToClose(
   return oldestOpenDay ?? firstCreditedDay;
 }
 
-/** The obstacles in one sentence each. */
+/** The message that `day` cannot be closed, with every obstacle. */
 export function refusalText(day: string, obstacles: readonly Obstacle[]): string {
   const lines = obstacles.map(({ reason, remedy }) => `${reason}; ${remedy}`);
   return lines.length === 1
@@ -74,7 +76,7 @@ export function refusalText(day: string, obstacles: readonly Obstacle[]): string
     : `${day} cannot be closed:\n${lines.map((line) => `  - ${line}`).join("\n")}`;
 }
 
-function outOfTurn({ day, asOf }: CloseRequest, books: BooksState): Obstacle | undefined {
+function wrongDayObstacle({ day, asOf }: CloseRequest, books: BooksState): Obstacle | undefined {
   const { oldestOpenDay, firstCreditedDay } = books;
   if (oldestOpenDay !== undefined) {
     if (day === oldestOpenDay) return undefined;
@@ -84,54 +86,54 @@ function outOfTurn({ day, asOf }: CloseRequest, books: BooksState): Obstacle | u
         remedy: `close ${oldestOpenDay} first`,
       }
       : {
-        reason: "it lies before the first statement",
+        reason: "it is before the first statement",
         remedy: `the oldest day that can be closed is ${oldestOpenDay}`,
       };
   }
   if (firstCreditedDay !== undefined && day > firstCreditedDay) {
     return {
-      reason: `minutes are credited to ${firstCreditedDay}, and no statement would carry them`,
-      remedy: `begin with ${firstCreditedDay}`,
+      reason: `minutes are credited to ${firstCreditedDay}, and no statement would contain them`,
+      remedy: `close ${firstCreditedDay} first`,
     };
   }
-  if (Date.parse(day) < asOf - MOST_DAYS_BACK_MS) {
+  if (Date.parse(day) < asOf - MAX_FIRST_STATEMENT_AGE_MS) {
     return {
       reason: "it would be the first statement, more than a year ago",
-      remedy: `begin with ${firstCreditedDay ?? "a later day"}`,
+      remedy: `start with ${firstCreditedDay ?? "a later day"}`,
     };
   }
 }
 
-function notYet({ asOf, due }: CloseRequest): Obstacle {
+function notDueObstacle({ asOf, due }: CloseRequest): Obstacle {
   return {
-    reason: `as of ${iso(asOf)} it is not over: its end and the grace pass at ${iso(due)}`,
+    reason: `as of ${iso(asOf)} it is not over: its end plus grace is ${iso(due)}`,
     remedy: "wait until then",
   };
 }
 
-function unread({ due }: CloseRequest, state: StreamState): Obstacle[] {
+function unreadObstacles({ due }: CloseRequest, state: StreamState): Obstacle[] {
   const { stream, lastSeq, lastReceivedAt, endSeq } = state;
   if (lastReceivedAt >= due || (endSeq !== undefined && endSeq <= lastSeq)) return [];
   const where = lastReceivedAt === 0 ? "at its beginning" : `at ${iso(lastReceivedAt)}`;
   return [
     endSeq === undefined
       ? {
-        reason: `${stream} is posted up to sequence ${lastSeq}, ${where}, and whether more waits ` +
-          "cannot be told without NATS",
-        remedy: "set TWOFOLD_NATS_* to royalty's, or wait for later events",
+        reason: `${stream} is posted up to sequence ${lastSeq}, ${where}, and its lag is unknown ` +
+          "without NATS",
+        remedy: "set TWOFOLD_NATS_* to those of royalty, or wait for later events",
       }
       : {
-        reason: `${stream} is posted up to sequence ${lastSeq}, ${where}, and ` +
-          `${endSeq - lastSeq} more wait`,
-        remedy: "let the royalty service read on (deno task royalty status shows its lag)",
+        reason: `${stream} is posted up to sequence ${lastSeq}, ${where}, and its lag is ` +
+          `${endSeq - lastSeq}`,
+        remedy: "wait for the royalty service (deno task royalty status shows its lag)",
       },
   ];
 }
 
-function gaps(open: readonly OpenGap[]): Obstacle[] {
-  const named = open.slice(0, MOST_GAPS_NAMED).map(({ stream, firstSeq, lastSeq }) => ({
+function gapObstacles(open: readonly OpenGap[]): Obstacle[] {
+  const named = open.slice(0, MAX_GAPS_NAMED).map(({ stream, firstSeq, lastSeq }) => ({
     reason: `${stream} lost sequences ${firstSeq} to ${lastSeq} before they were counted`,
-    remedy: "find out why, then a named person settles it: deno task royalty settle-gap " +
+    remedy: "find out why, then settle the gap: deno task royalty settle-gap " +
       `--stream ${stream} --first ${firstSeq} --by PERSON --reason TEXT`,
   }));
   const more = open.length - named.length;

@@ -24,29 +24,29 @@ function reasons(request: Partial<CloseRequest>, books: Partial<BooksState>): st
   return obstaclesTo({ ...REQUEST, ...request }, { ...BOOKS, ...books }).map((each) => each.reason);
 }
 
-Deno.test("a day closes at its end plus grace to the millisecond, not before", () => {
+Deno.test("a day may close from its end plus grace on, to the millisecond", () => {
   assertEquals(reasons({}, {}), []);
   assertEquals(reasons({ asOf: DUE - 1 }, {}), [
-    "as of 2026-11-23T00:59:59.999Z it is not over: its end and the grace pass at " +
+    "as of 2026-11-23T00:59:59.999Z it is not over: its end plus grace is " +
     "2026-11-23T01:00:00.000Z",
   ]);
 });
 
-Deno.test("every stream has to be read past the day, or to its end", () => {
+Deno.test("every stream has to be read past the day's end plus grace, or to its own end", () => {
   const early = { ...READ, lastReceivedAt: DUE - 1 };
   assertEquals(reasons({}, { streams: [READ, { ...early, endSeq: 10 }] }), []);
   assertEquals(reasons({}, { streams: [{ ...early, endSeq: 9 }] }), []);
   const behind = { ...early, stream: "HEARTBEATS_1" };
   assertEquals(reasons({}, { streams: [READ, behind, { ...early, endSeq: undefined }] }), [
-    "HEARTBEATS_1 is posted up to sequence 10, at 2026-11-23T00:59:59.999Z, and 2 more wait",
-    "HEARTBEATS is posted up to sequence 10, at 2026-11-23T00:59:59.999Z, and whether more waits " +
-    "cannot be told without NATS",
+    "HEARTBEATS_1 is posted up to sequence 10, at 2026-11-23T00:59:59.999Z, and its lag is 2",
+    "HEARTBEATS is posted up to sequence 10, at 2026-11-23T00:59:59.999Z, and its lag is unknown " +
+    "without NATS",
   ]);
   const never = { stream: "HEARTBEATS_2", lastSeq: 0, lastReceivedAt: 0, endSeq: 0 };
   assertEquals(reasons({}, { streams: [never] }), []);
 });
 
-Deno.test("gaps keep a day open until they are settled, and say how", () => {
+Deno.test("a day cannot close over open gaps; the message says how to settle them", () => {
   const openGaps = Array.from({ length: 7 }, (_, i) => ({
     stream: "HEARTBEATS",
     firstSeq: 10 * i + 1,
@@ -59,14 +59,14 @@ Deno.test("gaps keep a day open until they are settled, and say how", () => {
   assertStringIncludes(text, "2 more gaps are open");
 });
 
-Deno.test("days close in order, and the chain begins where the credits do", () => {
+Deno.test("days close in order, from the first day with credits on", () => {
   assertEquals(reasons({ day: "2026-11-23" }, {}), [
     "days close in order, and 2026-11-22 is still open",
   ]);
-  assertEquals(reasons({ day: "2026-11-21" }, {}), ["it lies before the first statement"]);
+  assertEquals(reasons({ day: "2026-11-21" }, {}), ["it is before the first statement"]);
   const fresh = { oldestOpenDay: undefined, firstCreditedDay: "2026-11-20" };
   assertEquals(reasons({}, fresh), [
-    "minutes are credited to 2026-11-20, and no statement would carry them",
+    "minutes are credited to 2026-11-20, and no statement would contain them",
   ]);
   assertEquals(reasons({ day: "2026-11-20" }, fresh), []);
   assertEquals(reasons({ day: "2026-11-01" }, fresh), []);
@@ -78,7 +78,7 @@ Deno.test("days close in order, and the chain begins where the credits do", () =
   assertEquals(nextToClose({ oldestOpenDay: undefined, firstCreditedDay: undefined }), undefined);
 });
 
-Deno.test("a future day is refused whatever the clock says of it", () => {
+Deno.test("a future day is refused although it is the oldest open day", () => {
   const [reason] = reasons(
     { day: "2030-01-01", due: DUE + HOUR_MS },
     { oldestOpenDay: "2030-01-01" },
@@ -86,7 +86,7 @@ Deno.test("a future day is refused whatever the clock says of it", () => {
   assertEquals(reason?.includes("it is not over"), true);
 });
 
-Deno.test("two derivations of a day agree to the event and to the ms", () => {
+Deno.test("differences reports every line in which books and recount differ", () => {
   const line = (titleId: string, events: bigint, msWatched: bigint): DayLine => ({
     eventDay: "2026-11-22",
     titleId,

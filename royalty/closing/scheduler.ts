@@ -1,7 +1,7 @@
 /**
- * Closes each day by itself when its time has come, and keeps the statements' files complete.
+ * Closes days automatically when they are due, and writes missing statement files.
  *
- * Several royalty processes may do so at once: one closes, the others find its statement.
+ * Several royalty processes may run a scheduler: one closes a day, the others find its statement.
  *
  * @module
  */
@@ -12,62 +12,70 @@ import type { Log } from "../../shared/process/log.ts";
 import type { LogEvent } from "../../shared/process/log_events.ts";
 import type { Closer, NextClose } from "./closer.ts";
 
-/** Longest time between two looks: another process, or a person, may have closed meanwhile. */
-const LOOK_MS = 10_000;
-/** After a refusal: the first wait and the longest, because each try may recount a whole day. */
+/** Maximum time between two steps, because another process or a command may close days too. */
+const POLL_MS = 10_000;
+/** First and maximum wait after a failure; each attempt may recount a whole day. */
 const RETRY_MS = 5_000;
-const MOST_RETRY_MS = 600_000;
-/** A day that is still open so long after its time is somebody's business. */
+const MAX_RETRY_MS = 600_000;
+/** A day that cannot close this long after it was due is reported to on-call. */
 const OVERDUE_MS = 900_000;
 
-/** What a scheduler uses besides the closer. */
+/** What a {@link Scheduler} needs besides the closer. */
 export interface SchedulerOptions {
+  /** Publishes an alert; rejects when it could not be published. */
   readonly alert: (alert: PipelineAlert) => Promise<void>;
   readonly log: Log;
+  /** The clock, ms since the epoch. */
   readonly now: () => number;
   readonly report: SchedulerReport;
 }
 
-/** Receives figures for the metrics. */
+/** Receives values for the metrics. */
 export interface SchedulerReport {
-  /** How long the oldest open day has been due, s. */
+  /** How long the oldest open day has been due to close, s; 0 when it is not due. */
   overdue(seconds: number): void;
-  /** A day was closed at this time, s since the epoch. */
+  /** The newest statement was issued at this time, s since the epoch. */
   closed(atSeconds: number): void;
 }
 
-/** Closes the days of one closer. */
+/** Closes days when they are due, with the given closer. */
 export class Scheduler {
   #filesComplete = false;
   #retryMs = RETRY_MS;
   #lastWarning = "";
-  /** The day that an alert is open for. */
-  #alerted: NextClose | undefined;
+  /** The day for which an incident is open. */
+  #alertedClose: NextClose | undefined;
 
   constructor(
-    readonly closer: Pick<Closer, "next" | "close" | "restoreFiles">,
+    readonly closer: Pick<Closer, "next" | "close" | "restoreFiles" | "lastCloseMs">,
     readonly options: SchedulerOptions,
   ) {}
 
-  /** Works until `signal` is aborted; a close under way is finished first. */
+  /** Runs until `signal` is aborted; a step in progress is finished first. Never rejects. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) await pause(await this.step(), signal);
   }
 
-  /** Does what is due and returns after how many ms to look again. */
+  /** Closes the next day if it is due. Returns the wait before the next step, ms. */
   async step(): Promise<number> {
     let next: NextClose | undefined;
     try {
       await this.#restoreFiles();
+      await this.#reportLastClose();
       next = await this.closer.next();
-      await this.#noteOverdue(next);
-      const waitMs = next ? next.due - this.options.now() : LOOK_MS;
-      if (!next || waitMs > 0) return Math.min(waitMs, LOOK_MS);
+      await this.#reportOverdue(next);
+      const waitMs = next ? next.due - this.options.now() : POLL_MS;
+      if (!next || waitMs > 0) return Math.min(waitMs, POLL_MS);
       await this.#close(next.day);
       return 0;
     } catch (error) {
-      return await this.#failed(error, next);
+      return await this.#handleFailure(error, next);
     }
+  }
+
+  async #reportLastClose(): Promise<void> {
+    const lastCloseMs = await this.closer.lastCloseMs();
+    if (lastCloseMs !== undefined) this.options.report.closed(lastCloseMs / 1_000);
   }
 
   async #restoreFiles(): Promise<void> {
@@ -79,8 +87,8 @@ export class Scheduler {
       }
       this.#filesComplete = true;
     } catch (error) {
-      // Days close all the same: the statements are in Postgres.
-      this.#warn("royalty.closing.files_retry", error);
+      // Days close without files too: the statements are in Postgres.
+      this.#warnOnce("royalty.closing.files_retry", error);
     }
   }
 
@@ -89,9 +97,8 @@ export class Scheduler {
     this.#retryMs = RETRY_MS;
     this.#lastWarning = "";
     const { version, rows, events, ms, manifestSha256, manifest } = statement;
-    // What the recount cost is part of it.
+    // Logged with its duration.
     const { recount } = JSON.parse(new TextDecoder().decode(manifest));
-    this.options.report.closed(this.options.now() / 1_000);
     const event = outcome === "closed" ? "closed" : "closed_elsewhere";
     this.options.log.info(`royalty.closing.${event}`, {
       day,
@@ -104,41 +111,42 @@ export class Scheduler {
     });
     if (filesMissing === undefined) return;
     this.#filesComplete = false;
-    this.#warn("royalty.closing.files_retry", filesMissing);
+    this.#warnOnce("royalty.closing.files_retry", filesMissing);
   }
 
-  async #failed(error: unknown, next: NextClose | undefined): Promise<number> {
-    this.#warn("royalty.closing.retry", error);
+  async #handleFailure(error: unknown, next: NextClose | undefined): Promise<number> {
+    this.#warnOnce("royalty.closing.retry", error);
     const waitMs = this.#retryMs;
-    this.#retryMs = Math.min(waitMs * 2, MOST_RETRY_MS);
-    if (next && error instanceof Refused) await this.#tellOverdue(next, error.message);
+    this.#retryMs = Math.min(waitMs * 2, MAX_RETRY_MS);
+    if (next && error instanceof Refused) await this.#alertOverdue(next, error.message);
     return waitMs;
   }
 
-  #warn(event: LogEvent, error: unknown): void {
+  // The same warning in a row is logged once.
+  #warnOnce(event: LogEvent, error: unknown): void {
     const warning = `${event}: ${messageOf(error)}`;
     if (warning !== this.#lastWarning) this.options.log.warn(event, { error });
     this.#lastWarning = warning;
   }
 
-  async #noteOverdue(next: NextClose | undefined): Promise<void> {
+  async #reportOverdue(next: NextClose | undefined): Promise<void> {
     const { now, report } = this.options;
     report.overdue(next ? Math.max(0, now() - next.due) / 1_000 : 0);
-    if (!this.#alerted || next?.day === this.#alerted.day) return;
-    const summary = `${this.#alerted.day} is closed`;
-    if (await this.#tell(this.#alertOf(this.#alerted, "resolved", summary))) {
-      this.#alerted = undefined;
+    if (!this.#alertedClose || next?.day === this.#alertedClose.day) return;
+    const summary = `${this.#alertedClose.day} is closed`;
+    if (await this.#publish(this.#alertOf(this.#alertedClose, "resolved", summary))) {
+      this.#alertedClose = undefined;
     }
   }
 
-  async #tellOverdue(next: NextClose, reason: string): Promise<void> {
-    if (this.#alerted || this.options.now() - next.due < OVERDUE_MS) return;
+  async #alertOverdue(next: NextClose, reason: string): Promise<void> {
+    if (this.#alertedClose || this.options.now() - next.due < OVERDUE_MS) return;
     const [summary = reason] = reason.split("\n");
-    if (await this.#tell(this.#alertOf(next, "open", summary))) this.#alerted = next;
+    if (await this.#publish(this.#alertOf(next, "open", summary))) this.#alertedClose = next;
   }
 
-  // That NATS cannot be reached keeps nobody from closing.
-  async #tell(alert: PipelineAlert): Promise<boolean> {
+  // Whether the alert was published. A failure does not keep days from closing.
+  async #publish(alert: PipelineAlert): Promise<boolean> {
     try {
       await this.options.alert(alert);
       return true;

@@ -8,15 +8,16 @@ import { Scheduler } from "./scheduler.ts";
 
 const HOUR_MS = 3_600_000;
 
-/** A closer in memory, whose days are an hour long, and the ordered list of what it was asked. */
+/** A closer in memory with days of an hour, and the ordered list of its effects. */
 class Rig {
   now = 0;
   readonly effects: string[] = [];
   next: NextClose | undefined;
-  trouble: Error | undefined;
+  failure: Error | undefined;
   filesMissing: string | undefined;
   natsIsDown = false;
   overdueSeconds = 0;
+  closedAtMs: number | undefined;
   readonly closedAtSeconds: number[] = [];
   readonly scheduler: Scheduler;
 
@@ -24,6 +25,7 @@ class Rig {
     this.scheduler = new Scheduler({
       next: () => Promise.resolve(this.next),
       close: (day) => this.#close(day),
+      lastCloseMs: () => Promise.resolve(this.closedAtMs),
       restoreFiles: () => {
         this.effects.push("restore files");
         return Promise.resolve(0);
@@ -47,7 +49,7 @@ class Rig {
 
   #close(day: string): Promise<Closed> {
     this.effects.push(`close ${day}`);
-    if (this.trouble) return Promise.reject(this.trouble);
+    if (this.failure) return Promise.reject(this.failure);
     assertExists(this.next);
     this.next = { day: `${day}+`, due: this.next.due + HOUR_MS };
     const statement = anEmptyStatement(day);
@@ -70,7 +72,7 @@ function anEmptyStatement(day: string): StoredStatement {
   };
 }
 
-Deno.test("days close in their time, one after the other, and none early", async () => {
+Deno.test("days close in order when they are due, not earlier", async () => {
   const rig = new Rig();
   assertEquals(await rig.scheduler.step(), 10_000);
   rig.next = { day: "d", due: 10_000 };
@@ -84,10 +86,10 @@ Deno.test("days close in their time, one after the other, and none early", async
   assertEquals(rig.effects, ["restore files", "close d", "close d+"]);
 });
 
-Deno.test("a refused close is tried again less and less often, and on-call hears once", async () => {
+Deno.test("a refused close is retried with backoff and alerts on-call once", async () => {
   const rig = new Rig();
   rig.next = { day: "d", due: 0 };
-  rig.trouble = new Refused("d cannot be closed: a gap");
+  rig.failure = new Refused("d cannot be closed: a gap");
   const waits: number[] = [];
   for (let i = 0; i < 10; i++) {
     const waitMs = await rig.scheduler.step();
@@ -98,27 +100,27 @@ Deno.test("a refused close is tried again less and less often, and on-call hears
   assertEquals(waits.at(-1), 600_000);
   assertEquals(rig.effects.filter((each) => each.startsWith("open")), ["open royalty-close:d"]);
   assertEquals(rig.overdueSeconds > 900, true);
-  rig.trouble = undefined;
+  rig.failure = undefined;
   await rig.scheduler.step();
   await rig.scheduler.step();
   assertEquals(rig.effects.slice(-2), ["close d", "resolved royalty-close:d"]);
   assertEquals(rig.overdueSeconds, 0);
 });
 
-Deno.test("what passes is not on-call's business, and silence of NATS stops nothing", async () => {
+Deno.test("a RetryAfter does not alert, and days close while NATS is down", async () => {
   const rig = new Rig();
   rig.next = { day: "d", due: 0 };
   rig.now = HOUR_MS - 1;
-  rig.trouble = new RetryAfter("Postgres: restarting", 500);
+  rig.failure = new RetryAfter("Postgres: restarting", 500);
   await rig.scheduler.step();
-  rig.trouble = new Refused("no");
+  rig.failure = new Refused("no");
   rig.natsIsDown = true;
   await rig.scheduler.step();
   rig.natsIsDown = false;
   await rig.scheduler.step();
   assertEquals(rig.effects.slice(-2), ["close d", "open royalty-close:d"]);
   rig.natsIsDown = true;
-  rig.trouble = undefined;
+  rig.failure = undefined;
   await rig.scheduler.step();
   rig.now = 2 * HOUR_MS - 1;
   await rig.scheduler.step();
@@ -127,7 +129,7 @@ Deno.test("what passes is not on-call's business, and silence of NATS stops noth
   assertEquals(rig.effects.slice(-2), ["close d+", "resolved royalty-close:d"]);
 });
 
-Deno.test("files that could not be written are tried again with the next look", async () => {
+Deno.test("files that could not be written are retried in a later step", async () => {
   const rig = new Rig();
   rig.next = { day: "d", due: 0 };
   rig.filesMissing = "the disk is full";
@@ -135,4 +137,13 @@ Deno.test("files that could not be written are tried again with the next look", 
   await rig.scheduler.step();
   await rig.scheduler.step();
   assertEquals(rig.effects, ["restore files", "close d", "restore files"]);
+});
+
+Deno.test("the time of the last close is reported from the first look on", async () => {
+  const rig = new Rig();
+  await rig.scheduler.step();
+  assertEquals(rig.closedAtSeconds, []);
+  rig.closedAtMs = 1_700_000_000_000;
+  await rig.scheduler.step();
+  assertEquals(rig.closedAtSeconds, [1_700_000_000]);
 });

@@ -1,16 +1,16 @@
 /**
- * Seals and issued statements in Postgres.
+ * Seals days and stores statements in Postgres.
  *
- * A close is two transactions with the recount between them. The first seals the day: it takes the
- * books away from the postings for a moment, writes down where every stream stands, and makes the
- * next day the oldest open one; from then on the day's credits cannot change. The second issues the
- * statement; postings go on meanwhile, because none of them is to a sealed day. A process killed in
- * between leaves a sealed day, and the next close goes on there.
+ * A close is two transactions with the recount between them. The first seals the day: it locks the
+ * books against postings for a moment, records the position of every stream, and makes the next day
+ * the oldest open one. From then on the day's credits cannot change. The second issues the statement;
+ * postings continue meanwhile, because none of them credits a sealed day. A process killed between
+ * the two leaves a sealed day, which the next close continues.
  *
  * @module
  */
 import type { Sql, TransactionSql } from "postgres";
-import { patiently, type Queryable } from "../../shared/process/postgres/pool.ts";
+import { allowSilence, type Queryable } from "../../shared/process/postgres/pool.ts";
 import { readPositions } from "../books/accounts.ts";
 import { readZone, WHOLE_DAY_MS } from "../books/connection.ts";
 import { readOpenGaps } from "../books/gaps.ts";
@@ -23,27 +23,29 @@ import { type StatementLine, UNMAPPED } from "../statement/csv.ts";
 import type { QuarantinedSum, SettledGap, StreamRange } from "../statement/manifest.ts";
 import type { BooksState, StreamState } from "./conditions.ts";
 
-/** Where closing stands. */
+/** The state of closing. Days are `YYYY-MM-DD`. */
 export interface ClosingState {
   readonly zone: string;
+  /** Undefined before the first close. */
   readonly oldestOpenDay: string | undefined;
+  /** The earliest day with credits; only read before the first close. */
   readonly firstCreditedDay: string | undefined;
-  /** Sealed and without a statement: this one has to be finished first. */
+  /** The day that is sealed and has no statement; it has to be closed next. */
   readonly sealedDay: string | undefined;
 }
 
-/** What a statement of a sealed day is made from. */
+/** The input of a statement of a sealed day. */
 export interface IssueBasis {
   readonly zone: string;
-  /** As of when the day was sealed, ms since the epoch. */
+  /** The instant as of which the day was sealed, ms since the epoch. */
   readonly sealedAsOf: number;
   readonly lines: readonly StatementLine[];
   readonly streams: readonly StreamRange[];
   readonly quarantined: readonly QuarantinedSum[];
   readonly settledGaps: readonly SettledGap[];
-  /** The end of the chain. */
+  /** The last statement of the chain. */
   readonly previous: StatementEntry | undefined;
-  /** The newest version of this day. */
+  /** The newest version of this day's statement. */
   readonly newest: StatementEntry | undefined;
 }
 
@@ -55,37 +57,38 @@ export interface NewStatement extends Omit<StoredStatement, "previousSha256"> {
   readonly reason: string | null;
 }
 
-/** A table that only one may write to, and how long Postgres may be silent over that, ms. */
-interface Locked {
+/** An exclusive lock on a table. */
+interface TableLock {
   readonly table: "books" | "statement";
-  /** More than the 60 s that the lock may be waited for. */
+  /** Maximum silence of Postgres, more than the 60 s of the lock timeout. */
   readonly silenceMs: number;
 }
 
-/** Nothing is posted and no other day is sealed. */
-const BOOKS: Locked = { table: "books", silenceMs: 90_000 };
-/** No other statement is issued. */
-const STATEMENTS: Locked = { table: "statement", silenceMs: WHOLE_DAY_MS };
+/** Excludes postings and other seals. */
+const BOOKS_LOCK: TableLock = { table: "books", silenceMs: 90_000 };
+/** Excludes the issue of other statements. */
+const STATEMENTS_LOCK: TableLock = { table: "statement", silenceMs: WHOLE_DAY_MS };
 
-/** Runs `work` in one snapshot while nobody else writes to a table. */
-async function withLocked<T>(
+/** Runs `work` in one snapshot with an exclusive lock on a table. */
+async function withTableLock<T>(
   sql: Sql,
-  { table, silenceMs }: Locked,
+  { table, silenceMs }: TableLock,
   work: (tx: TransactionSql) => Promise<T>,
 ): Promise<T> {
-  const { result } = await patiently(
+  const { result } = await allowSilence(
     sql,
     silenceMs,
     () =>
       sql.begin("isolation level repeatable read", async (tx) => {
         await tx`set local lock_timeout = '60s'`;
-        // A closer that lost its network must not stop postings for long; composing takes its time.
+        // With the lock on the books, a closer that lost its network must not block postings for
+        // long. With the lock on statements, composing one may take minutes.
         await (table === "books"
           ? tx`set local idle_in_transaction_session_timeout = '12s'`
           : tx`set local idle_in_transaction_session_timeout = '10min'`);
-        // Postings lock the row of the books `for share`, and a chain of them could hold a row lock
-        // for ever; locks on tables are queued. Taken before the first snapshot, so that what is read
-        // is not older.
+        // Postings lock the row of the books `for share`, and overlapping ones could delay a row lock
+        // forever, whereas table locks are queued. Taken before the first snapshot, so that the
+        // snapshot is not older than the lock.
         await tx`lock table ${tx(`royalty.${table}`)} in exclusive mode`;
         return { result: await work(tx) };
       }),
@@ -100,7 +103,7 @@ interface ClosingRow {
   readonly sealed_day: string | null;
 }
 
-/** Where closing stands now. */
+/** Reads the state of closing. */
 export async function readClosingState(sql: Queryable): Promise<ClosingState> {
   const rows = await sql<ClosingRow[]>`
     select zone, oldest_open_day::text as oldest_open_day,
@@ -120,8 +123,9 @@ export async function readClosingState(sql: Queryable): Promise<ClosingState> {
 }
 
 /**
- * Seals `day` as of `asOf`, unless that is done already. `check` is given the books and throws when
- * the day may not close; nothing is changed then. `ends` are the last sequences of the streams.
+ * Seals `day` as of `asOf` (ms since the epoch), unless it is sealed already. `check` receives the
+ * state of the books and throws when the day may not close; nothing is changed then. `ends` are the
+ * last sequences by stream.
  */
 export async function sealDay(
   sql: Sql,
@@ -131,7 +135,7 @@ export async function sealDay(
   ends: ReadonlyMap<string, number>,
   check: (books: BooksState) => void,
 ): Promise<void> {
-  await withLocked(sql, BOOKS, async (tx) => {
+  await withTableLock(sql, BOOKS_LOCK, async (tx) => {
     const state = await readClosingState(tx);
     if (state.sealedDay === day) return;
     check({
@@ -170,15 +174,15 @@ async function readStreams(
 }
 
 /**
- * Stores the statement that `compose` makes, or none when it returns undefined; returns what it
- * made. One snapshot, and no other statement is issued meanwhile.
+ * Stores the statement that `compose` returns, or none when it returns undefined; returns the same.
+ * Runs in one snapshot, and no other statement is issued meanwhile.
  */
 export async function issue(
   sql: Sql,
   day: string,
   compose: (basis: IssueBasis) => NewStatement | undefined,
 ): Promise<NewStatement | undefined> {
-  return await withLocked(sql, STATEMENTS, async (tx) => {
+  return await withTableLock(sql, STATEMENTS_LOCK, async (tx) => {
     const statement = compose(await readBasis(tx, day));
     if (!statement) return undefined;
     const { version, csv, manifest, rows, events, ms, reason, closedAt } = statement;
@@ -188,7 +192,7 @@ export async function issue(
       values (${day}::text::date, ${version}, ${csv}, ${manifest}, ${statement.sha256},
         ${statement.manifestSha256}, ${statement.previousSha256}, ${rows}, ${String(events)},
         ${String(ms)}, ${new Date(closedAt)}, ${reason})`;
-    // The same snapshot that the bytes were made from.
+    // From the same snapshot as the bytes.
     await tx`
       insert into royalty.statement_line (recognised_day, version, line_type, event_day, studio,
         title_id, territory, events, ms_watched)
@@ -274,7 +278,7 @@ async function readSettledGaps(
   day: string,
   before: string | null,
 ): Promise<SettledGap[]> {
-  // Open gaps let no day be sealed, so each of these is settled.
+  // A day cannot be sealed while gaps are open, so all of these are settled.
   const rows = await tx<SettledGapRow[]>`
     select g.stream, g.first_seq, g.last_seq, g.settled_by, g.settled_reason, g.settled_at
     from royalty.gap g

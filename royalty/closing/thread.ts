@@ -1,6 +1,6 @@
 /**
- * Starts closing in a thread of its own. A recount keeps a core busy for as long as it lasts, and so
- * does a statement of a million lines for a moment; counting goes on meanwhile.
+ * Runs closing in a separate thread, because a recount and a statement of a million lines keep a core
+ * busy, and posting must continue meanwhile.
  *
  * @module
  */
@@ -8,22 +8,25 @@ import { pause } from "../../shared/process/retry.ts";
 import type { Service } from "../../shared/process/service.ts";
 import type { royaltySettings } from "../settings.ts";
 
-/** What the thread tells. */
+/** A message from the closing thread. */
 export type ClosingMessage =
-  /** How long the oldest open day has been due. */
+  /** How long the oldest open day has been due to close. */
   | { readonly kind: "overdue"; readonly seconds: number }
-  /** When a day was closed, by whatever process, s since the epoch. */
+  /** When the newest statement was issued, s since the epoch. */
   | { readonly kind: "closed"; readonly atSeconds: number }
   | { readonly kind: "failed"; readonly reason: string }
   | { readonly kind: "stopped" };
 
-/** The one message that the thread receives: to come to an end. */
+/** The only message to the closing thread: it asks the thread to stop. */
 export const STOP = "stop";
 
-/** Longest that a stop waits for the thread. A close may be cut off anywhere, and is taken up again. */
-const STOP_MS = 5_000;
+/** Maximum time that a stop waits for the thread. A close that is cut off is continued later. */
+const MAX_STOP_MS = 5_000;
 
-/** Starts the thread, unless days close only by command; ends it with the process. */
+/**
+ * Starts the thread, unless `TWOFOLD_CLOSE_SCHEDULE` is `off`, and stops it with the service. An
+ * error of the thread fails the service.
+ */
 export function startClosing(service: Service<typeof royaltySettings>): void {
   const { settings, metrics, log } = service;
   if (settings.TWOFOLD_CLOSE_SCHEDULE === "off") {
@@ -32,11 +35,11 @@ export function startClosing(service: Service<typeof royaltySettings>): void {
   }
   const overdue = metrics.gauge(
     "twofold_royalty_close_overdue_seconds",
-    "How long the oldest open day has been due to close",
+    "How long the oldest open day has been due to close, in seconds",
   );
   const lastClose = metrics.gauge(
     "twofold_royalty_last_close_timestamp_seconds",
-    "When this process last saw a day closed, seconds since the epoch; 0 before the first",
+    "When the newest statement was issued, seconds since the epoch; 0 before the first",
   );
   const thread = new Worker(new URL("./thread_main.ts", import.meta.url).href, {
     type: "module",
@@ -55,7 +58,7 @@ export function startClosing(service: Service<typeof royaltySettings>): void {
   };
   service.onStop("closing", async () => {
     thread.postMessage(STOP);
-    await pause(STOP_MS, stopped.signal);
+    await pause(MAX_STOP_MS, stopped.signal);
     thread.terminate();
   });
 }

@@ -19,15 +19,15 @@ import { Scheduler } from "./scheduler.ts";
 import { countedStreams, royaltySettings } from "../settings.ts";
 import { StatementFiles } from "../statement/files.ts";
 
-/** The thread that started this one. The compiler takes this module for one of the main thread. */
+/** The scope of this thread; the compiler types `globalThis` as that of a main thread. */
 const service = globalThis as unknown as {
   onmessage: () => void;
   postMessage(message: ClosingMessage): void;
 };
-/** The clock of everything below, ms since the epoch. */
+/** The clock that is passed to all parts, ms since the epoch. */
 const now = Date.now;
 
-/** Closes days until `signal` is aborted; a close under way is finished or given up first. */
+/** Closes days until `signal` is aborted, which also aborts a recount in progress. */
 async function run(signal: AbortSignal): Promise<void> {
   const settings = readSettings(royaltySettings, environment());
   const log = new Log("royalty", settings.TWOFOLD_LOG_LEVEL);
@@ -59,7 +59,7 @@ async function run(signal: AbortSignal): Promise<void> {
 }
 
 const stop = new AbortController();
-// There is only one message: the stop.
+// STOP is the only message.
 service.onmessage = () => stop.abort("the process stops");
 try {
   await run(stop.signal);

@@ -14,11 +14,12 @@ import { putCatalogue, type PutTitles } from "../books/catalogue.ts";
 import { type BadRow, type CatalogueEntry, parseCatalogue } from "../statement/catalogue.ts";
 import { withBooks } from "./connections.ts";
 
+/** `deno task royalty catalogue`: loads the catalogue from CSV. */
 export const catalogueCommand = command({
   name: "catalogue",
-  summary: "load studios of titles from CSV, all or nothing",
-  details: "The file begins with the line title_id,studio or title_id,studio,title_name. Titles " +
-    "that it does not name stay as they are. One row that cannot be used, and nothing is loaded.",
+  summary: "load the studios of titles from CSV, all rows or none",
+  details: "The header is title_id,studio or title_id,studio,title_name. Titles that the file " +
+    "does not contain are not changed. If any row cannot be used, nothing is loaded.",
   positionals: [
     { name: "file", about: "the CSV file, UTF-8", parser: filePath(), required: true },
   ],
@@ -26,7 +27,7 @@ export const catalogueCommand = command({
   examples: [{ args: ["titles.csv"] }],
   async run({ file, json }, io) {
     const parsed = parseCatalogue(await readText(file));
-    if (!parsed.ok) return refuse(file, parsed.badRows, json, io);
+    if (!parsed.ok) return reportBadRows(file, parsed.badRows, json, io);
     const put = await load(parsed.entries, io);
     if (json) io.out.write(toJson({ loaded: true, ...put }));
     else {
@@ -42,7 +43,12 @@ async function load(entries: readonly CatalogueEntry[], io: Io): Promise<PutTitl
   return await withBooks((sql) => putCatalogue(sql, entries, shown.at));
 }
 
-function refuse(file: string, badRows: readonly BadRow[], json: boolean, io: Io): number {
+function reportBadRows(
+  file: string,
+  badRows: readonly BadRow[],
+  json: boolean,
+  io: Io,
+): number {
   for (const { line, reason } of badRows) io.err.line(`${file}:${line}: ${reason}`);
   io.err.line(`royalty: nothing was loaded; bad rows: ${badRows.length}`);
   if (json) io.out.write(toJson({ loaded: false, badRows }));

@@ -1,5 +1,5 @@
 /**
- * The way of the commands to the books and to the streams, from this process's settings.
+ * Connects commands to the books and to NATS, by the settings of this process.
  *
  * @module
  */
@@ -9,8 +9,8 @@ import { localEnvironment, natsSettings, readSettings } from "../../shared/proce
 import { isExpected, messageOf, Stop } from "../../shared/process/errors.ts";
 import { Log } from "../../shared/process/log.ts";
 import { connectNats } from "../../shared/process/nats.ts";
-import { isNotOpened } from "../../shared/process/postgres/passing.ts";
-import { patiently } from "../../shared/process/postgres/pool.ts";
+import { isSchemaMissing } from "../../shared/process/postgres/transient.ts";
+import { allowSilence } from "../../shared/process/postgres/pool.ts";
 import { connectBooks, WHOLE_DAY_MS } from "../books/connection.ts";
 import type { RecountOptions } from "../recount/day.ts";
 import { countedSettings, countedStreams, royaltyCliSettings } from "../settings.ts";
@@ -19,18 +19,18 @@ import { countedSettings, countedStreams, royaltyCliSettings } from "../settings
 export type Books = ReturnType<typeof connectBooks>;
 
 /**
- * Connects to the books for the time of `work`. Rejects with {@link Stop} when Postgres cannot be
- * used; errors of `work` that say what happens next pass unchanged.
+ * Runs `work` with a connection to the books. Expected errors of `work` ({@link isExpected}) and
+ * {@link Misuse} pass unchanged; all others become {@link Stop}.
  */
 export async function withBooks<T>(work: (sql: Books) => Promise<T>): Promise<T> {
   const settings = readSettings(royaltyCliSettings, localEnvironment("royalty"));
   const sql = connectBooks(settings.TWOFOLD_POSTGRES_URL);
   try {
-    return await patiently(sql, WHOLE_DAY_MS, () => work(sql));
+    return await allowSilence(sql, WHOLE_DAY_MS, () => work(sql));
   } catch (error) {
     if (isExpected(error) || error instanceof Misuse) throw error;
     throw new Stop(
-      isNotOpened(error)
+      isSchemaMissing(error)
         ? "the books are not opened yet; start the royalty service once"
         : `Postgres: ${messageOf(error)}`,
       { cause: error },
@@ -40,9 +40,12 @@ export async function withBooks<T>(work: (sql: Books) => Promise<T>): Promise<T>
   }
 }
 
-/** What `ask` is told by NATS about the streams that are counted here, or why it could not be asked. */
-export async function askNats<T>(
-  ask: (nc: NatsConnection, streams: readonly string[]) => Promise<T>,
+/**
+ * Runs `query` with a connection to NATS and the names of the streams that are counted in this
+ * database. Returns its result, or the reason (a string) why NATS cannot be used. Never rejects.
+ */
+export async function queryNats<T>(
+  query: (nc: NatsConnection, streams: readonly string[]) => Promise<T>,
 ): Promise<T | string> {
   const env = localEnvironment("royalty");
   if (!env.TWOFOLD_NATS_USER) return "TWOFOLD_NATS_USER is not set";
@@ -50,7 +53,7 @@ export async function askNats<T>(
     const settings = readSettings({ ...natsSettings, ...countedSettings }, env);
     const nc = await connectNats(settings, new Log("royalty-cli", "error"));
     try {
-      return await ask(nc, countedStreams(settings));
+      return await query(nc, countedStreams(settings));
     } finally {
       await nc.close();
     }
@@ -60,8 +63,8 @@ export async function askNats<T>(
 }
 
 /**
- * Does `work` with the books and the raw streams, connected as royalty or auditor. A folder to sort
- * in is made for the time of `work` where none is set.
+ * Runs `work` with connections to the books and to the raw streams, as royalty or auditor. Without
+ * `TWOFOLD_RECOUNT_DIR` it sorts in a temporary folder. Rejects as {@link withBooks} does.
  */
 export async function withRawStreams<T>(work: (options: RecountOptions) => Promise<T>): Promise<T> {
   const env = localEnvironment("royalty");

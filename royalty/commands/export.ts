@@ -11,10 +11,12 @@ import { readEntries, readStored } from "../books/statements.ts";
 import { statementCsv } from "../statement/csv.ts";
 import { type Books, withBooks } from "./connections.ts";
 
+/** `deno task royalty export`: writes the CSV of a day. */
 export const exportCommand = command({
   name: "export",
-  summary: "the statement of a day as CSV",
-  details: "Of a closed day the statement, byte for byte as it was issued; of an open day the " +
+  summary: "write the statement of a day as CSV",
+  details:
+    "For a closed day, the statement, byte for byte as it was issued. For an open day, the " +
     "lines so far, which are provisional.",
   options: {
     day: { type: "string", value: "YYYY-MM-DD", about: "the day", parser: day(), required: true },
@@ -28,7 +30,7 @@ export const exportCommand = command({
     out: {
       type: "string",
       value: "FILE",
-      about: "file to write, whole or not at all",
+      about: "file to write; it appears whole or not at all",
       parser: filePath(),
       absent: "standard output",
     },
@@ -41,7 +43,7 @@ export const exportCommand = command({
     const { csv, isProvisional } = await withBooks((sql) => csvOf(sql, day, version));
     if (isProvisional) io.err.line(`royalty: ${day} is not closed; these lines are provisional`);
     if (out === undefined) io.out.write(csv);
-    else await writeFileWhole(out, csv);
+    else await writeFileAtomically(out, csv);
     return 0;
   },
 });
@@ -58,15 +60,15 @@ async function csvOf(sql: Books, day: string, version: number | undefined): Prom
     const versions = (await readEntries(sql, day)).map((each) => each.version).reverse();
     throw new Refused(
       versions.length === 0
-        ? `${day} is not closed, so it has no versions; without --version its lines so far are given`
+        ? `${day} is not closed, so it has no versions; omit --version to export its lines so far`
         : `${day} has no version ${version}; it has ${versions.join(", ")}`,
     );
   }
   return { csv: statementCsv(await readRecognisedLines(sql, day)), isProvisional: true };
 }
 
-// A reader never sees half a file.
-async function writeFileWhole(file: string, content: Uint8Array): Promise<void> {
+// Written under another name and renamed, so that readers never see a partial file.
+async function writeFileAtomically(file: string, content: Uint8Array): Promise<void> {
   const part = `${file}.part`;
   try {
     await Deno.writeFile(part, content);

@@ -11,17 +11,18 @@ import { progress } from "../../shared/process/cli/progress.ts";
 import { rebuildDay, type Rebuilt } from "../audit/rebuild.ts";
 import { withRawStreams } from "./connections.ts";
 
+/** `deno task royalty rebuild`: rebuilds a closed day in an empty database. */
 export const rebuildCommand = command({
   name: "rebuild",
-  summary: "make a closed day again from the raw heartbeats in an empty database",
-  details: "The SHA-256 of its CSV is compared with the statement's; exits 1 when they differ. " +
-    "Needs NATS, as royalty or auditor.",
+  summary: "rebuild a closed day from the raw heartbeats in an empty database",
+  details: "The SHA-256 of its CSV is compared with that of the statement; exits 1 when they " +
+    "differ. Needs NATS, as royalty or auditor.",
   options: {
     day: { type: "string", value: "YYYY-MM-DD", about: "the day", parser: day(), required: true },
     into: {
       type: "string",
       value: "POSTGRES_URL",
-      about: "an empty database; what was made stays there",
+      about: "an empty database; the rebuilt books stay in it",
       parser: matching(/^postgres(ql)?:\/\//, "a postgres:// URL"),
       required: true,
       isSecret: true,
@@ -45,19 +46,26 @@ function isSame({ stored, rebuilt }: Rebuilt): boolean {
   return stored === rebuilt;
 }
 
-function rebuiltText(day: string, made: Rebuilt): string {
-  const { version, stored, rebuilt, events, seconds } = made;
+function rebuiltText(day: string, result: Rebuilt): string {
+  const { version, stored, rebuilt, events, seconds } = result;
   return [
     `${stored}  statement of ${day}, version ${version}`,
     `${rebuilt}  rebuilt from ${events} raw heartbeats in ${seconds.toFixed(1)} s`,
-    isSame(made) ? "the same bytes" : "NOT the same; deno task royalty recount names the lines",
+    isSame(result)
+      ? "the same bytes"
+      : "NOT the same bytes; deno task royalty recount lists the lines that differ",
   ].join("\n");
 }
 
-function rebuiltFacts(day: string, made: Rebuilt) {
-  const { version, stored, rebuilt, events, seconds } = made;
+function rebuiltFacts(day: string, result: Rebuilt) {
+  const { version, stored, rebuilt, events, seconds } = result;
   return {
-    ...{ day, version, same: isSame(made) },
-    ...{ storedSha256: stored, rebuiltSha256: rebuilt, heartbeats: events, seconds },
+    day,
+    version,
+    same: isSame(result),
+    storedSha256: stored,
+    rebuiltSha256: rebuilt,
+    heartbeats: events,
+    seconds,
   };
 }

@@ -13,11 +13,12 @@ import { agrees, recountFacts, recountText } from "../recount/report.ts";
 import { withRawStreams } from "./connections.ts";
 import { RECOUNT_LABEL } from "./with_closer.ts";
 
+/** `deno task royalty recount`: recounts a day and compares it with the books. */
 export const recountCommand = command({
   name: "recount",
-  summary: "derive a day once more from the raw heartbeats, by another algorithm",
+  summary: "recount a day from the raw heartbeats, by another algorithm",
   details: "The result is compared with the books to the millisecond; exits 1 on any difference. " +
-    "Needs NATS, as royalty or auditor, and 32 bytes in TWOFOLD_RECOUNT_DIR for each heartbeat.",
+    "Needs NATS, as royalty or auditor, and 32 bytes per heartbeat in TWOFOLD_RECOUNT_DIR.",
   options: {
     day: { type: "string", value: "YYYY-MM-DD", about: "the day", parser: day(), required: true },
     json: JSON_OPTION,

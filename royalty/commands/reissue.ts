@@ -8,16 +8,17 @@ import { JSON_OPTION } from "../../shared/process/cli/declaration.ts";
 import { day, text } from "../../shared/process/cli/parsers.ts";
 import { withCloser } from "./with_closer.ts";
 
+/** `deno task royalty reissue`: issues a new version of a statement. */
 export const reissueCommand = command({
   name: "reissue",
-  summary: "issue a closed day's statement again with the present catalogue",
-  details: "It is a new version; the versions before stay as they are.",
+  summary: "reissue the statement of a closed day with the current catalogue",
+  details: "It becomes a new version; the earlier versions are not changed.",
   options: {
     day: { type: "string", value: "YYYY-MM-DD", about: "the day", parser: day(), required: true },
     reason: {
       type: "string",
       value: "TEXT",
-      about: "why, for the manifest",
+      about: "why it is reissued, for the manifest",
       parser: text(200),
       required: true,
     },

@@ -11,15 +11,16 @@ import { toJson } from "../../shared/process/cli/json_output.ts";
 import { type GapSettlement, type OpenGap, readOpenGaps, settleGap } from "../books/gaps.ts";
 import { type Books, withBooks } from "./connections.ts";
 
+/** `deno task royalty settle-gap`: settles a gap, so that days can close. */
 export const settleGapCommand = command({
   name: "settle-gap",
-  summary: "answer for sequences that a stream lost, so that days can close",
-  details: "The next manifest names the person and the reason.",
+  summary: "settle a gap: take responsibility for lost sequences, so that days can close",
+  details: "The next manifest contains the person and the reason.",
   options: {
     stream: {
       type: "string",
       value: "STREAM",
-      about: "the stream that lost them",
+      about: "the stream that has the gap",
       parser: text(200),
       required: true,
     },
@@ -33,7 +34,7 @@ export const settleGapCommand = command({
     by: {
       type: "string",
       value: "PERSON",
-      about: "who answers for it",
+      about: "who takes responsibility",
       parser: text(200),
       required: true,
     },

@@ -1,5 +1,5 @@
 /**
- * `deno task royalty status`: the account of each stream, as text and as JSON.
+ * `deno task royalty status`.
  *
  * @module
  */
@@ -9,24 +9,24 @@ import { toJson } from "../../shared/process/cli/json_output.ts";
 import { left, renderTable, right } from "../../shared/process/cli/table.ts";
 import { type Account, type Accounts, readAccounts } from "../books/accounts.ts";
 import { lagOf } from "../raw/stream_ends.ts";
-import { askNats, withBooks } from "./connections.ts";
+import { queryNats, withBooks } from "./connections.ts";
 
+/** `deno task royalty status`: shows the account of each stream. */
 export const statusCommand = command({
   name: "status",
-  summary: "the account of each stream; exits 1 when the books do not balance",
-  details: "The lag needs NATS, as royalty or auditor; without it, it is not known.",
+  summary: "show the account of each stream; exits 1 when the books do not balance",
+  details: "The lag needs NATS, as royalty or auditor; without NATS it is shown as unknown.",
   options: { json: JSON_OPTION },
   examples: [{ args: [] }, { args: ["--json"], about: "for a program" }],
   async run({ json }, io) {
-    // The accounts do not depend on the lag, so it may be unknown.
-    const [accounts, lag] = await Promise.all([withBooks(readAccounts), askNats(lagOf)]);
+    const [accounts, lag] = await Promise.all([withBooks(readAccounts), queryNats(lagOf)]);
     if (json) io.out.write(toJson(statusFacts(accounts, lag)));
     else io.out.line(statusText(accounts, lag));
     return accounts.disagreements.length === 0 ? 0 : 1;
   },
 });
 
-/** Messages behind the books by stream, or why that cannot be told. */
+/** Lag by stream, or the reason why it is unknown. */
 type Lag = ReadonlyMap<string, number> | string;
 
 const COLUMNS = [
@@ -40,7 +40,7 @@ const COLUMNS = [
   right("lag"),
 ];
 
-/** A table with a line per stream, then what does not agree. */
+/** A table with a line per stream, then every disagreement. */
 function statusText({ streams, disagreements }: Accounts, lag: Lag): string {
   const creditedMs = streams.reduce((sum, each) => sum + each.creditedMs, 0n);
   return [
@@ -60,22 +60,22 @@ function cells(account: Account, lag: Lag): string[] {
     stream,
     ...[lastSeq, counted, duplicates, quarantined, gaps].map(String),
     identityHolds ? "yes" : "NO",
-    String(lagBehind(stream, lag) ?? "?"),
+    String(lagOfStream(stream, lag) ?? "?"),
   ];
 }
 
-function lagBehind(stream: string, lag: Lag): number | null {
+function lagOfStream(stream: string, lag: Lag): number | null {
   return typeof lag === "string" ? null : lag.get(stream) ?? null;
 }
 
-/** The same for a program. */
+/** The same as JSON. */
 function statusFacts({ streams, disagreements }: Accounts, lag: Lag) {
   return {
     balanced: disagreements.length === 0,
     disagreements,
     streams: streams.map(({ lastReceivedAt: _, ...account }) => ({
       ...account,
-      lag: lagBehind(account.stream, lag),
+      lag: lagOfStream(account.stream, lag),
     })),
   };
 }

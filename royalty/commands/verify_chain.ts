@@ -14,11 +14,13 @@ import type { StatementFiles } from "../statement/files.ts";
 import { type Books, withBooks } from "./connections.ts";
 import { statementFiles } from "./with_closer.ts";
 
+/** `deno task royalty verify-chain`: verifies every statement. */
 export const verifyChainCommand = command({
   name: "verify-chain",
-  summary: "check every hash, total and link of every statement again",
-  details: "The files of TWOFOLD_STATEMENTS_DIR too, if it is set. Exits 1 and names what is " +
-    "broken. Two people with the same last hash have the same statements.",
+  summary: "verify every hash, total and link of every statement",
+  details:
+    "Also verifies the files in TWOFOLD_STATEMENTS_DIR, if it is set. Exits 1 on any fault " +
+    "and lists the faults. Two installations with the same last hash have the same statements.",
   options: { json: JSON_OPTION },
   examples: [{ args: [] }],
   async run({ json }, io) {
@@ -34,11 +36,11 @@ export const verifyChainCommand = command({
 });
 
 interface Verification {
-  /** How many were checked. */
+  /** Number of statements verified. */
   readonly statements: number;
-  /** The last manifest's hash: two people with the same one have the same statements. */
+  /** Hash of the last manifest, which identifies the whole chain. */
   readonly lastSha256: string | undefined;
-  /** Folder of the files that were checked with them, if one is set. */
+  /** Folder of the verified files; undefined when none is set. */
   readonly folder: string | undefined;
   readonly faults: readonly string[];
 }

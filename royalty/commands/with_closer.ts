@@ -1,5 +1,5 @@
 /**
- * The closer of the commands: as the service has it, from this process's settings.
+ * Runs commands that close or reissue days, with the closer that the service uses.
  *
  * @module
  */
@@ -13,15 +13,18 @@ import { recountForClose, type RecountResult } from "../recount/day.ts";
 import { royaltyCliSettings } from "../settings.ts";
 import type { StoredStatement } from "../statement/chain.ts";
 import { fileNames, StatementFiles } from "../statement/files.ts";
-import { askNats, withBooks, withRawStreams } from "./connections.ts";
+import { queryNats, withBooks, withRawStreams } from "./connections.ts";
 
-/** The folder of statements, if one is set. */
+/** The statement files in `TWOFOLD_STATEMENTS_DIR`; undefined when it is not set. */
 export function statementFiles(): StatementFiles | undefined {
   const { TWOFOLD_STATEMENTS_DIR } = readSettings(royaltyCliSettings, localEnvironment("royalty"));
   return TWOFOLD_STATEMENTS_DIR ? new StatementFiles(TWOFOLD_STATEMENTS_DIR) : undefined;
 }
 
-/** Does `work` with a closer, tells the outcome to `io`, and returns the exit code. */
+/**
+ * Runs `work` with a closer, prints its outcome to `io` and returns the exit code: 0, or 1 when the
+ * statement files could not be written. Rejects as {@link withBooks} does.
+ */
 export async function withCloser(
   work: (closer: Closer) => Promise<Closed>,
   { json, io }: { readonly json: boolean; readonly io: Io },
@@ -32,15 +35,15 @@ export async function withCloser(
     graceMs: settings.TWOFOLD_CLOSE_GRACE_MS,
     now: Date.now,
     streamEnds: async () => {
-      const ends = await askNats(streamEnds);
+      const ends = await queryNats(streamEnds);
       if (typeof ends !== "string") return ends;
-      io.err.line(`royalty: the streams cannot be asked: ${ends}`);
+      io.err.line(`royalty: the ends of the streams cannot be read: ${ends}`);
       return new Map();
     },
-    recount: (day) => recountShown(day, settings.TWOFOLD_RECOUNT_LOOK_BACK_MS, io),
+    recount: (day) => recountWithProgress(day, settings.TWOFOLD_RECOUNT_LOOK_BACK_MS, io),
     files: statementFiles(),
   });
-  // For its errors: the closer has connections of its own.
+  // withBooks maps errors; the closer has its own connections.
   const closed = await withBooks(() => work(closer));
   if (json) io.out.write(toJson(closedFacts(closed)));
   else io.out.line(closedText(closed));
@@ -49,7 +52,7 @@ export async function withCloser(
   return 1;
 }
 
-async function recountShown(
+async function recountWithProgress(
   day: string,
   lookBackMs: number | undefined,
   io: Io,
@@ -60,7 +63,7 @@ async function recountShown(
   );
 }
 
-/** What the progress of a recount counts: each heartbeat is read, then counted in order. */
+/** Label of the progress of a recount. Each heartbeat takes two steps: reading and counting. */
 export const RECOUNT_LABEL = "recount, 2 steps a heartbeat:";
 
 const VERBS: Readonly<Record<Closed["outcome"], string>> = {
@@ -86,7 +89,11 @@ function statementFacts(statement: StoredStatement) {
   const { day, version, rows, events, ms, sha256, manifestSha256 } = statement;
   const names = fileNames(statement);
   return {
-    ...{ day, version, lines: rows, events, msWatched: ms },
+    day,
+    version,
+    lines: rows,
+    events,
+    msWatched: ms,
     csv: { file: names.csv, sha256 },
     manifest: { file: names.manifest, sha256: manifestSha256 },
   };

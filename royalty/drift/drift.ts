@@ -1,9 +1,9 @@
 /**
- * Whether live and royalty have read the same of a stream: their totals of each interval, compared.
+ * Compares the totals per interval that live and royalty report for a stream.
  *
- * Both read the same messages, so in good health there is no difference at all (see
- * `shared/totals.ts`). What there may be is a reader that missed messages, or one that judges them
- * otherwise; both are news for on-call and neither is a figure.
+ * Both read the same messages, so without a fault the totals are equal (see
+ * `shared/contract/totals.ts`). A difference means that one of them missed messages or judges them
+ * differently. It is reported to on-call and changes no statement.
  *
  * Pure.
  *
@@ -12,43 +12,44 @@
 import type { PipelineAlert } from "../../shared/contract/alert.ts";
 import type { IntervalTotals } from "../../shared/contract/totals.ts";
 
+/** When a difference is a drift. */
 export interface DriftRules {
-  /** Share of the larger side, 0 to 1, that the two may be apart. */
+  /** Maximum difference, as a share of the larger side, 0 to 1. */
   readonly limit: number;
-  /** Intervals are taken together until they hold so many events: one of three says nothing. */
+  /** Minimum events per sample; intervals are merged until they have that many. */
   readonly minEvents: number;
-  /** So many samples in a row beyond the limit are a drift; one may be a restart of a server. */
+  /** Consecutive samples above the limit that open an incident. */
   readonly openAfter: number;
-  /** So many in a row within the limit are the end of it. */
+  /** Consecutive samples within the limit that resolve it. */
   readonly resolveAfter: number;
-  /** Intervals of either side that wait for the other; beyond it the oldest goes uncompared. */
+  /** Maximum intervals of one side that wait for the other; then the oldest stays uncompared. */
   readonly maxWaiting: number;
 }
 
-/** Who read: live, or royalty itself. */
+/** The service that reported a total. */
 export type Side = "live" | "royalty";
 
-/** Events and ms that were read. */
+/** Events read and the sum of their `played_ms`. */
 export interface Reading {
   readonly events: number;
   readonly playedMs: number;
 }
 
-/** Some intervals in which both sides together say enough. */
+/** Consecutive intervals with enough events to be compared. */
 export interface Sample {
   /** Start of the first and of the last interval, ms since the epoch. */
   readonly from: number;
   readonly to: number;
   readonly live: Reading;
   readonly royalty: Reading;
-  /** How far the two are apart, as a share of the larger: of events or of ms, whichever is more. */
+  /** The relative difference, 0 to 1: of events or of ms, whichever is larger. */
   readonly share: number;
 }
 
-/** `steady` when a few samples more have to decide. */
+/** `steady`: neither enough samples above the limit nor enough within it. */
 export type Standing = "drifting" | "agreeing" | "steady";
 
-/** What a sample says. */
+/** A sample and the standing after it. */
 export interface DriftVerdict {
   readonly sample: Sample;
   readonly standing: Standing;
@@ -56,11 +57,11 @@ export interface DriftVerdict {
 
 const NOTHING: Reading = { events: 0, playedMs: 0 };
 
-/** The comparison of one stream. */
+/** Compares the two sides of one stream. */
 export class Drift {
-  /** Intervals compared. */
+  /** Intervals compared so far. */
   compared = 0;
-  /** Intervals that the other side did not read from start to end, because it began later. */
+  /** Intervals not compared, because one side had not read all of them. */
   uncompared = 0;
   readonly #waiting: Readonly<Record<Side, IntervalTotals[]>> = { live: [], royalty: [] };
   #open: OpenSample | undefined;
@@ -74,11 +75,14 @@ export class Drift {
     return this.#waiting.royalty.length;
   }
 
-  /** `side` has finished an interval, in the order of time; returns what can be said now. */
+  /**
+   * Adds the totals of an interval that `side` finished, in ascending order per side; returns the
+   * verdicts that this makes possible.
+   */
   add(side: Side, totals: IntervalTotals): DriftVerdict[] {
     const own = this.#waiting[side];
     const newest = own.at(-1);
-    // The stream was made anew, or its clock put back: what waits will not be matched any more.
+    // The stream was recreated or its clock set back: waiting intervals will find no match.
     if (newest && totals.from <= newest.from) this.uncompared += own.splice(0).length;
     own.push(totals);
     if (own.length > this.rules.maxWaiting) {
@@ -88,7 +92,7 @@ export class Drift {
     return this.#match();
   }
 
-  // A merge of two ascending lists: an interval is decided once the other side has passed it.
+  // Merges two ascending lists: an interval is compared once the other side has reached or passed it.
   #match(): DriftVerdict[] {
     const { live, royalty } = this.#waiting;
     const verdicts: DriftVerdict[] = [];
@@ -109,7 +113,7 @@ export class Drift {
 
   #compare(from: number, live: Reading, royalty: Reading): DriftVerdict | undefined {
     this.compared += 1;
-    this.#open = extended(this.#open, from, live, royalty);
+    this.#open = extendSample(this.#open, from, live, royalty);
     if (this.#open.larger.events < this.rules.minEvents) return undefined;
     const sample = sampleOf(this.#open);
     this.#open = undefined;
@@ -125,59 +129,63 @@ export class Drift {
   }
 }
 
-// Of an earlier interval than its own, totals can say only that nothing was read in it.
+// For an earlier interval, totals only say whether nothing was read in it.
 function readingOf({ from, quietSince, ...reading }: IntervalTotals, at: number) {
   if (at === from) return reading;
   return quietSince <= at ? NOTHING : undefined;
 }
 
-/** Differences are summed without their sign, so that one cannot hide another. */
+/** A sample that has too few events yet. */
 interface OpenSample extends Omit<Sample, "share"> {
-  readonly apart: Reading;
+  /** Sum of absolute differences per interval, so that they cannot cancel out. */
+  readonly difference: Reading;
+  /** Sum of the larger side per interval. */
   readonly larger: Reading;
 }
 
-function extended(
+function extendSample(
   open: OpenSample | undefined,
   from: number,
   live: Reading,
   royalty: Reading,
 ): OpenSample {
-  const larger = both(live, royalty, Math.max);
-  const apart = both(live, royalty, (a, b) => Math.abs(a - b));
-  if (!open) return { from, to: from, live, royalty, apart, larger };
+  const larger = combine(live, royalty, Math.max);
+  const difference = combine(live, royalty, (a, b) => Math.abs(a - b));
+  if (!open) return { from, to: from, live, royalty, difference, larger };
   return {
     from: open.from,
     to: from,
-    live: both(open.live, live, sum),
-    royalty: both(open.royalty, royalty, sum),
-    apart: both(open.apart, apart, sum),
-    larger: both(open.larger, larger, sum),
+    live: combine(open.live, live, sum),
+    royalty: combine(open.royalty, royalty, sum),
+    difference: combine(open.difference, difference, sum),
+    larger: combine(open.larger, larger, sum),
   };
 }
 
-function sampleOf({ from, to, live, royalty, apart, larger }: OpenSample): Sample {
-  const ofEvents = apart.events / Math.max(larger.events, 1);
-  const ofMs = apart.playedMs / Math.max(larger.playedMs, 1);
+function sampleOf({ from, to, live, royalty, difference, larger }: OpenSample): Sample {
+  const ofEvents = difference.events / Math.max(larger.events, 1);
+  const ofMs = difference.playedMs / Math.max(larger.playedMs, 1);
   return { from, to, live, royalty, share: Math.max(ofEvents, ofMs) };
 }
 
-function both(a: Reading, b: Reading, of: (a: number, b: number) => number): Reading {
-  return { events: of(a.events, b.events), playedMs: of(a.playedMs, b.playedMs) };
+function combine(a: Reading, b: Reading, by: (a: number, b: number) => number): Reading {
+  return { events: by(a.events, b.events), playedMs: by(a.playedMs, b.playedMs) };
 }
 
 function sum(a: number, b: number): number {
   return a + b;
 }
 
-/** `alerts.pipeline.<this>`. */
+/** `what` of the alert and last token of its subject: `alerts.pipeline.drift`. */
 export const DRIFT = "drift";
 
 /**
- * The alert that `verdict` on `stream` makes necessary, if any. One incident is open at a time, and
- * it ends with the stream that it names.
+ * The alert to publish after a verdict on `stream`, or undefined. At most one incident is open at a
+ * time; it is resolved by the stream that opened it.
  *
- * @param last the newest alert of the subject, whoever published it
+ * @param limit the limit of {@link DriftRules}
+ * @param last the newest alert on the subject, from any process
+ * @param nowMs ms since the epoch
  */
 export function driftAlert(
   stream: string,
@@ -190,7 +198,7 @@ export function driftAlert(
     v: 1,
     kind: "pipeline",
     what: DRIFT,
-    // Whatever live shows, statements come from royalty alone: it can wait for the morning.
+    // Not urgent: statements come from royalty alone.
     severity: "ticket",
     at: nowMs,
     value: sample.share,
@@ -203,7 +211,7 @@ export function driftAlert(
       incident_id: `${prefixOf(stream)}${nowMs}`,
       status: "open",
       opened_at: nowMs,
-      summary: `Live and royalty differ on ${stream}: ${described(sample)}`,
+      summary: `Live and royalty differ on ${stream}: ${sampleText(sample)}`,
     };
   }
   if (standing === "agreeing" && open?.incident_id.startsWith(prefixOf(stream))) {
@@ -212,7 +220,7 @@ export function driftAlert(
       incident_id: open.incident_id,
       status: "resolved",
       opened_at: open.opened_at,
-      summary: `Live and royalty agree on ${stream} again: ${described(sample)}`,
+      summary: `Live and royalty agree on ${stream} again: ${sampleText(sample)}`,
     };
   }
 }
@@ -221,10 +229,10 @@ function prefixOf(stream: string): string {
   return `${DRIFT}:${stream}:`;
 }
 
-function described({ from, to, live, royalty, share }: Sample): string {
+function sampleText({ from, to, live, royalty, share }: Sample): string {
   const since = new Date(from).toISOString();
   const until = to === from ? "" : ` to ${new Date(to).toISOString()}`;
-  const said = ({ events, playedMs }: Reading) => `${events} events and ${playedMs} ms`;
+  const text = ({ events, playedMs }: Reading) => `${events} events and ${playedMs} ms`;
   return `${(share * 100).toFixed(2)} % in the interval of ${since}${until}; ` +
-    `live read ${said(live)}, royalty ${said(royalty)}`;
+    `live read ${text(live)}, royalty ${text(royalty)}`;
 }

@@ -20,12 +20,12 @@ const RULES: DriftRules = {
   maxWaiting: 1_440,
 };
 
-interface Heard {
+interface Received {
   readonly receivedAt: number;
   readonly playedMs: number;
 }
 
-function aStream(random: Random, count: number, perEventMs: number): Heard[] {
+function aStream(random: Random, count: number, perEventMs: number): Received[] {
   let receivedAt = 1_800_000_000_000;
   return Array.from({ length: count }, () => {
     receivedAt += random.chance(0.002) ? 5 * INTERVAL_MS : random.int(0, 2 * perEventMs);
@@ -33,26 +33,26 @@ function aStream(random: Random, count: number, perEventMs: number): Heard[] {
   });
 }
 
-/** A reader of `heard` that misses some of it in silence and is restarted here and there. */
+/** The totals of a reader that misses some messages unnoticed and is restarted at some. */
 function read(
-  heard: readonly Heard[],
+  received: readonly Received[],
   misses: (i: number) => boolean,
   restarts: ReadonlySet<number>,
 ): IntervalTotals[] {
   const finished: IntervalTotals[] = [];
   const tally = new IntervalTally(INTERVAL_MS, (totals) => finished.push(totals));
-  for (const [i, { receivedAt, playedMs }] of heard.entries()) {
+  for (const [i, { receivedAt, playedMs }] of received.entries()) {
     if (restarts.has(i)) tally.interrupt();
     if (!misses(i)) tally.add(receivedAt, playedMs);
   }
   return finished;
 }
 
-/** Hands both sides' totals over in any interleaving that keeps the order of each. */
+/** Adds both sides' totals in a random interleaving that keeps the order of each. */
 function compared(random: Random, drift: Drift, live: IntervalTotals[], royalty: IntervalTotals[]) {
   const verdicts: DriftVerdict[] = [];
   const lists: Record<Side, IntervalTotals[]> = { live: [...live], royalty: [...royalty] };
-  // One side may be far behind the other.
+  // One side may be far behind.
   const pace = random.next();
   while (lists.live.length + lists.royalty.length > 0) {
     const side = lists.live.length > 0 && (random.chance(pace) || lists.royalty.length === 0)
@@ -65,19 +65,19 @@ function compared(random: Random, drift: Drift, live: IntervalTotals[], royalty:
   return verdicts;
 }
 
-function someOf(random: Random, size: number, most: number): Set<number> {
-  return new Set(Array.from({ length: random.int(0, most) }, () => random.int(0, size - 1)));
+function someOf(random: Random, size: number, max: number): Set<number> {
+  return new Set(Array.from({ length: random.int(0, max) }, () => random.int(0, size - 1)));
 }
 
 const never = () => false;
 
-Deno.test("in good health there is no difference, whoever restarts and whoever is behind", () => {
+Deno.test("without a fault there is no difference, with restarts and with either side behind", () => {
   const random = propertyRandom("drift in good health");
   let samples = 0;
   for (let round = 0; round < 100; round++) {
-    const heard = aStream(random, 2_000, random.int(10, 3_000));
-    const live = read(heard, never, someOf(random, heard.length, 4));
-    const royalty = read(heard, never, someOf(random, heard.length, 4));
+    const received = aStream(random, 2_000, random.int(10, 3_000));
+    const live = read(received, never, someOf(random, received.length, 4));
+    const royalty = read(received, never, someOf(random, received.length, 4));
     const drift = new Drift(RULES);
     const verdicts = compared(random, drift, live, royalty);
     samples += verdicts.length;
@@ -89,16 +89,16 @@ Deno.test("in good health there is no difference, whoever restarts and whoever i
   assert(samples > 500, `only ${samples} samples`);
 });
 
-Deno.test("a share missed by either side is measured, and is a drift beyond the limit only", () => {
+Deno.test("messages missed by either side are measured, and drift only above the limit", () => {
   const random = propertyRandom("drift of a share");
   for (let round = 0; round < 60; round++) {
-    const heard = aStream(random, 30_000, 20);
+    const received = aStream(random, 30_000, 20);
     const p = random.pick([0, 0.001, 0.05, 0.3]);
-    const missed = new Set(heard.keys().filter(() => random.chance(p)));
+    const missed = new Set(received.keys().filter(() => random.chance(p)));
     const misses = (i: number) => missed.has(i);
     const side = random.pick<Side>(["live", "royalty"]);
-    const live = read(heard, side === "live" ? misses : never, new Set());
-    const royalty = read(heard, side === "royalty" ? misses : never, new Set());
+    const live = read(received, side === "live" ? misses : never, new Set());
+    const royalty = read(received, side === "royalty" ? misses : never, new Set());
     const verdicts = compared(random, new Drift({ ...RULES, minEvents: 2_000 }), live, royalty);
     assert(verdicts.length >= 3);
     for (const { sample } of verdicts) {
@@ -108,25 +108,25 @@ Deno.test("a share missed by either side is measured, and is a drift beyond the 
   }
 });
 
-Deno.test("an interval of which one side saw nothing at all is compared, not left out", () => {
+Deno.test("an interval in which one side read nothing is compared", () => {
   const at = (minute: number, quietMinutes = 0, events = 100): IntervalTotals => ({
     from: minute * INTERVAL_MS,
     quietSince: (minute - quietMinutes) * INTERVAL_MS,
     events,
     playedMs: events * 10,
   });
-  for (const [seeing, blind] of [["royalty", "live"], ["live", "royalty"]] as const) {
+  for (const [reading, missing] of [["royalty", "live"], ["live", "royalty"]] as const) {
     const drift = new Drift(RULES);
     const shares = [
-      ...[1, 2, 3, 4].flatMap((minute) => drift.add(seeing, at(minute))),
-      ...drift.add(blind, at(1)),
-      ...drift.add(blind, at(4, 2)),
+      ...[1, 2, 3, 4].flatMap((minute) => drift.add(reading, at(minute))),
+      ...drift.add(missing, at(1)),
+      ...drift.add(missing, at(4, 2)),
     ].map(({ sample }) => sample.share);
     assertEquals(shares, [0, 1, 1, 0]);
   }
 });
 
-Deno.test("what one side did not read from start to end is left out", () => {
+Deno.test("an interval that one side did not read completely is not compared", () => {
   const at = (minute: number, quiet = 0) => ({
     from: minute * INTERVAL_MS,
     quietSince: (minute - quiet) * INTERVAL_MS,
@@ -135,16 +135,16 @@ Deno.test("what one side did not read from start to end is left out", () => {
   });
   const drift = new Drift(RULES);
   for (const minute of [1, 2, 3, 7, 8]) drift.add("royalty", at(minute));
-  // Live came up in minute 2; the message of minute 7 was lost.
+  // Live started in minute 2; its totals of minute 7 were lost.
   for (const minute of [3, 8]) drift.add("live", at(minute));
   assertEquals([drift.compared, drift.uncompared, drift.waiting], [2, 3, 0]);
 });
 
-Deno.test("few events are taken together until they say something", () => {
+Deno.test("intervals with few events are merged into one sample", () => {
   const drift = new Drift(RULES);
   const verdicts = Array.from({ length: 40 }, (_, i) => {
     const totals = { from: i * INTERVAL_MS, quietSince: i * INTERVAL_MS, playedMs: 100 };
-    // Live has one more here and one less there.
+    // Live alternates between one more and one less.
     drift.add("live", { ...totals, events: i % 2 === 0 ? 11 : 9 });
     return drift.add("royalty", { ...totals, events: 10 });
   }).flat();
@@ -152,11 +152,11 @@ Deno.test("few events are taken together until they say something", () => {
   for (const { sample } of verdicts) {
     assertEquals(sample.royalty, { events: 100, playedMs: 1_000 });
     assertEquals(sample.live.events, 100);
-    assert(sample.share > 0.09, "one difference does not hide another");
+    assert(sample.share > 0.09, "differences do not cancel out");
   }
 });
 
-Deno.test("a reader that never comes back does not fill the memory", () => {
+Deno.test("memory is bounded when one side never reports again", () => {
   const drift = new Drift({ ...RULES, maxWaiting: 10 });
   for (let i = 0; i < 1_000; i++) {
     drift.add("royalty", { from: i * 1_000, quietSince: i * 1_000, events: 1, playedMs: 1 });
@@ -172,10 +172,10 @@ function verdict(standing: Standing, share: number): DriftVerdict {
   return { standing, sample: { from: NOW - 60_000, to: NOW - 60_000, live, royalty, share } };
 }
 
-Deno.test("one incident opens once and is resolved by the stream that it names", () => {
-  const tell = (stream: string, standing: Standing, last?: PipelineAlert) =>
+Deno.test("an incident opens once and is resolved by the stream that opened it", () => {
+  const alertFor = (stream: string, standing: Standing, last?: PipelineAlert) =>
     driftAlert(stream, verdict(standing, 0.05), 0.01, last, NOW);
-  const opened = tell("HEARTBEATS_1", "drifting");
+  const opened = alertFor("HEARTBEATS_1", "drifting");
   assertExists(opened);
   assertEquals(pipelineAlertSchema.parse(opened), opened);
   assertEquals([opened.status, opened.value, opened.limit], ["open", 0.05, 0.01]);
@@ -184,18 +184,18 @@ Deno.test("one incident opens once and is resolved by the stream that it names",
     "Live and royalty differ on HEARTBEATS_1: 5.00 % in the interval of 2027-01-15T07:59:00.000Z; " +
       "live read 950 events and 9500000 ms, royalty 1000 events and 10000000 ms",
   );
-  assertEquals(tell("HEARTBEATS_1", "drifting", opened), undefined);
-  assertEquals(tell("HEARTBEATS_2", "drifting", opened), undefined);
-  assertEquals(tell("HEARTBEATS_2", "agreeing", opened), undefined);
-  // A name that begins with another one's.
-  assertEquals(tell("HEARTBEATS", "agreeing", opened), undefined);
-  assertEquals(tell("HEARTBEATS_1", "steady", opened), undefined);
-  const resolved = tell("HEARTBEATS_1", "agreeing", opened);
+  assertEquals(alertFor("HEARTBEATS_1", "drifting", opened), undefined);
+  assertEquals(alertFor("HEARTBEATS_2", "drifting", opened), undefined);
+  assertEquals(alertFor("HEARTBEATS_2", "agreeing", opened), undefined);
+  // A stream whose name is a prefix of the incident's.
+  assertEquals(alertFor("HEARTBEATS", "agreeing", opened), undefined);
+  assertEquals(alertFor("HEARTBEATS_1", "steady", opened), undefined);
+  const resolved = alertFor("HEARTBEATS_1", "agreeing", opened);
   assertExists(resolved);
   assertEquals([resolved.status, resolved.incident_id], ["resolved", opened.incident_id]);
-  assertEquals(tell("HEARTBEATS_1", "agreeing", resolved), undefined);
-  assertEquals(tell("HEARTBEATS_1", "agreeing"), undefined);
-  assertEquals(tell("HEARTBEATS_2", "drifting", resolved)?.status, "open");
+  assertEquals(alertFor("HEARTBEATS_1", "agreeing", resolved), undefined);
+  assertEquals(alertFor("HEARTBEATS_1", "agreeing"), undefined);
+  assertEquals(alertFor("HEARTBEATS_2", "drifting", resolved)?.status, "open");
 });
 
 Deno.test("it takes two samples to open and five to resolve", () => {

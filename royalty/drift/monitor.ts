@@ -1,11 +1,11 @@
 /**
- * Compares what live says it has read with what royalty has entered, and tells on-call when the two
- * drift apart.
+ * Compares the totals that live publishes with what royalty has posted, and alerts on-call when they
+ * differ.
  *
- * It informs and feeds no figure: it hears of a batch after its commit, keeps its totals in memory
- * and writes nothing but alerts. After a restart of either side, what was not read from start to end
- * is not compared. Whether an incident is open is asked of ALERTS, so that a restart neither repeats
- * nor forgets one.
+ * It changes no statement: it observes batches after their commit, keeps totals in memory and writes
+ * nothing but alerts. After a restart of either side, an interval that was not read completely is
+ * not compared. Whether an incident is open is read from ALERTS, so that a restart neither repeats
+ * nor forgets it.
  *
  * @module
  */
@@ -26,7 +26,7 @@ import {
 } from "../../shared/contract/totals.ts";
 import { ALERTS, alertSubject, liveTotalsSubject } from "../../shared/contract/topology.ts";
 import type { Accrual, Claim } from "../posting/accrue.ts";
-import type { Witness } from "../posting/worker.ts";
+import type { PostingObserver } from "../posting/worker.ts";
 import {
   DRIFT,
   Drift,
@@ -40,12 +40,12 @@ import { type countedSettings, countedStreams, type driftSettings } from "../set
 const SUBJECT = alertSubject.pipeline(DRIFT);
 const OPEN_AFTER = 2;
 const RESOLVE_AFTER = 5;
-/** A day of minutes: as long as one side may be behind the other and still be compared. */
+/** One side may be this many intervals behind and still be compared: a day of minutes. */
 const MAX_WAITING = 1_440;
 const UNTIMELY: ReadonlySet<string> = new Set<RejectionReason>(["too_late", "from_the_future"]);
 
 /**
- * Starts to compare; the result is to be told of everything that is entered in the books. `now` is ms
+ * Starts the comparison. The returned observer has to receive every batch that is posted. `now` is ms
  * since the epoch.
  */
 export function startDriftMonitor(
@@ -54,7 +54,7 @@ export function startDriftMonitor(
   >,
   nc: NatsConnection,
   now: () => number,
-): Witness {
+): PostingObserver {
   const { settings, metrics, log } = service;
   const intervalMs = settings.TWOFOLD_TOTALS_INTERVAL_MS;
   const rules = {
@@ -64,13 +64,13 @@ export function startDriftMonitor(
     resolveAfter: RESOLVE_AFTER,
     maxWaiting: MAX_WAITING,
   };
-  const reporter = new Reporter(nc, rules.limit, now, log);
+  const reporter = new AlertReporter(nc, rules.limit, now, log);
   const streams = countedStreams(settings);
   const monitor = new DriftMonitor(streams, intervalMs, rules, reporter);
-  showDrift(metrics, monitor);
+  registerDriftMetrics(metrics, monitor);
   const subscription = nc.subscribe(liveTotalsSubject("*"), {
     callback: (error, message) => {
-      const problem = error ? messageOf(error) : monitor.heard(message.data);
+      const problem = error ? messageOf(error) : monitor.receive(message.data);
       if (problem) log.warn("royalty.drift.not_compared", { problem });
     },
   });
@@ -78,10 +78,10 @@ export function startDriftMonitor(
   return monitor;
 }
 
-function showDrift(metrics: Metrics, monitor: DriftMonitor): void {
+function registerDriftMetrics(metrics: Metrics, monitor: DriftMonitor): void {
   metrics.counterOf(
     "twofold_royalty_drift_intervals_total",
-    "Intervals compared with live's totals, or not because one side had not read all of them",
+    "Intervals compared with live's totals, or uncompared because one side had not read all of them",
     () =>
       monitor.streams.flatMap(([stream, { drift }]) =>
         [
@@ -93,13 +93,13 @@ function showDrift(metrics: Metrics, monitor: DriftMonitor): void {
   );
   metrics.gaugeOf(
     "twofold_royalty_drift_waiting_intervals",
-    "Intervals entered in the books that live has not reported yet",
+    "Intervals that royalty has posted and live has not reported yet",
     () => monitor.streams.map(([stream, { drift }]) => [{ stream }, drift.waiting] as const),
     ["stream"],
   );
   metrics.gaugeOf(
     "twofold_royalty_drift_ratio",
-    "How far live and royalty are apart in the newest sample, 0 to 1",
+    "Relative difference of live's and royalty's totals in the newest sample, 0 to 1",
     () =>
       monitor.streams.flatMap(([stream, { newestShare }]) =>
         newestShare === undefined ? [] : [[{ stream }, newestShare] as const]
@@ -108,23 +108,23 @@ function showDrift(metrics: Metrics, monitor: DriftMonitor): void {
   );
 }
 
-/** A stream that both sides read: the rule, and what royalty has entered of the present interval. */
+/** A stream that both sides read, and what royalty has posted of the current interval. */
 interface ComparedStream {
   readonly drift: Drift;
   readonly tally: IntervalTally;
-  /** How far the two sides are apart in the newest sample, 0 to 1. */
+  /** Relative difference in the newest sample, 0 to 1. */
   newestShare: number | undefined;
 }
 
-/** Totals what royalty enters, and hands both sides' totals to the rule. */
-class DriftMonitor implements Witness {
+/** Totals what royalty posts, and compares it with live's totals. */
+class DriftMonitor implements PostingObserver {
   readonly #streams: ReadonlyMap<string, ComparedStream>;
 
   constructor(
     streams: readonly string[],
     readonly intervalMs: number,
     rules: DriftRules,
-    readonly reporter: Pick<Reporter, "report">,
+    readonly reporter: Pick<AlertReporter, "report">,
   ) {
     this.#streams = new Map(streams.map((stream) => {
       const drift = new Drift(rules);
@@ -139,17 +139,19 @@ class DriftMonitor implements Witness {
     return [...this.#streams];
   }
 
-  begins(stream: string): void {
+  leadStarted(stream: string): void {
     this.#streams.get(stream)?.tally.interrupt();
   }
 
-  entered(stream: string, accrual: Accrual): void {
+  posted(stream: string, accrual: Accrual): void {
     const tally = this.#streams.get(stream)?.tally;
-    for (const { delivery, playedMs } of usable(accrual)) tally?.add(delivery.receivedAt, playedMs);
+    for (const { delivery, playedMs } of usableForLive(accrual)) {
+      tally?.add(delivery.receivedAt, playedMs);
+    }
   }
 
-  /** Takes in a message of live; returns why it cannot be used, if so. */
-  heard(data: Uint8Array): string | undefined {
+  /** Receives a message of live; returns why it cannot be used, or undefined. */
+  receive(data: Uint8Array): string | undefined {
     const totals = readTotals(data);
     if (!totals) return "a message is not one of live's totals";
     const { stream, interval_ms, from, quiet_since: quietSince, events, played_ms } = totals;
@@ -170,8 +172,13 @@ class DriftMonitor implements Witness {
   }
 }
 
-/** What of a batch live can use too, in the order of the stream: only royalty minds the time. */
-function usable({ claims, refusals }: Accrual): readonly Pick<Claim, "delivery" | "playedMs">[] {
+/**
+ * The events of a batch that live uses too, in the order of the stream. Live accepts events that
+ * royalty refuses as too late or from the future.
+ */
+function usableForLive(
+  { claims, refusals }: Accrual,
+): readonly Pick<Claim, "delivery" | "playedMs">[] {
   const untimely = refusals.flatMap(({ delivery, rejection: { reason }, msAtRisk: playedMs }) =>
     UNTIMELY.has(reason) && playedMs !== undefined ? [{ delivery, playedMs }] : []
   );
@@ -187,11 +194,11 @@ function readTotals(data: Uint8Array): LiveTotals | undefined {
   }
 }
 
-/** Opens and resolves the incident. What cannot be told now is told with the next verdict. */
-class Reporter {
-  // The newest verdict of each stream that has not been acted upon.
-  readonly #waiting = new Map<string, DriftVerdict>();
-  #isWorking = false;
+/** Opens and resolves the incident. An alert that fails is published with the next verdict. */
+class AlertReporter {
+  /** The newest verdict of each stream that was not handled yet. */
+  readonly #pending = new Map<string, DriftVerdict>();
+  #isReporting = false;
 
   constructor(
     readonly nc: NatsConnection,
@@ -201,24 +208,24 @@ class Reporter {
   ) {}
 
   report(stream: string, verdict: DriftVerdict): void {
-    this.#waiting.set(stream, verdict);
-    if (!this.#isWorking) void this.#work();
+    this.#pending.set(stream, verdict);
+    if (!this.#isReporting) void this.#reportPending();
   }
 
-  async #work(): Promise<void> {
-    this.#isWorking = true;
-    for (const [stream, verdict] of this.#waiting) {
-      this.#waiting.delete(stream);
+  async #reportPending(): Promise<void> {
+    this.#isReporting = true;
+    for (const [stream, verdict] of this.#pending) {
+      this.#pending.delete(stream);
       try {
-        await this.#tell(stream, verdict);
+        await this.#publish(stream, verdict);
       } catch (error) {
         this.log.warn("royalty.drift.alert_retry", { stream, error });
       }
     }
-    this.#isWorking = false;
+    this.#isReporting = false;
   }
 
-  async #tell(stream: string, verdict: DriftVerdict): Promise<void> {
+  async #publish(stream: string, verdict: DriftVerdict): Promise<void> {
     if (verdict.standing === "steady") return;
     const jsm = await jetstreamManager(this.nc, { checkAPI: false });
     const last = await jsm.direct.getMessage(ALERTS, { last_by_subj: SUBJECT });

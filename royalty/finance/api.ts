@@ -1,5 +1,5 @@
 /**
- * The finance API: statements, manifests and open days as files, and pages to find them by.
+ * The finance API: statements, manifests and open days as files, and HTML pages that list them.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import type { Keyring } from "../../shared/process/keyring.ts";
 import type { Log } from "../../shared/process/log.ts";
 import type { Metrics } from "../../shared/process/metrics.ts";
 import { fileResponse, type SentFile } from "./file_response.ts";
-import { type DeskOptions, FinanceDesk } from "./desk.ts";
+import { FinanceQueries, type QueryOptions } from "./queries.ts";
 import { describeFinanceApi, type StatementList } from "./openapi.ts";
 import { type ClosedDay, type Html, listPage, problemPage, statementPage, STYLE } from "./page.ts";
 import { readDay, readLimit, readParameters, readStudio, readVersion } from "./parameters.ts";
@@ -19,6 +19,7 @@ import { minutesOf } from "../statement/csv.ts";
 import { fileNames } from "../statement/files.ts";
 import type { Issued, StatementStore, StoredFile } from "./store.ts";
 
+/** What {@link financeApp} needs besides its options. */
 export interface FinanceNeeds {
   readonly store: StatementStore;
   readonly keys: Keyring;
@@ -29,34 +30,34 @@ export interface FinanceNeeds {
 type Env = { Variables: { reader: string } };
 
 const CSV = "text/csv; charset=utf-8; header=present";
-const PAGE_DAYS = 31;
-const MOST_PAGE_DAYS = 366;
+const DEFAULT_PAGE_DAYS = 31;
+const MAX_PAGE_DAYS = 366;
 
-/** The app; needs no socket, so tests call its `fetch`. */
-export function financeApp(options: DeskOptions, needs: FinanceNeeds): OpenAPIHono<Env> {
+/** Makes the HTTP app. Everything but `/openapi.json` requires a key. */
+export function financeApp(options: QueryOptions, needs: FinanceNeeds): OpenAPIHono<Env> {
   const app = new OpenAPIHono<Env>();
-  const desk = new FinanceDesk(needs.store, options);
-  app.use(record(needs));
+  const queries = new FinanceQueries(needs.store, options);
+  app.use(recordRequests(needs));
   describeFinanceApi(app);
-  // What is registered from here on needs a key.
-  app.use(guard(needs.keys));
-  app.get("/v1/statements", (c) => sendList(c, desk));
-  app.get("/v1/statements/:file", (c) => sendStatement(c, desk, needs.log));
-  app.get("/v1/provisional/:file", (c) => sendProvisional(c, desk));
-  app.get("/", (c) => showList(c, desk));
-  app.get("/statements/:day", (c) => showStatement(c, desk));
+  // Routes registered after this require a key.
+  app.use(authorize(needs.keys));
+  app.get("/v1/statements", (c) => sendList(c, queries));
+  app.get("/v1/statements/:file", (c) => sendStatement(c, queries, needs.log));
+  app.get("/v1/provisional/:file", (c) => sendProvisional(c, queries));
+  app.get("/", (c) => showList(c, queries));
+  app.get("/statements/:day", (c) => showStatement(c, queries));
   app.notFound((c) =>
-    answer(financeProblems.problem("not-found", "The statements are listed at /."), c)
+    problemResponse(financeProblems.problem("not-found", "The statements are listed at /."), c)
   );
-  app.onError(financeProblems.handler(needs.log, answer));
+  app.onError(financeProblems.handler(needs.log, problemResponse));
   return app;
 }
 
-// Counts requests, and keeps who has read which figures: an audit asks.
-function record({ metrics, log }: FinanceNeeds): MiddlewareHandler<Env> {
+// Counts requests, and logs who read what, for audits.
+function recordRequests({ metrics, log }: FinanceNeeds): MiddlewareHandler<Env> {
   const requests = metrics.counter(
     "twofold_royalty_finance_requests_total",
-    "Requests to the finance API by status",
+    "Requests to the finance API, by HTTP status",
     ["status"],
   );
   return async (c, next) => {
@@ -69,7 +70,7 @@ function record({ metrics, log }: FinanceNeeds): MiddlewareHandler<Env> {
   };
 }
 
-function guard(keys: Keyring): MiddlewareHandler<Env> {
+function authorize(keys: Keyring): MiddlewareHandler<Env> {
   return async (c, next) => {
     c.set("reader", requireReader(keys, c.req.raw));
     if (c.req.method !== "GET" && c.req.method !== "HEAD") {
@@ -81,7 +82,7 @@ function guard(keys: Keyring): MiddlewareHandler<Env> {
   };
 }
 
-// A browser or a spreadsheet can send HTTP Basic.
+// HTTP Basic is accepted for browsers and spreadsheets.
 function requireReader(keys: Keyring, request: Request): string {
   const reader = keys.nameOfRequest(request, ["bearer", "basic"]);
   if (reader !== undefined) return reader;
@@ -91,8 +92,11 @@ function requireReader(keys: Keyring, request: Request): string {
   throw financeProblems.problem("unknown-key", detail, { headers });
 }
 
-// A person in a browser gets a page, a program the problem as JSON.
-function answer(problem: FinanceProblem, c: Context<Env>): Response | Promise<Response> {
+// A browser gets an HTML page, any other client the problem as JSON.
+function problemResponse(
+  problem: FinanceProblem,
+  c: Context<Env>,
+): Response | Promise<Response> {
   if (!c.req.header("accept")?.includes("text/html")) return problem.toResponse();
   const { provisional, statement } = problem.members;
   const link = provisional
@@ -101,18 +105,18 @@ function answer(problem: FinanceProblem, c: Context<Env>): Response | Promise<Re
     ? { path: statement, text: "Statement" }
     : undefined;
   const page = problemPage({ title: problem.title, detail: problem.detail, link });
-  return show(page, problem.status, problem.headers);
+  return htmlResponse(page, problem.status, problem.headers);
 }
 
-async function sendList(c: Context<Env>, desk: FinanceDesk): Promise<Response> {
+async function sendList(c: Context<Env>, queries: FinanceQueries): Promise<Response> {
   const query = readParameters(c.req.url, ["limit", "before"]);
-  const days = readLimit(query.get("limit"), PAGE_DAYS, MOST_PAGE_DAYS);
-  const { closed, older } = await readPage(desk, days, query.get("before"));
+  const days = readLimit(query.get("limit"), DEFAULT_PAGE_DAYS, MAX_PAGE_DAYS);
+  const { closed, older } = await readPage(queries, days, query.get("before"));
   const next = older === undefined ? null : `/v1/statements?before=${older}&limit=${days}`;
   const list: StatementList = {
     statements: closed.map(({ newest, older }) => ({
       recognised_day: newest.day,
-      versions: [newest, ...older].map(listed),
+      versions: [newest, ...older].map(listedVersion),
     })),
     next,
   };
@@ -123,17 +127,17 @@ async function sendList(c: Context<Env>, desk: FinanceDesk): Promise<Response> {
 
 interface ListedDays {
   readonly closed: readonly ClosedDay[];
-  /** The page of older days has those before this one; undefined when there is none. */
+  /** The next page lists the days before this one; undefined on the last page. */
   readonly older: string | undefined;
 }
 
-// One day more than the page has tells whether there is another page.
+// Reads one day more than a page has, to know whether there is another page.
 async function readPage(
-  desk: FinanceDesk,
+  queries: FinanceQueries,
   days: number,
   before: string | undefined,
 ): Promise<ListedDays> {
-  const issued = await desk.store.issued(days + 1, before && readDay(before));
+  const issued = await queries.store.issued(days + 1, before && readDay(before));
   const all = [...Map.groupBy(issued, ({ day }) => day).values()].flatMap(closedDay);
   const closed = all.slice(0, days);
   return { closed, older: all.length > days ? closed.at(-1)?.newest.day : undefined };
@@ -143,7 +147,7 @@ function closedDay([newest, ...older]: readonly Issued[]): ClosedDay[] {
   return newest === undefined ? [] : [{ newest, older }];
 }
 
-function listed(issued: Issued): StatementList["statements"][number]["versions"][number] {
+function listedVersion(issued: Issued): StatementList["statements"][number]["versions"][number] {
   return {
     version: issued.version,
     closed_at: new Date(issued.closedAt).toISOString(),
@@ -161,7 +165,7 @@ function listed(issued: Issued): StatementList["statements"][number]["versions"]
 
 async function sendStatement(
   c: Context<Env>,
-  desk: FinanceDesk,
+  queries: FinanceQueries,
   log: Log,
 ): Promise<Response> {
   const { day, extension } = readFileName(c.req.param("file") ?? "", ["csv", "json"]);
@@ -169,20 +173,20 @@ async function sendStatement(
     c.req.url,
     extension === "csv" ? ["version", "studio"] : ["version"],
   );
-  const { shown } = await desk.find(day, readVersion(query.get("version")));
-  const only = readStudio(query.get("studio"));
-  const file = only !== undefined
-    ? await studioFile(desk, shown, only)
-    : storedFile(desk.store, shown, extension === "csv" ? "csv" : "manifest");
+  const { shown } = await queries.find(day, readVersion(query.get("version")));
+  const studio = readStudio(query.get("studio"));
+  const file = studio !== undefined
+    ? await studioFile(queries, shown, studio)
+    : storedFile(queries.store, shown, extension === "csv" ? "csv" : "manifest");
   return fileResponse(c.req.method, (name) => c.req.header(name), {
     ...file,
     isPermanent: query.has("version"),
-    onBroken: (error) =>
+    onFailed: (error) =>
       log.error("royalty.finance.download_failed", { path: file.location, error }),
   });
 }
 
-type File = Omit<SentFile, "isPermanent" | "onBroken">;
+type File = Omit<SentFile, "isPermanent" | "onFailed">;
 
 function storedFile(store: StatementStore, issued: Issued, file: StoredFile): File {
   const read = (offset: number, bytes: number) => store.slice(issued, file, offset, bytes);
@@ -207,8 +211,8 @@ function storedFile(store: StatementStore, issued: Issued, file: StoredFile): Fi
   };
 }
 
-async function studioFile(desk: FinanceDesk, issued: Issued, studio: string): Promise<File> {
-  const csv = await desk.studioCsv(issued, studio);
+async function studioFile(queries: FinanceQueries, issued: Issued, studio: string): Promise<File> {
+  const csv = await queries.studioCsv(issued, studio);
   return {
     tag: createHash("sha256").update(csv).digest("hex"),
     bytes: csv.length,
@@ -220,10 +224,10 @@ async function studioFile(desk: FinanceDesk, issued: Issued, studio: string): Pr
   };
 }
 
-async function sendProvisional(c: Context<Env>, desk: FinanceDesk): Promise<Response> {
+async function sendProvisional(c: Context<Env>, queries: FinanceQueries): Promise<Response> {
   const { day } = readFileName(c.req.param("file") ?? "", ["csv"]);
   readParameters(c.req.url, []);
-  const { csv, asOf } = await desk.provisional(day);
+  const { csv, asOf } = await queries.provisional(day);
   return new Response(csv, {
     headers: {
       "content-type": CSV,
@@ -236,29 +240,29 @@ async function sendProvisional(c: Context<Env>, desk: FinanceDesk): Promise<Resp
   });
 }
 
-async function showList(c: Context<Env>, desk: FinanceDesk): Promise<Response> {
+async function showList(c: Context<Env>, queries: FinanceQueries): Promise<Response> {
   const before = readParameters(c.req.url, ["before"]).get("before");
-  const { closed, older } = await readPage(desk, PAGE_DAYS, before);
-  return show(listPage({
-    zone: desk.options.calendar.zone,
-    now: desk.options.now(),
-    open: before === undefined ? await desk.openDays() : [],
+  const { closed, older } = await readPage(queries, DEFAULT_PAGE_DAYS, before);
+  return htmlResponse(listPage({
+    zone: queries.options.calendar.zone,
+    now: queries.options.now(),
+    open: before === undefined ? await queries.openDays() : [],
     closed,
     older: older && `/?before=${older}`,
     isFirst: before === undefined,
   }));
 }
 
-async function showStatement(c: Context<Env>, desk: FinanceDesk): Promise<Response> {
+async function showStatement(c: Context<Env>, queries: FinanceQueries): Promise<Response> {
   const version = readParameters(c.req.url, ["version"]).get("version");
-  const found = await desk.find(readDay(c.req.param("day") ?? ""), readVersion(version));
-  const studios = await desk.store.studios(found.shown);
-  return show(statementPage({ zone: desk.options.calendar.zone, ...found, studios }));
+  const found = await queries.find(readDay(c.req.param("day") ?? ""), readVersion(version));
+  const studios = await queries.store.studios(found.shown);
+  return htmlResponse(statementPage({ zone: queries.options.calendar.zone, ...found, studios }));
 }
 
 const STYLE_HASH = createHash("sha256").update(STYLE).digest("base64");
 
-async function show(
+async function htmlResponse(
   page: Html,
   status = 200,
   headers: Readonly<Record<string, string>> = {},

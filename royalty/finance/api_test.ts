@@ -18,6 +18,7 @@ import type {
   StoredFile,
   StudioTotals,
 } from "./store.ts";
+import { waitFor } from "../../shared/dev/testing/wait_for.ts";
 
 const KEY = "0123456789abcdef";
 const HOUR_MS = 3_600_000;
@@ -36,8 +37,8 @@ class MemoryStatements implements StatementStore {
   readonly open: StatementLine[] = [];
   oldestOpenDay: string | undefined;
   sealed: string[] = [];
-  /** What every read throws, if anything. */
-  trouble: Error | undefined;
+  /** If set, every read rejects with it. */
+  failure: Error | undefined;
   bytesRead = 0;
 
   issue(day: string, lines: readonly StatementLine[], reason?: string): Shelved {
@@ -105,7 +106,7 @@ class MemoryStatements implements StatementStore {
     return found;
   }
   #read<T>(value: T): Promise<T> {
-    return this.trouble ? Promise.reject(this.trouble) : Promise.resolve(value);
+    return this.failure ? Promise.reject(this.failure) : Promise.resolve(value);
   }
 }
 
@@ -183,10 +184,10 @@ function serve(store: StatementStore, now = NOW, log = new Log("test", "error"))
     );
 }
 
-/** A header that the answer has to have. */
+/** A header that the response must have. */
 function headerOf(response: Response, name: string): string {
   const value = response.headers.get(name);
-  assertExists(value, `the answer has no ${name}`);
+  assertExists(value, `the response has no ${name}`);
   return value;
 }
 
@@ -194,7 +195,7 @@ async function bytesOf(response: Response): Promise<Uint8Array> {
   return new Uint8Array(await response.arrayBuffer());
 }
 
-Deno.test("a statement is sent as it is stored, with its hash, name and version", async () => {
+Deno.test("a statement is served as stored, with its hash, file name and version", async () => {
   const { store, second } = library();
   const response = await serve(store)("/v1/statements/2026-11-22.csv");
   assertEquals(response.status, 200);
@@ -212,11 +213,11 @@ Deno.test("a statement is sent as it is stored, with its hash, name and version"
     headers["repr-digest"],
     `sha-256=:${createHash("sha256").update(second.csv).digest("base64")}:`,
   );
-  // The newest version may be another one tomorrow.
+  // Without a version in the path, a newer one may replace it.
   assertEquals(headers["cache-control"], "private, no-transform, no-cache");
 });
 
-Deno.test("an older version stays as it was", async () => {
+Deno.test("an older version is served unchanged and as immutable", async () => {
   const { store, first } = library();
   const response = await serve(store)("/v1/statements/2026-11-22.csv?version=1");
   assertEquals(await bytesOf(response), first.csv);
@@ -224,7 +225,7 @@ Deno.test("an older version stays as it was", async () => {
   assertStringIncludes(headerOf(response, "cache-control"), "immutable");
 });
 
-Deno.test("the manifest is sent as it is stored", async () => {
+Deno.test("the manifest is served as stored", async () => {
   const { store, first, second } = library();
   const get = serve(store);
   const response = await get("/v1/statements/2026-11-22.json");
@@ -237,7 +238,7 @@ Deno.test("the manifest is sent as it is stored", async () => {
   );
 });
 
-Deno.test("HEAD answers the headers of GET and reads nothing", async () => {
+Deno.test("HEAD has the headers of GET and reads no bytes", async () => {
   const { store } = library();
   const get = serve(store);
   const head = await get("/v1/statements/2026-11-22.csv", {}, "HEAD");
@@ -247,7 +248,7 @@ Deno.test("HEAD answers the headers of GET and reads nothing", async () => {
   assertEquals([...head.headers], [...whole.headers]);
 });
 
-Deno.test("a client that has the file gets 304, with or without gzip", async () => {
+Deno.test("If-None-Match with the current ETag gets 304, with or without gzip", async () => {
   const { store } = library();
   const get = serve(store);
   for (const encoding of ["identity", "gzip"]) {
@@ -262,7 +263,7 @@ Deno.test("a client that has the file gets 304, with or without gzip", async () 
   }
 });
 
-Deno.test("gzip carries the same bytes under a weak tag", async () => {
+Deno.test("gzip has the same bytes and a weak ETag", async () => {
   const { store, second } = library();
   const response = await serve(store)("/v1/statements/2026-11-22.csv", {
     "accept-encoding": "gzip",
@@ -276,7 +277,7 @@ Deno.test("gzip carries the same bytes under a weak tag", async () => {
   assertEquals(await bytesOf(new Response(plain)), second.csv);
 });
 
-Deno.test("a range beyond the end says how long the file is", async () => {
+Deno.test("a range beyond the end gets 416 with the size of the file", async () => {
   const { store, second } = library();
   const response = await serve(store)("/v1/statements/2026-11-22.csv", { range: "bytes=99999-" });
   assertEquals(response.status, 416);
@@ -317,7 +318,7 @@ Deno.test("any sequence of ranges reassembles the file", async () => {
   }
 });
 
-Deno.test("a download that began with another version begins anew", async () => {
+Deno.test("If-Range with the ETag of another version gets the whole file", async () => {
   const { store, first, second } = library();
   const response = await serve(store)("/v1/statements/2026-11-22.csv", {
     range: "bytes=50-",
@@ -327,7 +328,7 @@ Deno.test("a download that began with another version begins anew", async () => 
   assertEquals(await bytesOf(response), second.csv);
 });
 
-Deno.test("what is damaged in storage arrives broken off, never complete", async () => {
+Deno.test("the download of a damaged file is aborted, never complete", async () => {
   const { store, second } = library();
   const byte = second.csv.at(-5);
   assertExists(byte);
@@ -340,12 +341,12 @@ Deno.test("what is damaged in storage arrives broken off, never complete", async
   }
   const broken = {
     path: "/v1/statements/2026-11-22.csv?version=2",
-    error: `the bytes do not have the SHA-256 ${second.csvSha256}`,
+    error: `the stored file does not have the SHA-256 ${second.csvSha256}`,
   };
   assertEquals(log.errors, [broken, broken]);
 });
 
-Deno.test("a studio's file has the header and exactly its lines", async () => {
+Deno.test("the file of a studio has the header and exactly its lines", async () => {
   const { store, second } = library();
   const get = serve(store);
   const response = await get("/v1/statements/2026-11-22.csv?studio=Acme+%26+S%C3%B6hne");
@@ -362,7 +363,7 @@ Deno.test("a studio's file has the header and exactly its lines", async () => {
   assertEquals([part.status, await part.text()], [206, "type,"]);
 });
 
-Deno.test("the studios' files of a statement add up to it", async () => {
+Deno.test("the files of all studios together have every line of the statement", async () => {
   const { store, second } = library();
   const get = serve(store);
   const records = [];
@@ -374,7 +375,7 @@ Deno.test("the studios' files of a statement add up to it", async () => {
   assertEquals(records, all);
 });
 
-Deno.test("a day that is not closed answers 409 with when it will be", async () => {
+Deno.test("a day that is not closed gets 409 with the time of its close", async () => {
   const { store } = library();
   const response = await serve(store)("/v1/statements/2026-11-23.csv");
   assertEquals(response.status, 409);
@@ -387,7 +388,7 @@ Deno.test("a day that is not closed answers 409 with when it will be", async () 
   assertEquals(response.headers.get("retry-after"), String(12.5 * 3600));
 });
 
-Deno.test("a day that is overdue, sealed, or still to come says so", async () => {
+Deno.test("409 distinguishes overdue, sealed and future days", async () => {
   const { store } = library();
   const overdue = serve(store, NOW + 24 * HOUR_MS);
   const late = await (await overdue("/v1/statements/2026-11-23.json")).json();
@@ -401,7 +402,7 @@ Deno.test("a day that is overdue, sealed, or still to come says so", async () =>
   assertStringIncludes(sealed.detail, "being recounted");
 });
 
-Deno.test("what there is not says what there is", async () => {
+Deno.test("404 says which days, versions and studios exist", async () => {
   const { store } = library();
   const get = serve(store);
   const ask = async (path: string) => {
@@ -422,15 +423,23 @@ Deno.test("what there is not says what there is", async () => {
   assertEquals((await ask("/v2")).status, 404);
 });
 
-Deno.test("what cannot be understood is refused, never guessed", async () => {
+Deno.test("malformed days and parameters get 400", async () => {
   const { store } = library();
   const get = serve(store);
   for (
     const path of [
-      ...["2026-02-29.csv", "22.11.2026.csv", "today.csv", ".csv", "0000-01-01.csv"],
-      ...["2026-11-22.csv?version=0", "2026-11-22.csv?version=1.0", "2026-11-22.csv?version="],
-      ...["2026-11-22.csv?version=1&version=2", "2026-11-22.csv?studios=Acme"],
-      ...["2026-11-22.json?studio=Acme", "2026-11-22.csv?studio=%00"],
+      "2026-02-29.csv",
+      "22.11.2026.csv",
+      "today.csv",
+      ".csv",
+      "0000-01-01.csv",
+      "2026-11-22.csv?version=0",
+      "2026-11-22.csv?version=1.0",
+      "2026-11-22.csv?version=",
+      "2026-11-22.csv?version=1&version=2",
+      "2026-11-22.csv?studios=Acme",
+      "2026-11-22.json?studio=Acme",
+      "2026-11-22.csv?studio=%00",
     ]
   ) {
     const response = await get(`/v1/statements/${path}`);
@@ -442,7 +451,7 @@ Deno.test("what cannot be understood is refused, never guessed", async () => {
   }
 });
 
-Deno.test("provisional lines are marked everywhere a person or a program may look", async () => {
+Deno.test("provisional lines are marked in headers, file name and every line", async () => {
   const { store } = library();
   const get = serve(store);
   const response = await get("/v1/provisional/2026-11-23.csv");
@@ -470,7 +479,7 @@ Deno.test("only a day that has begun and is not closed has provisional lines", a
   assertEquals(await status("2026-11-24"), 404);
   assertEquals(await status("2026-11-01"), 404);
   assertEquals(await status("2026-11-31"), 400);
-  // Nothing watched yet is not nothing to say.
+  // A day without credits has an empty file.
   store.open.length = 0;
   const empty = await get("/v1/provisional/2026-11-23.csv");
   assertEquals(empty.status, 200);
@@ -506,7 +515,7 @@ function first<T>(item: T, at: number, all: readonly T[]): boolean {
   return all.indexOf(item) === at;
 }
 
-Deno.test("an entry of the list leads to its files and has their hashes", async () => {
+Deno.test("an entry of the list has the paths and hashes of its files", async () => {
   const { store } = library();
   const get = serve(store);
   const { statements } = await (await get("/v1/statements")).json();
@@ -520,7 +529,7 @@ Deno.test("an entry of the list leads to its files and has their hashes", async 
   assertEquals([newest.ms_watched, newest.minutes, newest.events], ["1294568", "21.576", 6]);
 });
 
-Deno.test("nothing but its description is given without a key", async () => {
+Deno.test("everything but the OpenAPI document requires a key", async () => {
   const { store } = library();
   const get = serve(store);
   const paths = ["/", "/v1/statements", "/v1/statements/2026-11-22.csv", "/statements/2026-11-22"];
@@ -537,7 +546,7 @@ Deno.test("nothing but its description is given without a key", async () => {
   assertEquals((await get("/openapi.json", { authorization: "" })).status, 200);
 });
 
-Deno.test("the API only reads", async () => {
+Deno.test("methods other than GET and HEAD get 405", async () => {
   const { store } = library();
   const get = serve(store);
   for (const method of ["POST", "PUT", "PATCH", "DELETE"]) {
@@ -546,9 +555,9 @@ Deno.test("the API only reads", async () => {
   }
 });
 
-Deno.test("while Postgres is away the answer is to try again, and it gives nothing away", async () => {
+Deno.test("while Postgres is away requests get 503 without details of the error", async () => {
   const { store } = library();
-  store.trouble = new RetryAfter("Postgres: password of finance is wrong", 5_000);
+  store.failure = new RetryAfter("Postgres: password of finance is wrong", 5_000);
   const get = serve(store);
   for (const path of ["/v1/statements", "/v1/statements/2026-11-22.csv", "/"]) {
     const response = await get(path);
@@ -557,23 +566,28 @@ Deno.test("while Postgres is away the answer is to try again, and it gives nothi
   }
 });
 
-Deno.test("files made on request are made one at a time, and a crowd is turned away", async () => {
+Deno.test("files are made one at a time, and requests beyond the queue get 503", async () => {
   const { store } = library();
   let running = 0;
-  let most = 0;
+  let maxRunning = 0;
+  const { promise: refused, resolve: release } = Promise.withResolvers<void>();
   const openLines = store.openLines.bind(store);
   store.openLines = async (day) => {
-    most = Math.max(most, ++running);
-    await new Promise((resolve) => setTimeout(resolve, 1));
+    maxRunning = Math.max(maxRunning, ++running);
+    await refused;
     running -= 1;
     return await openLines(day);
   };
   const get = serve(store);
-  const answers = await Promise.all(
-    Array.from({ length: 20 }, () => get("/v1/provisional/2026-11-23.csv")),
-  );
+  const requests = Array.from({ length: 20 }, () => get("/v1/provisional/2026-11-23.csv"));
+  // The requests beyond the queue are answered while the first one runs.
+  let early = 0;
+  for (const request of requests) void request.then(() => early++);
+  await waitFor("the refusals", () => early === 11);
+  release();
+  const answers = await Promise.all(requests);
   const statuses = answers.map(({ status }) => status);
-  assertEquals(most, 1);
+  assertEquals(maxRunning, 1);
   assertEquals(statuses.filter((status) => status === 200).length, 9);
   assertEquals(statuses.filter((status) => status === 503).length, 11);
   assertEquals((await get("/v1/provisional/2026-11-23.csv")).status, 200);
@@ -585,9 +599,13 @@ Deno.test("the page lists open and closed days with state, totals and files", as
   const page = await response.text();
   for (
     const text of [
-      ...["Provisional</strong>, closes after", "/v1/provisional/2026-11-23.csv"],
-      ...["Closed, 2 versions", "/v1/statements/2026-11-22.csv?version=2"],
-      ...["1,294,568", "21.576", "/v1/statements/2026-11-21.json?version=1"],
+      "Provisional</strong>, closes after",
+      "/v1/provisional/2026-11-23.csv",
+      "Closed, 2 versions",
+      "/v1/statements/2026-11-22.csv?version=2",
+      "1,294,568",
+      "21.576",
+      "/v1/statements/2026-11-21.json?version=1",
     ]
   ) assertStringIncludes(page, text);
   const policy = headerOf(response, "content-security-policy");
@@ -597,7 +615,7 @@ Deno.test("the page lists open and closed days with state, totals and files", as
   assertStringIncludes(policy, "default-src 'none'");
 });
 
-Deno.test("pages need no script and can be walked with a keyboard", async () => {
+Deno.test("pages need no script and are accessible with a keyboard", async () => {
   const { store } = library();
   for (let i = 0; i < 40; i++) {
     store.issue(new Date(Date.UTC(2026, 8, i)).toISOString().slice(0, 10), []);
@@ -620,7 +638,7 @@ Deno.test("pages need no script and can be walked with a keyboard", async () => 
       for (const cells of rows) assertEquals(cells, header);
       assertEquals(table.match(/<th scope="row">/g)?.length, rows.length);
     }
-    // Two links of one name lead to one place.
+    // Links with the same name have the same target.
     const targets = new Map<string, string>();
     for (const [, attributes = "", text = ""] of page.matchAll(/<a ([^>]*)>([\s\S]*?)<\/a>/g)) {
       const name = attributes.match(/aria-label="([^"]*)"/)?.[1] ?? text;
@@ -632,7 +650,7 @@ Deno.test("pages need no script and can be walked with a keyboard", async () => 
   }
 });
 
-Deno.test("a statement's page shows its versions, studios and hashes, all text escaped", async () => {
+Deno.test("the page of a statement shows versions, studios and hashes, with text escaped", async () => {
   const { store, first, second } = library();
   const get = serve(store);
   const newest = await (await get("/statements/2026-11-22")).text();
@@ -647,7 +665,7 @@ Deno.test("a statement's page shows its versions, studios and hashes, all text e
   assertStringIncludes(empty, "Nothing was watched");
 });
 
-Deno.test("a browser gets a problem as a page, a program as JSON", async () => {
+Deno.test("a problem is HTML for a browser and JSON for other clients", async () => {
   const { store } = library();
   const get = serve(store);
   const page = await get("/statements/2026-11-23", { accept: "text/html,*/*;q=0.8" });
@@ -657,7 +675,7 @@ Deno.test("a browser gets a problem as a page, a program as JSON", async () => {
   assertEquals(json.headers.get("content-type"), "application/problem+json");
 });
 
-Deno.test("the description names every route and is valid in what it refers to", async () => {
+Deno.test("the OpenAPI document has every route, and its references resolve", async () => {
   const { store } = library();
   const document = await (await serve(store)("/openapi.json")).json();
   assertEquals(Object.keys(document.paths), [
@@ -671,7 +689,6 @@ Deno.test("the description names every route and is valid in what it refers to",
     assert(document.components.schemas[name], name);
   }
   const { responses } = document.paths["/v1/statements/{day}.csv"].get;
-  assertEquals(Object.keys(responses), [
-    ...["200", "206", "304", "400", "401", "404", "409", "416", "503"],
-  ]);
+  const statuses = ["200", "206", "304", "400", "401", "404", "409", "416", "503"];
+  assertEquals(Object.keys(responses), statuses);
 });

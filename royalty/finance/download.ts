@@ -1,31 +1,36 @@
 /**
- * How a file that never changes is sent: conditional requests, ranges and compression as RFC 9110
- * has them.
+ * Content negotiation for an immutable file: conditional requests, ranges and compression by
+ * RFC 9110.
  *
  * Pure.
  *
  * @module
  */
 
-/** A file as it is stored. `tag` is the SHA-256 of its bytes in hex, the opaque part of its ETag. */
+/** A stored file. */
 export interface Sendable {
+  /** SHA-256 of its bytes, lower-case hex: the opaque part of its ETag. */
   readonly tag: string;
+  /** Its size. */
   readonly bytes: number;
 }
 
-/** What to answer. `gzip` only ever carries the whole file, so a range is always of stored bytes. */
+/**
+ * What to send. Only whole files are compressed, so `first` and `last` (both included) are offsets
+ * into the stored bytes.
+ */
 export type Transfer =
   | { readonly kind: "whole"; readonly encoding: "identity" | "gzip" }
   | { readonly kind: "part"; readonly first: number; readonly last: number }
   | { readonly kind: "unchanged" }
   | { readonly kind: "unsatisfiable" };
 
-/** Looks a request header up; undefined when it is not there. */
+/** Looks up a request header; undefined when it is missing. */
 export type RequestHeader = (name: string) => string | undefined;
 
 /**
- * Decides by the headers of a GET or HEAD. What the standard lets a server ignore is ignored, and
- * the whole file sent: a range that is not well formed, other units, several ranges in one request.
+ * Decides from the headers of a GET or HEAD what to send. A malformed range, another unit and several
+ * ranges in one request are ignored, as RFC 9110 allows, and the whole file is sent.
  */
 export function negotiate(method: string, header: RequestHeader, file: Sendable): Transfer {
   const known = header("if-none-match");
@@ -37,19 +42,19 @@ export function negotiate(method: string, header: RequestHeader, file: Sendable)
   return { kind: "whole", encoding: acceptsGzip(header("accept-encoding")) ? "gzip" : "identity" };
 }
 
-/** The ETag of a transfer. Two compressors may disagree on bytes, so of gzip it is a weak one. */
+/** The ETag of a file. It is weak for gzip, because compressors may produce different bytes. */
 export function etagOf({ tag }: Sendable, encoding: "identity" | "gzip" = "identity"): string {
   return encoding === "gzip" ? `W/"${tag}"` : `"${tag}"`;
 }
 
-// Weak comparison (RFC 9110 §8.8.3.2): the gzip a client has kept is still what it would get.
+// Weak comparison (RFC 9110 §8.8.3.2), so that a cached gzip matches too.
 function matches(ifNoneMatch: string, tag: string): boolean {
   if (ifNoneMatch.trim() === "*") return true;
   const tags = ifNoneMatch.matchAll(/(?:W\/)?"([\x21\x23-\x7e\x80-\xff]*)"/g);
   return [...tags].some(([, known]) => known === tag);
 }
 
-// Strong comparison; a date never matches, because there is no Last-Modified.
+// Strong comparison. A date never matches, because there is no Last-Modified.
 function mayResume(ifRange: string | undefined, tag: string): boolean {
   return ifRange === undefined || ifRange.trim() === `"${tag}"`;
 }
@@ -81,7 +86,7 @@ function acceptsGzip(header: string | undefined): boolean {
   return gzip > 0 && gzip >= (weights.get("identity") ?? 0);
 }
 
-/** `Content-Disposition` that saves as `name`, whatever characters it has (RFC 6266, RFC 8187). */
+/** `Content-Disposition` for saving as `name`, with any characters (RFC 6266, RFC 8187). */
 export function attachment(name: string): string {
   const plain = name.replace(/[^\w.-]/g, "_");
   if (plain === name) return `attachment; filename="${name}"`;

@@ -12,7 +12,7 @@ function ask(headers: Record<string, string>, method = "GET"): Transfer {
   return negotiate(method, (name) => headers[name], FILE);
 }
 
-Deno.test("ranges, as RFC 9110 section 14 has them", () => {
+Deno.test("ranges follow RFC 9110 section 14", () => {
   const cases: readonly [string, Transfer][] = [
     ["bytes=0-0", part(0, 0)],
     ["bytes=0-499", part(0, 499)],
@@ -24,7 +24,7 @@ Deno.test("ranges, as RFC 9110 section 14 has them", () => {
     ["bytes=1000-", UNSATISFIABLE],
     ["bytes=5000-6000", UNSATISFIABLE],
     ["bytes=-0", UNSATISFIABLE],
-    // Not well formed, another unit, or several ranges: ignored, as the standard allows.
+    // Malformed, another unit or several ranges: ignored, as the standard allows.
     ["bytes=5-4", WHOLE],
     ["bytes=-", WHOLE],
     ["bytes=a-b", WHOLE],
@@ -35,23 +35,23 @@ Deno.test("ranges, as RFC 9110 section 14 has them", () => {
   for (const [range, expected] of cases) assertEquals(ask({ range }), expected, range);
 });
 
-Deno.test("a range is only of a GET, and only of the file that If-Range names", () => {
+Deno.test("a range needs a GET and, with If-Range, the current ETag", () => {
   const range = "bytes=10-";
   assertEquals(ask({ range }, "HEAD"), WHOLE);
   assertEquals(ask({ range, "if-range": '"c0ffee"' }), part(10, 999));
   assertEquals(ask({ range, "if-range": '"decaf"' }), WHOLE);
-  // A weak tag never resumes: it may be of gzip. Nor does a date: there is no Last-Modified.
+  // A weak ETag may be of gzip, and there is no Last-Modified, so neither resumes.
   assertEquals(ask({ range, "if-range": 'W/"c0ffee"' }), WHOLE);
   assertEquals(ask({ range, "if-range": "Sun, 22 Nov 2026 10:00:00 GMT" }), WHOLE);
 });
 
-Deno.test("ranges are of the stored bytes, whatever compression is accepted", () => {
+Deno.test("ranges are of the stored bytes, also when gzip is accepted", () => {
   const headers = { "accept-encoding": "gzip", range: "bytes=10-19" };
   assertEquals(ask(headers), part(10, 19));
   assertEquals(ask({ ...headers, "if-range": '"decaf"' }), GZIP);
 });
 
-Deno.test("a client that has the file is told so, and before any range", () => {
+Deno.test("If-None-Match with the current ETag gives unchanged, before any range", () => {
   for (
     const known of ['"c0ffee"', 'W/"c0ffee"', '"a", "c0ffee" , W/"b"', "*", '"a,b","c0ffee"']
   ) {
@@ -64,7 +64,7 @@ Deno.test("a client that has the file is told so, and before any range", () => {
   }
 });
 
-Deno.test("gzip is sent to who asks for it and prefers it", () => {
+Deno.test("gzip is used when the client accepts and prefers it", () => {
   for (const accept of ["gzip", "br, GZIP;q=0.5", "*", "deflate, gzip;q=1.0, *;q=0.5", "x-gzip"]) {
     assertEquals(ask({ "accept-encoding": accept }), GZIP, accept);
   }
@@ -85,7 +85,7 @@ Deno.test("gzip is sent to who asks for it and prefers it", () => {
   assertEquals(etagOf(FILE, "gzip"), 'W/"c0ffee"');
 });
 
-Deno.test("every well-formed range is what slicing would give, or unsatisfiable", () => {
+Deno.test("every well-formed range equals Array.slice, or is unsatisfiable", () => {
   const random = propertyRandom("ranges against Array.slice");
   for (let i = 0; i < 5_000; i++) {
     const bytes = random.int(1, 40);
@@ -107,7 +107,7 @@ Deno.test("every well-formed range is what slicing would give, or unsatisfiable"
   }
 });
 
-Deno.test("a file is saved under its name, in whatever script", () => {
+Deno.test("a file name with any characters is encoded in Content-Disposition", () => {
   assertEquals(attachment("a-1.csv"), 'attachment; filename="a-1.csv"');
   assertEquals(
     attachment('Ünit "A"/*.csv'),

@@ -1,9 +1,9 @@
 /**
- * A file that never changes as an HTTP answer, sent in slices.
+ * Serves an immutable file over HTTP in slices.
  *
- * A slow client holds neither a connection to where the file is nor the file. The last slice of a
- * whole file goes out only if all of it has the hash it should have: what is damaged in storage
- * arrives broken off, never complete.
+ * A slow client holds neither a database connection nor the whole file in memory. The last slice of
+ * a whole file is sent only if the file has its hash, so a file that is damaged in storage never
+ * arrives complete: its transfer is aborted.
  *
  * @module
  */
@@ -11,32 +11,34 @@ import { createHash, type Hash } from "node:crypto";
 import { attachment, etagOf, negotiate, type RequestHeader, type Sendable } from "./download.ts";
 import { financeProblems } from "./problem.ts";
 
+/** A file to serve. */
 export interface SentFile extends Sendable {
   readonly contentType: string;
-  /** The name it is saved under; undefined to show it in the browser. */
+  /** File name for saving; undefined to show the file in the browser. */
   readonly saveAs: string | undefined;
-  /** Path of this very version. */
+  /** Path of exactly this version, for `Content-Location`. */
   readonly location: string;
-  /** Whether the path asked for will always be this file, so that it need not be asked for again. */
+  /** Whether the requested path will always be this file, so that it may be cached forever. */
   readonly isPermanent: boolean;
-  /** Other headers. */
+  /** Additional headers. */
   readonly headers?: Readonly<Record<string, string>>;
+  /** Reads `bytes` bytes from `offset` on. */
   read(offset: number, bytes: number): Promise<Uint8Array>;
-  /** Told why a transfer is broken off; the client only sees that it is. */
-  readonly onBroken: (error: unknown) => void;
+  /** Receives the error that aborted a transfer; the client only sees the connection end. */
+  readonly onFailed: (error: unknown) => void;
 }
 
 type Body = ReadableStream<Uint8Array<ArrayBuffer>>;
 
-/** Bytes read at a time. */
+/** Maximum bytes per read. */
 const SLICE_BYTES = 4 * 1024 * 1024;
 
-/** Answers a GET or HEAD with the file, a range of it, or that it has not changed. */
+/** The response to a GET or HEAD: the file, a range of it, 304 or 416. */
 export function fileResponse(method: string, header: RequestHeader, file: SentFile): Response {
   const transfer = negotiate(method, header, file);
   const headers = new Headers({
     etag: etagOf(file),
-    // A proxy that compresses or converts would break the hash.
+    // no-transform, because a proxy that compresses or converts would break the hash.
     "cache-control": `private, no-transform, ${
       file.isPermanent ? "max-age=31536000, immutable" : "no-cache"
     }`,
@@ -50,14 +52,14 @@ export function fileResponse(method: string, header: RequestHeader, file: SentFi
     return financeProblems.problem("range-not-satisfiable", detail, { headers: range })
       .toResponse();
   }
-  describe(headers, file);
+  setFileHeaders(headers, file);
   if (transfer.kind === "part") {
     const { first, last } = transfer;
     headers.set("content-range", `bytes ${first}-${last}/${file.bytes}`);
     headers.set("content-length", String(last - first + 1));
-    return new Response(sliced(file, first, last), { status: 206, headers });
+    return new Response(sliceStream(file, first, last), { status: 206, headers });
   }
-  const body = sliced(file, 0, file.bytes - 1, createHash("sha256"));
+  const body = sliceStream(file, 0, file.bytes - 1, createHash("sha256"));
   if (transfer.encoding === "identity") {
     headers.set("content-length", String(file.bytes));
     return new Response(body, { headers });
@@ -68,7 +70,7 @@ export function fileResponse(method: string, header: RequestHeader, file: SentFi
   return new Response(body.pipeThrough(new CompressionStream("gzip")), { headers });
 }
 
-function describe(headers: Headers, file: SentFile): void {
+function setFileHeaders(headers: Headers, file: SentFile): void {
   headers.set("content-type", file.contentType);
   headers.set("accept-ranges", "bytes");
   headers.set("repr-digest", `sha-256=:${btoa(bytesOfHex(file.tag))}:`);
@@ -80,24 +82,24 @@ function bytesOfHex(hex: string): string {
   return hex.replace(/../g, (byte) => String.fromCharCode(parseInt(byte, 16)));
 }
 
-// Nothing is read before the client is ready to take it.
-function sliced(file: SentFile, first: number, last: number, hash?: Hash): Body {
+// A slice is read only when the client is ready to receive it.
+function sliceStream(file: SentFile, first: number, last: number, hash?: Hash): Body {
   let at = first;
-  let isGone = false;
+  let isCancelled = false;
   return new ReadableStream({
-    cancel: () => void (isGone = true),
+    cancel: () => void (isCancelled = true),
     async pull(controller) {
       try {
         const bytes = Math.min(SLICE_BYTES, last + 1 - at);
         const slice = await file.read(at, bytes);
-        if (isGone) return;
+        if (isCancelled) return;
         at += slice.length;
         hash?.update(slice);
         checkSlice(file, slice.length === bytes, at > last ? hash : undefined);
         controller.enqueue(new Uint8Array(slice));
         if (at > last) controller.close();
       } catch (error) {
-        file.onBroken(error);
+        file.onFailed(error);
         throw error;
       }
     },
@@ -105,8 +107,8 @@ function sliced(file: SentFile, first: number, last: number, hash?: Hash): Body 
 }
 
 function checkSlice({ bytes, tag }: SentFile, isWhole: boolean, hash: Hash | undefined): void {
-  if (!isWhole) throw new Error(`there are fewer than ${bytes} bytes`);
+  if (!isWhole) throw new Error(`the stored file has fewer than ${bytes} bytes`);
   if (hash && hash.digest("hex") !== tag) {
-    throw new Error(`the bytes do not have the SHA-256 ${tag}`);
+    throw new Error(`the stored file does not have the SHA-256 ${tag}`);
   }
 }

@@ -1,8 +1,8 @@
 /**
- * The OpenAPI 3.1 document of the finance API, served at `/openapi.json`, and the shapes it names.
+ * The OpenAPI 3.1 document of the finance API, served at `/openapi.json`, and its schemas.
  *
- * The routes are only described here: a file's path ends in `.csv` or `.json`, which path templates
- * cannot say to the router.
+ * Routes are described here and registered in `api.ts`, because the path of a file ends in `.csv` or
+ * `.json`, which the router cannot express as a path template.
  *
  * @module
  */
@@ -15,34 +15,36 @@ const path = z.string().describe("path on this server");
 
 const versionSchema = z.object({
   version: z.int(),
-  closed_at: z.string().describe("as of when, ISO 8601"),
-  reason: z.string().nullable().describe("why a version beyond the first was issued"),
-  rows: z.int().describe("lines"),
+  closed_at: z.string().describe("the instant as of which the day was closed, ISO 8601"),
+  reason: z.string().nullable().describe("why this version was issued; null for version 1"),
+  rows: z.int().describe("lines of the CSV, without its header"),
   events: z.int(),
-  ms_watched: z.string().describe("exact; a string, because it may exceed a reader's integers"),
+  ms_watched: z.string()
+    .describe("exact; a string, because it may exceed the safe integers of a JSON reader"),
   minutes: z.string().describe("ms_watched in minutes, three decimals"),
-  sha256: z.string().describe("of the CSV; its ETag"),
-  manifest_sha256: z.string().describe("of the manifest; its ETag"),
+  sha256: z.string().describe("SHA-256 of the CSV, which is its ETag"),
+  manifest_sha256: z.string().describe("SHA-256 of the manifest, which is its ETag"),
   csv: path,
   manifest: path,
 }).openapi("StatementVersion");
 
-/** `GET /v1/statements`. */
+/** Schema of the response to `GET /v1/statements`. */
 export const listSchema = z.object({
   statements: z.array(z.object({
     recognised_day: day,
     versions: z.array(versionSchema).describe("newest first"),
   })).describe("newest day first"),
-  next: path.nullable().describe("the page with older statements, or null"),
+  next: path.nullable().describe("path of the page with older statements; null on the last page"),
 }).openapi("Statements");
 
+/** The response to `GET /v1/statements`. */
 export type StatementList = z.infer<typeof listSchema>;
 
 const dayParameter = z.string().openapi({ format: "date", example: "2026-11-22" });
 const versionParameter = z.int32().min(1).optional()
-  .describe("without it the newest").openapi({ example: 1 });
+  .describe("version of the statement; the newest unless given").openapi({ example: 1 });
 
-/** Describes the routes and serves the document. */
+/** Adds the OpenAPI document of all routes to `app`, at `/openapi.json`. */
 export function describeFinanceApi<E extends Env>(app: OpenAPIHono<E>): void {
   const bearer = { type: "http", scheme: "bearer" } as const;
   const basic = { type: "http", scheme: "basic", description: "reader and key" } as const;
@@ -68,8 +70,8 @@ export function describeFinanceApi<E extends Env>(app: OpenAPIHono<E>): void {
 
 const CSV = { "text/csv": { schema: z.string().describe("RFC 4180, UTF-8, CRLF, a header") } };
 const FILE_ANSWERS = {
-  206: { description: "The range asked for, of the bytes as stored" },
-  304: { description: "The file that If-None-Match names is the one there is" },
+  206: { description: "The requested range of the stored bytes" },
+  304: { description: "The file has not changed: If-None-Match has its ETag" },
 };
 
 const PATHS = {
@@ -78,7 +80,7 @@ const PATHS = {
     summary: "List statements, the newest day first",
     request: {
       query: z.object({
-        limit: z.int().min(1).max(366).optional().describe("days a page, 31 unless given"),
+        limit: z.int().min(1).max(366).optional().describe("days per page; 31 unless given"),
         before: dayParameter.optional().describe("only days before this one"),
       }),
     },
@@ -89,20 +91,26 @@ const PATHS = {
   },
   "/v1/statements/{day}.csv": {
     operationId: "downloadStatement",
-    summary: "Download a statement, or one studio's lines of it",
+    summary: "Download a statement, or the lines of one studio",
     request: {
       params: z.object({ day: dayParameter }),
       query: z.object({
         version: versionParameter,
-        studio: z.string().optional().describe("only the lines of this studio, spelled as in it"),
+        studio: z.string().optional()
+          .describe("only the lines of this studio, spelled as in the statement"),
       }),
     },
     responses: {
       200: { description: "The statement", content: CSV },
       ...FILE_ANSWERS,
       ...problems(
-        ...["bad-day", "bad-parameter", "no-statement", "no-such-version"] as const,
-        ...["no-such-studio", "not-closed", "range-not-satisfiable"] as const,
+        "bad-day",
+        "bad-parameter",
+        "no-statement",
+        "no-such-version",
+        "no-such-studio",
+        "not-closed",
+        "range-not-satisfiable",
       ),
     },
   },
@@ -120,19 +128,23 @@ const PATHS = {
       },
       ...FILE_ANSWERS,
       ...problems(
-        ...["bad-day", "bad-parameter", "no-statement", "no-such-version"] as const,
-        ...["not-closed", "range-not-satisfiable"] as const,
+        "bad-day",
+        "bad-parameter",
+        "no-statement",
+        "no-such-version",
+        "not-closed",
+        "range-not-satisfiable",
       ),
     },
   },
   "/v1/provisional/{day}.csv": {
     operationId: "downloadProvisional",
-    summary: "What an open day has so far; never a statement",
+    summary: "Download the lines of an open day so far; never a statement",
     request: { params: z.object({ day: dayParameter }) },
     responses: {
       200: {
-        description: "The lines so far: other columns than a statement's, every line marked, and " +
-          "the header Twofold-Provisional: true",
+        description: "The lines so far. The columns differ from a statement's, every line is " +
+          "marked as provisional, and the header Twofold-Provisional is true",
         content: CSV,
       },
       ...problems("bad-day", "bad-parameter", "no-statement", "not-begun", "already-closed"),

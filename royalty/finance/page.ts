@@ -1,6 +1,6 @@
 /**
- * The pages that a person reads: statements with their totals and state, one statement, a problem.
- * HTML that needs no script, for keyboards, screen readers, small screens and paper.
+ * The HTML pages: the list of statements with totals and states, one statement, a problem. They need
+ * no script and work with keyboards, screen readers, small screens and on paper.
  *
  * Pure.
  *
@@ -11,31 +11,34 @@ import type { HtmlEscapedString } from "hono/utils/html";
 import { minutesOf } from "../statement/csv.ts";
 import type { Issued, OpenDay, StudioTotals, Totals } from "./store.ts";
 
-/** HTML; a promise only where a value of a template is one, and here none is. */
+/** HTML as hono makes it; a promise only when a value in a template is one. */
 export type Html = HtmlEscapedString | Promise<HtmlEscapedString>;
 
-/** An open day, and the instant before which it does not close (ms since the epoch). */
+/** An open day and when it closes. */
 export interface OpenDayState extends OpenDay {
+  /** The earliest instant at which it closes, ms since the epoch. */
   readonly closesAt: number;
-  /** It takes no more events; its statement is being made. */
+  /** It takes no more events, and its statement is not issued yet. */
   readonly isSealed: boolean;
 }
 
 /** A day that has a statement. */
 export interface ClosedDay {
   readonly newest: Issued;
-  /** The versions before it, newest first. */
+  /** The earlier versions, newest first. */
   readonly older: readonly Issued[];
 }
 
+/** What the page of all statements shows. */
 export interface ListView {
   readonly zone: string;
+  /** Ms since the epoch. */
   readonly now: number;
   /** Newest first; empty on any page but the first. */
   readonly open: readonly OpenDayState[];
   /** Newest first. */
   readonly closed: readonly ClosedDay[];
-  /** Path of the page with older statements. */
+  /** Path of the page with older statements; undefined on the last page. */
   readonly older: string | undefined;
   /** Whether this is the page of the newest statements. */
   readonly isFirst: boolean;
@@ -121,6 +124,7 @@ function closedTable({ closed }: ListView): Html {
   `;
 }
 
+/** What the page of one statement shows. */
 export interface StatementView {
   readonly zone: string;
   /** The version shown. */
@@ -220,7 +224,7 @@ function versionTable(shown: Issued, versions: readonly Issued[]): Html {
   `;
 }
 
-/** The page of a problem: what is wrong, what to do, and where to go on. */
+/** The page of a problem: what is wrong, what to do, and a link to what exists instead. */
 export function problemPage(
   { title, detail, link }: {
     readonly title: string;
@@ -261,7 +265,7 @@ function fileLinks({ day, version }: Issued): Html {
   `;
 }
 
-// A wide table scrolls by itself, and what scrolls can be reached with the keyboard.
+// A wide table scrolls within its region, which has a tab stop so that the keyboard reaches it.
 function table(caption: string, headers: Html, rows: readonly Html[]): Html {
   return html`
     <div class="scroll" role="region" aria-label="${caption}" tabindex="0">
@@ -287,7 +291,7 @@ function grouped(number: bigint | number | string): string {
   return fraction === undefined ? groups : `${groups}.${fraction}`;
 }
 
-/** The style of every page; its hash is what the content security policy lets in. */
+/** The style sheet of every page; the content security policy allows it by its hash. */
 export const STYLE = `
 :root { color-scheme: light dark; --line: #8886; --accent: light-dark(#0b57d0, #a8c7fa); }
 body { font: 1rem/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 80rem; padding: 1rem; }

@@ -1,13 +1,14 @@
 /**
- * What a request to the finance API asks for. A parameter that is misspelt or given twice is refused:
- * ignoring it would hand out another file than the one that was meant.
+ * Parses path and query of requests to the finance API. Every function throws a problem of
+ * {@link financeProblems} for a wrong value. A misspelled or repeated parameter is refused, because
+ * ignoring it would serve another file than the one intended.
  *
  * @module
  */
 import { isDay } from "../statement/business_day.ts";
 import { financeProblems } from "./problem.ts";
 
-/** The query of a URL, only with parameters in `allowed`, each at most once and not empty. */
+/** The query of `url`: parameters in `allowed`, each at most once and not empty. */
 export function readParameters<N extends string>(
   url: string,
   allowed: readonly N[],
@@ -31,9 +32,9 @@ export function readParameters<N extends string>(
   return read;
 }
 
-/** A day as it is written in a path or a parameter. */
+/** Parses a day of a path or parameter, `YYYY-MM-DD`. */
 export function readDay(text: string): string {
-  // The calendar of Postgres has no year 0.
+  // Postgres has no year 0.
   if (isDay(text) && !text.startsWith("0000")) return text;
   throw financeProblems.problem(
     "bad-day",
@@ -41,7 +42,7 @@ export function readDay(text: string): string {
   );
 }
 
-/** A version, or undefined for the newest. */
+/** Parses a version; undefined stands for the newest. */
 export function readVersion(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
@@ -51,15 +52,18 @@ export function readVersion(text: string | undefined): number | undefined {
   );
 }
 
-/** A studio, or undefined for all. */
+/** Parses the name of a studio; undefined stands for all studios. */
 export function readStudio(text: string | undefined): string | undefined {
   if (text === undefined || !/\p{Cc}/u.test(text)) return text;
-  throw financeProblems.problem("bad-parameter", "The name of a studio has no control characters.");
+  throw financeProblems.problem("bad-parameter", "studio must not have control characters.");
 }
 
-/** How many days a page has. */
-export function readLimit(text: string | undefined, otherwise: number, most: number): number {
-  if (text === undefined) return otherwise;
-  if (/^[1-9]\d{0,3}$/.test(text) && Number(text) <= most) return Number(text);
-  throw financeProblems.problem("bad-parameter", `limit must be a whole number from 1 to ${most}.`);
+/** Parses `limit`, the days per page. */
+export function readLimit(text: string | undefined, defaultDays: number, maxDays: number): number {
+  if (text === undefined) return defaultDays;
+  if (/^[1-9]\d{0,3}$/.test(text) && Number(text) <= maxDays) return Number(text);
+  throw financeProblems.problem(
+    "bad-parameter",
+    `limit must be a whole number from 1 to ${maxDays}.`,
+  );
 }

@@ -1,5 +1,5 @@
 /**
- * What the finance API answers when it cannot give a file.
+ * The problem documents (RFC 9457) of the finance API.
  *
  * @module
  */
@@ -16,9 +16,9 @@ const members = {
   studios: z.array(z.string()).optional().describe("studios of the statement, the first hundred"),
 };
 
-/** Every problem of the finance API. */
+/** Every problem of the finance API, by name. */
 export const financeProblems = defineProblems({
-  "bad-day": { status: 400, title: "That is not a day of the calendar" },
+  "bad-day": { status: 400, title: "This is not a calendar day" },
   "bad-parameter": { status: 400, title: "A parameter cannot be used" },
   "unknown-key": { status: 401, title: "A key is needed" },
   "not-found": { status: 404, title: "There is nothing at this path" },
@@ -27,7 +27,7 @@ export const financeProblems = defineProblems({
   "no-such-studio": { status: 404, title: "The statement has no such studio" },
   "not-begun": { status: 404, title: "This day has not begun" },
   "method-not-allowed": { status: 405, title: "This API only reads" },
-  // A poller is told to come back in five minutes when nobody can tell when the day closes.
+  // Retry-After is five minutes when it is unknown when the day closes.
   "not-closed": { status: 409, title: "This day is not closed yet", retryAfterMs: 300_000 },
   "already-closed": { status: 409, title: "This day is closed" },
   "range-not-satisfiable": { status: 416, title: "The range begins beyond the end" },
@@ -38,14 +38,16 @@ export const financeProblems = defineProblems({
   headers: { "cache-control": "no-store" },
   retryAfter: {
     problem: "unavailable",
-    detail: (_, seconds) => `Try again in ${seconds} s. Nothing is lost: statements do not change.`,
+    detail: (_, seconds) => `Try again in ${seconds} s. No statement is lost.`,
     event: "royalty.finance.retry",
   },
   unexpected: {
     problem: "internal",
-    detail: "Try again; if it stays, tell the operators of royalty.",
+    detail: "Try again. If the error persists, contact the operators of royalty.",
   },
 });
 
+/** A problem of the finance API; throw it and the app answers it. */
 export type FinanceProblem = ReturnType<typeof financeProblems.problem>;
+/** The name of a problem of the finance API. */
 export type FinanceProblemName = keyof typeof financeProblems.kinds;

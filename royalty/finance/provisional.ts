@@ -1,12 +1,12 @@
 /**
- * An open day as CSV, made so that nothing and nobody takes it for a statement: its columns are not
- * a statement's, and every line says PROVISIONAL and as of when.
+ * An open day as CSV that cannot be mistaken for a statement: it has other columns, and every line
+ * says PROVISIONAL and as of when.
  *
  * Pure.
  *
  * @module
  */
-import { COLUMNS, csvBytes, csvLine, type StatementLine } from "../statement/csv.ts";
+import { csvBytes, csvLine, STATEMENT_COLUMNS, type StatementLine } from "../statement/csv.ts";
 
 /** The lines of an open day so far, as of `asOf` (ms since the epoch), as the bytes of a file. */
 export function provisionalCsv(
@@ -14,5 +14,6 @@ export function provisionalCsv(
   asOf: number,
 ): Uint8Array<ArrayBuffer> {
   const mark = `PROVISIONAL,${new Date(asOf).toISOString()},`;
-  return csvBytes(["provisional", "as_of", ...COLUMNS], lines, (line) => mark + csvLine(line));
+  const columns = ["provisional", "as_of", ...STATEMENT_COLUMNS];
+  return csvBytes(columns, lines, (line) => mark + csvLine(line));
 }

@@ -18,7 +18,7 @@ function csv(lines: readonly StatementLine[]): string {
   return new TextDecoder().decode(provisionalCsv(lines, AS_OF));
 }
 
-Deno.test("provisional lines are a statement's with a mark and an instant in front", () => {
+Deno.test("a provisional line is a statement line with a mark and an instant in front", () => {
   assertEquals(
     csv([LINE]),
     "provisional,as_of,line_type,recognised_day,event_day,studio,title_id,territory,events," +
@@ -28,11 +28,11 @@ Deno.test("provisional lines are a statement's with a mark and an instant in fro
   );
 });
 
-Deno.test("not even an empty provisional file looks like a statement", () => {
+Deno.test("an empty provisional file has another header than a statement", () => {
   assertEquals(csv([]), `provisional,as_of,${new TextDecoder().decode(statementCsv([]))}`);
 });
 
-Deno.test("every line says what it is", () => {
+Deno.test("every line is marked PROVISIONAL", () => {
   const lines = Array.from({ length: 50 }, (_, i) => ({ ...LINE, titleId: `title-${i}` }));
   const records = parseCsv(csv(lines));
   assertEquals(records.length, 50);

@@ -1,9 +1,9 @@
 /**
- * Starts the finance API of a royalty process.
+ * Starts the finance API in a royalty process.
  *
- * It has a port of its own, because other people reach it from other networks than the scrapes and
- * probes of the service's status port, and that port has no keys. It has a role and connections of
- * its own, so what finance asks for neither writes nor takes a connection from the counting.
+ * It has its own port, because its users are in other networks than the scrapes and probes of the
+ * status port, which has no keys. It has its own Postgres role and connections, so it can neither
+ * write nor take a connection from posting.
  *
  * @module
  */
@@ -13,12 +13,16 @@ import type { Service } from "../../shared/process/service.ts";
 import type { royaltySettings } from "../settings.ts";
 import { BusinessCalendar } from "../statement/business_day.ts";
 import { financeApp } from "./api.ts";
-import { connectStatements, letFinanceRead, PostgresStatements } from "./store.ts";
+import { connectStatements, grantFinanceRead, PostgresStatements } from "./store.ts";
 
-/** Longest that a stop waits for downloads; whoever is still at it goes on by ranges, elsewhere. */
-const DOWNLOADS_STOP_MS = 2_000;
+/** Maximum time that a stop waits for downloads; a client resumes by ranges at another process. */
+const MAX_DOWNLOAD_STOP_MS = 2_000;
 
-/** Serves the finance API if it has keys. The books must be open. Resolves once it is listening. */
+/**
+ * Serves the finance API if `TWOFOLD_FINANCE_KEYS` is set. The books have to be opened. Resolves once
+ * the API listens. Rejects with {@link Stop} when the finance role or its URL is missing. `now` is ms
+ * since the epoch.
+ */
 export async function startFinance(
   service: Service<typeof royaltySettings>,
   now: () => number,
@@ -29,12 +33,12 @@ export async function startFinance(
   if (!keys) return;
   if (!url) {
     throw new Stop(
-      "TWOFOLD_FINANCE_KEYS is set, so TWOFOLD_FINANCE_POSTGRES_URL must be too: the URL of the " +
-        "Postgres role finance, which only reads",
+      "TWOFOLD_FINANCE_KEYS is set, so TWOFOLD_FINANCE_POSTGRES_URL must be set too: the URL of " +
+        "Postgres for the read-only role finance",
     );
   }
   const part = service.health.part("finance", "the finance API is starting");
-  await untilReady(signal, log, () => letFinanceRead(settings.TWOFOLD_POSTGRES_URL), part);
+  await untilReady(signal, log, () => grantFinanceRead(settings.TWOFOLD_POSTGRES_URL), part);
   const sql = connectStatements(url);
   service.onStop("finance connections", () => sql.end({ timeout: 2 }));
   const calendar = new BusinessCalendar(settings.TWOFOLD_BUSINESS_ZONE);
@@ -43,5 +47,5 @@ export async function startFinance(
     { store: new PostgresStatements(sql), keys, metrics, log },
   );
   const address = { hostname: settings.TWOFOLD_HTTP_HOST, port: settings.TWOFOLD_FINANCE_PORT };
-  service.listenAt(address, app, DOWNLOADS_STOP_MS);
+  service.listenAt(address, app, MAX_DOWNLOAD_STOP_MS);
 }

@@ -9,35 +9,33 @@ import { createHash } from "node:crypto";
 import type { Sql } from "postgres";
 import { parseCsv } from "../../shared/dev/testing/csv.ts";
 import { freePort } from "../../shared/dev/servers/free_port.ts";
-import { PostgresServer } from "../../shared/dev/servers/postgres_server.ts";
-import { ServiceProcess } from "../../shared/dev/servers/service_process.ts";
-import { createDatabase, DATABASE, DEV_PASSWORD, Stack } from "../../shared/dev/servers/stack.ts";
+import type { PostgresServer } from "../../shared/dev/servers/postgres_server.ts";
+import { DATABASE, Stack } from "../../shared/dev/servers/stack.ts";
 import { waitFor } from "../../shared/dev/testing/wait_for.ts";
-import { Workspace } from "../../shared/dev/servers/workspace.ts";
 import { readSettings } from "../../shared/process/config.ts";
 import { Stop } from "../../shared/process/errors.ts";
-import { ServiceRig } from "../../shared/dev/testing/service_rig.ts";
-import { stateOf } from "../../shared/process/postgres/passing.ts";
+import { ServiceRig } from "../../shared/dev/servers/service_rig.ts";
+import { stateOf } from "../../shared/process/postgres/transient.ts";
 import { openPool } from "../../shared/process/postgres/pool.ts";
 import { Closer } from "../closing/closer.ts";
 import { startFinance } from "./service.ts";
-import { openBooks } from "../books/connection.ts";
 import { readRecognisedLines } from "../books/lines.ts";
 import { onlyRow } from "../../shared/process/postgres/rows.ts";
 import { royaltySettings } from "../settings.ts";
 import { lineType, statementCsv, type StatementLine, UNMAPPED } from "../statement/csv.ts";
-import { letFinanceRead } from "./store.ts";
+import { grantFinanceRead } from "./store.ts";
+import { BooksRig } from "../../shared/e2e/books_rig.ts";
 
 const KEY = "0123456789abcdef";
 const NOW = Date.UTC(2026, 10, 23, 12, 30);
-/** Many slices of a download, and more than sockets hold for a client that does not read. */
+/** Enough for several slices, and for more than socket buffers hold for a client that stops reading. */
 const BIG_LINES = 200_000;
 
 function sha256(bytes: Uint8Array): string {
   return createHash("sha256").update(bytes).digest("hex");
 }
 
-/** Credits and a catalogue, as royalty keeps them; late minutes included. */
+/** Inserts credits, late ones included, and a catalogue. */
 async function credit(sql: Sql): Promise<void> {
   await sql`insert into royalty.title (title_id, studio) values
     ('t1', 'Acme & Söhne'), ('t2', 'Zeta, "Inc"'), ('t3', '=SUM(A1)'), ('T1', 'Acme & Söhne')`;
@@ -54,7 +52,7 @@ async function credit(sql: Sql): Promise<void> {
       ('2026-11-23', '2026-11-23', 't1', 'de', 4, 120000)`;
 }
 
-/** Issues a statement of `lines` through SQL alone, as the schema has it. */
+/** Issues a statement of `lines` by plain SQL. */
 async function issue(
   sql: Sql,
   day: string,
@@ -96,32 +94,29 @@ async function issueFiles(
   return csv;
 }
 
-/** A real Postgres with royalty's schema and the finance API on a port of its own. */
-class Desk implements AsyncDisposable {
+/** A real Postgres with the schema of royalty, and the finance API on a port of its own. */
+class FinanceRig implements AsyncDisposable {
   readonly port = freePort();
   #service: ServiceRig<typeof royaltySettings> | undefined;
 
-  private constructor(
-    readonly workspace: Workspace,
-    readonly postgres: PostgresServer,
-    readonly books: Sql,
-  ) {}
+  private constructor(readonly rig: BooksRig) {}
 
-  static async open(): Promise<Desk> {
-    const workspace = await Workspace.temporary();
-    const server = await PostgresServer.start(workspace);
-    await createDatabase(server);
-    const url = server.url(DATABASE, "royalty", DEV_PASSWORD);
-    await openBooks(url, "UTC");
-    const books = openPool(url, { purpose: "test", max: 2 });
-    return new Desk(workspace, server, books);
+  static async open(): Promise<FinanceRig> {
+    return new FinanceRig(await BooksRig.start({ zone: "UTC" }));
   }
 
+  /** The royalty role's pool. */
+  get books(): Sql {
+    return this.rig.sql;
+  }
+  get postgres(): PostgresServer {
+    return this.rig.stack.postgres;
+  }
   get url(): string {
-    return this.postgres.url(DATABASE, "royalty", DEV_PASSWORD);
+    return this.rig.url;
   }
   get financeUrl(): string {
-    return this.postgres.url(DATABASE, "finance", DEV_PASSWORD);
+    return this.rig.stack.databaseUrl("finance");
   }
 
   async serve(): Promise<void> {
@@ -139,7 +134,7 @@ class Desk implements AsyncDisposable {
   async get(path: string, headers: Record<string, string> = {}, method = "GET") {
     return await fetch(`http://127.0.0.1:${this.port}${path}`, {
       method,
-      // Otherwise fetch asks for gzip and unpacks it by itself.
+      // Otherwise fetch requests gzip and decompresses it.
       headers: { authorization: `Bearer ${KEY}`, "accept-encoding": "identity", ...headers },
     });
   }
@@ -150,124 +145,128 @@ class Desk implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#service?.[Symbol.asyncDispose]();
-    await this.books.end();
-    await this.postgres.stop("SIGQUIT");
-    await this.workspace[Symbol.asyncDispose]();
+    await this.rig[Symbol.asyncDispose]();
   }
 }
 
 Deno.test("finance on a real Postgres", async (t) => {
-  await using desk = await Desk.open();
-  const { books } = desk;
+  await using rig = await FinanceRig.open();
+  const { books } = rig;
   await credit(books);
-  await letFinanceRead(desk.url);
-  await desk.serve();
+  await grantFinanceRead(rig.url);
+  await rig.serve();
   const lines = await readRecognisedLines(books, "2026-11-22");
   const csv = await issue(books, "2026-11-22", 1, lines);
   await books`insert into royalty.seal (recognised_day, as_of) values ('2026-11-22', now())`;
   await books`update royalty.books set oldest_open_day = '2026-11-23'`;
 
-  await t.step("a statement arrives byte for byte, by GET, gzip and ranges", async () => {
-    const path = "/v1/statements/2026-11-22.csv";
-    const whole = await desk.get(path);
-    assertEquals(whole.headers.get("content-length"), String(csv.length));
-    assertEquals(new Uint8Array(await whole.arrayBuffer()), csv);
-    const gzip = await desk.get(path, { "accept-encoding": "gzip" });
-    assertEquals(gzip.headers.get("etag"), `W/"${sha256(csv)}"`);
-    assertEquals(new Uint8Array(await gzip.arrayBuffer()), csv);
-    const range = await desk.get(path, { range: "bytes=100-", "accept-encoding": "gzip" });
-    assertEquals([range.status, range.headers.get("content-encoding")], [206, null]);
-    assertEquals(new Uint8Array(await range.arrayBuffer()), csv.slice(100));
-    const head = await desk.get(path, {}, "HEAD");
-    assertEquals(head.headers.get("content-length"), String(csv.length));
-    assertEquals(await head.text(), "");
-  });
+  await t.step(
+    "a statement is downloaded byte for byte: by GET, with gzip, by ranges",
+    async () => {
+      const path = "/v1/statements/2026-11-22.csv";
+      const whole = await rig.get(path);
+      assertEquals(whole.headers.get("content-length"), String(csv.length));
+      assertEquals(new Uint8Array(await whole.arrayBuffer()), csv);
+      const gzip = await rig.get(path, { "accept-encoding": "gzip" });
+      assertEquals(gzip.headers.get("etag"), `W/"${sha256(csv)}"`);
+      assertEquals(new Uint8Array(await gzip.arrayBuffer()), csv);
+      const range = await rig.get(path, { range: "bytes=100-", "accept-encoding": "gzip" });
+      assertEquals([range.status, range.headers.get("content-encoding")], [206, null]);
+      assertEquals(new Uint8Array(await range.arrayBuffer()), csv.slice(100));
+      const head = await rig.get(path, {}, "HEAD");
+      assertEquals(head.headers.get("content-length"), String(csv.length));
+      assertEquals(await head.text(), "");
+    },
+  );
 
-  await t.step("studios' files are the statement's own lines, in its order", async () => {
+  await t.step("the file of a studio has its lines in the order of the statement", async () => {
     const all = new TextDecoder().decode(csv).split("\r\n");
     for (const studio of ["Acme & Söhne", 'Zeta, "Inc"', "=SUM(A1)", UNMAPPED]) {
       const path = `/v1/statements/2026-11-22.csv?studio=${encodeURIComponent(studio)}`;
-      const text = new TextDecoder().decode(await desk.bytes(path));
+      const text = new TextDecoder().decode(await rig.bytes(path));
       const ours = lines.filter((line) => (line.studio ?? UNMAPPED) === studio);
       assertEquals(text, new TextDecoder().decode(statementCsv(ours)), studio);
       for (const line of text.split("\r\n")) assert(all.includes(line), line);
     }
   });
 
-  await t.step("totals beyond the safe integers stay exact", async () => {
-    const { statements } = await (await desk.get("/v1/statements")).json();
+  await t.step("totals beyond the safe integers are exact", async () => {
+    const { statements } = await (await rig.get("/v1/statements")).json();
     const exact = lines.reduce((sum, { msWatched }) => sum + msWatched, 0n);
     assertEquals(statements[0].versions[0].ms_watched, String(exact));
-    const page = await (await desk.get("/statements/2026-11-22")).text();
+    const page = await (await rig.get("/statements/2026-11-22")).text();
     assertStringIncludes(page, "9,007,199,254,740,993");
     assertStringIncludes(page, "=SUM(A1)");
   });
 
-  await t.step("a version on top leaves the one before as it was", async () => {
+  await t.step("a new version does not change the earlier one", async () => {
     const second = await issue(books, "2026-11-22", 2, lines.slice(1));
-    assertEquals(await desk.bytes("/v1/statements/2026-11-22.csv"), second);
-    assertEquals(await desk.bytes("/v1/statements/2026-11-22.csv?version=1"), csv);
+    assertEquals(await rig.bytes("/v1/statements/2026-11-22.csv"), second);
+    assertEquals(await rig.bytes("/v1/statements/2026-11-22.csv?version=1"), csv);
   });
 
-  await t.step("the open day is provisional and shown so", async () => {
-    const response = await desk.get("/v1/provisional/2026-11-23.csv");
+  await t.step("an open day is provisional in file, page and problem", async () => {
+    const response = await rig.get("/v1/provisional/2026-11-23.csv");
     assertEquals(response.headers.get("twofold-provisional"), "true");
     const [record] = parseCsv(await response.text());
     assertExists(record);
     const { values } = record;
     assertEquals([values.provisional, values.ms_watched], ["PROVISIONAL", "120000"]);
-    const page = await (await desk.get("/")).text();
+    const page = await (await rig.get("/")).text();
     assertStringIncludes(page, "Provisional</strong>, closes after");
-    await (await desk.get("/v1/statements/2026-11-23.csv")).json().then(({ status }) =>
+    await (await rig.get("/v1/statements/2026-11-23.csv")).json().then(({ status }) =>
       assertEquals(status, 409)
     );
   });
 
-  await t.step("a sealed day is being closed until its statement is there", async () => {
+  await t.step("a sealed day is shown as being closed until it has a statement", async () => {
     await books`insert into royalty.seal (recognised_day, as_of) values ('2026-11-23', now())`;
     await books`update royalty.books set oldest_open_day = '2026-11-24'`;
-    const { status, detail } = await (await desk.get("/v1/statements/2026-11-23.csv")).json();
+    const { status, detail } = await (await rig.get("/v1/statements/2026-11-23.csv")).json();
     assertEquals(status, 409);
     assertStringIncludes(detail, "being recounted");
-    assertStringIncludes(await (await desk.get("/")).text(), "being closed");
-    assertEquals((await desk.get("/v1/provisional/2026-11-23.csv").then(drained)).status, 200);
+    assertStringIncludes(await (await rig.get("/")).text(), "being closed");
+    assertEquals((await rig.get("/v1/provisional/2026-11-23.csv").then(drained)).status, 200);
   });
 
-  await t.step("a statement of many megabytes is sent in slices that fit", async () => {
+  await t.step("a statement of many megabytes is sent in slices", async () => {
     const big = await issueFiles(books, "2026-11-21", 1, manyLines("2026-11-21"));
     assert(big.length > 20 * 1024 * 1024);
     const path = "/v1/statements/2026-11-21.csv";
-    assertEquals(sha256(await desk.bytes(path)), sha256(big));
-    const gzip = await desk.bytes(path, { "accept-encoding": "gzip" });
+    assertEquals(sha256(await rig.bytes(path)), sha256(big));
+    const gzip = await rig.bytes(path, { "accept-encoding": "gzip" });
     assertEquals(sha256(gzip), sha256(big));
-    const middle = await desk.bytes(path, { range: "bytes=3000000-12999999" });
+    const middle = await rig.bytes(path, { range: "bytes=3000000-12999999" });
     assertEquals(sha256(middle), sha256(big.slice(3_000_000, 13_000_000)));
-    // Who goes away in the middle leaves nothing behind.
-    const left = await desk.get(path);
+    // A client that disconnects during a download does not block others.
+    const left = await rig.get(path);
     assertExists(left.body);
     await left.body.cancel();
-    assertEquals((await desk.get("/v1/statements").then(drained)).status, 200);
+    assertEquals((await rig.get("/v1/statements").then(drained)).status, 200);
   });
 
-  await t.step("the finance role reads what finance may see, and can change nothing", async () => {
-    await assertReadsOnly(desk.financeUrl);
+  await t.step("the finance role can read its tables and change nothing", async () => {
+    await assertReadsOnly(rig.financeUrl);
   });
 
-  await t.step("while Postgres restarts the answer is 503, afterwards the same file", async () => {
-    await desk.postgres.stop();
-    const away = await desk.get("/v1/statements/2026-11-22.csv?version=1");
-    assertEquals([away.status, (await away.json()).title], [
-      503,
-      "The statements cannot be read right now",
-    ]);
-    await desk.postgres.start();
-    const back = await waitFor("the statement after the restart", async () => {
-      const response = await desk.get("/v1/statements/2026-11-22.csv?version=1");
-      const bytes = new Uint8Array(await response.arrayBuffer());
-      return response.status === 200 ? bytes : undefined;
-    });
-    assertEquals(back, csv);
-  });
+  await t.step(
+    "requests get 503 while Postgres is down, and the same file afterwards",
+    async () => {
+      await rig.postgres.stop();
+      const away = await rig.get("/v1/statements/2026-11-22.csv?version=1");
+      assertEquals([away.status, (await away.json()).title], [
+        503,
+        "The statements cannot be read right now",
+      ]);
+      await rig.postgres.start();
+      const back = await waitFor("the statement after the restart", async () => {
+        const response = await rig.get("/v1/statements/2026-11-22.csv?version=1");
+        const bytes = new Uint8Array(await response.arrayBuffer());
+        return response.status === 200 ? bytes : undefined;
+      });
+      assertEquals(back, csv);
+    },
+  );
 });
 
 function manyLines(day: string): StatementLine[] {
@@ -300,7 +299,7 @@ async function assertReadsOnly(url: string): Promise<void> {
     const sessions = await sql<SessionRow[]>`
       select current_setting('transaction_read_only') as read_only`;
     assertEquals(onlyRow(sessions, "the session's setting").read_only, "on");
-    // A session may lift that; what it was never granted it cannot have.
+    // A session may change that setting; what it was not granted stays forbidden.
     await sql`set default_transaction_read_only = off`;
     for (
       const statement of [
@@ -330,28 +329,28 @@ async function assertReadsOnly(url: string): Promise<void> {
   }
 }
 
-Deno.test("what royalty closes and reissues is what finance downloads", async () => {
-  await using desk = await Desk.open();
-  await credit(desk.books);
-  // A manifest's totals are JSON numbers, and refuse to be inexact.
-  await desk.books`update royalty.accrual set ms_watched = 1 where title_id = 't2'`;
-  await desk.serve();
+Deno.test("finance downloads exactly what royalty closes and reissues", async () => {
+  await using rig = await FinanceRig.open();
+  await credit(rig.books);
+  // The totals of a manifest must be safe integers.
+  await rig.books`update royalty.accrual set ms_watched = 1 where title_id = 't2'`;
+  await rig.serve();
   const csvOf = "/v1/statements/2026-11-22.csv";
-  assertEquals((await desk.get(csvOf).then(drained)).status, 409);
+  assertEquals((await rig.get(csvOf).then(drained)).status, 409);
   const closer = new Closer({
-    databaseUrl: desk.url,
+    databaseUrl: rig.url,
     graceMs: 3_600_000,
     now: () => NOW,
     streamEnds: () => Promise.resolve(new Map()),
   });
   const { statement: first } = await closer.close("2026-11-22");
-  await desk.books`update royalty.title set studio = 'Other' where title_id = 't1'`;
+  await rig.books`update royalty.title set studio = 'Other' where title_id = 't1'`;
   const { statement: second } = await closer.reissue("2026-11-22", "t1 is Other's");
-  assertEquals(await desk.bytes(`${csvOf}?version=1`), first.csv);
-  assertEquals(await desk.bytes(csvOf), second.csv);
-  assertEquals(await desk.bytes("/v1/statements/2026-11-22.json"), second.manifest);
+  assertEquals(await rig.bytes(`${csvOf}?version=1`), first.csv);
+  assertEquals(await rig.bytes(csvOf), second.csv);
+  assertEquals(await rig.bytes("/v1/statements/2026-11-22.json"), second.manifest);
 
-  const { statements } = await (await desk.get("/v1/statements")).json();
+  const { statements } = await (await rig.get("/v1/statements")).json();
   const [newest, before] = statements[0].versions;
   assertEquals([newest.version, newest.reason, newest.ms_watched], [
     2,
@@ -359,34 +358,28 @@ Deno.test("what royalty closes and reissues is what finance downloads", async ()
     String(second.ms),
   ]);
   assertEquals([before.sha256, before.manifest_sha256], [first.sha256, first.manifestSha256]);
-  const others = await desk.bytes(`${csvOf}?studio=Other`);
+  const others = await rig.bytes(`${csvOf}?studio=Other`);
   const all = new TextDecoder().decode(second.csv).split("\r\n");
   const expected = all.filter((line, i) => i === 0 || line.includes(",Other,"));
   assertEquals(new TextDecoder().decode(others), `${expected.join("\r\n")}\r\n`);
 });
 
-Deno.test("the right to read is given once and again, by many at once, and not to nobody", async () => {
-  await using desk = await Desk.open();
-  await Promise.all(Array.from({ length: 6 }, () => letFinanceRead(desk.url)));
-  const admin = desk.postgres.connect(DATABASE);
+Deno.test("grantFinanceRead can run concurrently and needs the role to exist", async () => {
+  await using rig = await FinanceRig.open();
+  await Promise.all(Array.from({ length: 6 }, () => grantFinanceRead(rig.url)));
+  const admin = rig.postgres.connect(DATABASE);
   await admin.unsafe("drop owned by finance; drop role finance");
   await admin.end();
-  await assertRejects(() => letFinanceRead(desk.url), Stop, "TWOFOLD_POSTGRES_FINANCE_PASSWORD");
+  await assertRejects(() => grantFinanceRead(rig.url), Stop, "TWOFOLD_POSTGRES_FINANCE_PASSWORD");
 });
 
-Deno.test("the royalty process serves finance, and a slow download does not keep it from stopping", async () => {
+Deno.test("the royalty process serves finance, and a slow download does not delay its stop", async () => {
   await using stack = await Stack.start();
   const port = freePort();
-  const service = await ServiceProcess.start(stack.workspace, "royalty", {
-    httpPort: freePort(),
-    reach: [stack.nats.url, `127.0.0.1:${stack.postgres.port}`, `127.0.0.1:${port}`],
-    settings: {
-      ...stack.nats.settings("royalty"),
-      TWOFOLD_POSTGRES_URL: stack.databaseUrl("royalty"),
-      TWOFOLD_FINANCE_POSTGRES_URL: stack.databaseUrl("finance"),
-      TWOFOLD_FINANCE_KEYS: `finance:${KEY}`,
-      TWOFOLD_FINANCE_PORT: String(port),
-    },
+  const service = await stack.service("royalty", {
+    TWOFOLD_FINANCE_POSTGRES_URL: stack.databaseUrl("finance"),
+    TWOFOLD_FINANCE_KEYS: `finance:${KEY}`,
+    TWOFOLD_FINANCE_PORT: String(port),
   });
   const books = openPool(stack.databaseUrl("royalty"), { purpose: "test", max: 1 });
   await issueFiles(books, "2026-11-21", 1, manyLines("2026-11-21"));

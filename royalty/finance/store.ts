@@ -1,11 +1,11 @@
 /**
- * Statements as finance reads them: the read-only half of the books, on connections of its own role.
+ * Reads statements for the finance API, with its own read-only role and connections.
  *
  * @module
  */
 import type { Sql } from "postgres";
 import { Stop } from "../../shared/process/errors.ts";
-import { stateOf, withRetryable } from "../../shared/process/postgres/passing.ts";
+import { stateOf, withRetryable } from "../../shared/process/postgres/transient.ts";
 import { openPool } from "../../shared/process/postgres/pool.ts";
 import { FINANCE_ROLE } from "../../shared/provision/roles.ts";
 import { connectBooks } from "../books/connection.ts";
@@ -14,7 +14,7 @@ import { readStatementLines } from "../books/statements.ts";
 import { onlyRow } from "../../shared/process/postgres/rows.ts";
 import type { StatementLine } from "../statement/csv.ts";
 
-/** Which statement: a recognised day and a version of it. */
+/** Identifies a statement: a recognised day, `YYYY-MM-DD`, and a version. */
 export interface StatementRef {
   readonly day: string;
   readonly version: number;
@@ -27,35 +27,37 @@ export interface Totals {
   readonly msWatched: bigint;
 }
 
-/** A statement as it was issued, without its bytes. */
+/** An issued statement without its bytes. */
 export interface Issued extends StatementRef, Totals {
-  /** SHA-256 of the bytes, lower-case hex. */
+  /** SHA-256, lower-case hex; so is `manifestSha256`. */
   readonly csvSha256: string;
   readonly manifestSha256: string;
   readonly csvBytes: number;
   readonly manifestBytes: number;
   /** Ms since the epoch. */
   readonly closedAt: number;
-  /** Why a version beyond the first was issued. */
+  /** Why this version was issued; undefined for version 1. */
   readonly reason: string | undefined;
 }
 
-/** What one studio has in a statement, and how much of it was watched on earlier days. */
+/** The sums of one studio in a statement. */
 export interface StudioTotals extends Totals {
   readonly studio: string;
+  /** The part of `msWatched` that was watched on earlier days. */
   readonly adjustmentMs: bigint;
 }
 
-/** What an open day has so far. */
+/** The sums of an open day so far. */
 export interface OpenDay extends Totals {
   readonly day: string;
 }
 
-/** Where the books are. Undefined days: nothing is closed yet. */
+/** Which days have statements. The days are undefined before the first close. */
 export interface Extent {
   readonly oldestOpenDay: string | undefined;
-  /** Days that take no more events and have no statement yet. */
+  /** Sealed days that have no statement yet. */
   readonly sealed: readonly string[];
+  /** The first and the last day that have a statement. */
   readonly firstDay: string | undefined;
   readonly lastDay: string | undefined;
 }
@@ -63,15 +65,17 @@ export interface Extent {
 /** A file of a statement. */
 export type StoredFile = "csv" | "manifest";
 
-/** What the finance API reads. Every method rejects with `RetryAfter` when it cannot be read now. */
+/** What the finance API reads. Every method rejects with `RetryAfter` when the store is away. */
 export interface StatementStore {
+  /** Which days have statements. */
   extent(): Promise<Extent>;
-  /** All versions of `days` days, newest day and version first, only days before `before`. */
+  /** All versions of the `days` newest days before `before`, newest day and version first. */
   issued(days: number, before?: string): Promise<Issued[]>;
   /** The versions of one day, newest first; empty when it is not closed. */
   versions(day: string): Promise<Issued[]>;
-  /** `bytes` bytes of a stored file from `offset`. A statement never changes, so parts fit. */
+  /** At most `bytes` bytes of a stored file from `offset` on. */
   slice(ref: StatementRef, file: StoredFile, offset: number, bytes: number): Promise<Uint8Array>;
+  /** The sums of every studio in a statement, by studio. */
   studios(ref: StatementRef): Promise<StudioTotals[]>;
   /** The lines of one studio, in the order of the statement. */
   studioLines(ref: StatementRef, studio: string): Promise<StatementLine[]>;
@@ -81,12 +85,12 @@ export interface StatementStore {
   openLines(day: string): Promise<StatementLine[]>;
 }
 
-/** Longest that one statement of SQL may run for finance, ms. */
+/** Maximum run time of one SQL statement. */
 const STATEMENT_TIMEOUT_MS = 30_000;
-/** Wait that is suggested while statements cannot be read, ms. */
+/** Suggested wait while statements cannot be read. */
 const RETRY_MS = 5_000;
 
-/** A pool of connections of the finance role; apart from the books' own, so it cannot starve them. */
+/** Opens a pool of read-only connections with the finance role. */
 export function connectStatements(url: string): Sql {
   return openPool(url, {
     purpose: "finance",
@@ -96,25 +100,35 @@ export function connectStatements(url: string): Sql {
   });
 }
 
-/** What the finance role may see: statements, and what an open day's lines are made of. */
-const READABLE = ["statement", "statement_line", "seal", "books", "accrual", "title"] as const;
+/** Tables that the finance role may read: statements, and the source of provisional lines. */
+const READABLE_TABLES = [
+  "statement",
+  "statement_line",
+  "seal",
+  "books",
+  "accrual",
+  "title",
+] as const;
 
-/** SQLSTATE of a role that is not there. */
+/** SQLSTATE for a role that does not exist. */
 const UNDEFINED_OBJECT = "42704";
 
 /**
- * Lets the finance role read, and nothing else. `url` is that of the books' owner. Idempotent.
- * Rejects with {@link Stop} when the role is not there, with `RetryAfter` when Postgres is not.
+ * Grants the finance role the right to read statements, and no other right. Idempotent.
+ *
+ * @param url Postgres URL of the owner of the books
+ * @throws {Stop} when the role does not exist
+ * @throws {RetryAfter} while Postgres is away
  */
-export async function letFinanceRead(url: string): Promise<void> {
+export async function grantFinanceRead(url: string): Promise<void> {
   const sql = connectBooks(url);
   try {
     await withRetryable(() =>
       sql.begin(async (tx) => {
-        // Two grants on one table at a time fail in Postgres ("tuple concurrently updated").
+        // Concurrent grants on one table fail in Postgres ("tuple concurrently updated").
         await tx`select pg_advisory_xact_lock(hashtext('twofold finance grants'))`;
         await tx`grant usage on schema royalty to ${tx(FINANCE_ROLE)}`;
-        await tx`grant select on ${tx(READABLE.map((table) => `royalty.${table}`))}
+        await tx`grant select on ${tx(READABLE_TABLES.map((table) => `royalty.${table}`))}
           to ${tx(FINANCE_ROLE)}`;
       }), RETRY_MS);
   } catch (error) {

@@ -1,9 +1,9 @@
 /**
- * From raw deliveries to credited milliseconds, in two pure steps around the look-up of known ids:
- * {@link accrue} judges each delivery alone, {@link settle} decides against what was counted before.
+ * From raw deliveries to credits, in two pure steps around the look-up of known ids: {@link accrue}
+ * judges each delivery alone, {@link settle} decides which claims are new.
  *
- * An event earns its own `played_ms` and nothing else, so order, repetition and batching cannot
- * change what another event earned.
+ * The credit of an event is its own `played_ms`, so order, repetition and batching cannot change the
+ * credit of another event.
  *
  * @module
  */
@@ -11,26 +11,29 @@ import type { Delivery } from "../../shared/contract/delivery.ts";
 import { type Heartbeat, judge, type Rejection } from "../../shared/contract/event.ts";
 import { fnv1aText } from "../../shared/contract/hash.ts";
 import { parseJson } from "../../shared/contract/json.ts";
-import { forgettableAgeMs } from "./event_key.ts";
+import { droppableAgeMs } from "./event_key.ts";
 
 const decoder = new TextDecoder();
-/** The longest interval that a heartbeat may report. */
-const MOST_MS = 600_000;
+/** Maximum `played_ms` of a valid heartbeat. */
+const MAX_PLAYED_MS = 600_000;
 
-/** The rules that decide about one event. Durations in ms. */
+/** The rules by which one event is judged. */
 export interface AccrualRules {
   /** The business day of an instant (ms since the epoch), `YYYY-MM-DD`. */
   readonly dayOf: (instant: number) => string;
+  /** Maximum age at receipt, ms. */
   readonly latenessHorizonMs: number;
+  /** Maximum time ahead of receipt, ms. */
   readonly futureToleranceMs: number;
 }
 
-/** A usable event: what it would earn, unless its id is known. */
+/** A usable event, which counts unless its id is known. */
 export interface Claim {
-  /** Lower case: RFC 9562 ids differ in case only on their way here. */
+  /** In lower case, because RFC 9562 compares ids without case. */
   readonly eventId: string;
   /** Hash of the credited content, a signed 32-bit integer. */
   readonly fingerprint: number;
+  /** The business day of `ts`, `YYYY-MM-DD`. */
   readonly eventDay: string;
   readonly titleId: string;
   readonly region: string;
@@ -43,24 +46,24 @@ export interface Claim {
 export interface Refusal {
   readonly delivery: Delivery;
   readonly rejection: Rejection;
-  /** What it says was played, if that can be read: minutes at risk, never credited. */
+  /** Its `played_ms`, if that can be read: ms at risk, never credited. */
   readonly msAtRisk: number | undefined;
 }
 
+/** A judged batch, claims and refusals each in the order of the deliveries. */
 export interface Accrual {
-  /** In the order of the deliveries. */
   readonly claims: readonly Claim[];
   readonly refusals: readonly Refusal[];
 }
 
-/** Judges deliveries: malformed, late and future ones are refused, the others are claims. */
+/** Judges deliveries: malformed, implausible, late and future ones are refused, the rest claim. */
 export function accrue(deliveries: readonly Delivery[], rules: AccrualRules): Accrual {
   const claims: Claim[] = [];
   const refusals: Refusal[] = [];
   for (const delivery of deliveries) {
     const judgement = judge(delivery.bytes);
     const rejection = judgement.ok
-      ? untimely(judgement.heartbeat, delivery.receivedAt, rules)
+      ? timelinessRejection(judgement.heartbeat, delivery.receivedAt, rules)
       : judgement.rejection;
     if (rejection) {
       const msAtRisk = judgement.ok
@@ -72,18 +75,18 @@ export function accrue(deliveries: readonly Delivery[], rules: AccrualRules): Ac
   return { claims, refusals };
 }
 
-/** The `played_ms` of bytes that are no event, if they say one that an event could have. */
+/** The `played_ms` of a malformed event, if it has one that is valid; otherwise undefined. */
 export function readablePlayedMs(bytes: Uint8Array): number | undefined {
   try {
     const { played_ms } = parseJson(decoder.decode(bytes)) as { played_ms?: unknown };
     if (typeof played_ms !== "number" || !Number.isInteger(played_ms)) return undefined;
-    return played_ms >= 0 && played_ms <= MOST_MS ? played_ms : undefined;
+    return played_ms >= 0 && played_ms <= MAX_PLAYED_MS ? played_ms : undefined;
   } catch {
     return undefined;
   }
 }
 
-function untimely(
+function timelinessRejection(
   { event_id, ts, device }: Heartbeat,
   receivedAt: number,
   { latenessHorizonMs, futureToleranceMs }: AccrualRules,
@@ -97,10 +100,10 @@ function untimely(
     const detail = `ts is ${-lateMs} ms ahead of receipt, more than ${futureToleranceMs}`;
     return { reason: "from_the_future", path: "$.ts", detail, build: device.build };
   }
-  const idAgeMs = forgettableAgeMs(event_id.toLowerCase(), receivedAt, latenessHorizonMs);
+  const idAgeMs = droppableAgeMs(event_id.toLowerCase(), receivedAt, latenessHorizonMs);
   if (idAgeMs !== undefined) {
-    const detail = `the id was made ${idAgeMs} ms before receipt: whether it was counted before ` +
-      "cannot be known any more";
+    const detail = `the id was made ${idAgeMs} ms before receipt: its key may have been dropped, ` +
+      "so it is unknown whether the event was counted before";
     return { reason: "too_late", path: "$.event_id", detail, build: device.build };
   }
 }
@@ -119,15 +122,15 @@ function claimOf(heartbeat: Heartbeat, delivery: Delivery, rules: AccrualRules):
   };
 }
 
-/** Hash of what an event is paid for: when, how long, what, where. */
+/** FNV-1a hash of the credited content, as a signed 32-bit integer. */
 export function fingerprintOf(
   { ts, played_ms, title_id, region }: Pick<Heartbeat, "ts" | "played_ms" | "title_id" | "region">,
 ): number {
-  // The region has no space, and the free text goes last: no two contents have one spelling.
+  // A region has no space and the title comes last, so different contents give different texts.
   return fnv1aText(`${ts} ${played_ms} ${region} ${title_id}`) | 0;
 }
 
-/** One line of the books. */
+/** An addition to one accrual. */
 export interface Credit {
   readonly recognisedDay: string;
   readonly eventDay: string;
@@ -137,21 +140,24 @@ export interface Credit {
   readonly playedMs: number;
 }
 
+/** Which claims of a batch count, and what they add to the books. */
 export interface Settlement {
-  /** Claims whose id is new; these are counted. */
+  /** Claims whose id is new. */
   readonly counted: readonly Claim[];
   readonly credits: readonly Credit[];
+  /** Sum over `counted`. */
   readonly creditedMs: number;
   readonly duplicates: number;
-  /** Known ids that came with other credited content: the first stands. */
+  /** Claims whose id is known with other credited content; the first content stands. */
   readonly conflicts: readonly Refusal[];
 }
 
 /**
- * Decides each claim in order, as if they came one by one.
+ * Decides each claim in order; the result does not depend on how claims are split into batches.
  *
- * @param known fingerprint of every id among the claims that was counted before
- * @param oldestOpenDay what is watched on an earlier day is recognised on this one
+ * @param known fingerprints of those ids among the claims that were counted before
+ * @param oldestOpenDay recognised day of what was watched on an earlier day; undefined before the
+ *   first close
  */
 export function settle(
   claims: readonly Claim[],
@@ -181,16 +187,17 @@ function conflictOf({ delivery, eventId, build, playedMs }: Claim): Refusal {
   return { delivery, rejection, msAtRisk: playedMs };
 }
 
-/** Refusals of one reason. */
+/** Sums over the refusals of one reason. */
 export interface AtRisk {
   readonly reason: string;
   readonly entries: number;
-  /** Of those, how many said what was played. */
+  /** Entries with a readable `played_ms`. */
   readonly readable: number;
+  /** Sum of `played_ms` over the readable ones. */
   readonly ms: number;
 }
 
-/** `refusals` summed by reason. */
+/** Sums `refusals` by reason, in the order in which the reasons first occur. */
 export function atRisk(refusals: readonly Refusal[]): AtRisk[] {
   const sums = new Map<string, AtRisk>();
   for (const { rejection: { reason }, msAtRisk } of refusals) {

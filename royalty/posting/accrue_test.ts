@@ -25,7 +25,7 @@ function delivery(value: unknown, sequence = 1, receivedAt = NOW): Delivery {
   return { bytes: encode(value), sequence, receivedAt, redelivered: false };
 }
 
-/** Books that take batches as the ledger does, in memory. */
+/** Books in memory that are posted to in batches, as by the ledger. */
 class Books {
   readonly known = new Map<string, number>();
   readonly credits = new Map<string, { events: number; playedMs: number }>();
@@ -53,7 +53,7 @@ class Books {
   }
 }
 
-/** The rules of DESIGN.md, one event at a time, without a hash or a batch. */
+/** A naive model: one event at a time, without hashes or batches. */
 function naive(events: readonly Heartbeat[], oldestOpenDay = "") {
   const first = new Map<string, string>();
   const credits = new Map<string, { events: number; playedMs: number }>();
@@ -80,7 +80,7 @@ function naive(events: readonly Heartbeat[], oldestOpenDay = "") {
   return { outcomes: { counted: first.size, duplicates, quarantined }, credits };
 }
 
-// Retries, ids in capitals, reused ids, clocks that are wrong, titles that look like separators.
+// Retries, ids in upper case, reused ids, wrong clocks, titles that contain separators.
 function traffic(random: Random, count: number): Heartbeat[] {
   const events: Heartbeat[] = [];
   while (events.length < count) {
@@ -94,7 +94,7 @@ function traffic(random: Random, count: number): Heartbeat[] {
     if (kind === 0) events.push({ ...earlier });
     else if (kind === 1) events.push({ ...earlier, event_id: earlier.event_id.toUpperCase() });
     else if (kind === 2) events.push({ ...earlier, played_ms: random.int(0, 10_000) });
-    // Credited content only: a retry through another network is the same event.
+    // Other fields than the credited ones may differ: a retry through another network.
     else if (kind === 3) events.push({ ...earlier, seq: earlier.seq + 1, isp: "other" });
     else events.push(fresh);
   }
@@ -111,7 +111,7 @@ function batches<T>(random: Random, items: readonly T[]): T[][] {
   return out;
 }
 
-Deno.test("any split into batches settles as if events came one by one", () => {
+Deno.test("the result does not depend on the split into batches", () => {
   const random = propertyRandom("accrue and settle against a naive model");
   for (let run = 0; run < 200; run++) {
     const events = traffic(random, random.int(1, 300));
@@ -125,7 +125,7 @@ Deno.test("any split into batches settles as if events came one by one", () => {
   }
 });
 
-Deno.test("order and repetition never change what is credited", () => {
+Deno.test("order and repetition do not change what is credited", () => {
   const random = propertyRandom("accrue under reordering and repetition");
   for (let run = 0; run < 50; run++) {
     const once = Array.from(
@@ -151,7 +151,7 @@ function onlyRefusal({ refusals }: Accrual): Refusal {
   return refusal;
 }
 
-Deno.test("the horizon and the tolerance are themselves still in time", () => {
+Deno.test("an event exactly at the lateness horizon or the future tolerance is accepted", () => {
   const random = new Random(1);
   const at = (ts: number) => accrue([delivery(aHeartbeat(random, ts))], RULES);
   assertEquals(at(NOW - 7 * DAY_MS).claims.length, 1);
@@ -164,13 +164,13 @@ Deno.test("the horizon and the tolerance are themselves still in time", () => {
     build: "9.1.0",
   });
   assertEquals(refusalOf(NOW + 300_001).reason, "from_the_future");
-  // The largest integer a device can send is no day at all.
+  // The largest integer that a device can send is beyond every calendar day.
   const largest = aHeartbeat(random, NOW, { ts: Number.MAX_SAFE_INTEGER });
   const { rejection } = onlyRefusal(accrue([delivery(largest)], RULES));
   assertEquals(rejection.reason, "from_the_future");
 });
 
-Deno.test("an id that may have been forgotten is refused, whatever ts says", () => {
+Deno.test("an id whose key may have been dropped is refused, whatever its ts", () => {
   const random = new Random(1);
   const made = (event_id: string) =>
     accrue([delivery(aHeartbeat(random, NOW, { event_id }))], RULES);
@@ -184,7 +184,7 @@ Deno.test("an id that may have been forgotten is refused, whatever ts says", () 
   assertEquals(made(random.uuidv7(limit - 1).replace("-7", "-4")).claims.length, 1);
 });
 
-Deno.test("a broken event in the middle leaves its neighbours alone", () => {
+Deno.test("a malformed event does not affect its neighbours", () => {
   const random = new Random(1);
   const [before, after] = [aHeartbeat(random, NOW), aHeartbeat(random, NOW)];
   const broken = {
@@ -198,7 +198,7 @@ Deno.test("a broken event in the middle leaves its neighbours alone", () => {
   assertEquals(refusals.map(({ rejection }) => rejection.reason), ["not_utf8"]);
 });
 
-Deno.test("what is watched on a closed day is recognised on the oldest open one", () => {
+Deno.test("an event of a closed day is recognised on the oldest open day", () => {
   const random = new Random(1);
   const event = aHeartbeat(random, Date.UTC(2026, 10, 20, 23, 59), { title_id: "t" });
   const { claims } = accrue([delivery(event)], RULES);
@@ -206,7 +206,7 @@ Deno.test("what is watched on a closed day is recognised on the oldest open one"
   assertEquals([credit?.recognisedDay, credit?.eventDay], ["2026-11-22", "2026-11-20"]);
 });
 
-Deno.test("the fingerprint tells every credited field apart, and no other", () => {
+Deno.test("the fingerprint depends on every credited field and on no other field", () => {
   const event = aHeartbeat(new Random(1), NOW);
   const print = fingerprintOf(event);
   const another: Heartbeat = { ...event, seq: 9, session_id: "other" };

@@ -1,10 +1,10 @@
 /**
- * Whether deliveries continue the books without a hole.
+ * Detects gaps: whether deliveries continue the books, and which sequences the stream has lost.
  *
- * A consumer numbers its deliveries, and a reset starts that numbering at 1. While every number
- * arrives here, nothing was handed to anybody else and nothing was lost on the way; a jump in the
- * stream's sequence is then a hole in the stream itself. Once a number is missing, nothing can be
- * said about the messages in between, and the durable has to be set back.
+ * A consumer numbers its deliveries, and a reset restarts that numbering at 1. While every number
+ * arrives here, no message went to another process or was lost in transit, so a jump in the stream
+ * sequence is a gap of the stream itself. Once a number is missing, the messages in between may have
+ * gone elsewhere, and the durable has to be set back.
  *
  * Pure.
  *
@@ -12,14 +12,14 @@
  */
 import type { Delivery } from "../../shared/contract/delivery.ts";
 
-/** A delivery with its number in the consumer's numbering. */
+/** A delivery with its number in the numbering of the consumer. */
 export interface NumberedDelivery extends Delivery {
   readonly deliverySequence: number;
 }
 
-/** How far the books and the deliveries have come. */
+/** How far books and deliveries have got. */
 export interface Cursor {
-  /** The last sequence that is accounted for. */
+  /** The last sequence accounted for. */
   readonly lastSeq: number;
   /** When the stream received that message, ms since the epoch; 0 before the first. */
   readonly lastReceivedAt: number;
@@ -27,26 +27,27 @@ export interface Cursor {
   readonly deliveries: number;
 }
 
-/** Sequences that the stream does not have any more. */
+/** Sequences that the stream lost, both ends included. */
 export interface Gap {
   readonly firstSeq: number;
   readonly lastSeq: number;
 }
 
+/** Whether deliveries continue the books. */
 export type Continuation =
-  /** `fresh` are the deliveries after the cursor; `gaps` the sequences missing among them. */
+  /** `fresh` are the deliveries after the cursor, `gaps` the sequences missing among them. */
   | {
     readonly kind: "continues";
     readonly fresh: readonly NumberedDelivery[];
     readonly gaps: readonly Gap[];
     readonly cursor: Cursor;
   }
-  /** A delivery went elsewhere: set the durable back to the books and fetch again. */
+  /** A delivery went elsewhere: set the durable back and fetch again. */
   | { readonly kind: "broken"; readonly reason: string }
-  /** The stream has other messages under sequences that the books have counted. */
+  /** The stream has other messages at sequences that were counted. */
   | { readonly kind: "rewritten"; readonly reason: string };
 
-/** Follows `deliveries`, in the order they came, from `cursor`. */
+/** Follows `deliveries`, in the order of their arrival, from `cursor`. */
 export function follow(cursor: Cursor, deliveries: readonly NumberedDelivery[]): Continuation {
   const fresh: NumberedDelivery[] = [];
   const gaps: Gap[] = [];
@@ -55,15 +56,17 @@ export function follow(cursor: Cursor, deliveries: readonly NumberedDelivery[]):
     number += 1;
     const { sequence, receivedAt, deliverySequence, redelivered } = delivery;
     if (deliverySequence !== number) {
-      return { kind: "broken", reason: `delivery ${number} expected, ${deliverySequence} came` };
+      const reason = `expected delivery ${number}, received ${deliverySequence}`;
+      return { kind: "broken", reason };
     }
     if (sequence === lastSeq && receivedAt !== lastReceivedAt) {
       const reason = `sequence ${sequence} was received at ${lastReceivedAt}, now ${receivedAt}`;
       return { kind: "rewritten", reason };
     }
-    // Only the message at the cursor may come again unasked: a reset starts with it.
+    // Only the message at the cursor may be delivered a second time without being marked as
+    // redelivered, because a reset starts with it.
     if (sequence < lastSeq && !redelivered) {
-      return { kind: "broken", reason: `sequence ${sequence} came after ${lastSeq}` };
+      return { kind: "broken", reason: `sequence ${sequence} arrived after ${lastSeq}` };
     }
     if (sequence <= lastSeq) continue;
     if (sequence > lastSeq + 1) gaps.push({ firstSeq: lastSeq + 1, lastSeq: sequence - 1 });

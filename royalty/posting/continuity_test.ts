@@ -12,7 +12,7 @@ function cursor(lastSeq: number, deliveries = 0) {
   return { lastSeq, lastReceivedAt: lastSeq * 10, deliveries };
 }
 
-Deno.test("after a reset the message at the cursor comes again and is skipped", () => {
+Deno.test("after a reset the message at the cursor is delivered again and skipped", () => {
   const result = follow(cursor(5), [delivered(5, 1), delivered(6, 2), delivered(7, 3)]);
   if (result.kind !== "continues") throw new Error(result.reason);
   assertEquals(result.fresh.map(({ sequence }) => sequence), [6, 7]);
@@ -20,29 +20,29 @@ Deno.test("after a reset the message at the cursor comes again and is skipped", 
   assertEquals(result.cursor, cursor(7, 3));
 });
 
-Deno.test("a jump without a missing delivery is a gap of the stream", () => {
+Deno.test("a jump in sequence without a missing delivery is a gap", () => {
   const result = follow(cursor(5, 8), [delivered(6, 9), delivered(10, 10)]);
   if (result.kind !== "continues") throw new Error(result.reason);
   assertEquals(result.gaps, [{ firstSeq: 7, lastSeq: 9 }]);
   assertEquals(result.fresh.length, 2);
 });
 
-Deno.test("a delivery that went elsewhere is never taken for a gap", () => {
+Deno.test("a missing delivery is broken, never a gap", () => {
   const result = follow(cursor(5), [delivered(6, 1), delivered(8, 3)]);
-  assertEquals(result, { kind: "broken", reason: "delivery 2 expected, 3 came" });
+  assertEquals(result, { kind: "broken", reason: "expected delivery 2, received 3" });
 });
 
-Deno.test("redeliveries of what is accounted for are skipped", () => {
+Deno.test("redeliveries of sequences accounted for are skipped", () => {
   const result = follow(cursor(9, 9), [delivered(3, 10, true), delivered(10, 11)]);
   if (result.kind !== "continues") throw new Error(result.reason);
   assertEquals(result.fresh.map(({ sequence }) => sequence), [10]);
 });
 
-Deno.test("an old sequence that comes for the first time asks for a reset", () => {
+Deno.test("an old sequence that is not a redelivery is broken", () => {
   assertEquals(follow(cursor(9, 9), [delivered(3, 10)]).kind, "broken");
 });
 
-Deno.test("another message under the cursor's sequence is another stream", () => {
+Deno.test("another message at the cursor's sequence means that the stream was rewritten", () => {
   const other = { ...delivered(5, 1), receivedAt: 51 };
   assertEquals(follow(cursor(5), [other]).kind, "rewritten");
 });
@@ -59,7 +59,7 @@ Deno.test("fresh deliveries and gaps cover every sequence exactly once", () => {
       const again = covered.length > 0 && random.chance(0.2)
         ? [delivered(random.int(1, at.lastSeq), ++number, true)]
         : [];
-      // Only a reset brings the cursor's own message with its own receipt time.
+      // A redelivery may be of any earlier sequence.
       const batch: NumberedDelivery[] = [
         ...again,
         ...stored.slice(i, i + size).map((sequence) => delivered(sequence, ++number)),

@@ -1,53 +1,57 @@
 /**
- * Where the key of a counted event is kept, and when it may be forgotten.
+ * Which partition the key of a counted event belongs to, and when it may be dropped.
  *
- * A UUIDv7 says when it was made. Its key lies in the partition of that day, so a day of keys goes by
- * dropping one table. That is exact for ever, whatever `ts` an event claims:
+ * A UUIDv7 contains the time at which it was made. Its key is in the partition of that day, so a day
+ * of keys is deleted by dropping one partition. This never lets an event count twice, whatever its
+ * `ts`:
  *
- * 1. An id's place depends on the id alone, so every copy of it meets the same key.
+ * 1. The partition depends on the id alone, so every copy of an id finds the same key.
  * 2. An event whose id was made more than {@link idAgeLimitMs} before its receipt is refused as
- *    `too_late`. For an honest player that changes nothing: `ts` is at most a day after the id was
- *    made, so `ts` is too late by then as well.
- * 3. Receipt times of a stream do not run backwards by a day. So once every stream is read to more
- *    than that limit and a day behind an id, each event that could still carry the id is refused:
- *    the key is not asked for again, and may go.
+ *    `too_late`. A correct player is not affected: its `ts` is at most a day after the id was made,
+ *    so `ts` is too late by then as well.
+ * 3. Receipt times of a stream do not go back by a day or more. Once every stream was read to more
+ *    than that limit plus a day after an id was made, every event that still has the id is refused.
+ *    The key is not looked up again and may be dropped.
  *
- * An id that claims to be older than {@link KEYS_SINCE_MS}, when no books were kept yet, is made up: a
- * clock that was never set. Nothing of that time was ever forgotten, so rule 2 spares it; its key is
- * kept for ever, with those of ids that claim a time to come, until that time has come.
+ * An id made before {@link KEYS_SINCE_MS}, when there were no books yet, has a wrong time, such as from
+ * a clock that was never set. No keys of that time were dropped, so rule 2 does not apply to it, and
+ * its key is kept forever. Keys of ids with a time in the future are kept until that time has come.
  *
- * Nothing tells the age of another UUID, and the random bits of a v4 that look like a time say
- * nothing. These have a table of their own, and are forgotten only when a setting says so.
+ * Other UUIDs do not contain a time. Their keys have a table of their own and are deleted only when a
+ * setting says so.
  *
  * Pure. Instants are ms since the epoch, days are numbered from there, in UTC.
  *
  * @module
  */
 const DAY_MS = 86_400_000;
-/** No books are older, so no key of an id made before was ever forgotten. */
+/** No books are older, so keys of ids made before this instant were never dropped. */
 export const KEYS_SINCE_MS = Date.UTC(2026, 10, 1);
-/** Days for which partitions are made before they are needed. */
+/** Days for which partitions are made in advance. */
 const AHEAD_DAYS = 3;
-/** A stream keeps raw events for three days, so this far back ids still arrive in numbers. */
+/** Days in the past for which partitions are made: streams keep raw events for three days. */
 const BEHIND_DAYS = 4;
 
-/** When `eventId` was made, ms, if it is a UUIDv7 (RFC 9562, lower case); else undefined. */
+/**
+ * When `eventId` was made (ms since the epoch), if it is a UUIDv7 (RFC 9562, section 5.7) in lower
+ * case; otherwise undefined.
+ */
 export function madeAt(eventId: string): number | undefined {
   const variant = eventId[19];
   if (eventId[14] !== "7" || variant === undefined || !"89ab".includes(variant)) return undefined;
   return parseInt(eventId.slice(0, 8) + eventId.slice(9, 13), 16);
 }
 
-/** How old an id may be when its event is received, ms: an honest one is no more than a day older than `ts`. */
+/** Maximum age of an id at receipt, ms: a correct id is at most a day older than `ts`. */
 export function idAgeLimitMs(latenessHorizonMs: number): number {
   return latenessHorizonMs + DAY_MS;
 }
 
 /**
- * The age of an id at its receipt, ms, if its key may have been forgotten by then; else undefined.
- * An event with such an id is refused: nobody can tell whether it was counted before.
+ * The age of an id at its receipt, ms, if its key may have been dropped by then; otherwise undefined.
+ * An event with such an id is refused, because it is unknown whether it was counted before.
  */
-export function forgettableAgeMs(
+export function droppableAgeMs(
   eventId: string,
   receivedAt: number,
   latenessHorizonMs: number,
@@ -58,13 +62,13 @@ export function forgettableAgeMs(
   return age > idAgeLimitMs(latenessHorizonMs) ? age : undefined;
 }
 
-/** The least UUID made on or after the start of `day`: where its partition begins. */
+/** The smallest UUIDv7 made on `day`: the lower bound of its partition. */
 export function firstIdOf(day: number): string {
   const time = (day * DAY_MS).toString(16).padStart(12, "0");
   return `${time.slice(0, 8)}-${time.slice(8)}-0000-0000-000000000000`;
 }
 
-/** The day that `instant` falls on. */
+/** The number of the UTC day of `instant`. */
 export function dayNumber(instant: number): number {
   return Math.floor(instant / DAY_MS);
 }
@@ -74,19 +78,19 @@ export function dateOf(day: number): string {
   return new Date(day * DAY_MS).toISOString().slice(0, 10);
 }
 
-/** Which days' partitions to make and to drop. */
+/** The days whose partitions are to be made and dropped. */
 export interface KeyPlan {
   readonly make: readonly number[];
   readonly drop: readonly number[];
-  /** Keys of ids made before this day may be forgotten; undefined while that cannot be said. */
-  readonly forgetBefore: number | undefined;
+  /** Keys of ids made before this day may be dropped; undefined while a stream was never read. */
+  readonly dropBefore: number | undefined;
 }
 
 /**
- * What the partitions need at `now`.
+ * Plans the partitions at `now`.
  *
  * @param kept days that have a partition
- * @param readTo receipt time that every stream is read to; undefined while one was never read
+ * @param readTo receipt time up to which every stream was read; undefined while one was never read
  */
 export function planKeys(
   kept: readonly number[],
@@ -97,16 +101,17 @@ export function planKeys(
   },
 ): KeyPlan {
   const today = dayNumber(now);
-  const sound = readTo === undefined ? undefined : Math.min(readTo, now);
-  const forgetBefore = sound === undefined
+  // A receipt time in the future, from a wrong clock, must not drop keys early.
+  const readUntil = readTo === undefined ? undefined : Math.min(readTo, now);
+  const dropBefore = readUntil === undefined
     ? undefined
-    : Math.max(dayNumber(sound - idAgeLimitMs(latenessHorizonMs) - DAY_MS), FIRST_DAY);
-  const from = Math.max(today - BEHIND_DAYS, forgetBefore ?? FIRST_DAY, FIRST_DAY);
-  const wanted = Array.from({ length: today + AHEAD_DAYS - from + 1 }, (_, i) => from + i);
+    : Math.max(dayNumber(readUntil - idAgeLimitMs(latenessHorizonMs) - DAY_MS), FIRST_DAY);
+  const from = Math.max(today - BEHIND_DAYS, dropBefore ?? FIRST_DAY, FIRST_DAY);
+  const needed = Array.from({ length: today + AHEAD_DAYS - from + 1 }, (_, i) => from + i);
   return {
-    make: wanted.filter((day) => !kept.includes(day)),
-    drop: kept.filter((day) => forgetBefore !== undefined && day < forgetBefore),
-    forgetBefore,
+    make: needed.filter((day) => !kept.includes(day)),
+    drop: kept.filter((day) => dropBefore !== undefined && day < dropBefore),
+    dropBefore,
   };
 }
 

@@ -3,8 +3,8 @@ import { propertyRandom, Random } from "../../shared/dev/testing/random.ts";
 import {
   dateOf,
   dayNumber,
+  droppableAgeMs,
   firstIdOf,
-  forgettableAgeMs,
   KEYS_SINCE_MS,
   madeAt,
   planKeys,
@@ -15,7 +15,7 @@ const NOW = Date.UTC(2026, 10, 22, 12);
 const HORIZON_MS = 7 * DAY_MS;
 const day = (date: string) => dayNumber(Date.parse(date));
 
-Deno.test("only a UUIDv7 says when it was made", () => {
+Deno.test("madeAt reads the time of a UUIDv7 and of no other UUID", () => {
   assertEquals(madeAt(new Random(1).uuidv7(NOW)), NOW);
   for (
     const id of [
@@ -23,13 +23,13 @@ Deno.test("only a UUIDv7 says when it was made", () => {
       "ffffffff-ffff-ffff-ffff-ffffffffffff",
       "019aabcd-0000-4000-8000-000000000000",
       "019aabcd-0000-1000-8000-000000000000",
-      // Of another variant: not of RFC 9562.
+      // Another variant than that of RFC 9562.
       "019aabcd-0000-7000-c000-000000000000",
     ]
   ) assertEquals(madeAt(id), undefined, id);
 });
 
-Deno.test("a partition begins with the first id of its day and ends with the last", () => {
+Deno.test("the ids of a day are within the bounds of its partition", () => {
   const random = propertyRandom("ids lie in the partition of their day");
   for (let i = 0; i < 1_000; i++) {
     const instant = random.int(0, 200) * DAY_MS + KEYS_SINCE_MS + random.pick([0, 1, DAY_MS - 1]);
@@ -39,18 +39,18 @@ Deno.test("a partition begins with the first id of its day and ends with the las
   }
 });
 
-Deno.test("partitions reach from what may still arrive to days ahead", () => {
+Deno.test("partitions are made from four days ago to three days ahead", () => {
   const fresh = planKeys([], { now: NOW, readTo: undefined, latenessHorizonMs: HORIZON_MS });
   assertEquals([fresh.make.map(dateOf)[0], fresh.make.map(dateOf).at(-1)], [
     "2026-11-18",
     "2026-11-25",
   ]);
-  assertEquals([fresh.drop, fresh.forgetBefore], [[], undefined]);
+  assertEquals([fresh.drop, fresh.dropBefore], [[], undefined]);
   const again = planKeys(fresh.make, { now: NOW, readTo: NOW, latenessHorizonMs: HORIZON_MS });
   assertEquals([again.make, again.drop], [[], []]);
 });
 
-Deno.test("a day goes once every stream is past the horizon and two days behind it", () => {
+Deno.test("a partition is dropped when every stream is two days past the horizon of its day", () => {
   const kept = ["2026-11-12", "2026-11-13", "2026-11-14"].map(day);
   const dropped = (readTo: string) =>
     planKeys(kept, {
@@ -60,46 +60,47 @@ Deno.test("a day goes once every stream is past the horizon and two days behind 
     }).drop.map(dateOf);
   assertEquals(dropped("2026-11-21T23:59:59.999Z"), []);
   assertEquals(dropped("2026-11-22T00:00:00.000Z"), ["2026-11-12"]);
-  // A stream that is behind holds everything back, however late it is elsewhere.
+  // One stream that is behind keeps every partition.
   assertEquals(dropped("2026-11-01T00:00:00.000Z"), []);
   const ahead = planKeys(kept, {
     now: NOW,
     readTo: Date.parse("2030-01-01"),
     latenessHorizonMs: HORIZON_MS,
   });
-  assertEquals(ahead.drop.map(dateOf), ["2026-11-12"], "a receipt from the future forgets nothing");
+  const drops = ahead.drop.map(dateOf);
+  assertEquals(drops, ["2026-11-12"], "a receipt time in the future drops nothing more");
 });
 
-Deno.test("whatever a plan forgets, no later event can carry", () => {
-  const random = propertyRandom("what is forgotten is refused");
+Deno.test("an event whose key a plan drops is refused from then on", () => {
+  const random = propertyRandom("events of dropped keys are refused");
   for (let i = 0; i < 5_000; i++) {
     const latenessHorizonMs = random.int(60_000, 40 * DAY_MS);
     const readTo = KEYS_SINCE_MS + random.int(0, 400 * DAY_MS);
-    const { forgetBefore } = planKeys([], {
+    const { dropBefore } = planKeys([], {
       now: readTo + random.int(0, 4 * DAY_MS),
       readTo,
       latenessHorizonMs,
     });
-    assertExists(forgetBefore);
-    const end = forgetBefore * DAY_MS;
+    assertExists(dropBefore);
+    const end = dropBefore * DAY_MS;
     if (end <= KEYS_SINCE_MS) continue;
-    // The last id of what goes, received as early as can be: brokers' clocks differ by a day.
+    // The last id of the dropped days, received as early as possible: clocks may differ by a day.
     const id = random.uuidv7(end - 1);
     const receivedAt = readTo - DAY_MS + random.int(0, 3 * DAY_MS);
-    assert(forgettableAgeMs(id, receivedAt, latenessHorizonMs) !== undefined, id);
+    assert(droppableAgeMs(id, receivedAt, latenessHorizonMs) !== undefined, id);
   }
 });
 
-Deno.test("ids of made-up times are never forgotten, so never refused for their age", () => {
+Deno.test("ids made before the first books or in the future are not refused for their age", () => {
   const random = new Random(1);
-  const age = (made: number) => forgettableAgeMs(random.uuidv7(made), NOW, HORIZON_MS);
+  const age = (made: number) => droppableAgeMs(random.uuidv7(made), NOW, HORIZON_MS);
   assertEquals(age(0), undefined);
   assertEquals(age(KEYS_SINCE_MS - 1), undefined);
   assertEquals(age(KEYS_SINCE_MS), NOW - KEYS_SINCE_MS);
-  assertEquals(age(NOW - HORIZON_MS - DAY_MS), undefined, "a day more than ts may be late");
+  assertEquals(age(NOW - HORIZON_MS - DAY_MS), undefined, "exactly at the limit");
   assertEquals(age(NOW + 400 * DAY_MS), undefined);
   assertEquals(
-    forgettableAgeMs("019aabcd-0000-4000-8000-000000000000", NOW, HORIZON_MS),
+    droppableAgeMs("019aabcd-0000-4000-8000-000000000000", NOW, HORIZON_MS),
     undefined,
   );
 });

@@ -1,26 +1,23 @@
 /**
- * What keys cost: `deno run -A royalty/key_bench.ts [millions,millions…] [events]`.
+ * The cost of keys: `deno run -A royalty/posting/key_bench.ts [millions,millions…] [events]`.
  *
- * The books alone, on a Postgres as safe as in production: one session posts batches that are judged
- * already, while so many millions of keys are present, of UUIDv7 and of random ids. Postgres makes
- * the keys that are present; those of UUIDv7 are of the last day, so the partitions that are written
- * to hold them all. Bytes are measured on keys that were posted, not on those.
+ * Measures posting alone, on a Postgres as durable as in production. One session posts batches that
+ * were judged before, with the given millions of keys present, of UUIDv7 and of random ids. Postgres
+ * generates those keys; the UUIDv7 are of the last day, so that the partitions written to hold all of
+ * them. Bytes per key are measured on posted keys.
  *
  * @module
  */
 import type { Sql } from "postgres";
-import { aHeartbeat, encode } from "../../shared/dev/testing/heartbeats.ts";
+import { aHeartbeat } from "../../shared/dev/testing/heartbeats.ts";
 import { type Figure, measure, rateOf, report } from "../../shared/dev/testing/measure.ts";
 import { PostgresServer } from "../../shared/dev/servers/postgres_server.ts";
 import { Random } from "../../shared/dev/testing/random.ts";
-import { createDatabase, DATABASE, DEV_PASSWORD } from "../../shared/dev/servers/stack.ts";
-import { Workspace } from "../../shared/dev/servers/workspace.ts";
-import { accrue } from "./accrue.ts";
-import { keepKeys } from "./key_partitions.ts";
+import { maintainKeys } from "./key_partitions.ts";
 import type { Position } from "../books/accounts.ts";
-import { openBooks } from "../books/connection.ts";
 import { onlyRow } from "../../shared/process/postgres/rows.ts";
 import { LedgerSession, type Posting } from "./ledger.ts";
+import { BooksRig, commitPosting, postingOf } from "../../shared/e2e/books_rig.ts";
 
 const BATCH_EVENTS = 10_000;
 const WARM_UP = 3 * BATCH_EVENTS;
@@ -34,12 +31,12 @@ const RULES = {
   futureToleranceMs: 300_000,
 };
 
-/** Ids of one kind: where their keys are kept, how a player makes one, how Postgres makes many. */
+/** Ids of one kind: the table of their keys, how a player makes one, how Postgres makes many. */
 interface Kind {
   readonly name: string;
   readonly table: string;
   readonly idOf: (random: Random, ts: number) => string;
-  /** A row of `table`, of the key `n` of `count`. */
+  /** SQL of a row of `table`, for the key `n` of `count`. */
   readonly row: string;
 }
 
@@ -58,43 +55,38 @@ const KINDS: readonly Kind[] = [
   },
 ];
 
-/** Posts `events` of each kind at each number of millions of keys, prints the figures, returns them. */
+/** Posts `events` of each kind with each number of millions of keys; prints and returns figures. */
 export async function runKeyBench(
   millions: readonly number[] = [0, 10, 50],
   events = 200_000,
 ): Promise<Figure[]> {
-  await using workspace = await Workspace.temporary();
-  const server = await PostgresServer.start(workspace, { durable: true });
-  await createDatabase(server);
-  const url = server.url(DATABASE, "royalty", DEV_PASSWORD);
-  await openBooks(url, "UTC");
-  const sql = server.connect(DATABASE);
-  const keeping = { streams: [STREAM], latenessHorizonMs: 7 * DAY_MS, otherKeysMs: 0 };
-  await keepKeys(sql, keeping, Date.now());
+  await using books = await BooksRig.start({ zone: "UTC", durable: true });
+  const { postgres } = books.stack;
+  const sql = books.stack.admin();
+  const retention = { streams: [STREAM], latenessHorizonMs: 7 * DAY_MS, otherKeysMs: 0 };
+  await maintainKeys(sql, retention, Date.now());
   const figures: Figure[] = [];
   for (const kind of KINDS) {
     for (const million of [...millions].sort((a, b) => a - b)) {
       if (million > 0) await fillUp(sql, kind, million * MILLION);
       const name = `${kind.name}, ${million} M keys present`;
-      const figure = await measurePosting(server, url, { name, kind, events });
+      const figure = await measurePosting(postgres, books.url, { name, kind, events });
       figures.push(figure);
       console.log(`${report([figure])}  ${microsecondsOf(figure)}`);
       if (million === 0) await printSize(sql, kind);
     }
   }
-  await sql.end();
-  await server.stop();
   return figures;
 }
 
-// The rate also tells of disks and of neighbours on the machine; this does not.
+// Unlike the rate, this does not depend on the disk or on other load of the machine.
 function microsecondsOf(figure: Figure): string {
   const each = (figure.cores.postgres ?? NaN) * MILLION / rateOf(figure);
   return `Postgres ${each.toFixed(1)} µs of a core per event`;
 }
 
-// The index is built at the end, as full as posting leaves one: entering millions one by one would
-// take longer than the measurement.
+// The index is built at the end, with the fill factor that posting leaves: inserting millions of keys
+// one by one would take longer than the measurement.
 async function fillUp(sql: Sql, { table, row }: Kind, count: number): Promise<void> {
   const keys = `royalty.${table}`;
   await sql.begin(async (tx) => {
@@ -106,7 +98,7 @@ async function fillUp(sql: Sql, { table, row }: Kind, count: number): Promise<vo
       alter table ${keys} add constraint ${table}_pkey
         primary key (event_id) with (fillfactor = 75)`);
   });
-  // Otherwise autovacuum does it, during the measurement.
+  // Otherwise autovacuum would do it during the measurement.
   await sql.unsafe(`vacuum analyze ${keys}`);
   await sql`checkpoint`;
 }
@@ -130,7 +122,7 @@ async function measurePosting(
     { length: batches },
     (_, i) => aPosting(random, kind, lastSeq + i * BATCH_EVENTS),
   );
-  // Only now: Postgres ends a session that idles while postings are made.
+  // Opened here, because Postgres would end a session that is idle while postings are prepared.
   await using session = new LedgerSession(url, STREAM);
   for (const posting of postings.splice(0, WARM_UP / BATCH_EVENTS)) await post(session, posting);
   return await measure(name, { driver: Deno.pid, postgres: server.pid }, async () => {
@@ -146,20 +138,16 @@ async function positionOf(url: string): Promise<Position> {
 
 function aPosting(random: Random, kind: Kind, after: number): Posting {
   const now = Date.now();
-  const deliveries = Array.from({ length: BATCH_EVENTS }, (_, i) => {
+  const bodies = Array.from({ length: BATCH_EVENTS }, () => {
     const ts = now - random.int(0, 20_000);
-    const bytes = encode(aHeartbeat(random, ts, { event_id: kind.idOf(random, ts) }));
-    return { bytes, sequence: after + i + 1, receivedAt: now, redelivered: false };
+    return aHeartbeat(random, ts, { event_id: kind.idOf(random, ts) });
   });
-  const through = { lastSeq: after + BATCH_EVENTS, lastReceivedAt: now };
-  return { stream: STREAM, after, through, gaps: [], ...accrue(deliveries, RULES) };
+  return postingOf({ stream: STREAM, after, bodies, receivedAt: now }, RULES);
 }
 
 async function post(session: LedgerSession, posting: Posting): Promise<void> {
-  const outcome = await session.commit(posting, await session.plan(posting));
-  if (outcome.kind === "outdated") throw new Error("a day closed between plan and commit");
-  const { counted, lastSeq } = outcome.position;
-  if (counted !== lastSeq) throw new Error("an id came twice");
+  const { counted, lastSeq } = await commitPosting(session, posting);
+  if (counted !== lastSeq) throw new Error("an id occurred twice");
 }
 
 interface KeysRow {
@@ -175,7 +163,7 @@ interface SizeRow {
 async function printSize(sql: Sql, { name, table }: Kind): Promise<void> {
   const keyRows = await sql<KeysRow[]>`
     select count(*)::int as keys from ${sql(`royalty.${table}`)}`;
-  // A table without partitions is not in its own tree.
+  // pg_partition_tree does not list a table without partitions.
   const sizeRows = await sql<SizeRow[]>`
     select sum(pg_relation_size(oid))::float8 as heap, sum(pg_indexes_size(oid))::float8 as index
     from (

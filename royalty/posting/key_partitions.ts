@@ -1,12 +1,11 @@
 /**
- * Keeps the key table in days: makes partitions before they are needed and drops those that
- * `event_key.ts` lets go.
+ * Maintains the daily partitions of the key table: makes them in advance and drops those that
+ * `event_key.ts` allows.
  *
- * All of it happens in one transaction that holds the key table alone. So no posting sees half of it,
- * and of two processes the second finds nothing left to do. It takes milliseconds, a few times a
- * day; it waits for the table no longer than {@link LOCK_WAIT_MS}, and tries again later, because
- * nothing depends on the hour: days without a partition are kept in the default one, and move when
- * theirs is made.
+ * Each round is one transaction with an exclusive lock on the key table, so no posting sees an
+ * intermediate state, and a second process finds nothing to do. It takes milliseconds, a few times a
+ * day. It waits for the lock at most {@link LOCK_WAIT_MS} and is retried an hour later. A delay does
+ * no harm: keys without a partition go to the default partition and move when theirs is made.
  *
  * @module
  */
@@ -14,8 +13,8 @@ import type { Sql, TransactionSql } from "postgres";
 import { Stop } from "../../shared/process/errors.ts";
 import type { Log } from "../../shared/process/log.ts";
 import { runFormatted } from "../../shared/process/postgres/formatted.ts";
-import { withRetryable } from "../../shared/process/postgres/passing.ts";
-import { patiently, type Queryable } from "../../shared/process/postgres/pool.ts";
+import { withRetryable } from "../../shared/process/postgres/transient.ts";
+import { allowSilence, type Queryable } from "../../shared/process/postgres/pool.ts";
 import { pause, untilReady } from "../../shared/process/retry.ts";
 import type { Service } from "../../shared/process/service.ts";
 import { readPositions } from "../books/accounts.ts";
@@ -33,30 +32,31 @@ import { countedStreams, type royaltySettings } from "../settings.ts";
 
 const ROUND_MS = 3_600_000;
 const LOCK_WAIT_MS = 3_000;
-/** Longest silence of Postgres over one statement, ms: keys that move or go may be many. */
+/** Maximum silence of Postgres during one statement, which may move or delete many keys. */
 const SILENCE_MS = 300_000;
 const DAY_MS = 86_400_000;
-/** Other keys are deleted in runs of this many, so that no transaction is long. */
-const DELETED_AT_ONCE = 20_000;
+/** Other keys are deleted in transactions of this many rows. */
+const MAX_DELETED_ROWS = 20_000;
 
-/** What is kept of which streams. */
-export interface KeyKeeping {
-  /** Streams that this database counts. */
+/** How long keys are kept. */
+export interface KeyRetention {
+  /** Streams that are counted in this database. */
   readonly streams: readonly string[];
+  /** Maximum age of an event at receipt, ms. */
   readonly latenessHorizonMs: number;
-  /** How long keys of other UUIDs are kept, the lateness horizon at least, ms; 0: for ever. */
+  /** How long keys of ids other than UUIDv7 are kept, ms, at least the horizon; 0: forever. */
   readonly otherKeysMs: number;
 }
 
-/** What one round did; days as `YYYY-MM-DD`. */
-export interface KeyRound {
+/** The changes of one round; days are `YYYY-MM-DD`. */
+export interface KeyMaintenance {
   readonly made: readonly string[];
   readonly dropped: readonly string[];
-  /** Keys of other UUIDs that were deleted. */
+  /** Number of keys of other ids that were deleted. */
   readonly otherDeleted: number;
 }
 
-interface ForgottenRow {
+interface DroppedRow {
   readonly before_day: string;
 }
 
@@ -65,54 +65,62 @@ interface PartitionRow {
   readonly day: string;
 }
 
-/** One round of work at `now`, ms. Rejects with `RetryAfter` for what passes; nothing is half done then. */
-export async function keepKeys(sql: Sql, keeping: KeyKeeping, now: number): Promise<KeyRound> {
-  return await withRetryable(() => patiently(sql, SILENCE_MS, () => keepRound(sql, keeping, now)));
+/**
+ * Makes and drops partitions, and deletes old keys of other ids, as needed at `now` (ms since the
+ * epoch). Rejects with `RetryAfter` on a transient error; the partitions are then unchanged.
+ */
+export async function maintainKeys(
+  sql: Sql,
+  retention: KeyRetention,
+  now: number,
+): Promise<KeyMaintenance> {
+  return await withRetryable(() =>
+    allowSilence(sql, SILENCE_MS, () => maintain(sql, retention, now))
+  );
 }
 
-async function keepRound(sql: Sql, keeping: KeyKeeping, now: number): Promise<KeyRound> {
-  const plan = await planNow(sql, keeping, now);
+async function maintain(sql: Sql, retention: KeyRetention, now: number): Promise<KeyMaintenance> {
+  const plan = await planNow(sql, retention, now);
   const hasWork = plan.make.length + plan.drop.length > 0;
-  const done = hasWork ? await applyPlan(sql, keeping, now) : { make: [], drop: [] };
+  const done = hasWork ? await applyPlan(sql, retention, now) : { make: [], drop: [] };
   return {
     made: done.make.map(dateOf),
     dropped: done.drop.map(dateOf),
-    otherDeleted: await deleteOther(sql, keeping, now),
+    otherDeleted: await deleteOther(sql, retention, now),
   };
 }
 
 /**
- * Rejects with {@link Stop} when keys were forgotten that the rules would still have to know: the
- * lateness horizon was raised, and the days in between are gone.
+ * Rejects with {@link Stop} when keys were dropped that are needed again, because the lateness horizon
+ * was raised.
  */
-export async function checkForgotten(sql: Sql, keeping: KeyKeeping): Promise<void> {
-  const [row] = await sql<ForgottenRow[]>`
+export async function checkDroppedKeys(sql: Sql, retention: KeyRetention): Promise<void> {
+  const [row] = await sql<DroppedRow[]>`
     select before_day::text from royalty.keys_forgotten`;
-  const readTo = await readToOf(sql, keeping.streams);
+  const readTo = await readToOf(sql, retention.streams);
   if (!row || readTo === undefined) return;
-  const remembered = Date.parse(`${row.before_day}T00:00:00Z`);
-  const needed = readTo - idAgeLimitMs(keeping.latenessHorizonMs);
-  // From the first of the books on nothing was forgotten.
-  if (remembered <= needed || remembered <= KEYS_SINCE_MS) return;
+  const keptSince = Date.parse(`${row.before_day}T00:00:00Z`);
+  const neededSince = readTo - idAgeLimitMs(retention.latenessHorizonMs);
+  // Before the first books there were no keys to drop.
+  if (keptSince <= neededSince || keptSince <= KEYS_SINCE_MS) return;
+  const neededDay = dateOf(dayNumber(neededSince));
   throw new Stop(
     `keys of events before ${row.before_day} are dropped, but TWOFOLD_LATENESS_HORIZON_MS ` +
-      `${keeping.latenessHorizonMs} needs them from ${
-        dateOf(dayNumber(needed))
-      } on: an event could ` +
-      "count twice. Set it back; raise it by a day each day at most",
+      `${retention.latenessHorizonMs} needs them from ${neededDay} on: an event could count ` +
+      "twice. Set it back; raise it by at most a day each day",
   );
 }
 
 async function planNow(
   sql: Queryable,
-  { streams, latenessHorizonMs }: KeyKeeping,
+  { streams, latenessHorizonMs }: KeyRetention,
   now: number,
 ): Promise<KeyPlan> {
   const readTo = await readToOf(sql, streams);
   return planKeys(await keptDays(sql), { now, readTo, latenessHorizonMs });
 }
 
-/** The receipt time that every stream is read to, ms; undefined while one was never read. */
+/** The receipt time up to which every stream was read, ms; undefined while one was never read. */
 async function readToOf(
   sql: Queryable,
   streams: readonly string[],
@@ -133,17 +141,17 @@ async function keptDays(sql: Queryable): Promise<number[]> {
   );
 }
 
-async function applyPlan(sql: Sql, keeping: KeyKeeping, now: number): Promise<KeyPlan> {
+async function applyPlan(sql: Sql, retention: KeyRetention, now: number): Promise<KeyPlan> {
   return await sql.begin(async (tx) => {
     await runFormatted(tx, "set local lock_timeout = %L", String(LOCK_WAIT_MS));
-    // Postings wait behind this one: a process that lost its network must not stop them for long.
+    // Postings wait for this transaction, so one that lost its network is ended soon.
     await tx`set local idle_in_transaction_session_timeout = '12s'`;
     await tx`lock table royalty.event_key_v7 in access exclusive mode`;
-    // Another process may have done it while this one waited.
-    const plan = await planNow(tx, keeping, now);
-    for (const day of plan.make) await makeDay(tx, day);
+    // Planned again, because another process may have done the work while this one waited.
+    const plan = await planNow(tx, retention, now);
+    for (const day of plan.make) await makePartition(tx, day);
     for (const day of plan.drop) await tx`drop table ${tx(`royalty.${partitionOf(day)}`)}`;
-    if (plan.forgetBefore !== undefined) await forgetBefore(tx, plan.forgetBefore);
+    if (plan.dropBefore !== undefined) await recordDropped(tx, plan.dropBefore);
     return plan;
   });
 }
@@ -152,8 +160,8 @@ function partitionOf(day: number): string {
   return `event_key_v7_${dateOf(day).replaceAll("-", "")}`;
 }
 
-// Its keys leave the default partition first: Postgres refuses an overlap.
-async function makeDay(tx: TransactionSql, day: number): Promise<void> {
+// Its keys are moved out of the default partition first, because Postgres refuses an overlap.
+async function makePartition(tx: TransactionSql, day: number): Promise<void> {
   const name = partitionOf(day);
   const partition = tx(`royalty.${name}`);
   const [from, to] = [firstIdOf(day), firstIdOf(day + 1)];
@@ -167,12 +175,14 @@ async function makeDay(tx: TransactionSql, day: number): Promise<void> {
   await runFormatted(
     tx,
     "alter table royalty.event_key_v7 attach partition royalty.%I for values from (%L) to (%L)",
-    ...[name, from, to],
+    name,
+    from,
+    to,
   );
 }
 
-// Stray keys of days that never had a partition go too; those of made-up times stay.
-async function forgetBefore(tx: TransactionSql, day: number): Promise<void> {
+// Also deletes keys from the default partition, except those made before the first books.
+async function recordDropped(tx: TransactionSql, day: number): Promise<void> {
   await tx`
     delete from royalty.event_key_v7_stray
     where event_id >= ${firstIdOf(dayNumber(KEYS_SINCE_MS))}::text::uuid
@@ -182,10 +192,10 @@ async function forgetBefore(tx: TransactionSql, day: number): Promise<void> {
     on conflict (one) do update set before_day = greatest(k.before_day, excluded.before_day)`;
 }
 
-// An identical copy is too late a lateness horizon after the first; nothing earlier may go.
+// Keys are kept for at least the lateness horizon, after which identical copies are too late.
 async function deleteOther(
   sql: Sql,
-  { streams, latenessHorizonMs, otherKeysMs }: KeyKeeping,
+  { streams, latenessHorizonMs, otherKeysMs }: KeyRetention,
   now: number,
 ): Promise<number> {
   const readTo = await readToOf(sql, streams);
@@ -196,45 +206,51 @@ async function deleteOther(
     const { count } = await sql`
       delete from royalty.event_key_other where ctid = any(array(
         select ctid from royalty.event_key_other
-        where received_day < ${before}::text::date limit ${DELETED_AT_ONCE}))`;
+        where received_day < ${before}::text::date limit ${MAX_DELETED_ROWS}))`;
     total += count;
-    if (count < DELETED_AT_ONCE) return total;
+    if (count < MAX_DELETED_ROWS) return total;
   }
 }
 
 /**
- * Checks what was forgotten, then keeps keys once an hour until the stop. Resolves after the first
- * round, so that counting begins with partitions in place.
+ * Checks that no key was dropped too early, then maintains keys once an hour until the stop. Resolves
+ * after the first round, so that partitions exist before posting starts. Rejects as
+ * {@link checkDroppedKeys} does. `now` is ms since the epoch.
  */
 export async function startKeyPartitions(
   service: Service<typeof royaltySettings>,
   now: () => number,
 ): Promise<void> {
   const { settings, log, signal } = service;
-  const part = service.health.part("keys", "the key table is not looked at yet");
+  const part = service.health.part("keys", "the key table was not checked yet");
   const sql = connectBooks(settings.TWOFOLD_POSTGRES_URL);
   service.onStop("keys", () => sql.end({ timeout: 2 }));
-  const keeping: KeyKeeping = {
+  const retention: KeyRetention = {
     streams: countedStreams(settings),
     latenessHorizonMs: settings.TWOFOLD_LATENESS_HORIZON_MS,
     otherKeysMs: settings.TWOFOLD_OTHER_KEYS_MS,
   };
   await untilReady(signal, log, async () => {
-    await withRetryable(() => checkForgotten(sql, keeping));
-    await round(sql, keeping, now(), log);
+    await withRetryable(() => checkDroppedKeys(sql, retention));
+    await runRound(sql, retention, now(), log);
   }, part);
   void (async () => {
     while (!signal.aborted) {
       await pause(ROUND_MS, signal);
-      if (!signal.aborted) await round(sql, keeping, now(), log);
+      if (!signal.aborted) await runRound(sql, retention, now(), log);
     }
   })();
 }
 
-// A round that fails is no trouble for days: keys without a partition are kept all the same.
-async function round(sql: Sql, keeping: KeyKeeping, now: number, log: Log): Promise<void> {
+// A failure is only logged: keys without a partition go to the default partition.
+async function runRound(
+  sql: Sql,
+  retention: KeyRetention,
+  now: number,
+  log: Log,
+): Promise<void> {
   try {
-    const { made, dropped, otherDeleted } = await keepKeys(sql, keeping, now);
+    const { made, dropped, otherDeleted } = await maintainKeys(sql, retention, now);
     if (made.length + dropped.length + otherDeleted === 0) return;
     log.info("royalty.keys.changed", { made, dropped, other_deleted: otherDeleted });
   } catch (error) {

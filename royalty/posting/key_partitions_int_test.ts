@@ -1,27 +1,23 @@
 /**
- * The key table on a real Postgres: days come and go, and each id counts once.
+ * The key table on a real Postgres: partitions are made and dropped, and each id counts once.
  *
  * @module
  */
 import { assertEquals, assertExists, assertRejects } from "@std/assert";
 import type { Sql } from "postgres";
-import type { Delivery } from "../../shared/contract/delivery.ts";
-import { aHeartbeat, encode } from "../../shared/dev/testing/heartbeats.ts";
-import { PostgresServer } from "../../shared/dev/servers/postgres_server.ts";
+import { aHeartbeat } from "../../shared/dev/testing/heartbeats.ts";
 import { propertyRandom, Random } from "../../shared/dev/testing/random.ts";
-import { createDatabase, DATABASE, DEV_PASSWORD } from "../../shared/dev/servers/stack.ts";
-import { Workspace } from "../../shared/dev/servers/workspace.ts";
 import { RetryAfter, Stop } from "../../shared/process/errors.ts";
 import type { Heartbeat } from "../../shared/contract/event.ts";
 import { migrate } from "../../shared/process/postgres/migrate.ts";
-import { stateOf } from "../../shared/process/postgres/passing.ts";
-import { accrue } from "./accrue.ts";
-import { checkForgotten, keepKeys, type KeyKeeping } from "./key_partitions.ts";
+import { stateOf } from "../../shared/process/postgres/transient.ts";
+import { checkDroppedKeys, type KeyRetention, maintainKeys } from "./key_partitions.ts";
 import type { Position } from "../books/accounts.ts";
-import { connectBooks, openBooks } from "../books/connection.ts";
+import { openBooks } from "../books/connection.ts";
 import { booksMigrations } from "../books/migrations.ts";
 import { onlyRow } from "../../shared/process/postgres/rows.ts";
 import { LedgerSession } from "./ledger.ts";
+import { BooksRig, commitPosting, postingOf } from "../../shared/e2e/books_rig.ts";
 
 const DAY_MS = 86_400_000;
 const UNIQUE_VIOLATION = "23505";
@@ -31,7 +27,7 @@ const RULES = {
   latenessHorizonMs: 2 * DAY_MS,
   futureToleranceMs: 300_000,
 };
-const KEEPING: KeyKeeping = {
+const RETENTION: KeyRetention = {
   streams: ["HEARTBEATS"],
   latenessHorizonMs: 2 * DAY_MS,
   otherKeysMs: 0,
@@ -41,7 +37,7 @@ interface PartitionRow {
   readonly name: string;
 }
 
-/** How many keys there are in each table. */
+/** Number of keys in each table. */
 interface CountsRow {
   readonly v7: number;
   readonly stray: number;
@@ -56,44 +52,30 @@ interface ReceivedRow {
   readonly received: string | null;
 }
 
-/** The stream: events get their sequence and are posted as the worker does. */
+/** Gives events their sequences and posts them like a worker. */
 class Poster {
   #sequence = 0;
   constructor(readonly session: LedgerSession) {}
 
-  /** As {@link post}; when another stream enters an id at the same time, tries again. */
-  async insist(events: readonly Heartbeat[], receivedAt: number) {
+  /** Like {@link post}, but retries when another stream inserts an id at the same time. */
+  async postWithRetry(events: readonly Heartbeat[], receivedAt: number): Promise<Position> {
     const before = this.#sequence;
     for (;;) {
       try {
         return await this.post(events, receivedAt);
       } catch (error) {
-        // A deadlock passes.
+        // A deadlock is a RetryAfter.
         if (!(error instanceof RetryAfter) && stateOf(error) !== UNIQUE_VIOLATION) throw error;
         this.#sequence = before;
       }
     }
   }
 
-  async post(events: readonly Heartbeat[], receivedAt: number) {
-    const after = this.#sequence;
-    const deliveries: Delivery[] = events.map((event) => ({
-      bytes: encode(event),
-      sequence: ++this.#sequence,
-      receivedAt,
-      redelivered: false,
-    }));
-    const through = { lastSeq: this.#sequence, lastReceivedAt: receivedAt };
-    const posting = {
-      stream: this.session.stream,
-      after,
-      through,
-      gaps: [],
-      ...accrue(deliveries, RULES),
-    };
-    const outcome = await this.session.commit(posting, await this.session.plan(posting));
-    if (outcome.kind === "outdated") throw new Error("a day closed between plan and commit");
-    return outcome.position;
+  async post(bodies: readonly Heartbeat[], receivedAt: number): Promise<Position> {
+    const { stream } = this.session;
+    const posting = postingOf({ stream, after: this.#sequence, bodies, receivedAt }, RULES);
+    this.#sequence = posting.through.lastSeq;
+    return await commitPosting(this.session, posting);
   }
 }
 
@@ -112,7 +94,7 @@ async function counts(sql: Sql): Promise<CountsRow> {
   return { ...onlyRow(rows, "the keys") };
 }
 
-/** An id of one of the kinds that arrive. */
+/** An id of one of the kinds that devices send. */
 function anId(random: Random, now: number): string {
   const v7 = (instant: number) => random.uuidv7(Math.max(0, instant));
   switch (random.int(0, 9)) {
@@ -129,7 +111,7 @@ function anId(random: Random, now: number): string {
   }
 }
 
-/** The rules of DESIGN.md and of the header of event_key.ts, with a memory that forgets nothing. */
+/** A naive model of the rules in the header of event_key.ts, which keeps every key. */
 class Model {
   readonly #counted = new Map<string, number>();
   readonly outcomes = { counted: 0, quarantined: 0, duplicates: 0 };
@@ -149,14 +131,11 @@ class Model {
 }
 
 Deno.test("the key table", async (t) => {
-  await using workspace = await Workspace.temporary();
-  const server = await PostgresServer.start(workspace);
-  await createDatabase(server);
-  const url = server.url(DATABASE, "royalty", DEV_PASSWORD);
+  await using books = await BooksRig.start();
+  const { url, sql } = books;
   const migrations = await booksMigrations();
-  const sql = connectBooks(url);
 
-  await t.step("keys of books that are in use move to where they belong", async () => {
+  await t.step("the migration moves existing keys to their tables and partitions", async () => {
     const before = migrations.filter(({ name }) => name < "003");
     await migrate(sql, "royalty", before);
     const random = new Random(1);
@@ -166,7 +145,7 @@ Deno.test("the key table", async (t) => {
       select id::text::uuid, 7 from unnest(${`{${ids}}`}::text::text[]) as t(id)`;
     await openBooks(url, "UTC");
     assertEquals(await counts(sql), { v7: 2, stray: 2, other: 1 });
-    await keepKeys(sql, KEEPING, START);
+    await maintainKeys(sql, RETENTION, START);
     assertEquals(await counts(sql), { v7: 2, stray: 1, other: 1 });
     const kept = await sql<KeyRow[]>`select event_id from royalty.event_key`;
     assertEquals(kept.map((row) => row.event_id).sort(), [...ids].sort());
@@ -174,9 +153,9 @@ Deno.test("the key table", async (t) => {
     await sql`delete from royalty.event_key_other`;
   });
 
-  await t.step("of two processes at once, one makes the days that are missing", async () => {
+  await t.step("of several processes at once, one makes the missing partitions", async () => {
     const later = START + DAY_MS;
-    const rounds = await Promise.all([1, 2, 3].map(() => keepKeys(sql, KEEPING, later)));
+    const rounds = await Promise.all([1, 2, 3].map(() => maintainKeys(sql, RETENTION, later)));
     assertEquals(rounds.flatMap(({ made }) => made), ["2026-11-26"]);
     assertEquals((await partitions(sql)).at(-2), "20261126");
   });
@@ -185,46 +164,49 @@ Deno.test("the key table", async (t) => {
   await session.position();
   const poster = new Poster(session);
 
-  await t.step("over weeks of days made and dropped, every id counts as if none went", async () => {
-    const random = propertyRandom("keys are forgotten exactly");
-    const model = new Model();
-    const sent: Heartbeat[] = [];
-    let dropped = 0;
-    let position: Position | undefined;
-    for (let hour = 0; hour < 24 * 24; hour += random.int(2, 20)) {
-      const now = START + DAY_MS + hour * 3_600_000;
-      const batch = Array.from({ length: 40 }, () => {
-        const ts = now - random.int(0, DAY_MS);
-        if (sent.length === 0 || random.chance(0.5)) {
-          return aHeartbeat(random, ts, { event_id: anId(random, now) });
-        }
-        const earlier = random.pick(sent.slice(random.chance(0.5) ? 0 : -400));
-        return random.chance(0.3) ? { ...earlier, ts } : earlier;
-      });
-      sent.push(...batch);
-      for (const event of batch) model.take(event, now);
-      position = await poster.post(batch, now);
-      if (random.chance(0.5)) dropped += (await keepKeys(sql, KEEPING, now)).dropped.length;
-    }
-    assertExists(position);
-    const { counted, quarantined, duplicates } = position;
-    assertEquals({ counted, quarantined, duplicates }, model.outcomes);
-    assertEquals(dropped > 10, true, `dropped ${dropped}`);
-    const days = (await partitions(sql)).length;
-    assertEquals(days <= 12, true, `${days} partitions`);
-  });
+  await t.step(
+    "with partitions dropped over weeks, ids count as if no key was dropped",
+    async () => {
+      const random = propertyRandom("dropping keys changes no outcome");
+      const model = new Model();
+      const sent: Heartbeat[] = [];
+      let dropped = 0;
+      let position: Position | undefined;
+      for (let hour = 0; hour < 24 * 24; hour += random.int(2, 20)) {
+        const now = START + DAY_MS + hour * 3_600_000;
+        const batch = Array.from({ length: 40 }, () => {
+          const ts = now - random.int(0, DAY_MS);
+          if (sent.length === 0 || random.chance(0.5)) {
+            return aHeartbeat(random, ts, { event_id: anId(random, now) });
+          }
+          const earlier = random.pick(sent.slice(random.chance(0.5) ? 0 : -400));
+          return random.chance(0.3) ? { ...earlier, ts } : earlier;
+        });
+        sent.push(...batch);
+        for (const event of batch) model.take(event, now);
+        position = await poster.post(batch, now);
+        if (random.chance(0.5)) dropped += (await maintainKeys(sql, RETENTION, now)).dropped.length;
+      }
+      assertExists(position);
+      const { counted, quarantined, duplicates } = position;
+      assertEquals({ counted, quarantined, duplicates }, model.outcomes);
+      assertEquals(dropped > 10, true, `dropped ${dropped}`);
+      const days = (await partitions(sql)).length;
+      assertEquals(days <= 12, true, `${days} partitions`);
+    },
+  );
 
   await t.step(
-    "an id that comes again under a new ts, after its day is dropped, is refused",
+    "an id repeated with a new ts after its partition was dropped is refused",
     async () => {
       const random = new Random(2);
       const first = START + 40 * DAY_MS;
       const event = aHeartbeat(random, first);
-      await keepKeys(sql, KEEPING, first);
+      await maintainKeys(sql, RETENTION, first);
       const before = await poster.post([event], first);
       const later = first + 6 * DAY_MS;
       const after = await poster.post([aHeartbeat(random, later)], later);
-      const { dropped } = await keepKeys(sql, KEEPING, later);
+      const { dropped } = await maintainKeys(sql, RETENTION, later);
       assertEquals(dropped.includes(RULES.dayOf(first)), true, `dropped ${dropped}`);
       const again = await poster.post([{ ...event, ts: later }], later);
       assertEquals(after.counted, before.counted + 1);
@@ -232,36 +214,33 @@ Deno.test("the key table", async (t) => {
     },
   );
 
-  await t.step("a raised horizon that needs what is dropped stops the service", async () => {
-    await checkForgotten(sql, KEEPING);
-    const raised = { ...KEEPING, latenessHorizonMs: 7 * DAY_MS };
-    const error = await assertRejects(() => checkForgotten(sql, raised), Stop);
+  await t.step("a raised horizon that needs dropped keys stops the service", async () => {
+    await checkDroppedKeys(sql, RETENTION);
+    const raised = { ...RETENTION, latenessHorizonMs: 7 * DAY_MS };
+    const error = await assertRejects(() => checkDroppedKeys(sql, raised), Stop);
     assertEquals(error.message.includes("TWOFOLD_LATENESS_HORIZON_MS"), true);
   });
 
-  await t.step("other ids are kept for ever, or as long as they are told", async () => {
+  await t.step("keys of other ids are kept forever, or as long as the setting says", async () => {
     const now = START + 46 * DAY_MS;
     const { other } = await counts(sql);
-    assertEquals((await keepKeys(sql, KEEPING, now)).otherDeleted, 0);
-    // No less than the horizon, whatever the setting says: identical copies are refused by then.
+    assertEquals((await maintainKeys(sql, RETENTION, now)).otherDeleted, 0);
+    // Kept for at least the horizon, after which identical copies are refused.
     const event = aHeartbeat(new Random(3), now, { event_id: crypto.randomUUID() });
     await poster.post([event], now);
-    const { otherDeleted } = await keepKeys(sql, { ...KEEPING, otherKeysMs: 1 * DAY_MS }, now);
+    const { otherDeleted } = await maintainKeys(
+      sql,
+      { ...RETENTION, otherKeysMs: 1 * DAY_MS },
+      now,
+    );
     assertEquals(otherDeleted, other);
     assertEquals((await counts(sql)).other, 1);
   });
-
-  await sql.end();
-  await server.stop("SIGQUIT");
 });
 
-Deno.test("days are made and dropped while two streams post the same ids", async () => {
-  await using workspace = await Workspace.temporary();
-  const server = await PostgresServer.start(workspace);
-  await createDatabase(server);
-  const url = server.url(DATABASE, "royalty", DEV_PASSWORD);
-  await openBooks(url, "UTC");
-  const sql = connectBooks(url);
+Deno.test("partitions are made and dropped while two streams post the same ids", async () => {
+  await using books = await BooksRig.start({ zone: "UTC" });
+  const { url, sql } = books;
   const streams = ["HEARTBEATS_0", "HEARTBEATS_1"];
   const random = propertyRandom("keys under two streams");
   const rounds = 45;
@@ -279,7 +258,7 @@ Deno.test("days are made and dropped while two streams post the same ids", async
     await using session = new LedgerSession(url, stream);
     await session.position();
     const poster = new Poster(session);
-    for (const { now, events } of batches) await poster.insist(events, now);
+    for (const { now, events } of batches) await poster.postWithRetry(events, now);
     posting -= 1;
     return await session.position();
   };
@@ -288,7 +267,7 @@ Deno.test("days are made and dropped while two streams post the same ids", async
     const rows = await sql<ReceivedRow[]>`
       select max(last_received_ms) as received from royalty.stream_position`;
     const now = Number(onlyRow(rows, "the last receipt").received) || START;
-    const two = [1, 2].map(() => keepKeys(sql, { ...KEEPING, streams }, now));
+    const two = [1, 2].map(() => maintainKeys(sql, { ...RETENTION, streams }, now));
     for (const round of await Promise.all(two)) dropped += round.dropped.length;
   }
   const [a, b] = await finals;
@@ -296,6 +275,4 @@ Deno.test("days are made and dropped while two streams post the same ids", async
   assertEquals([a.quarantined, b.quarantined], [1, 1].map(() => model.outcomes.quarantined));
   assertEquals(a.duplicates + b.duplicates, model.outcomes.counted + 2 * model.outcomes.duplicates);
   assertEquals(dropped > 5, true, `dropped ${dropped}`);
-  await sql.end();
-  await server.stop("SIGQUIT");
 });

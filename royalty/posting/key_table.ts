@@ -1,11 +1,11 @@
 /**
- * The keys of counted events: looked for by the plan of a batch, entered by its commit; `event_key.ts`
- * says where each belongs.
+ * Reads and inserts the keys of counted events: the plan of a batch looks them up, its commit inserts
+ * them. `event_key.ts` says which table and partition a key belongs to.
  *
- * Looking first and then inserting plainly costs less than `insert … on conflict do nothing
- * returning`: per event 7.7 against 11.5 µs of a Postgres core, because speculative insertion writes
- * more log and its answer has to be joined (batches of 10,000; COPY alone: 4.0). When another stream
- * enters one of the ids in between, the insert fails as a whole and the batch is tried again.
+ * A look-up and a plain insert cost less than `insert … on conflict do nothing returning`: 7.7 µs
+ * instead of 11.5 µs of a Postgres core per event, because speculative insertion writes more WAL and
+ * its result has to be joined (batches of 10,000; COPY alone: 4.0 µs). When another stream inserts
+ * one of the ids meanwhile, the insert fails as a whole and the batch is planned again.
  *
  * @module
  */
@@ -22,15 +22,15 @@ interface KeyRow {
   readonly fingerprint: number;
 }
 
-/** Fingerprints of those ids of `claims` that were counted before, by id. */
+/** The fingerprints of those ids of `claims` that were counted before, by id. */
 export async function knownKeys(
   sql: Queryable,
   claims: readonly Claim[],
 ): Promise<Map<string, number>> {
-  const { recent, strange, other } = byPlace(claims);
+  const { recent, unusual, other } = byTable(claims);
   const found = await Promise.all([
-    knownMade(sql, recent),
-    knownMade(sql, strange),
+    knownV7(sql, recent),
+    knownV7(sql, unusual),
     other.length === 0 ? [] : sql<KeyRow[]>`
       select event_id, fingerprint from royalty.event_key_other
       where event_id = any(${idsOf(other)}::text::uuid[])`,
@@ -38,8 +38,8 @@ export async function knownKeys(
   return new Map(found.flat().map((row) => [row.event_id, row.fingerprint]));
 }
 
-// The bounds tell Postgres which partitions to look into; from the array alone it cannot know.
-async function knownMade(sql: Queryable, claims: readonly Claim[]): Promise<readonly KeyRow[]> {
+// The range lets Postgres prune partitions, which it cannot do from the array alone.
+async function knownV7(sql: Queryable, claims: readonly Claim[]): Promise<readonly KeyRow[]> {
   const [first, last] = [claims.at(0), claims.at(-1)];
   if (first === undefined || last === undefined) return [];
   return await sql<KeyRow[]>`
@@ -48,13 +48,13 @@ async function knownMade(sql: Queryable, claims: readonly Claim[]): Promise<read
       and event_id = any(${idsOf(claims)}::text::uuid[])`;
 }
 
-/** Keeps the keys of `claims`, of which none is known. */
+/** Inserts the keys of `claims`. Rejects with a unique violation when one of them exists. */
 export async function addKeys(tx: TransactionSql, claims: readonly Claim[]): Promise<void> {
-  const { recent, strange, other } = byPlace(claims);
-  await Promise.all([addMade(tx, recent), addMade(tx, strange), addOther(tx, other)]);
+  const { recent, unusual, other } = byTable(claims);
+  await Promise.all([addV7(tx, recent), addV7(tx, unusual), addOther(tx, other)]);
 }
 
-async function addMade(tx: TransactionSql, claims: readonly Claim[]): Promise<void> {
+async function addV7(tx: TransactionSql, claims: readonly Claim[]): Promise<void> {
   if (claims.length === 0) return;
   await tx`
     insert into royalty.event_key_v7 (event_id, fingerprint)
@@ -78,24 +78,25 @@ function idsOf(claims: readonly Claim[]): string {
   return arrayOf(claims.map(({ eventId }) => eventId));
 }
 
-/** Claims sorted by id: neighbours share index pages, and two streams lock ids in one order. */
-interface Places {
-  /** UUIDv7 made within a day of their receipt: one or two partitions. */
+/** Claims sorted by id, so that they share index pages and two streams lock ids in the same order. */
+interface ClaimsByTable {
+  /** UUIDv7 made within a day of their receipt: in one or two partitions. */
   readonly recent: readonly Claim[];
-  /** Other UUIDv7. Apart, because one of them makes the bounds span every partition. */
-  readonly strange: readonly Claim[];
+  /** Other UUIDv7. Separate, because one of them would extend the range to every partition. */
+  readonly unusual: readonly Claim[];
+  /** Ids other than UUIDv7. */
   readonly other: readonly Claim[];
 }
 
-function byPlace(claims: readonly Claim[]): Places {
+function byTable(claims: readonly Claim[]): ClaimsByTable {
   const recent: Claim[] = [];
-  const strange: Claim[] = [];
+  const unusual: Claim[] = [];
   const other: Claim[] = [];
   for (const claim of [...claims].sort((a, b) => (a.eventId < b.eventId ? -1 : 1))) {
     const made = madeAt(claim.eventId);
     if (made === undefined) other.push(claim);
     else if (Math.abs(made - claim.delivery.receivedAt) <= DAY_MS) recent.push(claim);
-    else strange.push(claim);
+    else unusual.push(claim);
   }
-  return { recent, strange, other };
+  return { recent, unusual, other };
 }

@@ -1,6 +1,5 @@
 /**
- * How far each stream is behind, asked on a clock of its own: a worker that hangs reports no lag, and
- * that must not look like none.
+ * Reads the lag of each stream in a loop of its own, so that a worker that hangs does not hide it.
  *
  * @module
  */
@@ -12,16 +11,16 @@ import { pause } from "../../shared/process/retry.ts";
 import { lagOf } from "../raw/stream_ends.ts";
 import type { PostingMetrics } from "./posting_metrics.ts";
 
-const ASK_EVERY_MS = 2_000;
+const POLL_MS = 2_000;
 
-/** What the watch reports to. */
+/** Where {@link watchLag} reports to. */
 export interface LagWatchParts {
   readonly metrics: Pick<PostingMetrics, "lag" | "streams">;
   readonly health: RoundPart;
   readonly log: Log;
 }
 
-/** Asks until `signal` is aborted. Never rejects. */
+/** Reads the lag until `signal` is aborted. Never rejects. */
 export async function watchLag(
   nc: NatsConnection,
   { metrics, health, log }: LagWatchParts,
@@ -36,10 +35,10 @@ export async function watchLag(
       isKnown = true;
     } catch (error) {
       for (const stream of metrics.streams) metrics.lag(stream, undefined);
-      health.fails(`NATS does not say how far royalty is behind: ${messageOf(error)}`);
+      health.fails(`the lag cannot be read from NATS: ${messageOf(error)}`);
       if (isKnown) log.warn("royalty.posting.lag_unknown", { error });
       isKnown = false;
     }
-    await pause(ASK_EVERY_MS, signal);
+    await pause(POLL_MS, signal);
   }
 }

@@ -1,32 +1,34 @@
 /**
- * One transaction per batch: what royalty enters in the books.
+ * Posts batches to the books, one transaction per batch.
  *
- * A stream is posted by one session at a time. The session is one connection that holds an advisory
- * lock, so the lock and the transactions share a fate: when the connection goes, both are gone, and
- * another process may lead. The position row, locked and compared in every transaction, makes even
- * two leaders harmless.
+ * One session at a time posts a stream. A session is one connection that holds an advisory lock, so
+ * the lock and the transactions end together: when the connection is lost, another process may lead.
+ * The position row is locked and compared in every transaction, so even two leaders cannot corrupt
+ * the books.
  *
- * A batch is planned, its conflicts go to quarantine, and then it is committed. No transaction is
- * open while the quarantine is waited for, so what was read for the plan may change meanwhile. The
- * commit is exact all the same, because a plan is made of three things only:
+ * A batch is planned, its conflicts are copied to quarantine, and it is committed. No transaction is
+ * open while the quarantine acknowledges, so the books may change between plan and commit. The commit
+ * is exact nevertheless, because a plan depends on three things only:
  *
- * - The claims, which are the caller's.
- * - The oldest open day. The transaction reads it again under a lock that no close gets past; when it
- *   moved, nothing is entered, and the caller plans again.
- * - The keys that were known. A key, once there, says the same until it is forgotten, and then its
- *   event is refused before it becomes a claim (`event_key.ts`): a duplicate stays one, a conflict
- *   too. A key that was not there may have come since, from another stream: then the plain insert
- *   breaks the primary key, the transaction fails as a whole, and the batch comes again.
+ * - The claims, which do not change.
+ * - The oldest open day. The transaction reads it again under a lock that excludes a close. If it
+ *   changed, nothing is entered and the plan is outdated.
+ * - The known keys. A key does not change until it is dropped, and by then its event is refused
+ *   before it becomes a claim (`event_key.ts`), so a duplicate stays a duplicate and a conflict a
+ *   conflict. If another stream has entered a key since the plan, the insert violates the primary
+ *   key, the transaction fails as a whole, and the plan is outdated.
  *
- * Copies of conflicts whose batch is not committed are found in quarantine when it comes again.
+ * Copies of conflicts whose batch was not committed are recognised in quarantine when the batch is
+ * posted again.
  *
  * @module
  */
 import type { Sql, TransactionSql } from "postgres";
-import { withRetryable } from "../../shared/process/postgres/passing.ts";
+import { withRetryable } from "../../shared/process/postgres/transient.ts";
 import { openSession } from "../../shared/process/postgres/pool.ts";
 import { type Position, positionOf, type PositionRow } from "../books/accounts.ts";
 import { arrayOf, textArrayOf } from "../../shared/process/postgres/array_literal.ts";
+import { stateOf } from "../../shared/process/postgres/transient.ts";
 import { onlyRow } from "../../shared/process/postgres/rows.ts";
 import {
   atRisk,
@@ -39,33 +41,34 @@ import {
 import type { Cursor, Gap } from "./continuity.ts";
 import { addKeys, knownKeys } from "./key_table.ts";
 
-/** What one transaction enters. */
+/** A batch to be entered in one transaction. */
 export interface Posting {
   readonly stream: string;
-  /** The position that this continues. */
+  /** The last sequence of the position that it continues. */
   readonly after: number;
+  /** The new position. */
   readonly through: Pick<Cursor, "lastSeq" | "lastReceivedAt">;
   readonly claims: readonly Claim[];
-  /** Deliveries already copied to quarantine. */
+  /** Refusals that were copied to quarantine. */
   readonly refusals: readonly Refusal[];
   readonly gaps: readonly Gap[];
 }
 
-/** The books are elsewhere than the posting says: another session has posted. Nothing is entered. */
+/** The books are not at the position that a posting continues, because another session has posted. */
 export class PositionMoved extends Error {
   override readonly name = "PositionMoved";
 }
 
-/** Longest silence of Postgres over a statement of a posting, ms. */
+/** Maximum silence of Postgres during a statement of a posting. */
 const SILENCE_MS = 8_000;
 
-// A leader that hangs or loses its network is noticed by Postgres, and its lock freed, within these
-// bounds, even where something on the way keeps the connection alive. In ms.
+// Timeouts in ms, after which Postgres ends the session of a leader that hangs or lost its network,
+// and releases its lock, even if a proxy keeps the connection open.
 const LEADER_SETTINGS = {
   idle_session_timeout: 12_000,
   idle_in_transaction_session_timeout: 12_000,
-  // Every statement finds its rows by key; while the tables are young the planner's statistics are
-  // too, and one scan of the key table per batch would be the end of it.
+  // Every statement finds its rows by key. With few statistics on new tables the planner could choose
+  // a sequential scan of the key table for every batch.
   enable_seqscan: "off",
 } as const;
 
@@ -89,28 +92,28 @@ interface BooksRow {
   readonly is_planned: boolean;
 }
 
-/** What a posting comes to, if no day closes before its commit. */
+/** The effect of a posting on the books that it was planned for. */
 export interface Plan {
   /** `YYYY-MM-DD`; undefined before the first close. */
   readonly oldestOpenDay: string | undefined;
-  /** Its conflicts have to be safe in quarantine before the commit. */
+  /** Its conflicts have to be copied to quarantine before the commit. */
   readonly settlement: Settlement;
 }
 
-/** What came of a commit. */
+/** The result of a commit. */
 export type Outcome =
   | { readonly kind: "committed"; readonly position: Position }
-  /** A day closed since the plan: nothing is entered, and the same posting takes another plan. */
+  /** The books changed since the plan: nothing is entered, and the posting needs a new plan. */
   | { readonly kind: "outdated" };
 
 /**
- * The right to post one stream, for as long as its connection lives. Every method rejects with
- * `RetryAfter` for what passes, and once the connection is lost: then take another session.
+ * A session that posts one stream. Every method rejects with `RetryAfter` on a transient error and
+ * when the connection was lost; then open another session.
  */
 export class LedgerSession implements AsyncDisposable {
   readonly #sql: Sql;
 
-  /** Connects at the first use. */
+  /** Connects on first use. `url` is the Postgres URL of the books. */
   constructor(url: string, readonly stream: string) {
     this.#sql = openSession(url, {
       purpose: "royalty",
@@ -119,7 +122,7 @@ export class LedgerSession implements AsyncDisposable {
     });
   }
 
-  /** Whether this session leads the stream now; false while another one does. */
+  /** Tries to take the lead of the stream; false while another session has it. */
   async lead(): Promise<boolean> {
     const rows = await withRetryable(() =>
       this.#sql<LeadRow[]>`
@@ -128,7 +131,7 @@ export class LedgerSession implements AsyncDisposable {
     return onlyRow(rows, `the lead of ${this.stream}`).locked;
   }
 
-  /** Where the books are; opens them for a new stream. Also keeps an idle session alive for 12 s. */
+  /** The position of the stream, which is added if it is new. Call it at least every 12 s when idle. */
   async position(): Promise<Position> {
     const rows = await withRetryable(async () => {
       await this.#sql`
@@ -139,10 +142,10 @@ export class LedgerSession implements AsyncDisposable {
     return positionOf(onlyRow(rows, `the position of ${this.stream}`));
   }
 
-  /** What `posting` comes to. Nothing is held when it resolves. */
+  /** Plans a posting. Holds no lock when it resolves. */
   async plan({ claims }: Pick<Posting, "claims">): Promise<Plan> {
     const sql = this.#sql;
-    // Sent together, answered together: one round trip.
+    // Pipelined: one round trip.
     const [days, known] = await withRetryable(() =>
       Promise.all([
         sql<OpenDayRow[]>`select oldest_open_day::text from royalty.books`,
@@ -154,28 +157,23 @@ export class LedgerSession implements AsyncDisposable {
   }
 
   /**
-   * Enters `posting` as `plan` settles it, in one transaction; the header says why that is exact.
+   * Enters `posting` by `plan` in one transaction.
    *
-   * Rejects with {@link PositionMoved}, or with what Postgres threw; nothing is entered then. When
-   * the connection goes during the commit nobody knows: read the position again.
+   * "outdated": a day was sealed, or another stream entered one of the keys, after the plan was made;
+   * nothing is entered, and a new plan takes it into account. Rejects with {@link PositionMoved}, or
+   * with the error of Postgres; nothing is entered then either. If the connection is lost during the
+   * commit, its outcome is unknown: read the position again.
    */
-  async commit(posting: Posting, { oldestOpenDay, settlement }: Plan): Promise<Outcome> {
-    return await withRetryable(() =>
-      this.#sql.begin<Outcome>(async (tx) => {
-        if (!(await lockBooks(tx, posting, oldestOpenDay))) return { kind: "outdated" };
-        const [row] = await Promise.all([
-          advance(tx, posting, settlement),
-          addKeys(tx, settlement.counted),
-          addCredits(tx, settlement.credits),
-          addGaps(tx, posting),
-          addQuarantined(tx, posting, settlement),
-        ]);
-        return { kind: "committed", position: positionOf(row) };
-      })
-    );
+  async commit(posting: Posting, plan: Plan): Promise<Outcome> {
+    try {
+      return await withRetryable(() => this.#sql.begin((tx) => enter(tx, posting, plan)));
+    } catch (error) {
+      if (stateOf(error) === UNIQUE_VIOLATION) return { kind: "outdated" };
+      throw error;
+    }
   }
 
-  /** Gaps that nobody was told about yet. */
+  /** Gaps of the stream for which no alert was published. */
   async unannouncedGaps(): Promise<Gap[]> {
     const rows = await withRetryable(() =>
       this.#sql<GapRow[]>`
@@ -185,7 +183,7 @@ export class LedgerSession implements AsyncDisposable {
     return rows.map((row) => ({ firstSeq: Number(row.first_seq), lastSeq: Number(row.last_seq) }));
   }
 
-  /** Remembers that on-call was told about `gap`. */
+  /** Records that an alert for `gap` was published. */
   async announced(gap: Gap): Promise<void> {
     await withRetryable(() =>
       this.#sql`
@@ -199,8 +197,27 @@ export class LedgerSession implements AsyncDisposable {
   }
 }
 
-// Whether the plan still holds. `for share` on the books: a day cannot close between this look and
-// the commit.
+/** SQLSTATE for an insert of a key that exists. */
+const UNIQUE_VIOLATION = "23505";
+
+async function enter(
+  tx: TransactionSql,
+  posting: Posting,
+  { oldestOpenDay, settlement }: Plan,
+): Promise<Outcome> {
+  if (!(await lockBooks(tx, posting, oldestOpenDay))) return { kind: "outdated" };
+  // Pipelined: one round trip.
+  const [row] = await Promise.all([
+    advance(tx, posting, settlement),
+    addKeys(tx, settlement.counted),
+    addCredits(tx, settlement.credits),
+    addGaps(tx, posting),
+    addQuarantined(tx, posting, settlement),
+  ]);
+  return { kind: "committed", position: positionOf(row) };
+}
+
+// Whether the plan is still valid. `for share` on the books prevents a seal until the commit.
 async function lockBooks(
   tx: TransactionSql,
   posting: Posting,

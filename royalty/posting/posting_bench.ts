@@ -1,11 +1,12 @@
 /**
- * Royalty alone: `deno run -A royalty/royalty_bench.ts [events] [millions,millions…]`.
+ * The benchmarks of royalty: `deno run -A royalty/posting/posting_bench.ts [events]
+ * [millions,millions…]`.
  *
- * The stream is filled before; then royalty counts it with a Postgres as safe as in production. One
- * event in twenty comes twice. The floor is `COPY` of the ids that royalty has to keep, in batches
- * of the same size, into a key table of the same shape, in the same run. Then what keys cost while
- * so many millions of them are present (`key_bench.ts`), the recount (`recount_bench.ts`) and a
- * close of a million lines (`close_bench.ts`).
+ * The stream is filled first, one event in twenty twice; then royalty counts it with a Postgres as
+ * durable as in production. The floor is `COPY` of the same ids, in batches of the same size, into a
+ * key table of the same shape, in the same run. Then follow the cost of keys with the given millions
+ * of them present (`key_bench.ts`), the recount (`recount_bench.ts`) and a close of a million lines
+ * (`close_bench.ts`).
  *
  * @module
  */
@@ -13,36 +14,26 @@ import { Buffer } from "node:buffer";
 import { once } from "node:events";
 import type { Sql } from "postgres";
 import { fillStream } from "../../shared/dev/fleet/filled_stream.ts";
-import { freePort } from "../../shared/dev/servers/free_port.ts";
 import { type Figure, measure, rateOf, report } from "../../shared/dev/testing/measure.ts";
-import { PostgresServer } from "../../shared/dev/servers/postgres_server.ts";
-import { ServiceProcess, sumOf } from "../../shared/dev/servers/service_process.ts";
-import {
-  createDatabase,
-  DATABASE,
-  DEV_PASSWORD,
-  NatsStack,
-} from "../../shared/dev/servers/stack.ts";
+import { sumOf } from "../../shared/dev/servers/service_process.ts";
+import { Stack } from "../../shared/dev/servers/stack.ts";
 import { waitFor } from "../../shared/dev/testing/wait_for.ts";
 import { runCloseBench } from "../closing/close_bench.ts";
 import { runKeyBench } from "./key_bench.ts";
 import { runRecountBench } from "../recount/recount_bench.ts";
 
-/** Royalty should reach this on two cores, events a second. */
+/** The target on two cores, events per second. */
 const AIM = 50_000;
 const BATCH_EVENTS = 10_000;
-/** Share of the events that are counted before the measurement, so that code is compiled. */
+/** Share of the events that are counted before the measurement, for warm-up. */
 const WARM_UP = 0.2;
 
-/** Fills, measures the floor and royalty, and prints the figures. */
+/** Fills a stream, measures the floor and royalty, and prints the figures. */
 export async function runRoyaltyBench(events = 500_000): Promise<Figure[]> {
-  await using stack = await NatsStack.start();
-  const database = await PostgresServer.start(stack.workspace, { durable: true });
-  await createDatabase(database);
+  await using stack = await Stack.start({}, { durable: true });
   const ids = await fillStream(await stack.connect("ingest"), events);
-  const floor = await measureFloor(database, ids);
-  const royalty = await measureRoyalty(stack, database, events);
-  await database.stop();
+  const floor = await measureFloor(stack, ids);
+  const royalty = await measureRoyalty(stack, events);
   console.log(report([floor]));
   console.log(report([royalty], floor, AIM));
   const microseconds = (who: string) =>
@@ -53,8 +44,8 @@ export async function runRoyaltyBench(events = 500_000): Promise<Figure[]> {
   return [floor, royalty];
 }
 
-async function measureFloor(database: PostgresServer, ids: readonly string[]): Promise<Figure> {
-  const sql = database.connect(DATABASE);
+async function measureFloor(stack: Stack, ids: readonly string[]): Promise<Figure> {
+  const sql = stack.admin();
   await sql`create table floor_key (event_id uuid primary key, fingerprint integer not null)`;
   const batches: Buffer[] = [];
   for (let at = 0; at < ids.length; at += BATCH_EVENTS) {
@@ -62,13 +53,16 @@ async function measureFloor(database: PostgresServer, ids: readonly string[]): P
     batches.push(Buffer.from(rows.join("")));
   }
   await sql`checkpoint`;
-  const figure = await measure("COPY of the same ids", { postgres: database.pid }, async () => {
-    for (const batch of batches) await copy(sql, batch);
-    return ids.length;
-  });
+  const figure = await measure(
+    "COPY of the same ids",
+    { postgres: stack.postgres.pid },
+    async () => {
+      for (const batch of batches) await copy(sql, batch);
+      return ids.length;
+    },
+  );
   await sql`drop table floor_key`;
   await sql`checkpoint`;
-  await sql.end();
   return figure;
 }
 
@@ -79,19 +73,11 @@ async function copy(sql: Sql, rows: Buffer): Promise<void> {
 }
 
 async function measureRoyalty(
-  stack: NatsStack,
-  database: PostgresServer,
+  stack: Stack,
   total: number,
 ): Promise<Figure> {
-  const { nats } = stack;
-  const royalty = await ServiceProcess.start(stack.workspace, "royalty", {
-    httpPort: freePort(),
-    reach: [nats.url, `127.0.0.1:${database.port}`],
-    settings: {
-      ...nats.settings("royalty"),
-      TWOFOLD_POSTGRES_URL: database.url(DATABASE, "royalty", DEV_PASSWORD),
-      TWOFOLD_ROYALTY_BATCH_EVENTS: String(BATCH_EVENTS),
-    },
+  const royalty = await stack.service("royalty", {
+    TWOFOLD_ROYALTY_BATCH_EVENTS: String(BATCH_EVENTS),
   });
   const accountedFor = async () => {
     const metrics = await royalty.metrics();
@@ -106,14 +92,13 @@ async function measureRoyalty(
   });
   const figure = await measure(
     "royalty, batches of 10,000",
-    { royalty: royalty.pid, postgres: database.pid, nats: nats.pid },
+    { royalty: royalty.pid, postgres: stack.postgres.pid, nats: stack.nats.pid },
     async () => {
       const done = async () => (await accountedFor()) === total;
       await waitFor("the whole stream to be counted", done, { timeoutMs: 120_000 });
       return total - before;
     },
   );
-  await royalty.stop();
   return figure;
 }
 

@@ -1,8 +1,8 @@
 /**
- * What posting shows to Prometheus.
+ * Prometheus metrics of posting.
  *
- * What the books hold are gauges, shown by the process that leads the stream; what this process did
- * are counters, which begin at zero with it.
+ * What the books hold are gauges, exported by the process that leads the stream. What this process
+ * did are counters, which start at zero with the process.
  *
  * @module
  */
@@ -18,20 +18,20 @@ const OUTCOMES = {
 type PostingOutcome = keyof typeof OUTCOMES;
 const OUTCOME_NAMES: readonly PostingOutcome[] = ["counted", "duplicate", "quarantined", "gap"];
 
-/** The metrics of all streams that a process may lead. */
+/** The metrics of all streams that this process may lead. */
 export class PostingMetrics {
   readonly #events: Counter<"stream" | "outcome">;
   readonly #creditedSeconds: Counter<"stream">;
   readonly #batchEvents: Histogram<"stream">;
   readonly #batchSeconds: Histogram<"stream">;
-  /** Positions of the streams that this process leads. */
+  /** Positions of the streams that this process leads, by stream. */
   readonly #positions = new Map<string, Position>();
   readonly #lags = new Map<string, number>();
 
   constructor(metrics: Metrics, readonly streams: readonly string[]) {
     this.#events = metrics.counter(
       "twofold_royalty_events_total",
-      "Sequences that this process accounted for, by outcome",
+      "Sequences that this process posted, by outcome",
       ["stream", "outcome"],
     );
     this.#creditedSeconds = metrics.counter(
@@ -59,17 +59,17 @@ export class PostingMetrics {
     this.#showStreams(metrics);
   }
 
-  /** This process leads the stream of `position`, and its books are there. */
-  at(position: Position): void {
+  /** This process leads the stream of `position`, which is its position in the books. */
+  leading(position: Position): void {
     this.#positions.set(position.stream, position);
   }
 
-  /** This process does not lead `stream`, so it does not know its books. */
-  standsBy(stream: string): void {
+  /** This process does not lead `stream`, so its position is not exported. */
+  notLeading(stream: string): void {
     this.#positions.delete(stream);
   }
 
-  /** A batch took the books from one position to another in `seconds`. */
+  /** A batch of `events` moved the books from `before` to `after` in `seconds`. */
   posted(before: Position, after: Position, events: number, seconds: number): void {
     const { stream } = after;
     for (const outcome of OUTCOME_NAMES) {
@@ -79,10 +79,10 @@ export class PostingMetrics {
     this.#creditedSeconds.inc({ stream }, Number(after.creditedMs - before.creditedMs) / 1_000);
     this.#batchEvents.observe({ stream }, events);
     this.#batchSeconds.observe({ stream }, seconds);
-    this.at(after);
+    this.leading(after);
   }
 
-  /** `events` of `stream` wait to be acknowledged; undefined: NATS does not say. */
+  /** Sets the lag of `stream`; undefined when NATS did not answer. */
   lag(stream: string, events: number | undefined): void {
     if (events === undefined) this.#lags.delete(stream);
     else this.#lags.set(stream, events);
@@ -91,7 +91,7 @@ export class PostingMetrics {
   #showBooks(metrics: Metrics): void {
     metrics.gaugeOf(
       "twofold_royalty_books_events",
-      "Sequences accounted for in the books, by outcome; shown by the leader of the stream",
+      "Sequences accounted for in the books, by outcome; exported by the leader of the stream",
       () =>
         [...this.#positions.values()].flatMap((position) =>
           OUTCOME_NAMES.map((outcome) =>
@@ -102,7 +102,7 @@ export class PostingMetrics {
     );
     metrics.gaugeOf(
       "twofold_royalty_books_credited_seconds",
-      "Viewing time credited in the books; shown by the leader of the stream",
+      "Viewing time credited in the books; exported by the leader of the stream",
       () =>
         [...this.#positions.values()].map(({ stream, creditedMs }) =>
           [{ stream }, Number(creditedMs) / 1_000] as const
@@ -114,14 +114,14 @@ export class PostingMetrics {
   #showStreams(metrics: Metrics): void {
     metrics.gaugeOf(
       "twofold_royalty_leader",
-      "1 where this process leads the stream, 0 where it stands by",
+      "1 if this process leads the stream, 0 if it stands by",
       () =>
         this.streams.map((stream) => [{ stream }, this.#positions.has(stream) ? 1 : 0] as const),
       ["stream"],
     );
     metrics.gaugeOf(
       "twofold_royalty_lag_events",
-      "Messages that are not acknowledged yet, as NATS says every few seconds",
+      "Messages not acknowledged yet, read from NATS every 2 seconds; absent while NATS does not answer",
       () => [...this.#lags].map(([stream, events]) => [{ stream }, events] as const),
       ["stream"],
     );

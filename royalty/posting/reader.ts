@@ -1,5 +1,5 @@
 /**
- * Reads one HEARTBEATS stream through the durable `royalty`, from where the books say.
+ * Reads one HEARTBEATS stream through the durable `royalty`, from the position in the books.
  *
  * @module
  */
@@ -16,24 +16,27 @@ import { DURABLE } from "../../shared/contract/topology.ts";
 import { messageOf, Refused, RetryAfter } from "../../shared/process/errors.ts";
 import type { Cursor, NumberedDelivery } from "./continuity.ts";
 
-/** Longer than this past a fetch's own end, the server is taken for gone. */
-const SILENCE_MS = 3_000;
+/** Time after the end of a fetch at which a server that did not answer is considered lost. */
+const FETCH_GRACE_MS = 3_000;
 
 const REQUEST_TIMEOUT_MS = 2_000;
 
 /** One fetched batch, in the order of delivery. */
 export interface Fetched {
   readonly deliveries: readonly NumberedDelivery[];
-  /** Acknowledges the batch and everything before it; false when no answer came. */
+  /** Acknowledges the batch and everything before it; false when the server did not confirm. */
   readonly acknowledge: () => Promise<boolean>;
 }
 
+/** Limits of one fetched batch. */
 export interface StreamReaderOptions {
+  /** Maximum events per batch. */
   readonly maxEvents: number;
+  /** Maximum time that a batch waits to fill, ms. */
   readonly maxWaitMs: number;
 }
 
-/** One reader of one stream; close it when done. At most one fetch at a time. */
+/** A reader of one stream; dispose it when done. Call {@link fetch} one at a time. */
 export class StreamReader implements Disposable {
   #fetching?: ConsumerMessages;
   #connection: "same" | "changed" = "same";
@@ -50,7 +53,7 @@ export class StreamReader implements Disposable {
     void this.#watchConnection();
   }
 
-  /** Opens the durable. Rejects with {@link RetryAfter} while there is none or no answer comes. */
+  /** Opens the durable. Rejects with {@link RetryAfter} while it does not exist or NATS is away. */
   static async open(
     nc: NatsConnection,
     stream: string,
@@ -62,7 +65,9 @@ export class StreamReader implements Disposable {
       return new StreamReader(nc, stream, options, jsm, consumer);
     } catch (error) {
       throw new RetryAfter(
-        `durable ${stream}/${DURABLE.royalty}: ${messageOf(error)} (made by deno task provision)`,
+        `durable ${stream}/${DURABLE.royalty}: ${
+          messageOf(error)
+        } (created by deno task provision)`,
         1_000,
         { cause: error },
       );
@@ -70,11 +75,12 @@ export class StreamReader implements Disposable {
   }
 
   /**
-   * Sets the durable back to the books and returns the cursor to follow from. The last message
-   * accounted for comes again, as proof that the stream is the one that was counted.
+   * Sets the durable back to the position in the books and returns the cursor to follow from. The
+   * last message accounted for is delivered again, to prove that the stream is the one that was
+   * counted.
    *
-   * Rejects with {@link Refused} when the stream ends before the books do: it was restored or made
-   * anew, and its sequences name other messages than those counted.
+   * Rejects with {@link Refused} when the stream ends before the position: it was restored or
+   * recreated, and its sequences name other messages than those counted.
    */
   async rewind(books: Pick<Cursor, "lastSeq" | "lastReceivedAt">): Promise<Cursor> {
     const { lastSeq, lastReceivedAt } = books;
@@ -83,14 +89,17 @@ export class StreamReader implements Disposable {
     if (state.last_seq < lastSeq) {
       throw new Refused(
         `${this.stream} ends at ${state.last_seq}, but ${lastSeq} is accounted for: the stream ` +
-          "was restored or made anew. Nothing is counted until a person has decided",
+          "was restored or recreated. Nothing is counted until a person has decided",
       );
     }
     await this.jsm.consumers.reset(this.stream, DURABLE.royalty, Math.max(lastSeq, 1));
     return { lastSeq, lastReceivedAt, deliveries: 0 };
   }
 
-  /** The next batch: full, or what came until the wait was over. */
+  /**
+   * The next batch: full, or the messages that arrived within `maxWaitMs`. Rejects with
+   * {@link RetryAfter} when NATS does not answer or its connection was lost since the rewind.
+   */
   async fetch(): Promise<Fetched> {
     const { maxEvents, maxWaitMs } = this.options;
     if (this.#connection === "changed") throw new RetryAfter("the NATS connection was lost", 100);
@@ -100,7 +109,7 @@ export class StreamReader implements Disposable {
     const guard = setTimeout(() => {
       silent = true;
       fetching.stop();
-    }, maxWaitMs + SILENCE_MS);
+    }, maxWaitMs + FETCH_GRACE_MS);
     const messages: JsMsg[] = [];
     try {
       for await (const message of fetching) messages.push(message);
@@ -108,7 +117,7 @@ export class StreamReader implements Disposable {
       clearTimeout(guard);
     }
     if (silent && messages.length === 0) throw new RetryAfter("NATS does not answer", 1_000);
-    return fetched(messages);
+    return fetchedBatch(messages);
   }
 
   [Symbol.dispose](): void {
@@ -116,8 +125,8 @@ export class StreamReader implements Disposable {
     this.#statuses.stop?.();
   }
 
-  // What was under way when the connection went may be lost, and the server that comes back may
-  // have lost the end of the stream: both are settled by a rewind.
+  // Messages in transit may be lost with the connection, and a restarted server may have lost the
+  // end of the stream. A rewind handles both.
   async #watchConnection(): Promise<void> {
     for await (const { type } of this.#statuses) {
       if (type !== "disconnect" && type !== "reconnect") continue;
@@ -127,10 +136,10 @@ export class StreamReader implements Disposable {
   }
 }
 
-function fetched(messages: readonly JsMsg[]): Fetched {
+function fetchedBatch(messages: readonly JsMsg[]): Fetched {
   const last = messages.at(-1);
   return {
-    deliveries: messages.map(numbered),
+    deliveries: messages.map(numberedDelivery),
     acknowledge: async () => {
       if (!last) return true;
       return await last.ackAck({ timeout: REQUEST_TIMEOUT_MS }).catch(() => false);
@@ -138,7 +147,7 @@ function fetched(messages: readonly JsMsg[]): Fetched {
   };
 }
 
-function numbered(message: JsMsg): NumberedDelivery {
+function numberedDelivery(message: JsMsg): NumberedDelivery {
   const { bytes, sequence, receivedAt, redelivered } = deliveryOf(message);
   const { deliverySequence } = message.info;
   return { bytes, sequence, receivedAt, redelivered, deliverySequence };

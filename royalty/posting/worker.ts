@@ -1,11 +1,11 @@
 /**
- * The royalty path of one stream, as a list of steps with the acknowledgement last:
+ * Posts one stream, as a list of steps with the acknowledgement last:
  *
- * fetch → follow (no hole) → accrue → plan → copy rejects to quarantine → commit → ack.
+ * fetch → follow (find gaps) → accrue → plan → copy refusals to quarantine → commit → ack.
  *
- * While one batch is posted the next is fetched and judged; no more than these two are in memory.
- * Whatever fails, the worker starts over from the position in the books: what was posted is skipped
- * or found among the known ids, what was not posted comes again.
+ * While one batch is posted, the next is fetched and judged; at most these two are in memory. After
+ * any failure the worker restarts from the position in the books: events that were posted are
+ * skipped or recognised as duplicates, the others are delivered again.
  *
  * @module
  */
@@ -25,39 +25,42 @@ import { LedgerSession, type Posting } from "./ledger.ts";
 import { type Fetched, StreamReader, type StreamReaderOptions } from "./reader.ts";
 import type { PostingMetrics } from "./posting_metrics.ts";
 
-/** How often a standby asks whether the lead is free. */
-const STANDBY_MS = 500;
-/** Wait after a failure that names no other, and after one that a person has to settle. */
+/** How often a standby tries to take the lead. */
+const STANDBY_POLL_MS = 500;
+/** Wait after an error without a time of its own, and after one that a person has to resolve. */
 const RETRY_MS = 500;
 const REFUSED_RETRY_MS = 10_000;
-/** Wait before the durable is set back: another process's last fetch may still take messages. */
-const BROKEN_MS = 200;
-/** Copies to quarantine that may be under way at once. */
-const QUARANTINE_IN_FLIGHT = 256;
+/** Wait before a rewind, because the last fetch of another process may still take messages. */
+const REWIND_DELAY_MS = 200;
+/** Plans per batch. A plan is outdated, rarely, by a seal or by another stream with the same key. */
+const MAX_PLANS = 5;
+/** Maximum copies to quarantine that wait for their acknowledgement. */
+const MAX_QUARANTINE_IN_FLIGHT = 256;
 
-/** What a worker is told once, in the order of its steps. */
+/** Options of a {@link StreamWorker}. */
 export interface WorkerOptions extends StreamReaderOptions {
+  /** Postgres URL of the books. */
   readonly databaseUrl: string;
   readonly rules: AccrualRules;
-  readonly witness?: Witness | undefined;
-  /** Ms since the epoch. */
+  readonly observer?: PostingObserver | undefined;
+  /** The clock, ms since the epoch. */
   readonly now: () => number;
 }
 
-/** Receives what is entered in the books, after the commit. Must not throw. */
-export interface Witness {
-  /** A lead of `stream` begins; what another process entered is not reported. */
-  begins(stream: string): void;
-  /** A batch of `stream` is entered. */
-  entered(stream: string, accrual: Accrual): void;
+/** Observes what this process posts, after the commit. Its methods must not throw. */
+export interface PostingObserver {
+  /** This process starts to lead `stream`. What another process posted before is not reported. */
+  leadStarted(stream: string): void;
+  /** A batch of `stream` was posted. */
+  posted(stream: string, accrual: Accrual): void;
 }
 
 type Continues = Extract<Continuation, { kind: "continues" }>;
 type Broken = Extract<Continuation, { kind: "broken" }>;
-/** A batch that is fetched, followed and judged. */
+/** A batch that was fetched, followed and judged. */
 type Prepared = Continues & Accrual & Pick<Fetched, "acknowledge">;
 
-/** Reads and posts one stream while it leads; otherwise stands by. */
+/** Reads and posts one stream while this process leads it; otherwise stands by. */
 export class StreamWorker {
   readonly #js: JetStreamClient;
 
@@ -72,7 +75,7 @@ export class StreamWorker {
     this.#js = jetstream(nc);
   }
 
-  /** Works until `signal` is aborted; a batch under way is finished first. */
+  /** Runs until `signal` is aborted; a batch in progress is finished first. Never rejects. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       try {
@@ -80,7 +83,7 @@ export class StreamWorker {
         await this.#waitForLead(session, signal);
         if (!signal.aborted) await this.#lead(session, signal);
       } catch (error) {
-        this.#failed(error);
+        this.#reportFailure(error);
         await pause(retryMs(error), signal);
       }
     }
@@ -90,25 +93,25 @@ export class StreamWorker {
     for (let waits = 0; !signal.aborted && !(await session.lead()); waits++) {
       if (waits === 0) this.log.info("royalty.posting.standby", { stream: this.stream });
       this.health.works();
-      await pause(STANDBY_MS, signal);
+      await pause(STANDBY_POLL_MS, signal);
     }
   }
 
   async #lead(session: LedgerSession, signal: AbortSignal): Promise<void> {
     let position = await session.position();
-    this.metrics.at(position);
-    this.options.witness?.begins(this.stream);
+    this.metrics.leading(position);
+    this.options.observer?.leadStarted(this.stream);
     using reader = await StreamReader.open(this.nc, this.stream, this.options);
     this.log.info("royalty.posting.leading", { stream: this.stream, last_seq: position.lastSeq });
     while (!signal.aborted) {
       const cursor = await reader.rewind(position);
       await this.#announceGaps(session);
-      position = await this.#work(session, reader, position, cursor, signal);
+      position = await this.#postUntilBroken(session, reader, position, cursor, signal);
     }
   }
 
-  // Ends when the durable has to be set back, or at the stop.
-  async #work(
+  // Returns when a rewind is needed, or when `signal` is aborted.
+  async #postUntilBroken(
     session: LedgerSession,
     reader: StreamReader,
     start: Position,
@@ -121,16 +124,16 @@ export class StreamWorker {
       const prepared = await next;
       if (prepared.kind === "broken") {
         this.log.warn("royalty.posting.rewind", { stream: this.stream, reason: prepared.reason });
-        await pause(BROKEN_MS, signal);
+        await pause(REWIND_DELAY_MS, signal);
         return position;
       }
       next = this.#prepare(reader, prepared.cursor);
-      // Awaited in the next round; a failure meanwhile is not unhandled.
+      // Awaited in the next round. Without this, a failure meanwhile would be an unhandled rejection.
       next.catch(() => {});
       position = prepared.fresh.length > 0
-        ? await this.#settle(session, position, prepared)
+        ? await this.#postBatch(session, position, prepared)
         : await session.position();
-      // Only a whole round shows that every step works.
+      // Reported after a whole round, which shows that every step works.
       this.health.works();
     }
     return position;
@@ -143,14 +146,14 @@ export class StreamWorker {
     if (continuation.kind === "rewritten") {
       throw new Refused(
         `${this.stream} is not the stream that was counted: ${continuation.reason}. It was ` +
-          "restored or made anew. Nothing is counted until a person has decided",
+          "restored or recreated. Nothing is counted until a person has decided",
       );
     }
     const accrual = accrue(continuation.fresh, this.options.rules);
     return { ...continuation, ...accrual, acknowledge };
   }
 
-  async #settle(
+  async #postBatch(
     session: LedgerSession,
     position: Position,
     batch: Prepared,
@@ -158,34 +161,34 @@ export class StreamWorker {
     const { stream } = this;
     const { claims, refusals, gaps, cursor, fresh, acknowledge } = batch;
     const startMs = performance.now();
-    await this.#setAside(refusals);
+    await this.#quarantine(refusals);
     const after = position.lastSeq;
     const posting = { stream, after, through: cursor, claims, refusals, gaps };
     const posted = await this.#post(session, posting);
-    this.options.witness?.entered(stream, { claims, refusals });
+    this.options.observer?.posted(stream, { claims, refusals });
     const seconds = (performance.now() - startMs) / 1_000;
     this.metrics.posted(position, posted, fresh.length, seconds);
-    // Only spares redelivery: the books know the position. The next batch's ack covers a lost one.
+    // Only avoids redelivery: the position is in the books. The next ack covers a lost one.
     if (!(await acknowledge())) this.log.warn("royalty.posting.ack_unanswered", { stream });
     if (gaps.length > 0) await this.#announceGaps(session);
     return posted;
   }
 
-  // No transaction is open while the conflicts are on their way to the quarantine.
+  // No transaction is open while conflicts are copied to quarantine.
   async #post(session: LedgerSession, posting: Posting): Promise<Position> {
-    for (;;) {
+    for (let plans = 0; plans < MAX_PLANS; plans++) {
       const plan = await session.plan(posting);
-      await this.#setAside(plan.settlement.conflicts);
+      await this.#quarantine(plan.settlement.conflicts);
       const outcome = await session.commit(posting, plan);
-      // Otherwise a day was sealed in between, and the credits belong to another one.
       if (outcome.kind === "committed") return outcome.position;
     }
+    throw new RetryAfter(`${MAX_PLANS} plans of a batch were outdated before their commit`, 500);
   }
 
-  async #setAside(refusals: readonly Refusal[]): Promise<void> {
+  async #quarantine(refusals: readonly Refusal[]): Promise<void> {
     try {
-      for (let i = 0; i < refusals.length; i += QUARANTINE_IN_FLIGHT) {
-        const some = refusals.slice(i, i + QUARANTINE_IN_FLIGHT);
+      for (let i = 0; i < refusals.length; i += MAX_QUARANTINE_IN_FLIGHT) {
+        const some = refusals.slice(i, i + MAX_QUARANTINE_IN_FLIGHT);
         await Promise.all(
           some.map((refusal) =>
             quarantine(this.#js, DURABLE.royalty, { stream: this.stream, ...refusal })
@@ -214,8 +217,8 @@ export class StreamWorker {
     }
   }
 
-  #failed(error: unknown): void {
-    this.metrics.standsBy(this.stream);
+  #reportFailure(error: unknown): void {
+    this.metrics.notLeading(this.stream);
     this.health.fails(`${this.stream}: ${messageOf(error)}`);
     this.log.warn("royalty.posting.retry", { stream: this.stream, error });
   }
@@ -226,7 +229,7 @@ function retryMs(error: unknown): number {
   return error instanceof Refused ? REFUSED_RETRY_MS : RETRY_MS;
 }
 
-/** The alert for sequences that the stream lost before they were counted. */
+/** The alert for a gap: sequences that `stream` lost before they were counted. */
 export function gapAlert(stream: string, gap: Gap, nowMs: number): PipelineAlert {
   const { firstSeq, lastSeq } = gap;
   const missing = lastSeq - firstSeq + 1;
@@ -240,7 +243,7 @@ export function gapAlert(stream: string, gap: Gap, nowMs: number): PipelineAlert
     opened_at: nowMs,
     at: nowMs,
     summary: `${stream} lost ${missing} messages before royalty counted them: ` +
-      `sequences ${firstSeq} to ${lastSeq}. Their minutes cannot be known`,
+      `sequences ${firstSeq} to ${lastSeq}. Their minutes are unknown`,
     value: missing,
     limit: 0,
   };

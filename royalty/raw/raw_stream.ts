@@ -1,10 +1,11 @@
 /**
- * Raw heartbeats read by sequence, beside every durable: for what checks the books, not for what
- * writes them.
+ * Reads raw heartbeats by sequence, without a consumer. Recount, audit and rebuild use it; posting
+ * reads through a durable instead.
  *
- * Direct batch gets: no consumer is made or moved, nothing is acknowledged, and any replica may
- * answer. Each message names the one sent before it, so a message lost on the way (asked for again)
- * is told from a sequence that the stream does not have (left out of the answer).
+ * It uses batched direct gets: no consumer is created or moved, nothing is acknowledged, and any
+ * replica may answer. Each message carries the sequence of the message sent before it. A message
+ * lost in transit, which is requested again, is thereby distinguished from a sequence that the
+ * stream does not have, which is left out.
  *
  * @module
  */
@@ -14,29 +15,29 @@ import { messageOf, RetryAfter } from "../../shared/process/errors.ts";
 import { pause } from "../../shared/process/retry.ts";
 import { millisecondsOf, type RawMessage, storedMessage } from "./stored_message.ts";
 
-/** What a stream still has. */
+/** The messages that a stream still holds. */
 export interface RawExtent {
-  /** The oldest sequence kept; one more than `lastSeq` when the stream is empty. */
+  /** The oldest sequence kept; `lastSeq + 1` when the stream is empty. */
   readonly firstSeq: number;
   readonly lastSeq: number;
-  /** When the oldest message kept was received, ms since the epoch; undefined when there is none. */
+  /** Receipt of the oldest message kept, ms since the epoch; undefined when the stream is empty. */
   readonly firstReceivedAt: number | undefined;
-  /** How long the stream keeps messages, in ms; Infinity when it never drops any. */
+  /** How long the stream keeps messages, ms; Infinity without a limit. */
   readonly maxAgeMs: number;
 }
 
-/** Messages and bytes asked for at once; two such batches are in memory. */
+/** Maximum messages and bytes per request; two batches are in memory at a time. */
 const BATCH_MESSAGES = 4_000;
 const BATCH_BYTES = 8 * 1024 * 1024;
-/** The longest that an answer may take; what came by then is used, and the rest asked for again. */
-const ANSWER_MS = 3_000;
-/** More than the clocks of two servers may be apart, ms: receipt times may run back by that much. */
-const CLOCKS_APART_MS = 60_000;
-/** Answers in a row that may be lost or empty, and the wait between them. */
-const ATTEMPTS = 5;
+/** After this time the messages that arrived are used, and the rest is requested again. */
+const ANSWER_TIMEOUT_MS = 3_000;
+/** Upper bound of the clock skew between servers: receipt times may go back by that much. */
+const MAX_CLOCK_SKEW_MS = 60_000;
+/** Requests whose answer is lost or empty before reading gives up, and the wait between them. */
+const MAX_ATTEMPTS = 5;
 const RETRY_MS = 200;
 
-/** What `stream` still has. Rejects with {@link RetryAfter} while NATS does not tell. */
+/** The extent of `stream`. Rejects with {@link RetryAfter} while NATS does not answer. */
 export async function rawExtent(nc: NatsConnection, stream: string): Promise<RawExtent> {
   const jsm = await jetstreamManager(nc, { checkAPI: false });
   try {
@@ -54,17 +55,18 @@ export async function rawExtent(nc: NatsConnection, stream: string): Promise<Raw
 }
 
 /**
- * A sequence of `stream` before which nothing was received at `instant` (ms since the epoch) or later;
- * undefined when nothing was. Rejects with {@link RetryAfter} while NATS does not tell.
+ * A sequence of `stream` such that everything received at `instant` (ms since the epoch) or later has
+ * this sequence or a higher one; undefined when nothing was received since. Rejects with
+ * {@link RetryAfter} while NATS does not answer.
  */
-export async function firstSince(
+export async function firstSequenceSince(
   nc: NatsConnection,
   stream: string,
   instant: number,
 ): Promise<number | undefined> {
   const jsm = await jetstreamManager(nc, { checkAPI: false });
   try {
-    const start_time = new Date(instant - CLOCKS_APART_MS).toISOString();
+    const start_time = new Date(instant - MAX_CLOCK_SKEW_MS).toISOString();
     return (await jsm.direct.getMessage(stream, { start_time }))?.seq;
   } catch (error) {
     throw new RetryAfter(`stream ${stream}: ${messageOf(error)}`, 1_000, { cause: error });
@@ -72,9 +74,9 @@ export async function firstSince(
 }
 
 /**
- * The messages of `stream` from sequence `from` to `through`, both included, in order and in
- * batches. Rejects with {@link RetryAfter} when NATS stops answering; a sequence that is not there is
- * left out.
+ * The messages of `stream` from sequence `from` to `through`, both included, in order, in batches
+ * that are not empty. Sequences that the stream does not have are left out. Rejects with
+ * {@link RetryAfter} when NATS stops answering.
  */
 export async function* readRaw(
   nc: NatsConnection,
@@ -82,30 +84,34 @@ export async function* readRaw(
   { from, through }: { readonly from: number; readonly through: number },
 ): AsyncGenerator<readonly RawMessage[]> {
   if (from > through) return;
-  let next = insist(nc, stream, from);
-  // Awaited below; a failure while the caller works is not unhandled.
+  let next = requestBatch(nc, stream, from);
+  // Awaited below. Without this, a failure while the caller works would be an unhandled rejection.
   next.catch(() => {});
   for (;;) {
     const batch = await next;
     const last = batch.at(-1)?.sequence;
     if (last === undefined) return;
     if (last < through) {
-      next = insist(nc, stream, last + 1);
+      next = requestBatch(nc, stream, last + 1);
       next.catch(() => {});
     }
-    const wanted = last <= through ? batch : batch.filter(({ sequence }) => sequence <= through);
-    if (wanted.length > 0) yield wanted;
+    const inRange = last <= through ? batch : batch.filter(({ sequence }) => sequence <= through);
+    if (inRange.length > 0) yield inRange;
     if (last >= through) return;
   }
 }
 
-// An empty answer is asked for again too: a replica that is behind does not know better.
-async function insist(nc: NatsConnection, stream: string, from: number): Promise<RawMessage[]> {
+// An empty answer is requested again too, because the replica that answered may be behind.
+async function requestBatch(
+  nc: NatsConnection,
+  stream: string,
+  from: number,
+): Promise<RawMessage[]> {
   for (let attempt = 1;; attempt++) {
-    const { messages, complete, trouble } = await ask(nc, stream, from);
-    if (messages.length > 0 || (complete && attempt === ATTEMPTS)) return messages;
-    if (attempt === ATTEMPTS) {
-      throw new RetryAfter(`${stream} does not answer from sequence ${from} on: ${trouble}`, 1_000);
+    const { messages, complete, problem } = await requestOnce(nc, stream, from);
+    if (messages.length > 0 || (complete && attempt === MAX_ATTEMPTS)) return messages;
+    if (attempt === MAX_ATTEMPTS) {
+      throw new RetryAfter(`${stream} does not answer from sequence ${from} on: ${problem}`, 1_000);
     }
     await pause(RETRY_MS);
   }
@@ -113,32 +119,35 @@ async function insist(nc: NatsConnection, stream: string, from: number): Promise
 
 interface Answer {
   readonly messages: RawMessage[];
-  /** The server said that this is all; otherwise the rest was lost on the way. */
+  /** The server confirmed the end of the batch; otherwise the rest was lost in transit. */
   readonly complete: boolean;
-  readonly trouble: string;
+  /** Why the answer ended. */
+  readonly problem: string;
 }
 
-/** What came after the batch: 204, or 404 when nothing is left. */
-const ENDS: ReadonlySet<number> = new Set([204, 404]);
+/** Status codes that end a batch: 204, or 404 when no message is left. */
+const END_CODES: ReadonlySet<number> = new Set([204, 404]);
 
-async function ask(nc: NatsConnection, stream: string, from: number): Promise<Answer> {
+async function requestOnce(nc: NatsConnection, stream: string, from: number): Promise<Answer> {
   const request = { seq: from, batch: BATCH_MESSAGES, max_bytes: BATCH_BYTES };
   const messages: RawMessage[] = [];
-  const answer = (complete: boolean, trouble: string) => ({ messages, complete, trouble });
+  const answer = (complete: boolean, problem: string) => ({ messages, complete, problem });
   try {
     const answers = await nc.requestMany(
       `$JS.API.DIRECT.GET.${stream}`,
       JSON.stringify(request),
-      { strategy: "sentinel", maxWait: ANSWER_MS, noMux: true },
+      { strategy: "sentinel", maxWait: ANSWER_TIMEOUT_MS, noMux: true },
     );
     for await (const message of answers) {
-      // An event without bytes is no end; it has no status.
+      // An event without bytes has no status, so it does not end the batch.
       const status = message.data.length === 0 ? message.headers : undefined;
       if (status?.code) {
-        return answer(ENDS.has(status.code), status.description);
+        return answer(END_CODES.has(status.code), status.description);
       }
       const stored = storedMessage(message);
-      if (stored.previous !== (messages.at(-1)?.sequence ?? 0)) return answer(false, "a loss");
+      if (stored.previous !== (messages.at(-1)?.sequence ?? 0)) {
+        return answer(false, "a message was lost in transit");
+      }
       messages.push(stored);
     }
     return answer(false, "no answer");

@@ -1,5 +1,5 @@
 /**
- * Reading raw messages by sequence from a real server.
+ * Reads raw messages by sequence from a real server.
  *
  * @module
  */
@@ -15,8 +15,8 @@ const MESSAGES = 2_600;
 const BODY_BYTES = 6_000;
 const LOST = [1, 2, 3, 1_000, 1_500, 1_501, MESSAGES - 1];
 
-/** A stream with holes, and what a durable is told of it. */
-async function filled(stack: NatsStack): Promise<RawMessage[]> {
+/** Fills a stream with holes; returns the messages that a durable delivers. */
+async function fillStreamWithHoles(stack: NatsStack): Promise<RawMessage[]> {
   const nc = await stack.connect("ops");
   const jsm = await jetstreamManager(nc);
   await jsm.streams.add({ name: "RAW", subjects: ["raw.>"], allow_direct: true });
@@ -28,17 +28,17 @@ async function filled(stack: NatsStack): Promise<RawMessage[]> {
   for (const sequence of LOST) await jsm.streams.deleteMessage("RAW", sequence);
   await jsm.consumers.add("RAW", { durable_name: "witness", max_ack_pending: 10_000 });
   const consumer = await js.consumers.get("RAW", "witness");
-  const wanted = MESSAGES - LOST.length;
-  const told: RawMessage[] = [];
-  for await (const message of await consumer.fetch({ max_messages: wanted, expires: 10_000 })) {
+  const count = MESSAGES - LOST.length;
+  const delivered: RawMessage[] = [];
+  for await (const message of await consumer.fetch({ max_messages: count, expires: 10_000 })) {
     const { sequence, receivedAt, bytes } = deliveryOf(message);
-    told.push({ sequence, receivedAt, bytes });
+    delivered.push({ sequence, receivedAt, bytes });
   }
-  return told;
+  return delivered;
 }
 
-// Bytes by a number: comparing megabytes element by element would take the test's time.
-function brief(messages: readonly RawMessage[]) {
+// A summary of the bytes, because comparing megabytes element by element is slow.
+function summarize(messages: readonly RawMessage[]) {
   return messages.map(({ sequence, receivedAt, bytes }) => ({
     sequence,
     receivedAt,
@@ -47,17 +47,17 @@ function brief(messages: readonly RawMessage[]) {
   }));
 }
 
-Deno.test("raw messages are what a durable is given, whatever is missing or breaks", async (t) => {
+Deno.test("readRaw returns what a durable delivers, with holes and server restarts", async (t) => {
   await using stack = await NatsStack.start();
-  const told = await filled(stack);
+  const delivered = await fillStreamWithHoles(stack);
   const nc = await stack.connect("auditor");
   const read = async (from: number, through: number) =>
     (await Array.fromAsync(readRaw(nc, "RAW", { from, through }))).flat();
   const within = (from: number, through: number) =>
-    told.filter(({ sequence }) => sequence >= from && sequence <= through);
+    delivered.filter(({ sequence }) => sequence >= from && sequence <= through);
 
-  await t.step("any range, with holes at its ends and inside", async () => {
-    assertEquals(told.length, MESSAGES - LOST.length);
+  await t.step("a range may have holes at its ends and inside", async () => {
+    assertEquals(delivered.length, MESSAGES - LOST.length);
     const ranges: readonly [from: number, through: number][] = [
       [1, MESSAGES],
       [1, 3],
@@ -67,27 +67,27 @@ Deno.test("raw messages are what a durable is given, whatever is missing or brea
       [2, 1],
     ];
     for (const [from, through] of ranges) {
-      assertEquals(brief(await read(from, through)), brief(within(from, through)));
+      assertEquals(summarize(await read(from, through)), summarize(within(from, through)));
     }
   });
 
-  await t.step("an end that is not there yet is not waited for", async () => {
+  await t.step("reading ends at the last message, without waiting for more", async () => {
     assertEquals((await read(MESSAGES - 5, MESSAGES + 100)).length, 5);
     assertEquals(await read(MESSAGES + 1, MESSAGES + 100), []);
   });
 
-  await t.step("the extent is what the stream has", async () => {
+  await t.step("the extent is that of the messages kept", async () => {
     assertEquals(await rawExtent(nc, "RAW"), {
       firstSeq: 4,
       lastSeq: MESSAGES,
-      firstReceivedAt: told[0]?.receivedAt,
+      firstReceivedAt: delivered[0]?.receivedAt,
       maxAgeMs: Infinity,
     });
     const { firstSeq, lastSeq, firstReceivedAt } = await rawExtent(nc, "HEARTBEATS");
     assertEquals([firstSeq, lastSeq, firstReceivedAt], [1, 0, undefined]);
   });
 
-  await t.step("a server that restarts in between loses nothing", async () => {
+  await t.step("a server restart during reading loses no message", async () => {
     const seen: RawMessage[] = [];
     for await (const batch of readRaw(nc, "RAW", { from: 1, through: MESSAGES })) {
       if (seen.length === 0) {
@@ -96,6 +96,6 @@ Deno.test("raw messages are what a durable is given, whatever is missing or brea
       }
       seen.push(...batch);
     }
-    assertEquals(brief(seen), brief(told));
+    assertEquals(summarize(seen), summarize(delivered));
   });
 });

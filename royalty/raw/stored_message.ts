@@ -1,9 +1,9 @@
 /**
- * A stored message as a direct get answers it: the bytes, and a header that says where they are from.
+ * Parses a message as a direct get returns it: the bytes, and headers with sequence and receipt.
  *
- * The client makes a map of every header, which took as long as all other reading. It keeps the
- * header in front of the data, in one buffer, so what is needed is read there; where it is not found,
- * the client is asked.
+ * Having the client parse all headers doubled the time of reading. The client keeps the header in
+ * front of the data in one buffer, so the three headers needed are read there directly; when they
+ * are not found, the headers that the client parsed are used.
  *
  * Pure.
  *
@@ -11,21 +11,21 @@
  */
 import { Buffer } from "node:buffer";
 
-/** One heartbeat as the stream stored it. */
+/** One message as the stream stored it. */
 export interface RawMessage {
   readonly sequence: number;
-  /** When the stream stored it, ms since the epoch. */
+  /** Receipt: when the stream stored it, ms since the epoch. */
   readonly receivedAt: number;
   readonly bytes: Uint8Array;
 }
 
-/** The parts of a NATS message that are read. */
+/** The fields of a NATS message that are read. */
 export interface HeadedMessage {
   readonly data: Uint8Array;
   readonly headers?: { last(name: string): string };
 }
 
-/** The answer to a direct get. `previous` is the sequence sent before it, 0 for the first. */
+/** A message of a batched direct get. `previous` is the sequence sent before it, 0 for the first. */
 export interface StoredMessage extends RawMessage {
   readonly previous: number;
 }
@@ -35,7 +35,7 @@ const SEQUENCE = "Nats-Sequence";
 const TIMESTAMP = "Nats-Time-Stamp";
 const PREVIOUS = "Nats-Last-Sequence";
 
-/** Reads `message`. */
+/** Parses `message`. Headers that are missing give NaN. */
 export function storedMessage(message: HeadedMessage): StoredMessage {
   const bytes = message.data;
   const header = headerBefore(bytes);
@@ -57,7 +57,7 @@ function headerBefore({ buffer, byteOffset }: Uint8Array): string | undefined {
   return begin < 0 ? undefined : before.toString("latin1", begin);
 }
 
-// The last one counts: the server's own come after those of the publisher.
+// The last one is the server's: its headers come after those of the publisher.
 function valueOf(header: string, name: string): string | undefined {
   const begin = header.lastIndexOf(`\r\n${name}: `);
   if (begin < 0) return undefined;
@@ -65,20 +65,20 @@ function valueOf(header: string, name: string): string | undefined {
   return header.slice(from, header.indexOf("\r\n", from));
 }
 
-let second = "";
-let secondMs = 0;
+// The second parsed last, because thousands of messages share one.
+let cachedSecond = "";
+let cachedSecondMs = 0;
 
 /**
- * The instant of an RFC 3339 time in UTC with up to nine decimals, ms since the epoch; what is below
- * a millisecond is cut off, as everywhere. NaN for anything else.
+ * Parses an RFC 3339 time in UTC with up to nine decimals to ms since the epoch, truncated. NaN for
+ * anything else.
  */
 export function millisecondsOf(timestamp: string): number {
-  // Thousands of messages share a second.
-  if (!timestamp.startsWith(second) || second === "") {
-    second = timestamp.slice(0, "2026-11-23T00:00:00".length);
-    secondMs = Date.parse(`${second}Z`);
+  if (!timestamp.startsWith(cachedSecond) || cachedSecond === "") {
+    cachedSecond = timestamp.slice(0, "2026-11-23T00:00:00".length);
+    cachedSecondMs = Date.parse(`${cachedSecond}Z`);
   }
   if (!timestamp.endsWith("Z")) return NaN;
-  const decimals = timestamp.slice(second.length + 1, -1).slice(0, 3);
-  return secondMs + Number(decimals.padEnd(3, "0"));
+  const decimals = timestamp.slice(cachedSecond.length + 1, -1).slice(0, 3);
+  return cachedSecondMs + Number(decimals.padEnd(3, "0"));
 }

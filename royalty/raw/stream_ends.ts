@@ -1,5 +1,5 @@
 /**
- * Where each raw stream ends and how much of it waits, as NATS says.
+ * The end and the lag of each raw stream, from NATS.
  *
  * @module
  */
@@ -7,7 +7,10 @@ import type { NatsConnection } from "nats";
 import { jetstreamManager } from "nats/jetstream";
 import { DURABLE } from "../../shared/contract/topology.ts";
 
-/** Messages of each of `streams` that are not acknowledged yet. */
+/**
+ * The lag of the durable `royalty` on each of `streams`: messages not acknowledged yet. Rejects with
+ * the error of the NATS client when it cannot be read.
+ */
 export async function lagOf(
   nc: NatsConnection,
   streams: readonly string[],
@@ -23,7 +26,10 @@ export async function lagOf(
   );
 }
 
-/** The last sequence of each of `streams`. */
+/**
+ * The last sequence of each of `streams`. Rejects with the error of the NATS client when it cannot be
+ * read.
+ */
 export async function streamEnds(
   nc: NatsConnection,
   streams: readonly string[],

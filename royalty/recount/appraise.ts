@@ -1,10 +1,10 @@
 /**
- * What one raw heartbeat would earn, written a second time from the contract alone.
+ * Judges one raw heartbeat for the recount. A second implementation, from the contract alone.
  *
- * The recount exists to find a mistake in the books, so it shares no rule with what writes them:
- * neither the fast judgement of `shared/event.ts` nor `accrue.ts` nor `business_day.ts`. Only how
- * JSON is read and the schema, which is the contract itself, are the same; the schema decides
- * whatever is not plain at a glance.
+ * The recount exists to find mistakes in the books, so it shares no rule with posting: neither the
+ * fast judgement of `shared/contract/event.ts`, nor `accrue.ts`, nor `business_day.ts`. Shared are
+ * only the JSON reader and the schema, which is the contract itself. A fast check accepts plain
+ * heartbeats; the schema decides about all others.
  *
  * Pure. Times and durations in ms.
  *
@@ -13,35 +13,38 @@
 import { type Heartbeat, heartbeatSchema } from "../../shared/contract/event.ts";
 import { parseJson } from "../../shared/contract/json.ts";
 
-/** The rules that decide about one event. */
+/** The rules by which one event is judged. */
 export interface RecountRules {
+  /** Maximum age at receipt, ms. */
   readonly latenessHorizonMs: number;
+  /** Maximum time ahead of receipt, ms. */
   readonly futureToleranceMs: number;
 }
 
-/** A heartbeat that counts unless its id came before. */
+/** A usable heartbeat, which counts unless its id occurred before. */
 export interface Earning {
   readonly eventId: string;
+  /** Ms since the epoch. */
   readonly ts: number;
   readonly titleId: string;
   readonly region: string;
   readonly playedMs: number;
-  /** What device loss is told by. */
+  /** With `seq`, for the estimate of device loss. */
   readonly sessionId: string;
   readonly seq: number;
 }
 
-/** Why a heartbeat earns nothing. */
+/** Why a heartbeat is not credited. */
 export type Unearned = "unreadable" | "invalid" | "implausible" | "too_late" | "from_the_future";
 
-/** An id may be this much older than the horizon; beyond it, its first copy may be forgotten. */
+/** An id may be older than the horizon by this much; beyond it, its key may have been dropped. */
 const ID_ALLOWANCE_MS = 24 * 60 * 60 * 1000;
-/** Ids that claim an earlier instant are made up, and no key of one was ever forgotten. */
-const IDS_KEPT_SINCE = Date.parse("2026-11-01T00:00:00Z");
+/** No key was dropped before this instant, so ids with an earlier one are accepted. */
+const FIRST_KEY_MS = Date.parse("2026-11-01T00:00:00Z");
 
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** Judges the heartbeat that `bytes` are, received at `receivedAt`. Never throws. */
+/** Judges the heartbeat in `bytes`, received at `receivedAt` (ms since the epoch). Never throws. */
 export function appraise(
   bytes: Uint8Array,
   receivedAt: number,
@@ -56,13 +59,13 @@ export function appraise(
   const heartbeat = isPlain(value) ? value : heartbeatSchema.safeParse(value).data;
   if (!heartbeat) return "invalid";
   const { event_id, ts, title_id, region, played_ms, rebuffer_ms, interval_ms } = heartbeat;
-  // Twice the sum, so that the half stays a whole number.
+  // Both sides are doubled, so that one and a half intervals is a whole number.
   if (2 * (played_ms + rebuffer_ms) > 3 * interval_ms + 2_000) return "implausible";
   if (ts < receivedAt - latenessHorizonMs) return "too_late";
   if (ts > receivedAt + futureToleranceMs) return "from_the_future";
-  const made = instantOf(event_id);
-  const forgotten = receivedAt - latenessHorizonMs - ID_ALLOWANCE_MS;
-  if (made >= IDS_KEPT_SINCE && made < forgotten) return "too_late";
+  const madeMs = instantOf(event_id);
+  const droppedBeforeMs = receivedAt - latenessHorizonMs - ID_ALLOWANCE_MS;
+  if (madeMs >= FIRST_KEY_MS && madeMs < droppedBeforeMs) return "too_late";
   return {
     eventId: event_id,
     ts,
@@ -78,20 +81,20 @@ const ID = /^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]
 const REGION = /^[a-z0-9-]{2,32}$/;
 const TEXT = /^[ -~]{1,64}$/;
 const STATES: ReadonlySet<unknown> = new Set(heartbeatSchema.shape.state.options);
-const LONGEST_MS = 600_000;
+const MAX_INTERVAL_MS = 600_000;
 
 /**
- * Whether `value` is a heartbeat beyond doubt: printable ASCII, whole numbers, no field of a newer
- * player. The schema is asked about all others; it takes most of a recount's time.
+ * Whether `value` is certainly a valid heartbeat: printable ASCII, whole numbers. A fast check before
+ * the schema, which would take most of the time of a recount.
  */
 function isPlain(value: unknown): value is Heartbeat {
-  // Whatever is not an object has none of these fields.
+  // A value that is not an object has none of these fields.
   const it = (value ?? {}) as Record<string, unknown>;
   const device = (it.device ?? {}) as Record<string, unknown>;
   return it.v === 1 && isText(it.event_id, ID) && STATES.has(it.state) &&
     isText(it.session_id) && isText(it.device_id) && isText(it.title_id) &&
     isText(it.region, REGION) && isWhole(it.seq) && isWhole(it.ts) &&
-    isWhole(it.interval_ms, LONGEST_MS) && isWhole(it.played_ms, LONGEST_MS) &&
+    isWhole(it.interval_ms, MAX_INTERVAL_MS) && isWhole(it.played_ms, MAX_INTERVAL_MS) &&
     isWhole(it.rebuffer_ms) && isWhole(it.rebuffer_count) &&
     isText(device.model) && isText(device.os) && isText(device.build) &&
     (it.media_ms === undefined || isWhole(it.media_ms)) &&
@@ -103,8 +106,8 @@ function isText(value: unknown, shape = TEXT): boolean {
   return typeof value === "string" && shape.test(value);
 }
 
-function isWhole(value: unknown, most = Number.MAX_SAFE_INTEGER): boolean {
-  return typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= most;
+function isWhole(value: unknown, max = Number.MAX_SAFE_INTEGER): boolean {
+  return typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= max;
 }
 
 // The instant in a UUIDv7 (RFC 9562, section 5.7), NaN for every other UUID.
@@ -113,9 +116,9 @@ function instantOf(uuid: string): number {
   return parseInt(uuid.slice(0, 8), 16) * 2 ** 16 + parseInt(uuid.slice(9, 13), 16);
 }
 
-/** The days of one zone, by the instants at which they begin. */
+/** The days of one time zone, from the instants at which they begin (by `Temporal`). */
 export class DayStarts {
-  // Events lie within the lateness horizon, so these are a handful.
+  // Events are within the lateness horizon, so there are only a few.
   readonly #known: { readonly day: string; readonly from: number; readonly until: number }[] = [];
 
   constructor(readonly zone: string) {}
@@ -125,7 +128,7 @@ export class DayStarts {
     return startOf(Temporal.PlainDate.from(day), this.zone);
   }
 
-  /** The day that `instant` lies in. */
+  /** The day of `instant` (ms since the epoch), `YYYY-MM-DD`. */
   dayOf(instant: number): string {
     const known = this.#known.find(({ from, until }) => instant >= from && instant < until);
     if (known) return known.day;
@@ -143,8 +146,8 @@ function startOf(date: Temporal.PlainDate, zone: string): number {
 }
 
 /**
- * Writes the 16 bytes of a UUID into `view` at `at`, its end first: that is where ids of one moment
- * differ, and what begins differently sorts fastest.
+ * Writes the 16 bytes of a UUID to `view` at offset `at`, the last group first. UUIDv7 of the same
+ * time differ at the end, and records that differ in their first bytes sort fastest.
  */
 export function writeId(view: DataView, at: number, uuid: string): void {
   view.setUint32(at, parseInt(uuid.slice(28), 16));

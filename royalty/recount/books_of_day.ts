@@ -1,45 +1,46 @@
 /**
- * What the books say about one recognised day, for the recount to be held against: the SQL of it.
+ * Reads what the books have for one recognised day, to compare the recount with.
  *
  * @module
  */
 import type { Sql, TransactionSql } from "postgres";
-import { patiently } from "../../shared/process/postgres/pool.ts";
+import { allowSilence } from "../../shared/process/postgres/pool.ts";
 import { readZone, WHOLE_DAY_MS } from "../books/connection.ts";
 import { readDayLines } from "../books/lines.ts";
 import { readSealedAsOf } from "../books/seals.ts";
 import { readEntries, readStatementLines } from "../books/statements.ts";
 import { type DayLine, dayLineOf } from "../statement/day_line.ts";
 
-/** One place where the day's lines are written down. */
+/** The lines of the day in one place of the books. */
 export interface BookedLines {
   /** `accruals` or `statement version N`. */
   readonly name: string;
   readonly lines: readonly DayLine[];
 }
 
-/** How far a stream was posted when a day could last be credited, and when it could first. */
+/** The sequences of a stream that may be recognised on the day. */
 export interface StreamSpan {
   readonly stream: string;
+  /** The last sequence posted while the day could be credited. */
   readonly through: number;
-  /** Undefined when the day before is not closed. */
+  /** The last sequence posted before the seal of the day before; undefined when it is not sealed. */
   readonly closedThrough: number | undefined;
 }
 
-/** The books of one day, in one snapshot. */
+/** The books of one day, read in one snapshot. */
 export interface BooksOfDay {
   readonly day: string;
   readonly zone: string;
-  /** `open`, `sealed` (being closed), or `closed` with a statement. */
+  /** `open`, `sealed` (takes no more credits), or `closed` (has a statement). */
   readonly state: "open" | "sealed" | "closed";
   readonly spans: readonly StreamSpan[];
   /** The accruals, then the newest statement when there is one. */
   readonly booked: readonly [accruals: BookedLines, ...statements: BookedLines[]];
 }
 
-/** Reads the books of `day` (`YYYY-MM-DD`). */
+/** Reads the books of `day` (`YYYY-MM-DD`). Rejects with the error of Postgres. */
 export async function readBooksOfDay(sql: Sql, day: string): Promise<BooksOfDay> {
-  return await patiently(
+  return await allowSilence(
     sql,
     WHOLE_DAY_MS,
     () =>
@@ -64,8 +65,8 @@ interface SpanRow {
   readonly closed_through: string | null;
 }
 
-// A day takes credits until the first seal of its own or a later day; it takes late ones of closed
-// days from the seal of the day before on.
+// A day takes credits until the seal of its own or a later day, and adjustments from the seal of the
+// day before on.
 async function readSpans(tx: TransactionSql, day: string): Promise<StreamSpan[]> {
   const rows = await tx<SpanRow[]>`
     with ending as (

@@ -1,6 +1,6 @@
 /**
- * The shadow recount of one day: the raw streams against the books, before every automatic close and
- * whenever somebody asks.
+ * Recounts a day from the raw streams and compares it with the books: before every automatic close,
+ * and on command.
  *
  * @module
  */
@@ -18,42 +18,40 @@ import { recount, type RecountedLine } from "./recount.ts";
 import { compareLines, type RecountReport, totals } from "./report.ts";
 import { keptSources } from "./sources.ts";
 
-/** What a recount works with. */
+/** Options of a recount. */
 export interface RecountOptions {
-  /** May read the books; nothing is written. */
+  /** A connection to the books, which are only read. */
   readonly sql: Sql;
-  /** May read raw heartbeats by sequence: royalty or auditor. */
+  /** A connection that may read raw heartbeats by sequence: as royalty or auditor. */
   readonly nc: NatsConnection;
   readonly rules: RecountRules;
   /**
-   * Where the sort writes: 32 bytes for each heartbeat kept, removed afterwards. Without it a million
-   * heartbeats can be recounted.
+   * Folder for the sort: 32 bytes per heartbeat read, removed afterwards. Without it, at most a
+   * million heartbeats can be recounted.
    */
   readonly folder: string | undefined;
+  /** The clock, ms since the epoch. */
   readonly now: () => number;
-  /** How far before its day copies of late heartbeats are looked for, ms; undefined: all that is kept. */
+  /** Time before the day from which heartbeats are read, ms; undefined: everything that is kept. */
   readonly lookBackMs?: number | undefined;
-  /** Ends the recount early: it rejects with the signal's reason. */
+  /** Aborts the recount: it rejects with the reason of the signal. */
   readonly signal?: AbortSignal | undefined;
-  /**
-   * Told of the steps done and of how many there are about: one to read each sequence and one to
-   * count it.
-   */
+  /** Receives the steps done and the expected total: each sequence is read, then counted. */
   readonly onProgress?: OnProgress | undefined;
 }
 
 const METHOD = "external sort of raw heartbeats by event id, the first of each id counted";
 
 /**
- * Recounts `day` (`YYYY-MM-DD`). Rejects with {@link Refused} when the raw heartbeats of the day are
- * not kept any more or are not those that were counted, and with `RetryAfter` while NATS does not
- * answer.
+ * Recounts `day` (`YYYY-MM-DD`) and compares it with the books. Rejects with `Refused` when the raw
+ * heartbeats of the day are no longer kept or are not those that were counted, and with `RetryAfter`
+ * while NATS does not answer.
  */
 export async function recountDay(day: string, options: RecountOptions): Promise<RecountReport> {
   return (await derive(day, options)).report;
 }
 
-/** A recount, and what it was held against. */
+/** A recount, and what it was compared with. */
 interface Derived {
   readonly report: RecountReport;
   readonly booked: BooksOfDay["booked"];
@@ -61,10 +59,10 @@ interface Derived {
 
 async function derive(day: string, options: RecountOptions): Promise<Derived> {
   const { sql, nc, rules, folder, now, lookBackMs, signal, onProgress } = options;
-  const begun = now();
+  const startMs = now();
   const books = await readBooksOfDay(sql, day);
   const { zone, state, booked } = books;
-  const sources = await keptSources(nc, books, rules, begun, lookBackMs);
+  const sources = await keptSources(nc, books, rules, startMs, lookBackMs);
   const sequences = sources.reduce((sum, each) => sum + each.through - each.from + 1, 0);
   const recounted = await recount({
     day,
@@ -90,14 +88,15 @@ async function derive(day: string, options: RecountOptions): Promise<Derived> {
       name,
       differences: compareLines(lines, recounted.lines),
     })),
-    seconds: (now() - begun) / 1000,
+    seconds: (now() - startMs) / 1000,
   };
   return { report, booked };
 }
 
 /**
- * The recount that a close waits for. A line whose doubtful events leave room for what the books
- * say is given as the books have it, and the method says how many events that concerns.
+ * The recount for a close. Where the books agree within the doubtful events of a line, the line is
+ * returned as booked, and `method` says how many events that concerns. Rejects as
+ * {@link recountDay} does.
  */
 export async function recountForClose(
   day: string,
@@ -123,7 +122,7 @@ function asBooked(lines: readonly RecountedLine[], booked: readonly DayLine[]): 
   return [...agreed, ...lines.filter((line) => disputed.has(lineKey(line)))];
 }
 
-/** The recount of the service, with a connection of its own while it lasts. */
+/** The recount that the service uses to close days; it opens its own connection to the books. */
 export function serviceRecount(
   settings: Settings<typeof recountSettings & typeof postgresSettings>,
   nc: NatsConnection,
@@ -146,16 +145,16 @@ export function serviceRecount(
   };
 }
 
-/** A day derived once more, by other means. */
+/** The result of a recount for a close. */
 export interface RecountResult {
-  /** How it was done, for the manifest. */
+  /** The method, for the manifest. */
   readonly method: string;
   readonly lines: readonly DayLine[];
-  /** Heartbeats that never arrived, as far as those that did can tell. */
+  /** Estimate of heartbeats that never arrived. */
   readonly deviceLoss: DeviceLossEstimate;
-  /** What it cost. */
+  /** Duration. */
   readonly seconds: number;
 }
 
-/** Derives a sealed day from the raw streams, without the books' own credits. */
+/** Recounts a sealed day (`YYYY-MM-DD`) from the raw streams. */
 export type Recount = (day: string) => Promise<RecountResult>;

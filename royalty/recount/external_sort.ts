@@ -1,25 +1,27 @@
 /**
- * Sorts more fixed-size records than memory holds: sorted runs on disk, then a merge of all of them.
+ * External merge sort of fixed-size records: sorted runs are written to disk, then merged.
  *
- * Records are compared as bytes, from their first to their last. In memory are one run
- * (`runRecords` records, twice while it is written) and, while merging, one read buffer per run: of
- * `fanIn` runs another, longer one is made, so open files and buffers stay bounded whatever comes.
+ * Records are compared as bytes, from the first to the last. Memory holds one run (`runRecords`
+ * records, twice while it is written) and, while merging, one read buffer per run. Every `fanIn` runs
+ * are merged into a longer one, so the number of open files and buffers is bounded.
  *
  * @module
  */
 import { messageOf, Refused } from "../../shared/process/errors.ts";
 import { ScratchFolder } from "./scratch_folder.ts";
 
+/** Options of {@link ExternalSort}. */
 export interface ExternalSortOptions {
   /**
-   * Where the runs go, in a folder of their own that is removed at the end. It is not touched, and
-   * need not be given, when one run holds everything.
+   * An existing folder for the runs, which are written to a temporary folder in it. Not needed when
+   * one run holds all records.
    */
   readonly folder: string | undefined;
-  /** At least 6. */
+  /** Size of a record, at least 6. */
   readonly recordBytes: number;
-  /** Records sorted in memory at once, at most 2^20. */
+  /** Records per run, at most 2^20, which is the default. */
   readonly runRecords?: number | undefined;
+  /** Runs per merge; the default is 128. */
   readonly fanIn?: number;
 }
 
@@ -29,7 +31,7 @@ const INDEX_MASK = MAX_RUN_RECORDS - 1;
 const FAN_IN = 128;
 const BUFFER_BYTES = 256 * 1024;
 
-/** Takes records one by one, then gives them back in order, once. */
+/** Sorts records: {@link add} all of them, then read {@link sorted} once. Dispose it when done. */
 export class ExternalSort implements AsyncDisposable {
   readonly #recordBytes: number;
   readonly #runRecords: number;
@@ -38,7 +40,7 @@ export class ExternalSort implements AsyncDisposable {
   #count = 0;
   #folder: ScratchFolder | undefined;
   #files = 0;
-  /** Paths of runs; those of one level are about the same length. */
+  /** Paths of runs by level; runs of one level have about the same length. */
   readonly #levels: string[][] = [];
 
   constructor(readonly options: ExternalSortOptions) {
@@ -50,8 +52,8 @@ export class ExternalSort implements AsyncDisposable {
   }
 
   /**
-   * Copies `record`. Wait for the promise, if there is one, before adding the next: it rejects with
-   * {@link Refused} when there is no folder to go on in, or it takes no more.
+   * Adds a copy of `record`. When a promise is returned, await it before adding the next record. It
+   * rejects with {@link Refused} when no folder is set or it cannot be written.
    */
   add(record: Uint8Array): Promise<void> | undefined {
     if (this.#count === this.#runRecords) return this.#spill().then(() => this.add(record));
@@ -59,10 +61,10 @@ export class ExternalSort implements AsyncDisposable {
     this.#count += 1;
   }
 
-  /** All records in order, in chunks of whole records; a chunk is overwritten by the next. */
+  /** All records in order, in chunks of whole records. Each chunk is valid until the next is read. */
   async *sorted(): AsyncGenerator<Uint8Array> {
     if (this.#files === 0) {
-      // Everything fits: no disk at all.
+      // All records are in memory.
       yield sortRecords(this.#run.subarray(0, this.#count * this.#recordBytes), this.#recordBytes);
       return;
     }
@@ -77,11 +79,11 @@ export class ExternalSort implements AsyncDisposable {
   async #spill(): Promise<void> {
     const bytes = this.#run.subarray(0, this.#count * this.#recordBytes);
     const sorted = sortRecords(bytes, this.#recordBytes);
-    await this.#keep(0, [sorted]);
+    await this.#addRun(0, [sorted]);
     this.#count = 0;
   }
 
-  async #keep(level: number, chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>) {
+  async #addRun(level: number, chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>) {
     this.#folder ??= await this.#makeFolder();
     const path = `${this.#folder.path}/${this.#files++}`;
     await this.#write(path, chunks);
@@ -89,7 +91,7 @@ export class ExternalSort implements AsyncDisposable {
     runs.push(path);
     if (runs.length < this.#fanIn) return;
     this.#levels[level] = [];
-    await this.#keep(level + 1, merge(runs, this.#recordBytes));
+    await this.#addRun(level + 1, merge(runs, this.#recordBytes));
     await Promise.all(runs.map((run) => Deno.remove(run)));
   }
 
@@ -97,7 +99,7 @@ export class ExternalSort implements AsyncDisposable {
     const { folder } = this.options;
     if (folder === undefined) {
       throw new Refused(
-        `more than ${this.#runRecords} records are to be sorted, and there is no folder for it; ` +
+        `more than ${this.#runRecords} records need a folder to be sorted in; ` +
           "set TWOFOLD_RECOUNT_DIR",
       );
     }
@@ -124,9 +126,10 @@ function unwritable(path: string, error: unknown): Refused {
   return new Refused(`${path} cannot be used for sorting: ${messageOf(error)}`, { cause: error });
 }
 
-// The engine sorts 64-bit integers natively, several times faster than with a comparison in
-// TypeScript: the first 44 bits of a record and its index make one, written as two halves because
-// every machine Deno runs on is little-endian. Records that agree in those bits are compared whole.
+// The engine sorts 64-bit integers natively, several times faster than with a comparison function.
+// The first 44 bits of a record and its index form such an integer; it is written as two 32-bit
+// halves, low half first, because Deno runs on little-endian machines only. Records that agree in
+// those bits are compared whole.
 function sortRecords(records: Uint8Array, recordBytes: number): Uint8Array {
   const count = records.length / recordBytes;
   const view = new DataView(records.buffer, records.byteOffset, records.length);
@@ -140,7 +143,7 @@ function sortRecords(records: Uint8Array, recordBytes: number): Uint8Array {
   keys.sort();
   const sorted = new Uint8Array(records.length);
   let filled = 0;
-  for (const index of settleTies(halves, view, recordBytes)) {
+  for (const index of orderOf(halves, view, recordBytes)) {
     const at = index * recordBytes;
     sorted.set(records.subarray(at, at + recordBytes), filled);
     filled += recordBytes;
@@ -148,8 +151,9 @@ function sortRecords(records: Uint8Array, recordBytes: number): Uint8Array {
   return sorted;
 }
 
-// The indexes of the records in their final order; `halves` are those of the sorted keys.
-function settleTies(halves: DataView, view: DataView, recordBytes: number): Uint32Array {
+// The indexes of the records in their final order. `halves` are those of the sorted integers, whose
+// ties are resolved by comparing records.
+function orderOf(halves: DataView, view: DataView, recordBytes: number): Uint32Array {
   const count = halves.byteLength / 8;
   const order = new Uint32Array(count);
   for (let start = 0; start < count;) {
@@ -186,7 +190,7 @@ class RunReader implements Disposable {
   readonly #file: Deno.FsFile;
   readonly #buffer: Uint8Array<ArrayBuffer>;
   readonly view: DataView;
-  /** Where the present record is in `view`. */
+  /** Offset of the current record in `view`. */
   at = 0;
   #end = 0;
 
@@ -196,12 +200,12 @@ class RunReader implements Disposable {
     this.view = new DataView(this.#buffer.buffer);
   }
 
-  /** Whether the present record is the buffer's last, so that {@link refill} comes next. */
+  /** Whether the current record is the last in the buffer, so that {@link refill} has to follow. */
   get isSpent(): boolean {
     return this.at + this.recordBytes >= this.#end;
   }
 
-  /** Reads on; false at the end of the run. */
+  /** Reads the next part of the run into the buffer; false at the end of the run. */
   async refill(): Promise<boolean> {
     this.at = 0;
     this.#end = 0;
@@ -213,6 +217,7 @@ class RunReader implements Disposable {
     return this.#end > 0;
   }
 
+  /** The current record. */
   record(): Uint8Array {
     return this.#buffer.subarray(this.at, this.at + this.recordBytes);
   }
@@ -231,7 +236,7 @@ async function* merge(paths: readonly string[], recordBytes: number): AsyncGener
   }
   const chunk = new Uint8Array(Math.ceil(BUFFER_BYTES / recordBytes) * recordBytes);
   let filled = 0;
-  for (let reader = heap.least(); reader; reader = heap.least()) {
+  for (let reader = heap.min(); reader; reader = heap.min()) {
     chunk.set(reader.record(), filled);
     filled += recordBytes;
     if (!reader.isSpent) {
@@ -247,7 +252,7 @@ async function* merge(paths: readonly string[], recordBytes: number): AsyncGener
   if (filled > 0) yield chunk.subarray(0, filled);
 }
 
-/** A binary heap of readers by their present records. */
+/** A binary min-heap of readers by their current records. */
 class ReaderHeap {
   readonly #readers: RunReader[] = [];
 
@@ -262,31 +267,32 @@ class ReaderHeap {
     readers[at] = reader;
   }
 
-  least(): RunReader | undefined {
+  /** The reader with the smallest record. */
+  min(): RunReader | undefined {
     return this.#readers[0];
   }
 
-  /** Restores the order after the least reader went on to its next record. */
+  /** Restores the heap after the smallest reader moved to its next record. */
   sink(): void {
     const readers = this.#readers;
     const reader = readers[0];
     if (!reader) return;
     let at = 0;
     for (let child = 1; child < readers.length; child = 2 * at + 1) {
-      let least = readers[child];
+      let smaller = readers[child];
       const right = child + 1 < readers.length ? readers[child + 1] : undefined;
-      if (least && right && isLess(right, least)) {
-        least = right;
+      if (smaller && right && isLess(right, smaller)) {
+        smaller = right;
         child += 1;
       }
-      if (!least || !isLess(least, reader)) break;
-      readers[at] = least;
+      if (!smaller || !isLess(smaller, reader)) break;
+      readers[at] = smaller;
       at = child;
     }
     readers[at] = reader;
   }
 
-  /** Takes the least reader out. */
+  /** Removes the reader with the smallest record. */
   drop(): void {
     const last = this.#readers.pop();
     if (!last || this.#readers.length === 0) return;

@@ -19,16 +19,16 @@ async function sort(
   return out;
 }
 
-// Few distinct bytes at the front make records that agree where the native sort looks.
+// Half of the records begin with the same six bytes, which is what the native sort compares.
 function aRecord(random: Random, bytes: number): Uint8Array {
-  const alike = random.chance(0.5);
+  const samePrefix = random.chance(0.5);
   return Uint8Array.from(
     { length: bytes },
-    (_, i) => alike && i < 6 ? 7 : random.int(0, random.chance(0.5) ? 1 : 255),
+    (_, i) => samePrefix && i < 6 ? 7 : random.int(0, random.chance(0.5) ? 1 : 255),
   );
 }
 
-Deno.test("records come back in the order of their bytes, whatever is on disk", async () => {
+Deno.test("records are returned in byte order, with any number of runs on disk", async () => {
   const random = propertyRandom("external sort against sort()");
   const folder = await Deno.makeTempDir();
   for (let run = 0; run < 60; run++) {
@@ -40,11 +40,11 @@ Deno.test("records come back in the order of their bytes, whatever is on disk", 
     const options = { folder, recordBytes, runRecords: 16, fanIn: random.int(2, 5) };
     assertEquals(await sort(records, options), records.map((record) => record.toHex()).sort());
   }
-  assertEquals([...Deno.readDirSync(folder)], [], "nothing stays behind");
+  assertEquals([...Deno.readDirSync(folder)], [], "no file is left");
   await Deno.remove(folder);
 });
 
-Deno.test("a run longer than one read of the disk is merged whole", async () => {
+Deno.test("a run longer than one read buffer is merged completely", async () => {
   const random = propertyRandom("external sort of long runs");
   const folder = await Deno.makeTempDir();
   const records = Array.from({ length: 40_000 }, () => aRecord(random, 32));
@@ -53,7 +53,7 @@ Deno.test("a run longer than one read of the disk is merged whole", async () => 
   await Deno.remove(folder);
 });
 
-Deno.test("what fits one run needs no folder; what does not, a usable one", async () => {
+Deno.test("one run needs no folder; more runs need a writable one", async () => {
   const random = new Random(1);
   const records = Array.from({ length: 5 }, () => aRecord(random, 8));
   const inMemory = { folder: undefined, recordBytes: 8, runRecords: 5 };
@@ -66,7 +66,7 @@ Deno.test("what fits one run needs no folder; what does not, a usable one", asyn
   assert(error.message.startsWith("/nonexistent/sort cannot be used for sorting: "), error.message);
 });
 
-Deno.test("a full disk is refused by name, and leaves nothing behind", async () => {
+Deno.test("a full disk is Refused with the path, and no file is left", async () => {
   const folder = await Deno.makeTempDir();
   const error = await evalOnFullDisk(`
     import { ExternalSort } from "${new URL("./external_sort.ts", import.meta.url).href}";

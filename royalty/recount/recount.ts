@@ -1,21 +1,21 @@
 /**
- * A recognised day derived once more from the raw streams, by an algorithm of its own.
+ * Recounts a recognised day from the raw streams, by a second algorithm.
  *
- * The books ask a table, batch by batch, whether an id was seen. The recount knows no table: it
- * writes one 32-byte record per usable heartbeat, sorts them all on disk by (id, stream, sequence),
- * and counts the first of each id. It shares no rule with what writes the books (`appraise.ts` says
- * what it judges by), so a mistake there does not repeat itself here. What both use, and a test holds
- * this list to be complete, is how JSON is read (`shared/contract/json.ts`), the schema of a
+ * Posting looks up ids in a table, batch by batch. The recount uses no table: it writes one 32-byte
+ * record per usable heartbeat, sorts all records on disk by (id, stream, sequence), and counts the
+ * first of each id. It shares no rule with posting (see `appraise.ts`), so a mistake there is not
+ * repeated here. What both use is listed here, and a test checks that the list is complete: the JSON
+ * reader (`shared/contract/json.ts`), the schema of a
  * heartbeat (`shared/contract/event.ts`), a hash (`shared/contract/hash.ts`), and connections
- * (`royalty/books/connection.ts`, `royalty/books/migrations.ts` and what they stand on).
+ * (`royalty/books/connection.ts`, `royalty/books/migrations.ts` and their imports).
  *
- * Two things raw heartbeats cannot tell, and the recount says how many events they concern instead
- * of guessing: whether a copy of an old event came before the oldest heartbeat that is read, and which
- * of two streams was read first when one id came with different content on both. Those events are
- * `doubtful`: the books may have counted them or not.
+ * Two things cannot be known from raw heartbeats: whether a copy of an old event arrived before the
+ * oldest heartbeat that is read, and which of two streams was read first when one id is on both with
+ * different content. Such events are `doubtful`: the books may have counted them or not. The recount
+ * reports how many there are.
  *
- * Memory: one run of the sort and its copies (about 100 MB), the merge's buffers (32 MB per 128 runs
- * of a million), and the lines of the day.
+ * Memory: one run of the sort and its copies (about 100 MB), the buffers of the merge (32 MB per 128
+ * runs of a million records), and the lines of the day.
  *
  * @module
  */
@@ -26,34 +26,38 @@ import { ExternalSort } from "./external_sort.ts";
 import type { RawMessage } from "../raw/stored_message.ts";
 import { appraise, DayStarts, type RecountRules, type Unearned, writeId } from "./appraise.ts";
 
-/** One stream, as far as it matters to the day. */
+/** The part of a stream that a recount reads. */
 export interface RawSource {
   readonly stream: string;
-  /** The last sequence that was posted while the day could be credited. */
+  /** The last sequence posted while the day could be credited. */
   readonly through: number;
   /**
-   * The last sequence posted before the close of the day before: what came later and was watched
-   * earlier is recognised on this day. Undefined when the day before is not closed.
+   * The last sequence posted before the seal of the day before. A later event of an earlier day is
+   * recognised on this day. Undefined when the day before is not sealed.
    */
   readonly closedThrough: number | undefined;
-  /** Everything received since this instant is read; -Infinity when all that there ever was is. */
+  /**
+   * Everything received since this instant (ms since the epoch) is read; -Infinity when everything
+   * ever received is.
+   */
   readonly completeSince: number;
-  /** The heartbeats, up to `through`, in the order of their sequences. */
+  /** Reads the heartbeats up to `through`, in the order of their sequences. */
   readonly read: () => AsyncIterable<readonly RawMessage[]>;
 }
 
+/** The input of {@link recount}. */
 export interface RecountTask {
   readonly day: string;
   readonly zone: string;
   readonly rules: RecountRules;
   readonly sources: readonly RawSource[];
-  /** Where the sort writes what does not fit one run. */
+  /** Folder for the sort; not needed when one run holds all records. */
   readonly folder: string | undefined;
-  /** Records sorted in memory at once; the sort's own choice when not given. */
+  /** Records per run of the sort; its default unless given. */
   readonly runRecords?: number | undefined;
-  /** Ends the recount early: it rejects with the signal's reason. */
+  /** Aborts the recount: it rejects with the reason of the signal. */
   readonly signal?: AbortSignal | undefined;
-  /** Told how many heartbeats were read, then how many records were counted besides. */
+  /** Receives the number of heartbeats read, then that number plus the records counted. */
   readonly onProgress?: OnProgress | undefined;
 }
 
@@ -63,28 +67,31 @@ export interface RecountedLine extends DayLine {
   readonly doubtfulMs: bigint;
 }
 
-/** What became of the heartbeats read. */
+/** Outcomes of the heartbeats read. */
 export interface RecountTally {
+  /** Heartbeats read. */
   readonly read: number;
-  /** Usable heartbeats whose id came before, with the same content or another. */
+  /** Usable heartbeats whose id occurred before, with the same or other content. */
   readonly repeats: number;
+  /** Heartbeats that cannot be credited, by reason. */
   readonly unearned: Readonly<Record<Unearned, number>>;
 }
 
+/** The result of {@link recount}. */
 export interface Recounted extends RecountTally {
   readonly lines: readonly RecountedLine[];
-  /** Of what was watched on the day itself. */
+  /** The estimate for the event day that is recounted. */
   readonly deviceLoss: DeviceLossEstimate;
 }
 
 const RECORD_BYTES = 32;
 const ID_BYTES = 16;
-/** Bit of the amount that marks a doubtful event; played_ms needs 20. */
+/** Bit of the amount that marks a doubtful event; `played_ms` needs 20 bits. */
 const DOUBTFUL = 2 ** 31;
-/** The line of an event that is not recognised on the day. */
-const ELSEWHERE = 0xffff_ffff;
+/** Line number of an event that is not recognised on the day. */
+const NO_LINE = 0xffff_ffff;
 
-/** Recounts one day. Rejects with what reading or the disk rejects with. */
+/** Recounts one day. Rejects with errors of reading, of {@link ExternalSort} and of the signal. */
 export async function recount(task: RecountTask): Promise<Recounted> {
   const { folder, runRecords, sources, signal, onProgress } = task;
   await using sort = new ExternalSort({ folder, recordBytes: RECORD_BYTES, runRecords });
@@ -119,7 +126,7 @@ export async function recount(task: RecountTask): Promise<Recounted> {
   };
 }
 
-/** Makes the record of a heartbeat. */
+/** Makes the records of heartbeats. */
 class RecordWriter {
   read = 0;
   readonly unearned: Record<Unearned, number> = {
@@ -130,7 +137,7 @@ class RecordWriter {
     from_the_future: 0,
   };
   readonly loss = new DeviceLoss();
-  /** The day's lines by event day, territory and title, numbered as they came. */
+  /** Numbers of the day's lines, by event day, territory and title. */
   readonly lines = new Map<string, number>();
   readonly #days: DayStarts;
   readonly #doubtfulBefore: number;
@@ -140,13 +147,13 @@ class RecordWriter {
   constructor(readonly task: RecountTask) {
     this.#days = new DayStarts(task.zone);
     const completeSince = Math.max(...task.sources.map((source) => source.completeSince));
-    // A copy can have been received at most this long before its own ts.
+    // A copy may have been received before its ts by at most the future tolerance.
     this.#doubtfulBefore = completeSince + task.rules.futureToleranceMs;
   }
 
   /**
-   * The record of a message of the stream with the number `stream`, overwritten by the next;
-   * undefined for what earns nothing.
+   * The record of a message; undefined for one that cannot be credited. `stream` is the number of its
+   * stream. The record is valid until the next call.
    */
   write(
     stream: number,
@@ -162,14 +169,14 @@ class RecordWriter {
     const { eventId, ts, region, titleId, playedMs, sessionId, seq } = earning;
     const eventDay = this.#days.dayOf(ts);
     if (eventDay === this.task.day) this.loss.add(sessionId, seq);
-    const isOurs = eventDay === this.task.day ||
+    const isRecognised = eventDay === this.task.day ||
       (eventDay < this.task.day && closedThrough !== undefined && sequence > closedThrough);
     const view = this.#view;
     writeId(view, 0, eventId);
     view.setUint16(16, stream);
     view.setUint16(18, Math.floor(sequence / 2 ** 32));
     view.setUint32(20, sequence % 2 ** 32);
-    view.setUint32(24, isOurs ? this.#lineOf(`${eventDay} ${region} ${titleId}`) : ELSEWHERE);
+    view.setUint32(24, isRecognised ? this.#lineOf(`${eventDay} ${region} ${titleId}`) : NO_LINE);
     view.setUint32(28, ts < this.#doubtfulBefore ? playedMs + DOUBTFUL : playedMs);
     return this.#record;
   }
@@ -182,13 +189,14 @@ class RecordWriter {
   }
 }
 
+/** The first event of an id on one stream. */
 interface First {
   readonly stream: number;
   readonly line: number;
   readonly amount: number;
 }
 
-/** What a line adds up to, and how much of that is doubtful. */
+/** The sum of a line, and how much of it is doubtful. */
 interface LineSum {
   readonly events: number;
   readonly ms: number;
@@ -196,10 +204,10 @@ interface LineSum {
   readonly doubtfulMs: number;
 }
 
-/** Bytes of the sums of one line: four 64-bit floats, as {@link LineSum} lists them. */
+/** Bytes of the sums of one line: four 64-bit floats, in the order of {@link LineSum}. */
 const SUM_BYTES = 32;
 
-/** The sums of numbered lines, in one buffer: a day may have millions. */
+/** The sums of all lines, by number, in one buffer, because a day may have millions of lines. */
 class LineSums {
   readonly #view: DataView;
 
@@ -217,6 +225,7 @@ class LineSums {
     this.#increase(at + 24, ms);
   }
 
+  /** The sum of `line`. */
   of(line: number): LineSum {
     const at = line * SUM_BYTES;
     return {
@@ -232,50 +241,51 @@ class LineSums {
   }
 }
 
-/** Counts the first of each id in sorted records. */
+/** Counts the first event of each id in sorted records. */
 class FirstCounter {
   repeats = 0;
   readonly sums: LineSums;
   readonly #id = new DataView(new ArrayBuffer(ID_BYTES));
-  /** The first of the present id on each stream that had it. */
+  /** The first event of the current id on each stream that has it. */
   #firsts: First[] = [];
 
   constructor(lines: number) {
     this.sums = new LineSums(lines);
   }
 
+  /** Takes the next records. */
   take(chunk: Uint8Array): void {
     const view = new DataView(chunk.buffer, chunk.byteOffset, chunk.length);
     for (let at = 0; at < chunk.length; at += RECORD_BYTES) {
-      const isSame = this.#firsts.length > 0 && this.#isPresentId(view, at);
+      const isSame = this.#firsts.length > 0 && this.#isCurrentId(view, at);
       const stream = view.getUint16(at + 16);
       if (isSame) this.repeats += 1;
       if (isSame && this.#firsts.at(-1)?.stream === stream) continue;
-      if (!isSame) this.#next(view, at);
+      if (!isSame) this.#startId(view, at);
       const [line, amount] = [view.getUint32(at + 24), view.getUint32(at + 28)];
       this.#firsts.push({ stream, line, amount });
     }
   }
 
-  /** Counts the last id. */
+  /** Counts the current id; call it after the last record. */
   end(): void {
     const [first, ...others] = this.#firsts;
     if (!first) return;
-    const isOne = others.every(({ line, amount }) =>
+    const isSameContent = others.every(({ line, amount }) =>
       line === first.line && amount === first.amount
     );
-    // The same content twice is one event, whichever stream was read first.
-    if (isOne) this.#count(first, first.amount >= DOUBTFUL);
+    // With the same content it does not matter which stream was read first.
+    if (isSameContent) this.#count(first, first.amount >= DOUBTFUL);
     else for (const each of this.#firsts) this.#count(each, true);
   }
 
-  #next(view: DataView, at: number): void {
+  #startId(view: DataView, at: number): void {
     this.end();
     this.#firsts = [];
     for (let i = 0; i < ID_BYTES; i += 4) this.#id.setUint32(i, view.getUint32(at + i));
   }
 
-  #isPresentId(view: DataView, at: number): boolean {
+  #isCurrentId(view: DataView, at: number): boolean {
     for (let i = 0; i < ID_BYTES; i += 4) {
       if (view.getUint32(at + i) !== this.#id.getUint32(i)) return false;
     }
@@ -283,7 +293,7 @@ class FirstCounter {
   }
 
   #count({ line, amount }: First, isDoubtful: boolean): void {
-    if (line === ELSEWHERE) return;
+    if (line === NO_LINE) return;
     this.sums.add(line, amount % DOUBTFUL, isDoubtful);
   }
 }
@@ -293,7 +303,7 @@ function linesOf(numbers: ReadonlyMap<string, number>, sums: LineSums): Recounte
   for (const [key, line] of numbers) {
     const sum = sums.of(line);
     if (sum.events === 0) continue;
-    // A day and a territory have no spaces.
+    // Days and territories have no spaces.
     const endOfDay = key.indexOf(" ");
     const endOfTerritory = key.indexOf(" ", endOfDay + 1);
     lines.push({

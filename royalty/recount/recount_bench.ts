@@ -1,8 +1,8 @@
 /**
- * The recount alone: `deno run -A royalty/recount_bench.ts [events]`.
+ * The cost of a recount: `deno run -A royalty/recount/recount_bench.ts [events]`.
  *
- * The stream is filled before, one event in twenty twice. The recount is a process of its own, as the
- * command is, so that its memory can be told. Above a million events it sorts on disk.
+ * The stream is filled first, one event in twenty twice. The recount runs as a process of its own, like
+ * the command, so that its memory can be measured. Above a million events it sorts on disk.
  *
  * @module
  */
@@ -14,34 +14,25 @@ import {
   rateOf,
   report,
 } from "../../shared/dev/testing/measure.ts";
-import { PostgresServer } from "../../shared/dev/servers/postgres_server.ts";
-import {
-  createDatabase,
-  DATABASE,
-  DEV_PASSWORD,
-  NatsStack,
-} from "../../shared/dev/servers/stack.ts";
+import { Stack } from "../../shared/dev/servers/stack.ts";
 import { connectBooks, openBooks } from "../books/connection.ts";
 
 const CLI = new URL("../cli.ts", import.meta.url).pathname;
 
-/** Fills, recounts and prints the figures. */
+/** Fills a stream with `events`, recounts it and prints the figures. */
 export async function runRecountBench(events = 1_500_000): Promise<Figure[]> {
-  await using stack = await NatsStack.start();
-  const database = await PostgresServer.start(stack.workspace);
-  await createDatabase(database);
+  await using stack = await Stack.start();
   await fillStream(await stack.connect("ingest"), events);
-  const url = database.url(DATABASE, "royalty", DEV_PASSWORD);
+  const url = stack.databaseUrl("royalty");
   await openBooks(url, "UTC");
   await postedThrough(url, events);
   const { figure, peakBytes, text, errors } = await measureCommand("recount", {
     args: ["run", "-A", CLI, "recount", "--day", new Date().toISOString().slice(0, 10)],
-    env: { ...stack.nats.settings("auditor"), TWOFOLD_POSTGRES_URL: url },
+    env: stack.settings("auditor"),
     events,
     pids: { nats: stack.nats.pid },
   });
-  await database.stop();
-  // The books are empty but for the position, so it differs from them; that is not what is measured.
+  // The books have no credits, so the recount differs; that is expected.
   if (!text.includes("recognised on")) throw new Error(errors);
   console.log(text.split("\n").filter((line) => /^(read|recognised|took)/.test(line)).join("\n"));
   console.log(report([figure]));
@@ -55,7 +46,7 @@ export async function runRecountBench(events = 1_500_000): Promise<Figure[]> {
   return [figure];
 }
 
-// The recount reads as far as the books say.
+// The recount reads up to the position in the books.
 async function postedThrough(url: string, events: number): Promise<void> {
   const sql = connectBooks(url);
   await sql`insert into royalty.stream_position (stream, last_seq, counted)

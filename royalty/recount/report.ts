@@ -1,5 +1,5 @@
 /**
- * The recount held against the books, and the report that a person reads.
+ * Compares a recount with the books; the report as text and as JSON.
  *
  * Pure.
  *
@@ -10,30 +10,31 @@ import { type DayLine, lineKey, pairLines } from "../statement/day_line.ts";
 import type { DeviceLossEstimate } from "../statement/device_loss.ts";
 import type { RecountedLine, RecountTally } from "./recount.ts";
 
-/** A line on which the recount and the books do not agree. */
+/** A line in which the recount and the books differ. */
 export interface LineDifference {
   readonly eventDay: string;
   readonly territory: string;
   readonly titleId: string;
   /** Undefined when the books have no such line. */
   readonly booked: DayLine | undefined;
-  /** Undefined when the raw streams have no such event. */
+  /** Undefined when the recount has no such line. */
   readonly recounted: RecountedLine | undefined;
 }
 
-/** One place in the books, and where the recount differs from it. */
+/** A place in the books, and the lines in which the recount differs from it. */
 export interface Comparison {
   readonly name: string;
   readonly differences: readonly LineDifference[];
 }
 
+/** A recount and its comparison with the books. */
 export interface RecountReport extends RecountTally {
   readonly day: string;
   readonly state: "open" | "sealed" | "closed";
   readonly method: string;
   readonly lines: readonly RecountedLine[];
   readonly deviceLoss: DeviceLossEstimate;
-  /** The sequences read of each stream; `missing` are not kept any more or were never there. */
+  /** The sequences read of each stream; the stream does not have `missing` of them. */
   readonly streams: readonly {
     readonly stream: string;
     readonly from: number;
@@ -41,14 +42,15 @@ export interface RecountReport extends RecountTally {
     readonly missing: number;
   }[];
   readonly comparisons: readonly Comparison[];
+  /** Duration. */
   readonly seconds: number;
 }
 
-const MOST_DIFFERENCES_SHOWN = 50;
+const MAX_DIFFERENCES_SHOWN = 50;
 
 /**
- * Where `booked` is not what the recount says. A doubtful event may be in the books or not; all the
- * others have to be there, to the millisecond.
+ * The lines in which `booked` and `recounted` differ, sorted. The books may have a doubtful event or
+ * not; all other events must agree to the millisecond.
  */
 export function compareLines(
   booked: readonly DayLine[],
@@ -63,14 +65,14 @@ export function compareLines(
 
 function agree(booked: DayLine | undefined, recounted: RecountedLine | undefined): boolean {
   const { events = 0n, msWatched = 0n } = booked ?? {};
-  const most = recounted ?? NOTHING;
-  return events <= most.events && events >= most.events - most.doubtfulEvents &&
-    msWatched <= most.msWatched && msWatched >= most.msWatched - most.doubtfulMs;
+  const max = recounted ?? NOTHING;
+  return events <= max.events && events >= max.events - max.doubtfulEvents &&
+    msWatched <= max.msWatched && msWatched >= max.msWatched - max.doubtfulMs;
 }
 
 const NOTHING = { events: 0n, msWatched: 0n, doubtfulEvents: 0n, doubtfulMs: 0n };
 
-/** Whether the books are what the recount says, in every place. */
+/** Whether the recount agrees with every place in the books. */
 export function agrees({ comparisons }: Pick<RecountReport, "comparisons">): boolean {
   return comparisons.every(({ differences }) => differences.length === 0);
 }
@@ -101,7 +103,7 @@ export function recountText(report: RecountReport): string {
   ].join("\n");
 }
 
-/** The same for a program; `toJson` takes it. */
+/** The report for `toJson`. */
 export function recountFacts(report: RecountReport) {
   const { lines, comparisons, ...rest } = report;
   return {
@@ -122,12 +124,12 @@ function lossText({ sessions, sampled, received, missing }: DeviceLossEstimate):
 function doubtText({ doubtfulEvents, doubtfulMs }: typeof NOTHING): string[] {
   if (doubtfulEvents === 0n) return [];
   return [
-    `of which raw heartbeats cannot tell whether they are the first of their id: ` +
+    `of which doubtful, because raw heartbeats cannot tell whether they are the first of their id: ` +
     `${doubtfulEvents} events, ${doubtfulMs} ms`,
   ];
 }
 
-/** Sums over lines. */
+/** Sums over `lines`. */
 export function totals(lines: readonly RecountedLine[]): typeof NOTHING {
   return lines.reduce((sum, line) => ({
     events: sum.events + line.events,
@@ -139,7 +141,7 @@ export function totals(lines: readonly RecountedLine[]): typeof NOTHING {
 
 function comparisonText({ name, differences }: Comparison): string[] {
   if (differences.length === 0) return [`${name}: no difference`];
-  const shown = differences.slice(0, MOST_DIFFERENCES_SHOWN);
+  const shown = differences.slice(0, MAX_DIFFERENCES_SHOWN);
   const table = renderTable(DIFFERENCE_COLUMNS, shown.map(differenceRow));
   const more = differences.length - shown.length;
   return [

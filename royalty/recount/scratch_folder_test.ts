@@ -6,7 +6,7 @@ function namesIn(folder: string): string[] {
   return [...Deno.readDirSync(folder)].map(({ name }) => name).sort();
 }
 
-Deno.test("what a killed process left goes with the next folder, what another one holds stays", async () => {
+Deno.test("making a folder removes those of killed processes and keeps those in use", async () => {
   const parent = await Deno.makeTempDir();
   const module = new URL("./scratch_folder.ts", import.meta.url).href;
   const script = `

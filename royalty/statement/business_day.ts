@@ -1,5 +1,5 @@
 /**
- * The business day of an instant, in the zone the books are kept in.
+ * The business day of an instant, in the time zone of the books.
  *
  * Pure. Instants are ms since the epoch, days are `YYYY-MM-DD`.
  *
@@ -7,12 +7,12 @@
  */
 const MINUTE_MS = 60_000;
 const DAY_MS = 86_400_000;
-/** Zones lie at most 14 hours from UTC; looked at with some to spare. */
-const FURTHEST_ZONE_MS = 15 * 3_600_000;
-/** Minutes remembered: a week at one a minute is 10,080, so events within the horizon fit. */
-const REMEMBERED_MINUTES = 20_000;
+/** No zone is more than 14 hours from UTC; one hour of margin. */
+const MAX_ZONE_OFFSET_MS = 15 * 3_600_000;
+/** Size of the cache. A week has 10,080 minutes, so the events within the horizon fit. */
+const MAX_CACHED_MINUTES = 20_000;
 
-/** Whether `name` is a time zone this runtime knows. */
+/** Whether `name` is a time zone that this runtime knows. */
 export function isZone(name: string): boolean {
   try {
     new Intl.DateTimeFormat("en", { timeZone: name });
@@ -22,23 +22,26 @@ export function isZone(name: string): boolean {
   }
 }
 
-/** Whether `text` is a day of the calendar, written `YYYY-MM-DD`. */
+/** Whether `text` is a calendar day, written `YYYY-MM-DD`. */
 export function isDay(text: string): boolean {
   if (!/^\d{4}-\d{2}-\d{2}$/.test(text)) return false;
   const instant = Date.parse(`${text}T00:00:00Z`);
   return !Number.isNaN(instant) && new Date(instant).toISOString().startsWith(text);
 }
 
-/** The day after `day`. */
+/** The calendar day after `day`, both `YYYY-MM-DD`. */
 export function nextDay(day: string): string {
   return new Date(Date.parse(`${day}T00:00:00Z`) + DAY_MS).toISOString().slice(0, 10);
 }
 
-/** Tells days in one zone: 23 and 25 hour days included, whatever the zone's rules were then. */
+/**
+ * Days of one time zone, by the rules that the zone had at each instant; days of 23 and 25 hours
+ * included. The constructor throws `RangeError` for a zone that {@link isZone} refuses.
+ */
 export class BusinessCalendar {
   readonly #format: Intl.DateTimeFormat;
-  // Zone rules change on whole minutes, so a minute lies within one day. Asking Intl costs a
-  // microsecond; events arrive thousands to the minute.
+  // Zone rules change on whole minutes, so a minute lies within one day. A call of Intl takes a
+  // microsecond, and thousands of events share a minute.
   readonly #dayOfMinute = new Map<number, string>();
 
   constructor(readonly zone: string) {
@@ -52,33 +55,35 @@ export class BusinessCalendar {
     });
   }
 
-  /** The day that `instant` falls on. */
+  /** The day of `instant` (ms since the epoch), `YYYY-MM-DD`. */
   dayOf(instant: number): string {
     const minute = Math.floor(instant / MINUTE_MS);
-    const known = this.#dayOfMinute.get(minute);
-    if (known !== undefined) return known;
-    const day = this.#ask(minute * MINUTE_MS);
-    if (this.#dayOfMinute.size >= REMEMBERED_MINUTES) this.#dayOfMinute.clear();
+    const cached = this.#dayOfMinute.get(minute);
+    if (cached !== undefined) return cached;
+    const day = this.#computeDay(minute * MINUTE_MS);
+    if (this.#dayOfMinute.size >= MAX_CACHED_MINUTES) this.#dayOfMinute.clear();
     this.#dayOfMinute.set(minute, day);
     return day;
   }
 
   /**
-   * The first instant after `day`: 23 to 25 hours after its start. Where a zone has left the day out,
-   * the instant at which the day before ended.
+   * The first instant after `day` (ms since the epoch). For a day that the zone skipped, the instant
+   * at which the day before it ended.
    */
   endOf(day: string): number {
-    // Backwards, because a clock that is set back just after midnight shows the day twice.
-    let minute = Date.parse(`${day}T00:00:00Z`) + DAY_MS + FURTHEST_ZONE_MS;
-    while (this.#ask(minute - MINUTE_MS) > day) minute -= MINUTE_MS;
+    // Searched backwards: when clocks go back just after midnight, the same day ends twice.
+    let minute = Date.parse(`${day}T00:00:00Z`) + DAY_MS + MAX_ZONE_OFFSET_MS;
+    while (this.#computeDay(minute - MINUTE_MS) > day) minute -= MINUTE_MS;
     return minute;
   }
 
-  #ask(instant: number): string {
+  #computeDay(instant: number): string {
     const parts = this.#format.formatToParts(instant);
     const part = (type: string) => {
       const found = parts.find((each) => each.type === type);
-      if (found === undefined) throw new Error(`a day in ${this.zone} is written without ${type}`);
+      if (found === undefined) {
+        throw new Error(`Intl formats a day in ${this.zone} without ${type}`);
+      }
       return found.value;
     };
     return `${part("year").padStart(4, "0")}-${part("month")}-${part("day")}`;

@@ -2,7 +2,7 @@ import { assertEquals } from "@std/assert";
 import { propertyRandom } from "../../shared/dev/testing/random.ts";
 import { BusinessCalendar, isDay, isZone, nextDay } from "./business_day.ts";
 
-/** Milliseconds of `day` in `zone`, found by asking every minute around it. */
+/** Length of `day` in `zone`, ms, by checking every minute around it. */
 function lengthOf(zone: string, day: string): number {
   const calendar = new BusinessCalendar(zone);
   const start = Date.parse(`${day}T00:00:00Z`) - 86_400_000;
@@ -37,19 +37,19 @@ Deno.test("daylight saving makes days of 23 and 25 hours", () => {
   assertEquals(lengthOf("America/Santiago", "2026-09-06"), 23 * 3_600_000);
 });
 
-Deno.test("what is remembered never changes an answer", () => {
+Deno.test("cached days equal the days that Intl computes", () => {
   const random = propertyRandom("business day against Intl");
   for (const zone of ["UTC", "Europe/Berlin", "America/New_York", "Pacific/Apia"]) {
     const calendar = new BusinessCalendar(zone);
     const iso = new Intl.DateTimeFormat("sv-SE", { timeZone: zone, dateStyle: "short" });
-    for (let i = 0; i < 30_000; i++) {
+    for (let i = 0; i < 12_000; i++) {
       const instant = Date.UTC(2026, 0, 1) + random.int(0, 366 * 86_400) * 1000;
       assertEquals(calendar.dayOf(instant), iso.format(instant));
     }
   }
 });
 
-Deno.test("days and zones are checked", () => {
+Deno.test("isDay and isZone accept only real days and zones", () => {
   for (const day of ["2026-11-22", "2028-02-29", "0001-01-01"]) assertEquals(isDay(day), true, day);
   for (const day of ["2026-02-29", "2026-13-01", "22.11.2026", "2026-1-1", "", "today"]) {
     assertEquals(isDay(day), false, day);
@@ -57,7 +57,7 @@ Deno.test("days and zones are checked", () => {
   assertEquals([isZone("Europe/Berlin"), isZone("Europe/Bonn"), isZone("")], [true, false, false]);
 });
 
-Deno.test("a day ends where the next begins, whatever the clocks do", () => {
+Deno.test("a day ends where the next one begins, also when clocks change", () => {
   const hours = (zone: string, day: string) => {
     const calendar = new BusinessCalendar(zone);
     const before = new Date(Date.parse(day) - 86_400_000).toISOString().slice(0, 10);
@@ -69,13 +69,13 @@ Deno.test("a day ends where the next begins, whatever the clocks do", () => {
   assertEquals(hours("America/New_York", "2026-11-01"), 25);
   assertEquals(hours("Australia/Lord_Howe", "2026-04-05"), 24.5);
   assertEquals(hours("America/Santiago", "2026-09-06"), 23);
-  // Samoa went over the date line and had no 30 December.
+  // Samoa crossed the date line and skipped 30 December.
   assertEquals(hours("Pacific/Apia", "2011-12-30"), 0);
-  // At 00:01 the clocks of Newfoundland went back to 23:01: the day ends a second time.
+  // In Newfoundland clocks went back from 00:01 to 23:01, so the day ended twice.
   assertEquals(hours("America/St_Johns", "2010-11-06"), 25);
 });
 
-Deno.test("no instant before a day's end is later, none after it belongs to it", () => {
+Deno.test("the last millisecond before a day's end is in the day, the next one is not", () => {
   const random = propertyRandom("ends of days");
   for (const zone of ["UTC", "Europe/Berlin", "America/New_York", "Pacific/Kiritimati"]) {
     const calendar = new BusinessCalendar(zone);
@@ -88,7 +88,7 @@ Deno.test("no instant before a day's end is later, none after it belongs to it",
   }
 });
 
-Deno.test("days follow each other through leap years", () => {
+Deno.test("nextDay handles month ends and leap years", () => {
   assertEquals(nextDay("2028-02-28"), "2028-02-29");
   assertEquals(nextDay("2028-02-29"), "2028-03-01");
   assertEquals(nextDay("2027-02-28"), "2027-03-01");

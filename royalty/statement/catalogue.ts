@@ -1,5 +1,6 @@
 /**
- * The catalogue, which says which studio a title's minutes go to: `title_id,studio[,title_name]`.
+ * The catalogue: CSV that maps each title to the studio that is paid for it, with the columns
+ * `title_id,studio[,title_name]`.
  *
  * Pure.
  *
@@ -8,25 +9,30 @@
 import { type CsvRow, csvRows } from "../../shared/process/csv.ts";
 import { UNMAPPED } from "./csv.ts";
 
+/** One title and its studio. `titleName` is undefined when the file has none. */
 export interface CatalogueEntry {
   readonly titleId: string;
   readonly studio: string;
   readonly titleName: string | undefined;
 }
 
-/** A row that cannot be used: where it starts, counted from 1, and why. */
+/** A row that cannot be used: the line on which it starts, counted from 1, and why. */
 export interface BadRow {
   readonly line: number;
   readonly reason: string;
 }
 
+/** A parsed catalogue: its entries, or every row that cannot be used. */
 export type Catalogue =
   | { readonly ok: true; readonly entries: readonly CatalogueEntry[] }
   | { readonly ok: false; readonly badRows: readonly BadRow[] };
 
 const COLUMNS = ["title_id", "studio", "title_name"];
 
-/** Reads a whole catalogue: every entry, or every bad row. A byte order mark is allowed. */
+/**
+ * Parses a whole catalogue. One bad row and there are no entries. A byte order mark and both line
+ * ends are accepted.
+ */
 export function parseCatalogue(text: string): Catalogue {
   const [header, ...rows] = csvRows(text);
   if (!header) return { ok: false, badRows: [{ line: 1, reason: "the file is empty" }] };
@@ -39,7 +45,7 @@ export function parseCatalogue(text: string): Catalogue {
   const badRows: BadRow[] = [];
   const firstLine = new Map<string, number>();
   for (const row of rows) {
-    // A row with fewer fields than the header has a problem.
+    // Missing fields are reported by rowProblem.
     const [titleId = "", studio = "", titleName = ""] = row.fields;
     const earlier = firstLine.get(titleId);
     const reason = rowProblem(row, header.fields.length) ??

@@ -13,7 +13,7 @@ function badRows(text: string): readonly BadRow[] {
   return parsed.badRows;
 }
 
-Deno.test("two or three columns, either line end, with or without the last one", () => {
+Deno.test("a catalogue has two or three columns and either line end; the last may be missing", () => {
   assertEquals(entries("title_id,studio\na,Acme\nb,Beta"), [
     ["a", "Acme", undefined],
     ["b", "Beta", undefined],
@@ -24,13 +24,13 @@ Deno.test("two or three columns, either line end, with or without the last one",
   ]);
 });
 
-Deno.test("quoted fields hold commas, quotes and nothing else's meaning", () => {
+Deno.test("quoted fields may contain commas and quotes", () => {
   assertEquals(entries('title_id,studio\n"a,1","Acme ""A"", Inc"\n'), [
     ["a,1", 'Acme "A", Inc', undefined],
   ]);
 });
 
-Deno.test("every bad row is named by its first line and a reason", () => {
+Deno.test("every bad row is reported with its first line and a reason", () => {
   const text = [
     "title_id,studio",
     "good,Acme",
@@ -54,14 +54,14 @@ Deno.test("every bad row is named by its first line and a reason", () => {
   ]);
 });
 
-Deno.test("what is no catalogue at all says so", () => {
+Deno.test("an empty file, no titles and a wrong header are reported", () => {
   assertEquals(badRows(""), [{ line: 1, reason: "the file is empty" }]);
   assertEquals(badRows("title_id,studio\n"), [{ line: 2, reason: "there are no titles" }]);
   assertEquals(badRows("a;b\nc;d")[0]?.line, 1);
   assertEquals(badRows('"').length, 1);
 });
 
-Deno.test("a large quoted field is no trouble", () => {
+Deno.test("a quoted field of a megabyte is parsed", () => {
   const name = "n".repeat(1_000_000);
   assertEquals(badRows(`title_id,studio,title_name\na,Acme,"${name}"\n`), [{
     line: 2,

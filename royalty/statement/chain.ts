@@ -1,5 +1,5 @@
 /**
- * Whether stored statements are what was issued: every hash again, every link, every total.
+ * Verifies that stored statements are what was issued: every hash, every link, every total.
  *
  * Pure.
  *
@@ -9,7 +9,7 @@ import { nextDay } from "./business_day.ts";
 import { sha256, totalsOf } from "./manifest.ts";
 import { statementCsv, type StatementLine } from "./csv.ts";
 
-/** A statement as it is stored. */
+/** A statement as it is stored. The hashes are SHA-256 in lower-case hex. */
 export interface StoredStatement {
   readonly day: string;
   readonly version: number;
@@ -23,16 +23,19 @@ export interface StoredStatement {
   readonly ms: bigint;
 }
 
-/** What a statement is compared with. */
+/** The statement that the next one has to link to. */
 export type ChainLink = Pick<StoredStatement, "day" | "version" | "manifestSha256">;
 
-/** Follows a chain from its first statement on. */
+/** Verifies a chain of statements in the order of issue. */
 export class ChainCheck {
   readonly #newestVersion = new Map<string, number>();
   #previous: ChainLink | undefined;
   #lastDay: string | undefined;
 
-  /** What is wrong with the next statement, one line each. `lines` are those kept for drill-down. */
+  /**
+   * The faults of the next statement, one line each; empty when it is correct. `lines` are the rows
+   * of `royalty.statement_line`.
+   */
   next(statement: StoredStatement, lines: readonly StatementLine[]): string[] {
     const { day, version } = statement;
     const faults = [
@@ -46,7 +49,10 @@ export class ChainCheck {
     return faults.map((fault) => `${day} version ${version}: ${fault}`);
   }
 
-  /** What is wrong with the end: `sealedDay` is being closed, otherwise `oldestOpenDay` is next. */
+  /**
+   * The faults of the end of the chain. The next statement has to be that of `sealedDay` while a day
+   * is being closed, otherwise that of `oldestOpenDay`.
+   */
   end(oldestOpenDay: string | undefined, sealedDay: string | undefined): string[] {
     const expected = this.#lastDay === undefined ? undefined : nextDay(this.#lastDay);
     const isFirst = sealedDay !== undefined && expected === undefined;
@@ -60,12 +66,12 @@ export class ChainCheck {
     const expected = this.#previous?.manifestSha256;
     const faults: string[] = [];
     if (previousSha256 !== expected) {
-      faults.push(`it follows ${previousSha256 ?? "nothing"}, not ${named(this.#previous)}`);
+      faults.push(`it follows ${previousSha256 ?? "nothing"}, not ${linkText(this.#previous)}`);
     }
-    const link = parsed(manifest)?.previous as { sha256?: string } | null | undefined;
+    const link = parseManifest(manifest)?.previous as { sha256?: string } | null | undefined;
     if (link !== undefined && link?.sha256 !== expected) {
       faults.push(
-        `its manifest follows ${link?.sha256 ?? "nothing"}, not ${named(this.#previous)}`,
+        `its manifest follows ${link?.sha256 ?? "nothing"}, not ${linkText(this.#previous)}`,
       );
     }
     return faults;
@@ -80,25 +86,25 @@ export class ChainCheck {
   }
 }
 
-function named(link: ChainLink | undefined): string {
+function linkText(link: ChainLink | undefined): string {
   return link ? `${link.manifestSha256} of ${link.day} version ${link.version}` : "nothing";
 }
 
 function faultsOf(statement: StoredStatement, lines: readonly StatementLine[]): string[] {
   const { csv, manifest, rows, events, ms } = statement;
   const faults: string[] = [];
-  const differ = (what: string, found: unknown, expected: unknown) => {
+  const compare = (what: string, found: unknown, expected: unknown) => {
     if (found !== expected) faults.push(`${what} is ${found}, recorded is ${expected}`);
   };
   const csvHash = sha256(csv);
-  differ("SHA-256 of the CSV", csvHash, statement.sha256);
-  differ("SHA-256 of the manifest", sha256(manifest), statement.manifestSha256);
-  const content = parsed(manifest);
+  compare("SHA-256 of the CSV", csvHash, statement.sha256);
+  compare("SHA-256 of the manifest", sha256(manifest), statement.manifestSha256);
+  const content = parseManifest(manifest);
   if (!content) return [...faults, "the manifest is not JSON"];
-  const { sha256: named } = (content.csv ?? {}) as { sha256?: string };
-  differ("SHA-256 of the CSV", csvHash, named);
-  differ("the manifest's day", content.recognised_day, statement.day);
-  differ("the manifest's version", content.version, statement.version);
+  const { sha256: csvHashInManifest } = (content.csv ?? {}) as { sha256?: string };
+  compare("SHA-256 of the CSV", csvHash, csvHashInManifest);
+  compare("the manifest's day", content.recognised_day, statement.day);
+  compare("the manifest's version", content.version, statement.version);
   const totals = totalsOf(lines);
   for (
     const [what, found, recorded, stated] of [
@@ -107,15 +113,15 @@ function faultsOf(statement: StoredStatement, lines: readonly StatementLine[]): 
       ["sum of ms", totals.ms, Number(ms), content.total_ms],
     ] as const
   ) {
-    differ(what, found, recorded);
-    differ(`the manifest's ${what}`, stated, recorded);
+    compare(what, found, recorded);
+    compare(`the manifest's ${what}`, stated, recorded);
   }
-  const again = sha256(statementCsv(lines));
-  differ("SHA-256 of the lines written again", again, statement.sha256);
+  const linesHash = sha256(statementCsv(lines));
+  compare("SHA-256 of the CSV made from the stored lines", linesHash, statement.sha256);
   return faults;
 }
 
-function parsed(manifest: Uint8Array): Record<string, unknown> | undefined {
+function parseManifest(manifest: Uint8Array): Record<string, unknown> | undefined {
   try {
     return JSON.parse(new TextDecoder().decode(manifest));
   } catch {

@@ -9,7 +9,7 @@ interface Kept {
   readonly lines: readonly StatementLine[];
 }
 
-/** A chain as the books issue it: some days empty, one issued twice. */
+/** A chain as it is issued: one day is empty, one is reissued. */
 function aChain(): Kept[] {
   const chain: Kept[] = [];
   for (
@@ -84,14 +84,14 @@ function faultsOf(chain: readonly Kept[], oldestOpenDay?: string, sealedDay?: st
   return [...faults, ...check.end(oldestOpenDay, sealedDay)];
 }
 
-Deno.test("a chain as it was issued holds", () => {
+Deno.test("a chain as it was issued has no faults", () => {
   assertEquals(faultsOf(aChain(), "2028-03-02"), []);
   assertEquals(faultsOf(aChain(), "2028-03-03", "2028-03-02"), []);
   assertEquals(faultsOf([], undefined), []);
   assertEquals(faultsOf([], "2028-02-29", "2028-02-28"), []);
 });
 
-Deno.test("a statement that is left out is missed, the last one too", () => {
+Deno.test("a removed statement is found, the last one included", () => {
   for (const i of aChain().keys()) {
     assert(faultsOf(aChain().toSpliced(i, 1), "2028-03-02").length > 0, `${i}`);
   }
@@ -103,7 +103,7 @@ Deno.test("a statement that is left out is missed, the last one too", () => {
   ]);
 });
 
-Deno.test("no byte, hash, link or line can change unseen", () => {
+Deno.test("every change of a byte, hash, link or line is found", () => {
   const random = propertyRandom("changes to a chain");
   const flip = (bytes: Uint8Array<ArrayBuffer>) => {
     const changed = bytes.slice();
@@ -121,7 +121,7 @@ Deno.test("no byte, hash, link or line can change unseen", () => {
       lines,
       statement: { ...statement, manifest: flip(statement.manifest) },
     }),
-    // Rewritten with its own hashes: every later link says so, and the last of all its totals.
+    // Rewritten with its own hash: the manifest's hash of the CSV, or the lines, disagree.
     ({ statement, lines }) => {
       const csv = flip(statement.csv);
       return { lines, statement: { ...statement, csv, sha256: sha256(csv) } };
@@ -141,7 +141,7 @@ Deno.test("no byte, hash, link or line can change unseen", () => {
   }
 });
 
-Deno.test("a statement forged with fitting hashes breaks the link after it", () => {
+Deno.test("a statement forged with matching hashes breaks the next link", () => {
   const chain = aChain();
   const [first, second] = chain;
   assertExists(first);

@@ -1,5 +1,5 @@
 /**
- * A day's statement as CSV: RFC 4180, UTF-8, CRLF, a header, fixed decimals, no currency.
+ * A day's statement as CSV: RFC 4180, UTF-8, CRLF, with a header.
  *
  * Pure.
  *
@@ -8,11 +8,11 @@
 // @ts-types="@types/d3-dsv"
 import { csvFormatValue } from "d3-dsv";
 
-/** One line: what a title earned in a territory. */
+/** One line of a statement: what was watched of a title in a territory on one event day. */
 export interface StatementLine {
   /** The day whose statement carries the line, `YYYY-MM-DD`. */
   readonly recognisedDay: string;
-  /** The day it was watched, never later. */
+  /** The day on which it was watched, `YYYY-MM-DD`, never after `recognisedDay`. */
   readonly eventDay: string;
   /** Undefined when the catalogue does not know the title. */
   readonly studio: string | undefined;
@@ -25,7 +25,8 @@ export interface StatementLine {
 /** The studio of a title that the catalogue does not know: counted, never dropped. */
 export const UNMAPPED = "UNMAPPED";
 
-export const COLUMNS = [
+/** The columns of a statement, in order. */
+export const STATEMENT_COLUMNS = [
   "line_type",
   "recognised_day",
   "event_day",
@@ -37,16 +38,16 @@ export const COLUMNS = [
   "minutes",
 ] as const;
 
-// One text of millions of lines would be longer than the longest that the engine can make.
-const LINES_AT_ONCE = 5_000;
+/** Lines encoded at once: one string of millions of lines would exceed the engine's maximum. */
+const CHUNK_LINES = 5_000;
 const encoder = new TextEncoder();
 
-/** The CSV of `lines`, in their order, as the bytes of a file; the header alone for no lines. */
+/** The statement of `lines`, in their order, as the bytes of a file; without lines, the header. */
 export function statementCsv(lines: readonly StatementLine[]): Uint8Array<ArrayBuffer> {
-  return csvBytes(COLUMNS, lines, csvLine);
+  return csvBytes(STATEMENT_COLUMNS, lines, csvLine);
 }
 
-/** A CSV file with the header `columns` and the `row` of each of `lines`. */
+/** A CSV file: the header `columns`, then `row(line)` for each of `lines`. CRLF ends are added. */
 export function csvBytes<T>(
   columns: readonly string[],
   lines: readonly T[],
@@ -55,8 +56,8 @@ export function csvBytes<T>(
   const encode = (rows: readonly string[]) =>
     encoder.encode(rows.map((each) => `${each}\r\n`).join(""));
   const parts = [encode([columns.join(",")])];
-  for (let at = 0; at < lines.length; at += LINES_AT_ONCE) {
-    parts.push(encode(lines.slice(at, at + LINES_AT_ONCE).map(row)));
+  for (let at = 0; at < lines.length; at += CHUNK_LINES) {
+    parts.push(encode(lines.slice(at, at + CHUNK_LINES).map(row)));
   }
   const file = new Uint8Array(parts.reduce((bytes, part) => bytes + part.length, 0));
   let end = 0;
@@ -67,12 +68,12 @@ export function csvBytes<T>(
   return file;
 }
 
-/** What was watched on the statement's own day, or an addition to a day closed before. */
+/** `USAGE`: watched on the recognised day itself; `ADJUSTMENT`: watched on an earlier, closed day. */
 export function lineType(line: Pick<StatementLine, "recognisedDay" | "eventDay">): string {
   return line.recognisedDay === line.eventDay ? "USAGE" : "ADJUSTMENT";
 }
 
-/** A line as a row of a statement, without the line end. */
+/** One row of a statement, without the line end. */
 export function csvLine(line: StatementLine): string {
   return [
     lineType(line),
@@ -87,7 +88,7 @@ export function csvLine(line: StatementLine): string {
   ].join(",");
 }
 
-/** Minutes with three decimals, half up; exact, because it never leaves the integers. */
+/** `ms` in minutes with three decimals, rounded half up; exact, because all steps are integers. */
 export function minutesOf(ms: bigint): string {
   const thousandths = (ms + 30n) / 60n;
   const fraction = String(thousandths % 1000n).padStart(3, "0");
@@ -96,8 +97,8 @@ export function minutesOf(ms: bigint): string {
 
 /**
  * `text` as a CSV field. A spreadsheet runs a cell that begins with `= + - @` as a formula, so such
- * text gets an apostrophe in front (OWASP, "CSV Injection"), and so does text that begins with an
- * apostrophe: a reader that removes one always gets the original back.
+ * text gets an apostrophe in front (OWASP, "CSV Injection"). So does text that begins with an
+ * apostrophe, so that a reader who removes one always gets the original.
  */
 export function csvText(text: string): string {
   const safe = /^[=+\-@'\t\r]/.test(text) ? `'${text}` : text;

@@ -19,11 +19,11 @@ function csv(lines: readonly StatementLine[]): string {
   return new TextDecoder().decode(statementCsv(lines));
 }
 
-Deno.test("a day with nothing is a header", () => {
+Deno.test("the statement of an empty day is the header alone", () => {
   assertEquals(csv([]), HEADER);
 });
 
-Deno.test("lines name both days, and a late one is an adjustment", () => {
+Deno.test("lines have both days, and a late one is an ADJUSTMENT", () => {
   const late = { ...LINE, eventDay: "2026-11-20", studio: undefined };
   assertEquals(
     csv([LINE, late]),
@@ -33,12 +33,12 @@ Deno.test("lines name both days, and a late one is an adjustment", () => {
   );
 });
 
-Deno.test("a statement of thousands of lines is all of them, in their order", () => {
+Deno.test("a statement of thousands of lines keeps all of them in order", () => {
   const lines = Array.from({ length: 12_345 }, (_, i) => ({ ...LINE, titleId: `影-${i}` }));
   assertEquals(csv(lines), HEADER + lines.map((line) => csv([line]).slice(HEADER.length)).join(""));
 });
 
-Deno.test("minutes round half up, once, and exactly beyond the safe integers", () => {
+Deno.test("minutes are rounded half up, exactly beyond the safe integers too", () => {
   assertEquals(minutesOf(0n), "0.000");
   assertEquals(minutesOf(29n), "0.000");
   assertEquals(minutesOf(30n), "0.001");
@@ -48,7 +48,7 @@ Deno.test("minutes round half up, once, and exactly beyond the safe integers", (
   assertEquals(minutesOf(9_007_199_254_740_993n * 60_000n), "9007199254740993.000");
 });
 
-Deno.test("minutes are never further than half a thousandth from the milliseconds", () => {
+Deno.test("minutes differ from the milliseconds by at most half a thousandth", () => {
   const random = propertyRandom("minutes against exact fractions");
   for (let i = 0; i < 5_000; i++) {
     const ms = BigInt(random.int(0, 2 ** 40)) * BigInt(random.int(1, 2 ** 20));
@@ -60,7 +60,7 @@ Deno.test("minutes are never further than half a thousandth from the millisecond
   }
 });
 
-Deno.test("text is quoted for CSV readers and disarmed for spreadsheets", () => {
+Deno.test("text is quoted for CSV readers, and formulas are escaped for spreadsheets", () => {
   assertEquals(csvText("plain"), "plain");
   assertEquals(csvText("Acme, Inc"), '"Acme, Inc"');
   assertEquals(csvText('the "best"'), '"the ""best"""');

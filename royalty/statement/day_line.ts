@@ -1,12 +1,12 @@
 /**
- * A line of a day, and two accounts of a day held side by side.
+ * A line of a recognised day, and the comparison of two lists of lines.
  *
  * Pure.
  *
  * @module
  */
 
-/** What was credited to a day in one territory for a title. */
+/** The sum of credits of a title in a territory for one event day, `YYYY-MM-DD`. */
 export interface DayLine {
   readonly eventDay: string;
   readonly titleId: string;
@@ -15,26 +15,26 @@ export interface DayLine {
   readonly msWatched: bigint;
 }
 
-/** The part of a statement's line that a recount derives too. */
+/** The fields of a statement line that a recount derives too. */
 export function dayLineOf({ eventDay, titleId, territory, events, msWatched }: DayLine): DayLine {
   return { eventDay, titleId, territory, events, msWatched };
 }
 
 type LineId = Pick<DayLine, "eventDay" | "territory" | "titleId">;
 
-/** What identifies a line of one day, whoever is paid for it. */
+/** Identifies a line within one recognised day; the studio is not part of it. */
 export function lineKey({ eventDay, territory, titleId }: LineId): string {
   return `${eventDay} ${territory} ${titleId}`;
 }
 
-/** A line in two accounts; one of them may lack it. */
+/** One line in two lists; one of the lists may lack it. */
 export type LinePair<A, B> =
   | readonly [ours: A, theirs: B | undefined]
   | readonly [ours: undefined, theirs: B];
 
 /**
- * The lines of `ours` with their counterparts in `theirs`, in the order of `ours`; then those of
- * `theirs` that have none.
+ * Pairs the lines of `ours` with those of `theirs` that have the same {@link lineKey}, in the order
+ * of `ours`; then the lines of `theirs` that have no counterpart.
  */
 export function* pairLines<A extends LineId, B extends LineId>(
   ours: readonly A[],
@@ -49,12 +49,12 @@ export function* pairLines<A extends LineId, B extends LineId>(
   for (const line of rest.values()) yield [undefined, line];
 }
 
-/** What a line says, in words. */
+/** Events and ms of a line as text; `nothing` for undefined. */
 export function amountText(line: Pick<DayLine, "events" | "msWatched"> | undefined): string {
   return line ? `${line.events} events and ${line.msWatched} ms` : "nothing";
 }
 
-/** Where two derivations of a day differ, one line each; empty when they agree. */
+/** The differences between books and recount, one text each, sorted; empty when they agree. */
 export function differences(books: readonly DayLine[], recount: readonly DayLine[]): string[] {
   return [...pairLines(books, recount)].flatMap(([booked, recounted]) => {
     const [ours, theirs] = [amountText(booked), amountText(recounted)];

@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { propertyRandom, Random } from "../../shared/dev/testing/random.ts";
 import { DeviceLoss } from "./device_loss.ts";
 
-/** Missing numbers by looking at every one between the first and the last. */
+/** Naive count: every number between the first and the last is either received or missing. */
 function naive(arrived: readonly (readonly [string, number])[]) {
   const sessions = new Map<string, Set<number>>();
   for (const [id, seq] of arrived) {
@@ -16,13 +16,13 @@ function naive(arrived: readonly (readonly [string, number])[]) {
   return { sessions: sessions.size, sampled: 1, received, missing };
 }
 
-function lossOf(arrived: readonly (readonly [string, number])[], mostSessions?: number) {
-  const loss = new DeviceLoss(mostSessions);
+function lossOf(arrived: readonly (readonly [string, number])[], maxSessions?: number) {
+  const loss = new DeviceLoss(maxSessions);
   for (const [id, seq] of arrived) loss.add(id, seq);
   return loss.estimate();
 }
 
-Deno.test("what is missing between the numbers that arrived is counted once, in any order", () => {
+Deno.test("missing numbers are counted once, whatever the order of arrival", () => {
   const random = propertyRandom("device loss against a naive count");
   for (let run = 0; run < 100; run++) {
     const sent = Array.from({ length: random.int(1, 12) }, (_, session) => {
@@ -39,7 +39,7 @@ Deno.test("what is missing between the numbers that arrived is counted once, in 
   }
 });
 
-Deno.test("a session that begins to count anew has lost nothing", () => {
+Deno.test("a session that restarts its count has lost nothing", () => {
   const missing = (seq: number) => lossOf([["a", 0], ["a", seq]]).missing;
   assertEquals(missing(1), 0);
   assertEquals(missing(8_641), 8_640);
@@ -48,13 +48,13 @@ Deno.test("a session that begins to count anew has lost nothing", () => {
   assertEquals(lossOf([]), { sessions: 0, sampled: 1, received: 0, missing: 0 });
 });
 
-Deno.test("of more sessions than are kept, a sample speaks for all", () => {
+Deno.test("with more sessions than are kept, a sample estimates the total", () => {
   const random = new Random(5);
   const arrived = Array.from(
     { length: 20_000 },
     (_, session) =>
       Array.from({ length: 10 }, (_, seq) => [`s-${session}`, seq] as const)
-        // The ends always arrive, so that what is lost is known.
+        // The first and last always arrive, so that the naive count knows every loss.
         .filter(([, seq]) => seq === 0 || seq === 9 || random.chance(0.9)),
   ).flat();
   const truth = naive(arrived);

@@ -1,14 +1,14 @@
 /**
- * Statements as files in a folder (object storage later): never half a file, never a changed one.
+ * Statements as files in a folder. A file appears whole or not at all and is never overwritten.
  *
- * Postgres is where statements are kept; the folder is a copy that can be made again at any time.
+ * Postgres holds the statements; the folder is a copy that can be recreated at any time.
  *
  * @module
  */
 import { messageOf, Refused, RetryAfter } from "../../shared/process/errors.ts";
 
 const PART_SUFFIX = ".part";
-/** A part that old belongs to a process that was killed. */
+/** A temporary file of this age was left by a killed process. */
 const STALE_PART_MS = 3_600_000;
 const RETRY_MS = 60_000;
 
@@ -22,45 +22,47 @@ export interface StatementBytes {
 
 type StatementName = Pick<StatementBytes, "day" | "version">;
 
-/** File names of a statement. */
+/** Names of the two files of a statement. */
 export function fileNames({ day, version }: StatementName): { csv: string; manifest: string } {
   const stem = `statement-${day}-v${version}`;
   return { csv: `${stem}.csv`, manifest: `${stem}.manifest.json` };
 }
 
-/** The folder. Every method rejects with {@link RetryAfter} when it cannot be used. */
+/** The folder of statement files. Every method rejects with {@link RetryAfter} on an I/O error. */
 export class StatementFiles {
   constructor(readonly folder: string) {}
 
-  /** Whether both files are there. The manifest is written last. */
+  /** Whether both files exist. The manifest is written last. */
   async has(statement: StatementName): Promise<boolean> {
     const { csv, manifest } = fileNames(statement);
     return await this.#exists(csv) && await this.#exists(manifest);
   }
 
-  /** Writes what is missing. Rejects with {@link Refused} when a file is there with other bytes. */
+  /** Writes missing files. Rejects with {@link Refused} when a file exists with other bytes. */
   async write(statement: StatementBytes): Promise<void> {
     const names = fileNames(statement);
-    await this.#try(this.folder, () => Deno.mkdir(this.folder, { recursive: true }));
-    await this.#put(names.csv, statement.csv);
-    await this.#put(names.manifest, statement.manifest);
+    await this.#io(this.folder, () => Deno.mkdir(this.folder, { recursive: true }));
+    await this.#writeFile(names.csv, statement.csv);
+    await this.#writeFile(names.manifest, statement.manifest);
   }
 
-  /** What is wrong with the files of `statement`, one line each. */
+  /** The faults of the files of `statement`, one line each; empty when both are correct. */
   async faults(statement: StatementBytes): Promise<string[]> {
     const names = fileNames(statement);
     const pairs = [[names.csv, statement.csv], [names.manifest, statement.manifest]] as const;
     const faults = await Promise.all(pairs.map(async ([name, expected]) => {
-      const found = await this.#read(name);
+      const found = await this.#readFile(name);
       if (!found) return [`${this.folder}/${name} is missing`];
-      return same(found, expected) ? [] : [`${this.folder}/${name} has other bytes than Postgres`];
+      return bytesEqual(found, expected)
+        ? []
+        : [`${this.folder}/${name} has other bytes than Postgres`];
     }));
     return faults.flat();
   }
 
-  /** Removes what killed processes left behind. */
+  /** Removes temporary files that killed processes left. `now` is ms since the epoch. */
   async sweep(now: number): Promise<void> {
-    await this.#try(this.folder, async () => {
+    await this.#io(this.folder, async () => {
       await Deno.mkdir(this.folder, { recursive: true });
       for await (const { name } of Deno.readDir(this.folder)) {
         if (!name.startsWith(".statement-") || !name.endsWith(PART_SUFFIX)) continue;
@@ -71,20 +73,20 @@ export class StatementFiles {
     });
   }
 
-  // Temporary name, fsync, rename, fsync of the folder: after a crash there is a whole file or none.
-  async #put(name: string, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+  // Temporary name, fsync, rename, fsync of the folder: a crash leaves the whole file or none.
+  async #writeFile(name: string, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
     const path = `${this.folder}/${name}`;
-    const found = await this.#read(name);
-    if (found && same(found, bytes)) return;
+    const found = await this.#readFile(name);
+    if (found && bytesEqual(found, bytes)) return;
     if (found) {
       throw new Refused(
-        `${path} is there with other bytes than the statement in Postgres; it is not ` +
-          "overwritten: find out who changed it, move it away, and it is written again",
+        `${path} exists and has other bytes than the statement in Postgres; it is not ` +
+          "overwritten: find out what changed it and move it away; it is then written again",
       );
     }
     const part = `${this.folder}/.${name}.${crypto.randomUUID()}${PART_SUFFIX}`;
     try {
-      await this.#try(path, async () => {
+      await this.#io(path, async () => {
         await writeSynced(part, bytes);
         await Deno.rename(part, path);
         using folder = await Deno.open(this.folder);
@@ -97,26 +99,26 @@ export class StatementFiles {
   }
 
   async #exists(name: string): Promise<boolean> {
-    return await this.#try(
+    return await this.#io(
       name,
-      () => Deno.stat(`${this.folder}/${name}`).then(({ isFile }) => isFile, absent(false)),
+      () => Deno.stat(`${this.folder}/${name}`).then(({ isFile }) => isFile, ifNotFound(false)),
     );
   }
 
-  async #read(name: string): Promise<Uint8Array | undefined> {
-    return await this.#try(
+  async #readFile(name: string): Promise<Uint8Array | undefined> {
+    return await this.#io(
       name,
-      () => Deno.readFile(`${this.folder}/${name}`).catch(absent(undefined)),
+      () => Deno.readFile(`${this.folder}/${name}`).catch(ifNotFound(undefined)),
     );
   }
 
-  async #try<T>(what: string, work: () => Promise<T>): Promise<T> {
+  async #io<T>(path: string, work: () => Promise<T>): Promise<T> {
     try {
       return await work();
     } catch (error) {
       throw new RetryAfter(
-        `${what} cannot be written or read: ${messageOf(error)}. The statement is safe in ` +
-          "Postgres; its files appear at the next try",
+        `${path} cannot be written or read: ${messageOf(error)}. The statement is safe in ` +
+          "Postgres; its files are written at the next attempt",
         RETRY_MS,
         { cause: error },
       );
@@ -124,7 +126,7 @@ export class StatementFiles {
   }
 }
 
-function absent<T>(value: T): (error: unknown) => T {
+function ifNotFound<T>(value: T): (error: unknown) => T {
   return (error) => {
     if (error instanceof Deno.errors.NotFound) return value;
     throw error;
@@ -137,6 +139,6 @@ async function writeSynced(path: string, bytes: Uint8Array<ArrayBuffer>): Promis
   await file.sync();
 }
 
-function same(a: Uint8Array, b: Uint8Array): boolean {
+function bytesEqual(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }

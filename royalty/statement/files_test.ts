@@ -17,7 +17,7 @@ function namesIn(folder: string): string[] {
   return [...Deno.readDirSync(folder)].map(({ name }) => name).sort();
 }
 
-Deno.test("writing is safe to repeat, from several writers at once, and leaves no parts", async () => {
+Deno.test("concurrent and repeated writes give the same files and leave no temporary ones", async () => {
   await using workspace = await Workspace.temporary();
   const files = new StatementFiles(`${workspace.folder}/new/statements`);
   assertEquals(await files.has(STATEMENT), false);
@@ -42,7 +42,7 @@ Deno.test("a file with other bytes is reported and never overwritten", async () 
   ]);
 });
 
-Deno.test("a folder that takes nothing is an error that passes", async () => {
+Deno.test("a folder that cannot be written is a RetryAfter", async () => {
   await using workspace = await Workspace.temporary();
   const folder = `${workspace.folder}/statements`;
   await Deno.writeTextFile(folder, "");
@@ -54,7 +54,7 @@ Deno.test("a folder that takes nothing is an error that passes", async () => {
   assertEquals(namesIn(folder), [CSV, MANIFEST]);
 });
 
-Deno.test("a disk that fills up in the middle leaves no half a file, and the next try a whole one", async () => {
+Deno.test("a disk that fills up leaves no partial file, and the next attempt writes it whole", async () => {
   await using workspace = await Workspace.temporary();
   const files = new StatementFiles(workspace.folder);
   const csv = new Uint8Array(FULL_BYTES + 1).fill(65);
@@ -72,7 +72,7 @@ Deno.test("a disk that fills up in the middle leaves no half a file, and the nex
   assertEquals(await Deno.readFile(`${files.folder}/${CSV}`), csv);
 });
 
-Deno.test("parts of killed writers go after an hour, those of others stay", async () => {
+Deno.test("sweep removes temporary files older than an hour and no others", async () => {
   await using workspace = await Workspace.temporary();
   const files = new StatementFiles(workspace.folder);
   const part = `.${CSV}.5ba1.part`;

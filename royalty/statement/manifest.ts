@@ -1,9 +1,9 @@
 /**
- * What goes with a statement: control totals, where every event of it came from, hashes. JSON that
- * is made once and then only ever copied.
+ * The manifest of a statement: control totals, the sequence range of every stream, hashes. It is
+ * JSON that is made once and then only copied.
  *
- * Statements are a chain: each manifest names the hash of the manifest before it, so none can be
- * changed, left out or put in between without every later one saying so.
+ * Statements form a hash chain: each manifest contains the hash of the manifest before it, so a
+ * statement cannot be changed, removed or inserted without breaking every later link.
  *
  * Pure.
  *
@@ -13,7 +13,7 @@ import { createHash } from "node:crypto";
 import type { DeviceLossEstimate } from "./device_loss.ts";
 import { lineType, type StatementLine } from "./csv.ts";
 
-/** Changes when the same events would earn other minutes. */
+/** Incremented when the same events would be credited with different minutes. */
 export const RULE_VERSION = "1";
 const FORMAT = "twofold-statement-manifest/1";
 
@@ -21,7 +21,7 @@ const FORMAT = "twofold-statement-manifest/1";
 export interface StreamRange {
   readonly stream: string;
   readonly first_seq: number;
-  /** Below `first_seq` when nothing came. */
+  /** `first_seq - 1` when the range is empty. */
   readonly last_seq: number;
   readonly counted: number;
   readonly duplicates: number;
@@ -29,7 +29,10 @@ export interface StreamRange {
   readonly gaps: number;
 }
 
-/** Quarantined events of one reason; `ms_at_risk` of the `readable` ones. */
+/**
+ * Quarantined events of one reason. `readable` of them had a valid `played_ms`; `ms_at_risk` is the
+ * sum over those.
+ */
 export interface QuarantinedSum {
   readonly reason: string;
   readonly entries: number;
@@ -37,6 +40,7 @@ export interface QuarantinedSum {
   readonly ms_at_risk: number;
 }
 
+/** Lost sequences, from `first_seq` to `last_seq`, and the person who settled them. */
 export interface SettledGap {
   readonly stream: string;
   readonly first_seq: number;
@@ -47,13 +51,13 @@ export interface SettledGap {
   readonly at: string;
 }
 
-/** The day derived once more, or who decided to do without. */
+/** The result of the recount, or who decided to close without one. */
 export type RecountNote =
   | {
     readonly method: string;
     readonly events: number;
     readonly ms: number;
-    /** Reported, never credited. */
+    /** Heartbeats that devices lost: reported, never credited. */
     readonly device_loss: DeviceLossEstimate;
     readonly seconds: number;
   }
@@ -63,17 +67,17 @@ export type RecountNote =
 export interface StatementLink {
   readonly recognised_day: string;
   readonly version: number;
-  /** Of its manifest. */
+  /** SHA-256 of its manifest, lower-case hex. */
   readonly sha256: string;
 }
 
-/** What a manifest is made from. */
+/** The input of {@link manifestOf}. */
 export interface ManifestBasis {
   readonly day: string;
   readonly version: number;
   readonly zone: string;
   readonly graceMs: number;
-  /** As of when, ms since the epoch. */
+  /** The instant as of which the day was closed, ms since the epoch. */
   readonly closedAt: number;
   readonly lines: readonly StatementLine[];
   readonly csv: Uint8Array;
@@ -85,12 +89,12 @@ export interface ManifestBasis {
   readonly replaces: StatementLink & { readonly reason: string } | null;
 }
 
-/** SHA-256, lower-case hex. */
+/** SHA-256 of `bytes`, lower-case hex. */
 export function sha256(bytes: Uint8Array): string {
   return createHash("sha256").update(bytes).digest("hex");
 }
 
-/** The manifest, as the bytes of every download. */
+/** The manifest as JSON in UTF-8; these bytes are stored, hashed and served. */
 export function manifestOf(basis: ManifestBasis): Uint8Array<ArrayBuffer> {
   const { lines, streams, quarantined } = basis;
   const all = totalsOf(lines);
@@ -109,7 +113,7 @@ export function manifestOf(basis: ManifestBasis): Uint8Array<ArrayBuffer> {
     adjustments: late,
     duplicates_absorbed: sum(streams, ({ duplicates }) => duplicates),
     quarantined: sum(streams, (each) => each.quarantined),
-    // Royalty sees no repairs: an event that is replayed later counts in a later statement.
+    // All of them: an event that is replayed later counts in a later statement.
     quarantined_unresolved: {
       entries: sum(quarantined, ({ entries }) => entries),
       ms_at_risk: sum(quarantined, ({ ms_at_risk }) => ms_at_risk),
@@ -125,19 +129,21 @@ export function manifestOf(basis: ManifestBasis): Uint8Array<ArrayBuffer> {
   return new TextEncoder().encode(`${JSON.stringify(manifest, null, 2)}\n`);
 }
 
-/** Control totals of `lines`. A day's sums stay far below the integers that JSON readers hold. */
+/** Control totals of `lines`. Throws `RangeError` when a sum is not a safe integer. */
 export function totalsOf(
   lines: readonly Pick<StatementLine, "events" | "msWatched">[],
 ): { readonly rows: number; readonly events: number; readonly ms: number } {
   return {
     rows: lines.length,
-    events: exact(lines.reduce((total, { events }) => total + events, 0n)),
-    ms: exact(lines.reduce((total, { msWatched }) => total + msWatched, 0n)),
+    events: toSafeInteger(lines.reduce((total, { events }) => total + events, 0n)),
+    ms: toSafeInteger(lines.reduce((total, { msWatched }) => total + msWatched, 0n)),
   };
 }
 
-function exact(value: bigint): number {
-  if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw new RangeError(`${value} is not a day's sum`);
+function toSafeInteger(value: bigint): number {
+  if (value > BigInt(Number.MAX_SAFE_INTEGER)) {
+    throw new RangeError(`the sum ${value} exceeds the safe integers`);
+  }
   return Number(value);
 }
 

@@ -9,13 +9,13 @@ import { z } from "zod";
 
 const common = {
   v: z.literal(1),
-  /** The same on the open and the resolve of one incident. */
+  /** The same in the open and the resolve of one incident. */
   incident_id: z.string().min(1),
   status: z.enum(["open", "resolved"]),
   severity: z.enum(["page", "ticket"]),
   /** When the incident opened. */
   opened_at: z.int(),
-  /** When this message was made. */
+  /** When this message was created. */
   at: z.int(),
   /** One line for the person who is paged. */
   summary: z.string().min(1),
@@ -27,50 +27,57 @@ export const rebufferAlertSchema = z.object({
   kind: z.literal("rebuffer"),
   title_id: z.string(),
   region: z.string(),
-  /** What `ratio` means; every alert names it. */
+  /** The definition of `ratio`. */
   definition: z.string(),
   ratio: z.number().min(0).max(1),
   threshold: z.number().min(0).max(1),
-  /** The sample behind `ratio`. */
+  /** The sample of `ratio`: span of event time, heartbeats, and their sums. */
   window_ms: z.int(),
   heartbeats: z.int(),
   played_ms: z.int(),
   rebuffer_ms: z.int(),
-  /** About how many sessions stalled. */
+  /** Estimated number of sessions that stalled. */
   stalled_sessions: z.int(),
-  /** Of a resolve: the ratio went down, or nobody watches any more. */
+  /** Only in a resolve: the ratio went down, or there have been no heartbeats for minutes. */
   outcome: z.enum(["recovered", "no_data"]).optional(),
-  /** Receipt of the newest heartbeat behind the decision, for receipt-to-alert latency. */
+  /** Receipt of the newest heartbeat that the decision includes, for the alert latency. */
   received_at: z.int(),
 });
 
-/** `alerts.quarantine.<reason>`: the quarantine is too deep or grows too fast. */
+/** `alerts.quarantine.<reason>`: the quarantine has too many entries or grows too fast. */
 export const quarantineAlertSchema = z.object({
   ...common,
   kind: z.literal("quarantine"),
   /** A rejection reason, or `all` for the whole quarantine. */
   reason: z.string(),
+  /** What `value` and `limit` measure: entries in the depth window, or entries per minute. */
   measure: z.enum(["depth", "growth_per_minute"]),
   value: z.number(),
   limit: z.number(),
 });
 
-/** `alerts.pipeline.<what>`: Twofold itself needs attention. */
+/** `alerts.pipeline.<what>`: Twofold itself has a problem. */
 export const pipelineAlertSchema = z.object({
   ...common,
   kind: z.literal("pipeline"),
+  /** The problem; the last token of the subject. */
   what: z.string().min(1),
   value: z.number().optional(),
   limit: z.number().optional(),
 });
 
+/** Any alert; `kind` says which. */
 export const alertSchema = z.discriminatedUnion("kind", [
   rebufferAlertSchema,
   quarantineAlertSchema,
   pipelineAlertSchema,
 ]);
 
+/** See {@link rebufferAlertSchema}. */
 export type RebufferAlert = z.infer<typeof rebufferAlertSchema>;
+/** See {@link quarantineAlertSchema}. */
 export type QuarantineAlert = z.infer<typeof quarantineAlertSchema>;
+/** See {@link pipelineAlertSchema}. */
 export type PipelineAlert = z.infer<typeof pipelineAlertSchema>;
+/** Any alert. */
 export type Alert = z.infer<typeof alertSchema>;

@@ -1,25 +1,27 @@
 /**
- * One delivered message of a stream, read once and the same by every reader.
+ * A delivered message of a stream, with the same metadata for every reader.
  *
  * @module
  */
 import type { JsMsg } from "nats/jetstream";
 
-/** One raw message of a stream. */
+/** A message of a stream as its reader receives it. */
 export interface Delivery {
   readonly bytes: Uint8Array;
+  /** Sequence in the stream. */
   readonly sequence: number;
-  /** When the stream stored it, ms since the epoch: the receipt time of every rule. */
+  /** Receipt: when the stream stored it, ms since the epoch. */
   readonly receivedAt: number;
+  /** Whether the durable has delivered it before. */
   readonly redelivered: boolean;
 }
 
-/** The parts of `message` that Twofold uses; parses the reply subject once. */
+/** The fields of `message` that Twofold uses. */
 export function deliveryOf(message: JsMsg): Delivery {
   const bytes = message.data;
   const { reply } = message as { reply?: string };
-  const plain = reply === undefined ? undefined : deliveryOfReply(bytes, reply);
-  if (plain) return plain;
+  const fast = reply === undefined ? undefined : deliveryOfReply(bytes, reply);
+  if (fast) return fast;
   const info = message.info;
   return {
     bytes,
@@ -31,9 +33,10 @@ export function deliveryOf(message: JsMsg): Delivery {
 
 const ACK_PREFIX = "$JS.ACK.";
 
-// `$JS.ACK.<stream>.<durable>.<deliveries>.<stream seq>.<seq>.<ns>.<pending>`, or the same with a
-// domain and account before the stream and perhaps a random token at the end. `message.info` splits
-// it into ten strings, which took as long as all the rest that live does with a heartbeat.
+// `$JS.ACK.<stream>.<durable>.<deliveries>.<stream seq>.<seq>.<ns>.<pending>`, or with a domain and
+// account before the stream and an optional random token at the end. Reads the first form only;
+// `message.info` reads all, but splits the subject into ten strings, which took as long as
+// everything else that live does with a heartbeat.
 function deliveryOfReply(bytes: Uint8Array, reply: string): Delivery | undefined {
   if (!reply.startsWith(ACK_PREFIX)) return undefined;
   const streamEnd = reply.indexOf(".", ACK_PREFIX.length);
@@ -46,7 +49,7 @@ function deliveryOfReply(bytes: Uint8Array, reply: string): Delivery | undefined
   return {
     bytes,
     sequence: Number(reply.slice(deliveriesEnd + 1, sequenceEnd)),
-    // Without the last six digits nanoseconds are milliseconds.
+    // Nanoseconds without the last six digits are milliseconds.
     receivedAt: Number(reply.slice(consumerSequenceEnd + 1, nanosEnd - 6)),
     redelivered: deliveriesEnd - durableEnd !== 2 || reply[durableEnd + 1] !== "1",
   };

@@ -23,7 +23,7 @@ const LETTERS = [
   "\t",
 ];
 
-Deno.test("whatever a rejection says comes out of QUARANTINE as it went in, with the bytes", async () => {
+Deno.test("any rejection is read from QUARANTINE unchanged, with the original bytes", async () => {
   const random = propertyRandom("quarantine round trip");
   await using stack = await NatsStack.start();
   const royalty = jetstream(await stack.connect("royalty"));

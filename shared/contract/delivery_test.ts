@@ -4,7 +4,7 @@ import { deliveryOf } from "./delivery.ts";
 
 const NANOS = "1795000000123456789";
 
-/** A message as the client makes it: `info` is what it reads from `reply`. */
+/** A message as the client creates it: it reads `info` from `reply`. */
 function messageOf(reply: string, deliveries: number): JsMsg {
   const info = {
     streamSequence: 41,

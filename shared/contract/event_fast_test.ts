@@ -1,4 +1,4 @@
-/** `judge` has a fast path beside the schema; this holds the two together. */
+/** Tests that the fast path of `judge` and the schema agree. */
 import { assert, assertEquals } from "@std/assert";
 import { aHeartbeat, encode } from "../dev/testing/heartbeats.ts";
 import { ODD_TS, oddHeartbeat, oddHeartbeats } from "../dev/testing/odd_heartbeats.ts";
@@ -6,7 +6,8 @@ import { propertyRandom } from "../dev/testing/random.ts";
 import { heartbeatSchema, judge } from "./event.ts";
 
 const ROUNDS = 4_000;
-Deno.test("a judgement is what the schema says, whatever the values", () => {
+
+Deno.test("a judgement equals the result of the schema, for any values", () => {
   const random = propertyRandom("judge equals the schema");
   let accepted = 0;
   for (let round = 0; round < ROUNDS; round++) {
@@ -31,7 +32,7 @@ Deno.test("a judgement is what the schema says, whatever the values", () => {
   assertEquals(accepted > 500 && accepted < ROUNDS - 500, true, `${accepted} were accepted`);
 });
 
-Deno.test("every odd value in every field is judged as by the schema", () => {
+Deno.test("every odd value in every field is judged like by the schema", () => {
   const random = propertyRandom("odd values");
   for (const value of oddHeartbeats(random)) {
     const bytes = encode(value);
@@ -43,7 +44,7 @@ Deno.test("every odd value in every field is judged as by the schema", () => {
   }
 });
 
-Deno.test("damaged bytes are judged as a strict decoder and parser would", () => {
+Deno.test("damaged bytes are judged like by a strict decoder and parser", () => {
   const random = propertyRandom("damaged bytes");
   const reasons = new Set<string>();
   for (let round = 0; round < ROUNDS; round++) {
@@ -52,7 +53,7 @@ Deno.test("damaged bytes are judged as a strict decoder and parser would", () =>
     for (let flips = random.int(0, 2); flips > 0; flips--) {
       bytes[random.int(0, bytes.length - 1)] = random.int(0, 255);
     }
-    // As they come from a socket: a part of a larger buffer.
+    // As read from a socket: a part of a larger buffer.
     const buffer = new Uint8Array([...bytes.slice(0, 5), ...bytes, 0xff]);
     const judgement = judge(buffer.subarray(5, 5 + bytes.length));
     const reason = judgement.ok ? "ok" : judgement.rejection.reason;

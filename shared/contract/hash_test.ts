@@ -2,7 +2,7 @@ import { assertEquals } from "@std/assert";
 import { propertyRandom } from "../dev/testing/random.ts";
 import { fnv1a, fnv1aText } from "./hash.ts";
 
-Deno.test("the published FNV-1a vectors", () => {
+Deno.test("the published FNV-1a test vectors match", () => {
   // draft-eastlake-fnv, 32 bits.
   const vectors: [text: string, hash: number][] = [
     ["", 0x811c9dc5],
@@ -17,7 +17,7 @@ Deno.test("the published FNV-1a vectors", () => {
   }
 });
 
-Deno.test("text hashes as its UTF-8 bytes, and both as a naive 64-bit computation", () => {
+Deno.test("the hashes of text and of its UTF-8 bytes equal a naive computation", () => {
   const random = propertyRandom("fnv1a");
   const letters = ["a", "7", "\u007f", "\u0080", "ü", "映", "\u{1f3ac}", "\ud800"];
   for (let i = 0; i < 1_000; i++) {

@@ -1,12 +1,12 @@
 /**
- * Reads the JSON that devices send, the same way in every process and at every time.
+ * Parses the JSON that devices send, with the same result in every process at any time.
  *
- * V8 (in Deno 2.9.6 and Node 24 alike) may read a key that is spelled with an escape as another key
- * that it read before, if the spelling begins like that key: `"\u0065vent_id"` as `\u0065ve`, once
- * somebody sent `"\\u0065ve"` (github.com/nodejs/node/issues/63785). What a heartbeat says would then
- * depend on what its reader had seen, and the books and a recount of them could differ. Here the
- * keys that need no escape are spelled without any before V8 sees them; a key of the heartbeat
- * never needs one.
+ * V8 (in Deno 2.9.6 and Node 24) may read a key with an escape as another key that it has parsed
+ * before, if the source text of the key begins like that key: `"\u0065vent_id"` as `\u0065ve`, once
+ * it has parsed `"\\u0065ve"` (github.com/nodejs/node/issues/63785). The value of a heartbeat would
+ * then depend on what its reader has parsed before, and the books and a recount could differ. This
+ * module removes unnecessary escapes from keys before V8 parses them; no key of the heartbeat needs
+ * an escape.
  *
  * Pure.
  *
@@ -14,33 +14,33 @@
  */
 
 /**
- * What `JSON.parse` makes of `text`, without V8's mistake about keys that need no escape; throws its
- * `SyntaxError`.
+ * `JSON.parse(text)` without V8's defect for keys that need no escape. Throws the `SyntaxError` of
+ * `JSON.parse`.
  */
 export function parseJson(text: string): unknown {
-  return JSON.parse(text.includes("\\") ? spellKeysPlainly(text) : text);
+  return JSON.parse(text.includes("\\") ? unescapeKeys(text) : text);
 }
 
 const QUOTE = 0x22;
 const COLON = 0x3a;
 const BACKSLASH = 0x5c;
 
-// By hand, not by a pattern: each character is looked at once, whatever was sent.
-function spellKeysPlainly(text: string): string {
-  let spelled = "";
+// A loop and not a regular expression, so that every character is read once, whatever the text.
+function unescapeKeys(text: string): string {
+  let result = "";
   let done = 0;
   for (let start = text.indexOf('"'); start >= 0;) {
     const { end, isEscaped } = endOfString(text, start + 1);
     if (isEscaped && isKey(text, end)) {
-      spelled += text.slice(done, start) + plainly(text.slice(start, end));
+      result += text.slice(done, start) + unescaped(text.slice(start, end));
       done = end;
     }
     start = text.indexOf('"', end);
   }
-  return spelled + text.slice(done);
+  return result + text.slice(done);
 }
 
-// Just after the closing quote of the string whose content begins at `start`.
+// The index after the closing quote of the string whose content begins at `start`.
 function endOfString(text: string, start: number): { end: number; isEscaped: boolean } {
   let at = start;
   let isEscaped = false;
@@ -63,11 +63,11 @@ function isBlank(code: number): boolean {
   return code === 0x20 || code === 0x09 || code === 0x0a || code === 0x0d;
 }
 
-// A broken spelling stays, for JSON.parse to refuse.
-function plainly(spelling: string): string {
+// An invalid key stays unchanged; JSON.parse refuses it.
+function unescaped(key: string): string {
   try {
-    return JSON.stringify(JSON.parse(spelling));
+    return JSON.stringify(JSON.parse(key));
   } catch {
-    return spelling;
+    return key;
   }
 }

@@ -6,7 +6,7 @@ import { propertyRandom, type Random } from "../dev/testing/random.ts";
 import { judge } from "./event.ts";
 import { parseJson } from "./json.ts";
 
-Deno.test("a key spelled with an escape is the key it spells, whatever was read before", () => {
+Deno.test("a key with escapes is read correctly, whatever was parsed before", () => {
   for (const key of ["event_id", "session_id", "title_id", "seq", "ts", "region", "device"]) {
     const spelling = escaped(key.charAt(0)) + key.slice(1);
     const text = `{"before ${key}":1, "${spelling}" \r\n\t: {"${spelling}":["x"]}}`;
@@ -15,7 +15,7 @@ Deno.test("a key spelled with an escape is the key it spells, whatever was read 
   }
 });
 
-Deno.test("a heartbeat with a key spelled with escapes is judged as any other", () => {
+Deno.test("a heartbeat with escapes in its keys is judged like any other", () => {
   const random = propertyRandom("escaped heartbeats");
   for (let round = 0; round < 500; round++) {
     const heartbeat = aHeartbeat(random, ODD_TS);
@@ -25,16 +25,16 @@ Deno.test("a heartbeat with a key spelled with escapes is judged as any other", 
 
 const PIECES = ['"', "\\", "\\\\", '\\"', "\\u0041", "\\n", ":", "{", "}", "[", "]", ",", " ", "a"];
 
-Deno.test("what is no JSON is refused, and what is JSON is read", () => {
+Deno.test("parseJson accepts and refuses the same text as JSON.parse", () => {
   const random = propertyRandom("json pieces");
   let valid = 0;
-  for (let round = 0; round < 50_000; round++) {
+  for (let round = 0; round < 20_000; round++) {
     const text = randomText(random);
     const expected = isJson(() => JSON.parse(text));
     assertEquals(isJson(() => parseJson(text)), expected, text);
     valid += Number(expected);
   }
-  assertEquals(valid > 5_000, true, `${valid} were JSON`);
+  assertEquals(valid > 2_000, true, `${valid} were JSON`);
 });
 
 function randomText(random: Random): string {
@@ -52,6 +52,6 @@ function isJson(read: () => unknown): boolean {
   }
 }
 
-Deno.test("a string that never ends is refused in one pass", () => {
+Deno.test("an unterminated string is refused in linear time", () => {
   assertThrows(() => parseJson('{"' + '\\"'.repeat(200_000)), SyntaxError);
 });

@@ -1,5 +1,5 @@
 /**
- * The copy of a rejected heartbeat in QUARANTINE: its headers and its message id.
+ * Publishes a rejected heartbeat to QUARANTINE, with its headers and message id.
  *
  * @module
  */
@@ -9,17 +9,19 @@ import type { Delivery } from "./delivery.ts";
 import { printable, type Rejection } from "./event.ts";
 import { QUARANTINE_HEADER, quarantineSubject } from "./topology.ts";
 
-/** A rejected delivery and its source. */
+/** A rejected delivery. */
 export interface Reject {
+  /** The stream that it was delivered from. */
   readonly stream: string;
   readonly delivery: Delivery;
   readonly rejection: Rejection;
 }
 
 /**
- * Copies a rejected heartbeat to QUARANTINE and resolves once JetStream has acknowledged the copy;
- * only then may the source be acknowledged. Safe to repeat: the message id is the source's stream
- * and sequence, so live and royalty rejecting one event make one entry.
+ * Copies a rejected heartbeat to QUARANTINE; resolves once JetStream has acknowledged the copy.
+ * Only then may the source be acknowledged. Idempotent: the message id is the stream and sequence
+ * of the source, so an event that both live and royalty reject is one entry. Rejects with the
+ * client's error. `rejectedBy` is the name of the durable.
  */
 export async function quarantine(
   js: JetStreamClient,
@@ -43,13 +45,13 @@ export async function quarantine(
   });
 }
 
-// NATS headers are lines: percent-encode what is not printable ASCII, and trim nothing away.
+// Header values are lines of text: percent-encode everything that is not printable ASCII.
 function headerText(value: string): string {
-  // A space at either end stays encoded: parsers trim it.
+  // A space at either end stays encoded, because parsers trim it.
   return encodeURI(printable(value)).replace(/(?<=.)%20(?=.)/g, " ").replaceAll("%22", '"');
 }
 
-/** The text that {@link quarantine} put into a header. */
+/** Decodes a header value that {@link quarantine} has encoded. */
 export function headerValue(value: string): string {
   try {
     return decodeURI(value);

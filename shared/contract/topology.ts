@@ -1,5 +1,5 @@
 /**
- * Names and shapes of every stream, durable and subject. Nothing else spells them.
+ * Names and configuration of every stream, durable and subject. No other module defines them.
  *
  * @module
  */
@@ -20,22 +20,24 @@ const HOUR_NS = 3600 * SECOND_NS;
 const DAY_NS = 24 * HOUR_NS;
 const GIB = 1024 ** 3;
 
+/** Name of the stream of rejected heartbeats. */
 export const QUARANTINE = "QUARANTINE";
+/** Name of the stream of alerts. */
 export const ALERTS = "ALERTS";
-/** The durables, each named after the one service that reads it. */
+/** Names of the durables; each is read by the service of that name. */
 export const DURABLE = { live: "live", royalty: "royalty", triage: "triage" } as const;
 /** The region token of a heartbeat whose region cannot be read. */
 export const NO_REGION = "none";
 
-/** What an installation may choose. */
+/** Options of an installation. */
 export interface TopologyOptions {
-  /** Number of HEARTBEATS streams, 1 to 64. Fixed for the life of an installation. */
+  /** Number of HEARTBEATS streams, 1 to 64; must not change in the life of an installation. */
   readonly partitions: number;
   /** Copies of every stream: 1 in development, 3 in a cluster. */
   readonly replicas: number;
-  /** How long the stream absorbs a repeated message id, in ms. */
+  /** How long a HEARTBEATS stream deduplicates message ids, in ms. */
   readonly duplicateWindowMs: number;
-  /** How long raw heartbeats are kept, in ms; above the worst outage of a reader. */
+  /** How long raw heartbeats are kept, in ms; longer than the longest outage of a reader. */
   readonly maxAgeMs: number;
   /** Size at which each HEARTBEATS stream refuses new heartbeats, in bytes. */
   readonly heartbeatsMaxBytes: number;
@@ -43,6 +45,7 @@ export interface TopologyOptions {
   readonly quarantineMaxBytes: number;
 }
 
+/** The options of a development installation; settings override them. */
 export const DEFAULT_TOPOLOGY: TopologyOptions = {
   partitions: 1,
   replicas: 1,
@@ -58,26 +61,30 @@ export function heartbeatStreams(partitions: number): string[] {
   return Array.from({ length: partitions }, (_, partition) => `HEARTBEATS_${partition}`);
 }
 
-/** The partition of a session: never of a title, because a premiere is one hot title. */
+/**
+ * The partition of a session: FNV-1a of its id modulo `partitions`. Not of the title, because all
+ * viewers of a premiere would be in one partition.
+ */
 export function partitionOf(sessionId: string, partitions: number): number {
   return partitions === 1 ? 0 : fnv1aText(sessionId) % partitions;
 }
 
-/** Where ingest lands a heartbeat. */
+/** The subject that ingest publishes a heartbeat on. */
 export function heartbeatSubject(partition: number, region: string): string {
   return `hb.${partition}.${region}`;
 }
 
-/** Where a rejected heartbeat goes. */
+/** The subject that a rejected heartbeat is copied to. */
 export function quarantineSubject(reason: RejectionReason): string {
   return `quarantine.${reason}`;
 }
 
-/** Where live says what it has read of a stream; plain NATS, no stream keeps it. */
+/** The subject of live's totals of `stream`; plain NATS, not stored in a stream. */
 export function liveTotalsSubject(stream: string): string {
   return `totals.live.${stream}`;
 }
 
+/** The subjects of alerts; text becomes a {@link token}. */
 export const alertSubject = {
   rebuffer: (region: string, title: string) => `alerts.rebuffer.${token(region)}.${token(title)}`,
   quarantine: (reason: string) => `alerts.quarantine.${token(reason)}`,
@@ -92,7 +99,7 @@ export function token(text: string): string {
   );
 }
 
-/** Headers of a quarantined heartbeat; its body is the original bytes. */
+/** Names of the headers of a quarantined heartbeat; the body is the original bytes. */
 export const QUARANTINE_HEADER = {
   reason: "Twofold-Reason",
   path: "Twofold-Path",
@@ -104,18 +111,19 @@ export const QUARANTINE_HEADER = {
   build: "Twofold-Build",
 } as const;
 
+/** A durable and the stream that it belongs to. */
 export interface DesiredConsumer {
   readonly stream: string;
   readonly config: Partial<ConsumerConfig> & { durable_name: string };
 }
 
-/** Every stream and durable of an installation, as provisioning makes and checks them. */
+/** Every stream and durable of an installation, as provisioning creates and checks them. */
 export interface DesiredTopology {
   readonly streams: readonly (Partial<StreamConfig> & { name: string })[];
   readonly consumers: readonly DesiredConsumer[];
 }
 
-/** The topology that `options` asks for. */
+/** The topology of an installation with `options`. */
 export function desiredTopology(options: TopologyOptions): DesiredTopology {
   const heartbeats = heartbeatStreams(options.partitions);
   return {
@@ -153,7 +161,7 @@ function quarantineStream(options: TopologyOptions) {
     subjects: ["quarantine.>"],
     max_age: 30 * DAY_NS,
     max_bytes: options.quarantineMaxBytes,
-    // Live and royalty reject the same event independently; royalty may be an hour behind.
+    // Live and royalty reject the same event independently, and royalty may be an hour behind.
     duplicate_window: HOUR_NS,
     deny_delete: true,
     deny_purge: true,
@@ -168,7 +176,7 @@ function alertsStream(options: TopologyOptions) {
     max_age: 7 * DAY_NS,
     max_bytes: GIB,
     duplicate_window: 120 * SECOND_NS,
-    // Alerts are news: when the stream is full the oldest goes, on-call still hears the newest.
+    // When the stream is full, the oldest alert is deleted, so that on-call receives the newest.
     discard: DiscardPolicy.Old,
   };
 }
@@ -184,7 +192,7 @@ function fileStream(name: string, options: TopologyOptions) {
   };
 }
 
-// Redelivery never ends: a finite max_deliver would skip a message without a trace.
+// Unlimited redelivery: with a finite max_deliver the server would skip a message silently.
 function ackAllConsumer(durable_name: string, ackWaitSeconds: number) {
   return {
     durable_name,
@@ -197,8 +205,8 @@ function ackAllConsumer(durable_name: string, ackWaitSeconds: number) {
   };
 }
 
-// Triage keeps no position of its own. With ack-all, a batch lost by a crash would count as
-// acknowledged as soon as a later one is; acknowledged one by one, it comes again.
+// Triage stores no position. With ack-all, a batch lost in a crash would be acknowledged together
+// with a later one; with explicit acknowledgement it is delivered again.
 function ackEachConsumer(durable_name: string, ackWaitSeconds: number) {
   return { ...ackAllConsumer(durable_name, ackWaitSeconds), ack_policy: AckPolicy.Explicit };
 }

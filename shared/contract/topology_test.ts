@@ -12,8 +12,8 @@ import {
   token,
 } from "./topology.ts";
 
-/** Whether a NATS subscription to `filter` hears `subject`; a naive reading of the rules. */
-function hears(filter: string, subject: string): boolean {
+/** Whether a NATS subscription to `filter` receives `subject`; a naive implementation. */
+function receives(filter: string, subject: string): boolean {
   const wanted = filter.split(".");
   const tokens = subject.split(".");
   const isTail = wanted.at(-1) === ">";
@@ -21,7 +21,7 @@ function hears(filter: string, subject: string): boolean {
   return wanted.every((each, i) => each === ">" || each === "*" || each === tokens[i]);
 }
 
-Deno.test("a subject's token survives whatever a device puts into it", () => {
+Deno.test("any text becomes one valid and unique subject token", () => {
   const random = propertyRandom("subject tokens");
   const letters = [
     " ",
@@ -51,15 +51,15 @@ Deno.test("a subject's token survives whatever a device puts into it", () => {
       "two texts, one token",
     );
     seen.set(made, text);
-    assert(hears("alerts.rebuffer.*.*", alertSubject.rebuffer("de", text)));
-    assert(hears("alerts.quarantine.*", alertSubject.quarantine(text)));
-    assert(hears("alerts.pipeline.*", alertSubject.pipeline(text)));
+    assert(receives("alerts.rebuffer.*.*", alertSubject.rebuffer("de", text)));
+    assert(receives("alerts.quarantine.*", alertSubject.quarantine(text)));
+    assert(receives("alerts.pipeline.*", alertSubject.pipeline(text)));
   }
   assertEquals(token("title-42_a"), "title-42_a");
   assertEquals(token("a.b c"), "a%2Eb%20c");
 });
 
-Deno.test("sessions spread evenly over partitions, and always to the same one", () => {
+Deno.test("sessions are spread evenly over partitions, and each is always in the same one", () => {
   for (const partitions of [1, 2, 3, 16, 64]) {
     const counts = new Array<number>(partitions).fill(0);
     for (let i = 0; i < 20_000; i++) {
@@ -75,16 +75,16 @@ Deno.test("sessions spread evenly over partitions, and always to the same one", 
 });
 
 for (const partitions of [1, 2, 64]) {
-  Deno.test(`with ${partitions} partitions every heartbeat has exactly one stream`, () => {
+  Deno.test(`with ${partitions} partitions every heartbeat is stored in exactly one stream`, () => {
     const { streams, consumers } = desiredTopology({ ...DEFAULT_TOPOLOGY, partitions });
     const names = heartbeatStreams(partitions);
     assertEquals(names.length, partitions);
     for (let partition = 0; partition < partitions; partition++) {
       const subject = heartbeatSubject(partition, "us-east");
-      const hearing = streams.filter(({ subjects }) =>
-        subjects?.some((each) => hears(each, subject))
+      const receiving = streams.filter(({ subjects }) =>
+        subjects?.some((each) => receives(each, subject))
       );
-      assertEquals(hearing.map(({ name }) => name), [names[partition]]);
+      assertEquals(receiving.map(({ name }) => name), [names[partition]]);
       for (const durable of ["live", "royalty"]) {
         const own = consumers.filter(({ stream, config }) =>
           stream === names[partition] && config.durable_name === durable
@@ -95,18 +95,18 @@ for (const partitions of [1, 2, 64]) {
   });
 }
 
-Deno.test("every rejection reason has a subject that only QUARANTINE keeps", () => {
+Deno.test("every rejection reason has a subject that only QUARANTINE stores", () => {
   const { streams } = desiredTopology(DEFAULT_TOPOLOGY);
   for (const reason of REJECTION_REASONS) {
     const subject = quarantineSubject(reason);
     const keeping = streams.filter(({ subjects }) =>
-      subjects?.some((each) => hears(each, subject))
+      subjects?.some((each) => receives(each, subject))
     );
     assertEquals(keeping.map(({ name }) => name), ["QUARANTINE"]);
   }
 });
 
-Deno.test("nothing raw or quarantined can be lost in silence", () => {
+Deno.test("no raw or quarantined heartbeat can be dropped silently", () => {
   const { streams, consumers } = desiredTopology({
     ...DEFAULT_TOPOLOGY,
     partitions: 2,
@@ -124,6 +124,10 @@ Deno.test("nothing raw or quarantined can be lost in silence", () => {
     assert((stream.max_bytes ?? 0) > 0 && (stream.max_age ?? 0) > 0, `${stream.name} has no bound`);
   }
   for (const { config } of consumers) {
-    assertEquals(config.max_deliver, -1, `${config.durable_name} would skip after a few tries`);
+    assertEquals(
+      config.max_deliver,
+      -1,
+      `${config.durable_name} would skip a message after some deliveries`,
+    );
   }
 });

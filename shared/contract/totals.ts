@@ -1,34 +1,38 @@
 /**
- * What one reader of a HEARTBEATS stream made of an interval of it. Live publishes its totals,
- * royalty compares them with its own; they inform and feed no figure.
+ * Totals of one reader of a HEARTBEATS stream per interval. Live publishes its totals, and royalty
+ * compares them with its own; no figure is computed from them.
  *
- * An interval is of receipt, the stream's own clock, not of event time. All readers meet the same
- * messages in the same order, and each knows when it has passed an interval, however late the
- * heartbeats in it are. So there is nothing to allow for: readers in good health agree exactly.
+ * Intervals are of receipt, the clock of the stream, not of event time. All readers receive the
+ * same messages in the same order, and each knows when an interval is complete, however late the
+ * heartbeats in it are. The totals of healthy readers are therefore exactly equal, without
+ * tolerance.
  *
- * Pure. Instants and durations in ms.
+ * Pure. Instants and durations are in ms.
  *
  * @module
  */
 import { z } from "zod";
 
-/** A message on `totals.live.<stream>`: what live read of an interval. */
+/** A message on `totals.live.<stream>`: the totals of an interval. */
 export const liveTotalsSchema = z.object({
   v: z.literal(1),
   stream: z.string().min(1),
   interval_ms: z.int().min(1),
   /** Start of the interval, ms since the epoch, a multiple of `interval_ms`. */
   from: z.int().min(0),
-  /** Live met no usable heartbeat from here to `from`; `from` itself when the one before had some. */
+  /**
+   * Live read no usable heartbeat from this instant to `from`; equal to `from` if there is no gap.
+   */
   quiet_since: z.int().min(0),
-  /** Usable heartbeats read, repetitions and late ones included, and their `played_ms`. */
+  /** Usable heartbeats read, including duplicates and late ones, and the sum of `played_ms`. */
   events: z.int().min(0),
   played_ms: z.int().min(0),
 });
 
+/** See {@link liveTotalsSchema}. */
 export type LiveTotals = z.infer<typeof liveTotalsSchema>;
 
-/** A finished interval, as {@link LiveTotals} says it. */
+/** The totals of a finished interval; the fields are those of {@link LiveTotals}. */
 export interface IntervalTotals {
   readonly from: number;
   readonly quietSince: number;
@@ -36,7 +40,7 @@ export interface IntervalTotals {
   readonly playedMs: number;
 }
 
-/** Totals one stream while it is read; hands over each interval that was read from start to end. */
+/** Totals one stream while it is read; reports each interval that was read from start to end. */
 export class IntervalTally {
   // Both 0 until the first heartbeat.
   #from = 0;
@@ -48,29 +52,31 @@ export class IntervalTally {
 
   constructor(
     readonly intervalMs: number,
-    readonly finished: (totals: IntervalTotals) => void,
+    /** Called with each interval once a heartbeat of a later one is added. */
+    readonly onFinished: (totals: IntervalTotals) => void,
   ) {}
 
-  /** A usable heartbeat, received at `receivedAt`, in the order of the stream. */
+  /** Adds a usable heartbeat received at `receivedAt`, in the order of the stream. */
   add(receivedAt: number, playedMs: number): void {
-    // A new leader's clock may be a little behind; every reader books that to the same interval.
+    // The clock of a new leader may be slightly behind; every reader counts that in the same
+    // interval.
     if (receivedAt >= this.#until || receivedAt < this.#from - this.intervalMs) {
-      this.#turn(receivedAt);
+      this.#startInterval(receivedAt);
     }
     this.#events += 1;
     this.#playedMs += playedMs;
   }
 
-  /** Heartbeats may have been missed here: the interval under way is given up. */
+  /** Discards the current interval, because heartbeats may have been missed. */
   interrupt(): void {
     this.#from = this.#until = 0;
   }
 
-  #turn(receivedAt: number): void {
-    // An interval joined on the way, or after the stream went back in time, is not whole.
+  #startInterval(receivedAt: number): void {
+    // An interval is not whole if reading started inside it or the stream went back in time.
     const continues = this.#until > 0 && receivedAt >= this.#until;
     if (continues && this.#isWhole) {
-      this.finished({
+      this.onFinished({
         from: this.#from,
         quietSince: this.#quietSince,
         events: this.#events,

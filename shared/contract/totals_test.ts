@@ -4,13 +4,13 @@ import { IntervalTally, type IntervalTotals } from "./totals.ts";
 
 const INTERVAL_MS = 1_000;
 
-interface Heard {
+interface ReceivedHeartbeat {
   readonly receivedAt: number;
   readonly playedMs: number;
 }
 
-/** Receipts as a stream stamps them: ascending but for a new leader's clock, with pauses. */
-function aStream(random: Random, count: number): Heard[] {
+/** Receipt times of a stream: ascending except for the clock of a new leader, with pauses. */
+function aStream(random: Random, count: number): ReceivedHeartbeat[] {
   let clock = random.int(0, 2_000_000_000_000);
   return Array.from({ length: count }, () => {
     clock += random.chance(0.02) ? random.int(0, 9_000) : random.int(0, 80);
@@ -24,10 +24,10 @@ interface Group extends IntervalTotals {
   playedMs: number;
 }
 
-/** Every interval with something in it, in order, by grouping; one message's clock may not go back. */
-function naive(heard: readonly Heard[]): IntervalTotals[] {
+/** Every interval with heartbeats, in order, by grouping; an interval never follows a later one. */
+function naive(receipts: readonly ReceivedHeartbeat[]): IntervalTotals[] {
   const groups: Group[] = [];
-  for (const { receivedAt, playedMs } of heard) {
+  for (const { receivedAt, playedMs } of receipts) {
     const own = Math.floor(receivedAt / INTERVAL_MS) * INTERVAL_MS;
     const last = groups.at(-1);
     const from = Math.max(own, last?.from ?? 0);
@@ -42,49 +42,52 @@ function naive(heard: readonly Heard[]): IntervalTotals[] {
   return groups;
 }
 
-function tallied(heard: readonly Heard[], interruptBefore: ReadonlySet<number> = new Set()) {
+function tallied(
+  receipts: readonly ReceivedHeartbeat[],
+  interruptBefore: ReadonlySet<number> = new Set(),
+) {
   const finished: IntervalTotals[] = [];
   const tally = new IntervalTally(INTERVAL_MS, (totals) => finished.push(totals));
-  for (const [i, { receivedAt, playedMs }] of heard.entries()) {
+  for (const [i, { receivedAt, playedMs }] of receipts.entries()) {
     if (interruptBefore.has(i)) tally.interrupt();
     tally.add(receivedAt, playedMs);
   }
   return finished;
 }
 
-Deno.test("every interval is told once it is over, except the one joined on the way", () => {
+Deno.test("every interval is reported once it is over, except the one in which reading started", () => {
   const random = propertyRandom("tally against grouping");
   for (let round = 0; round < 200; round++) {
-    const heard = aStream(random, random.int(0, 400));
-    assertEquals(tallied(heard), naive(heard).slice(1, -1));
+    const receipts = aStream(random, random.int(0, 400));
+    assertEquals(tallied(receipts), naive(receipts).slice(1, -1));
   }
 });
 
-Deno.test("a reader that joins late or is interrupted tells whole intervals only, the same ones", () => {
+Deno.test("a reader that starts late or is interrupted reports whole intervals only, with equal totals", () => {
   const random = propertyRandom("tally with interruptions");
   for (let round = 0; round < 200; round++) {
-    // Behind by less than it takes to join: a clock that goes back right at the joint is a restart.
-    const heard = aStream(random, 400).map((each, i, all) => ({
+    // No clock that goes back: at the start of reading it would look like a recreated stream.
+    const receipts = aStream(random, 400).map((each, i, all) => ({
       ...each,
       receivedAt: Math.max(...all.slice(Math.max(0, i - 60), i + 1).map((one) => one.receivedAt)),
     }));
-    const all = new Map(naive(heard).map((totals) => [totals.from, totals]));
+    const all = new Map(naive(receipts).map((totals) => [totals.from, totals]));
     const breaks = new Set(Array.from({ length: random.int(1, 4) }, () => random.int(0, 399)));
     const joined = random.int(0, 300);
-    for (const totals of tallied(heard.slice(joined), breaks)) {
+    for (const totals of tallied(receipts.slice(joined), breaks)) {
       const known = all.get(totals.from);
       assertExists(known);
       const { events, playedMs, quietSince } = known;
       assertEquals([totals.events, totals.playedMs], [events, playedMs]);
-      assert(totals.quietSince >= quietSince, "it vouches for no more than it has read");
+      assert(totals.quietSince >= quietSince, "quietSince covers only what was read");
     }
   }
 });
 
-Deno.test("a stream made anew, or a clock put back, starts again", () => {
+Deno.test("totals start again when the stream is recreated or its clock goes back", () => {
   const at = (receivedAt: number) => ({ receivedAt, playedMs: 1 });
-  const heard = [90_100, 91_000, 91_500, 92_000, 5_100, 6_000, 6_100, 7_000].map(at);
-  assertEquals(tallied(heard), [
+  const receipts = [90_100, 91_000, 91_500, 92_000, 5_100, 6_000, 6_100, 7_000].map(at);
+  assertEquals(tallied(receipts), [
     { from: 91_000, quietSince: 91_000, events: 2, playedMs: 2 },
     { from: 6_000, quietSince: 6_000, events: 2, playedMs: 2 },
   ]);

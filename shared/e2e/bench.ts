@@ -1,6 +1,6 @@
 /**
- * `deno task bench [ingest|live|royalty|pipeline] …`: figures and ratios, each measured against a
- * floor in the same run.
+ * `deno task bench [ingest|live|royalty|pipeline] …`: figures, and ratios to a floor measured in
+ * the same run.
  *
  * @module
  */
@@ -20,8 +20,8 @@ const ROOT = new URL("../../", import.meta.url);
 /** `deno task bench`. */
 export const benchTask = command({
   name: "bench",
-  summary: "figures and ratios, each measured against a floor in the same run",
-  details: "Every bench runs in a process of its own. What each takes is at the top of its file: " +
+  summary: "figures, and ratios to a floor measured in the same run",
+  details: "Every bench runs in a process of its own. Its arguments are documented in its file: " +
     `${Object.values(BENCHES).join(", ")}.`,
   positionals: [
     {
@@ -32,7 +32,7 @@ export const benchTask = command({
     },
     {
       name: "arguments",
-      about: "the bench's own, such as a number of events",
+      about: "arguments of the bench, such as a number of events",
       parser: matching(/./s, "an argument"),
       variadic: true,
     },
@@ -51,7 +51,7 @@ export const benchTask = command({
 
 if (import.meta.main) await main(benchTask);
 
-// In a process of its own: a benchmark must not inherit another's warm heap.
+// In a process of its own, because a benchmark must not start with the heap of another.
 async function runBench(program: string, args: readonly string[]): Promise<number> {
   const { code } = await new Deno.Command(Deno.execPath(), {
     args: ["run", "--quiet", "-A", new URL(program, ROOT).pathname, ...args],

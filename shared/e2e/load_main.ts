@@ -1,12 +1,12 @@
 /**
- * The load generator as a process of its own, so that its CPU is not mistaken for the pipeline's:
- * reads {@link LoadOptions} as JSON from its argument and prints the {@link LoadReport} as JSON.
+ * The load generator as a process of its own, so that its CPU is measured apart. Its argument is
+ * {@link LoadOptions} as JSON; it prints the {@link LoadReport} as JSON.
  *
  * @module
  */
 import { loadAtRate, type LoadOptions, type LoadReport } from "../dev/fleet/device_client_load.ts";
 
-/** {@link LoadReport} as it crosses the process boundary. */
+/** {@link LoadReport} as JSON. */
 export type LoadResult = Omit<LoadReport, "titles">;
 
 if (import.meta.main) {

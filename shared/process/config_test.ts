@@ -22,7 +22,7 @@ const ENOUGH = {
   TWOFOLD_POSTGRES_URL: "postgres://a:secret-2@db/twofold",
 };
 
-Deno.test("what is not given takes its default; an empty value is not given", () => {
+Deno.test("a missing or empty setting has its default", () => {
   const settings = readSettings(SHAPE, { ...ENOUGH, TWOFOLD_PARTITIONS: "", TWOFOLD_OTHER: "x" });
   assertEquals(settings.TWOFOLD_PARTITIONS, 1);
   assertEquals(settings.TWOFOLD_TEST_SHARE, 0.5);
@@ -31,7 +31,7 @@ Deno.test("what is not given takes its default; an empty value is not given", ()
   assert(!("TWOFOLD_OTHER" in settings));
 });
 
-Deno.test("every wrong setting is named at once, with what it is for, never with a secret", () => {
+Deno.test("every invalid setting is named with its description and without secrets", () => {
   const error = assertThrows(
     () =>
       readSettings(SHAPE, {
@@ -56,7 +56,7 @@ Deno.test("every wrong setting is named at once, with what it is for, never with
   assert(!error.message.includes("secret"), error.message);
 });
 
-Deno.test("numbers are decimal and within bounds", () => {
+Deno.test("numbers are in decimal and within their limits", () => {
   const whole = { TWOFOLD_N: wholeNumber(1, 2 ** 50) };
   const share = { TWOFOLD_N: decimal(0, 1) };
   const accepts = (shape: { TWOFOLD_N: z.ZodType }, TWOFOLD_N: string) => {

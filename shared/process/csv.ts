@@ -1,5 +1,5 @@
 /**
- * Reading CSV (RFC 4180), strictly: what a check reads must be what a spreadsheet reads.
+ * Reads CSV (RFC 4180) strictly, so that a check reads the same fields as a spreadsheet.
  *
  * Pure.
  *
@@ -7,20 +7,24 @@
  */
 import { CsvError, parse } from "csv-parse/sync";
 
-/** One row: the line it starts on, counted from 1, its fields, and why it cannot be read, if so. */
+/** One row of CSV. */
 export interface CsvRow {
+  /** The line that the row starts on, from 1. */
   readonly line: number;
+  /** Empty when the row has a `problem`. */
   readonly fields: readonly string[];
+  /** Why the row cannot be read. */
   readonly problem?: string;
 }
 
-const BROKEN = "a quote is in the wrong place or not closed";
-/** Rows with a broken quote that are named; a file with more is not one that somebody corrects. */
+const BROKEN_QUOTE = "a quote is in the wrong place or not closed";
+/** Maximum rows with a broken quote; reading stops there. */
 const MAX_BROKEN_ROWS = 100;
 
 /**
- * The rows of `text`. Lines end in CRLF or LF; a byte order mark at the start is passed over. A row
- * with a quote that is misplaced or not closed, or a lone carriage return, has a `problem`, and reading goes on at the next line.
+ * The rows of `text`. Lines end in CRLF or LF; a byte order mark at the start is skipped. A row
+ * with a quote that is misplaced or not closed, or with a lone carriage return, has a `problem`,
+ * and reading continues at the next line; after 100 such rows it stops.
  */
 export function csvRows(text: string): CsvRow[] {
   const rows: CsvRow[] = [];
@@ -28,14 +32,10 @@ export function csvRows(text: string): CsvRow[] {
   let line = 1;
   for (let broken = 0; broken < MAX_BROKEN_ROWS; broken++) {
     const read = readUntilBroken(rest, line);
-    // One at a time: a spread has too many arguments for a catalogue of millions.
+    // Not by spread: a catalogue of millions of rows would be too many arguments.
     for (const row of read.rows) rows.push(row);
     if (!read.isBroken) break;
-    rows.push({
-      line: read.line,
-      fields: [],
-      problem: BROKEN,
-    });
+    rows.push({ line: read.line, fields: [], problem: BROKEN_QUOTE });
     rest = afterLine(rest, read.line - line);
     line = read.line + 1;
     if (rest === "") break;
@@ -74,7 +74,9 @@ function readUntilBroken(text: string, firstLine: number): ReadRows {
   }
 }
 
-/** A carriage return that neither ends a line nor is quoted: readers differ on what it means. */
+/**
+ * A carriage return that is neither a line end nor quoted: CSV readers interpret it differently.
+ */
 class LoneReturn extends Error {}
 
 function strict(field: string, { quoting }: { readonly quoting: boolean }): string {
@@ -82,7 +84,7 @@ function strict(field: string, { quoting }: { readonly quoting: boolean }): stri
   return field;
 }
 
-/** What of `text` comes after its line `index`, counted from 0. */
+/** The part of `text` after its line `index`, counted from 0. */
 function afterLine(text: string, index: number): string {
   let at = 0;
   for (let lines = 0; lines <= index; lines++) {

@@ -3,7 +3,7 @@ import { csvRows } from "./csv.ts";
 
 const BROKEN = "a quote is in the wrong place or not closed";
 
-Deno.test("rows come with the line they start on", () => {
+Deno.test("rows have the line that they start on", () => {
   assertEquals(csvRows('\ufeffa,b\r\n"x, ""y""\r\nz",2\n,\n'), [
     { line: 1, fields: ["a", "b"] },
     { line: 2, fields: ['x, "y"\r\nz', "2"] },
@@ -12,7 +12,7 @@ Deno.test("rows come with the line they start on", () => {
   assertEquals(csvRows(""), []);
 });
 
-Deno.test("a broken quote spoils its own row, not the rest", () => {
+Deno.test("a broken quote affects its own row only", () => {
   assertEquals(csvRows('a,b\nx"y,1\nc,d\n"e,f\ng,h\n'), [
     { line: 1, fields: ["a", "b"] },
     { line: 2, fields: [], problem: BROKEN },
@@ -22,6 +22,6 @@ Deno.test("a broken quote spoils its own row, not the rest", () => {
   ]);
 });
 
-Deno.test("a file of nothing but broken quotes ends", () => {
+Deno.test("reading stops after 100 rows with broken quotes", () => {
   assertEquals(csvRows('a"\n'.repeat(10_000)).length, 100);
 });

@@ -1,39 +1,42 @@
 /**
- * Whether a service can do its work, part by part; `/readyz` answers what this says.
+ * The readiness of a service, as `/readyz` reports it: the state of each part.
  *
- * A part reports what it last achieved. Where a part works in rounds, a clock watches the rounds as
- * well: a round that hangs reports nothing, and that must not look like health.
+ * A part reports its last outcome. For a part that works in rounds, a clock also limits the time
+ * since the last round: a round that hangs reports nothing, and must not look healthy.
  *
  * @module
  */
 
-/** Longest that a loop may go without finishing a round before the service is not ready, in ms. */
-export const ROUND_LIMIT_MS = 10_000;
+/** Default maximum time between two finished rounds before the service is not ready, in ms. */
+export const MAX_ROUND_MS = 10_000;
 
-/** One thing that a service needs in order to do its work. */
+/** A part of a service that is needed for readiness. */
 export interface HealthPart {
-  /** It works. */
+  /** Reports that the part works. */
   works(): void;
-  /** It does not; `reason` is what `/readyz` answers. */
+  /** Reports that the part does not work; `/readyz` returns `reason`. */
   fails(reason: string): void;
 }
 
-/** A part that works in rounds, none of which may take long. */
+/** A part that works in rounds, each of which must finish within a time limit. */
 export interface RoundPart extends HealthPart {
-  /** A round has finished, whatever came of it. {@link works} and {@link fails} count as rounds. */
+  /**
+   * Reports that a round has finished, whatever its outcome. {@link works} and {@link fails} count
+   * as finished rounds too.
+   */
   finished(): void;
 }
 
-/** What keeps a service from its work. */
+/** Collects the reasons why a service is not ready. */
 export class Health {
   readonly #reasons = new Map<string, string>();
   readonly #checks: (() => string | undefined)[] = [];
   #isStopping = false;
 
-  /** @param now A clock that never goes back, in ms. */
-  constructor(readonly now: () => number = () => performance.now()) {}
+  /** @param nowMs A monotonic clock, in ms. */
+  constructor(readonly nowMs: () => number = () => performance.now()) {}
 
-  /** Adds a part, which fails with `reason` until it reports. */
+  /** Adds a part, which fails with `reason` until its first report. */
   part(name: string, reason = `${name} is starting`): HealthPart {
     this.#reasons.set(name, reason);
     return {
@@ -42,14 +45,14 @@ export class Health {
     };
   }
 
-  /** Adds a part that also fails when it finishes no round for `limitMs`. */
-  rounds(name: string, limitMs = ROUND_LIMIT_MS): RoundPart {
+  /** Adds a part that also fails when it finishes no round for `maxRoundMs`. */
+  rounds(name: string, maxRoundMs = MAX_ROUND_MS): RoundPart {
     const part = this.part(name);
-    let finishedMs = this.now();
-    const finished = () => void (finishedMs = this.now());
+    let finishedMs = this.nowMs();
+    const finished = () => void (finishedMs = this.nowMs());
     this.check(() => {
-      const silentMs = this.now() - finishedMs;
-      if (silentMs < limitMs) return undefined;
+      const silentMs = this.nowMs() - finishedMs;
+      if (silentMs < maxRoundMs) return undefined;
       return `${name}: no round finished for ${Math.round(silentMs / 1_000)} s`;
     });
     return {
@@ -65,17 +68,17 @@ export class Health {
     };
   }
 
-  /** Adds a check that is made whenever somebody asks: a reason not to be ready, or undefined. */
+  /** Adds a check that runs at every query: it returns a reason not to be ready, or undefined. */
   check(reason: () => string | undefined): void {
     this.#checks.push(reason);
   }
 
-  /** From now on the service is not ready, because it stops. */
+  /** Makes the service not ready for good, because it is stopping. */
   stops(): void {
     this.#isStopping = true;
   }
 
-  /** Why the service cannot do its work, or undefined when it can. */
+  /** All reasons why the service is not ready, or undefined when it is. */
   get notReady(): string | undefined {
     if (this.#isStopping) return "stopping";
     const checked = this.#checks.map((check) => check()).filter((reason) => reason !== undefined);

@@ -1,7 +1,7 @@
 /**
- * Who may call an HTTP server: keys by the name of who holds them, several a name, so that a key is
- * changed without an interruption. The new one is added, the holders move to it, and then the old
- * one is taken out.
+ * Authentication of HTTP requests by keys. A key belongs to a name, and a name may have several
+ * keys, so that a key can be rotated without interruption: add the new key, move the clients to it,
+ * remove the old key.
  *
  * Pure.
  *
@@ -10,60 +10,61 @@
 import { timingSafeEqual } from "node:crypto";
 import { z } from "zod";
 
-/** Bounds of a key's length, in characters. */
-const KEY_MIN_CHARS = 16;
-const KEY_MAX_CHARS = 256;
+/** Limits of the length of a key, in characters. */
+const MIN_KEY_CHARS = 16;
+const MAX_KEY_CHARS = 256;
 
 /**
- * How a request brings its key. `bearer`: `Authorization: Bearer KEY`. `basic`: HTTP Basic with the
+ * Where a request has its key. `bearer`: `Authorization: Bearer KEY`. `basic`: HTTP Basic with the
  * key as the password and the key's name as the user. `query`: `?key=KEY`.
  */
 export type KeyCarrier = "bearer" | "basic" | "query";
 
-/** The part of a request that may have a key in it. */
+/** The parts of a request that may contain a key. */
 export type KeyedRequest = Pick<Request, "headers" | "url">;
 
-/** A key, and as whose it is given, where that is said. */
+/** The key of a request, and the name given with it, if any. */
 interface GivenKey {
   readonly key: string;
   readonly name?: string;
 }
 
-/** Keys and whose they are. They are private, so nothing that prints a keyring shows a key. */
+/** Keys by name. The keys are private, so that printing a keyring shows no key. */
 export class Keyring {
   readonly #keys: readonly { readonly name: string; readonly padded: Uint8Array }[];
 
   /**
    * @param keys Names and keys; a name may have several.
-   * @throws TypeError when one key is there twice: it would not say whose it is.
+   * @throws {TypeError} When a key occurs twice, because its name would be ambiguous.
    */
   constructor(keys: Iterable<readonly [name: string, key: string]>) {
     const pairs = [...keys];
     if (new Set(pairs.map(([, key]) => key)).size < pairs.length) {
-      throw new TypeError("a key is in the keyring twice");
+      throw new TypeError("a key occurs twice in the keyring");
     }
     this.#keys = pairs.map(([name, key]) => ({ name, padded: paddedBytes(key) }));
   }
 
   /**
-   * Whose key this is, or undefined. It is compared with every key, padded to one length, so the
-   * time taken tells neither which key it is nor how close it comes to one. Digests would do the
-   * same for 5 to 10 µs more a request.
+   * The name that `key` belongs to, or undefined. It is compared with every key, padded to the same
+   * length, so that the time taken depends neither on which key matches nor on the length of a
+   * common prefix. Comparing digests would have the same effect, but take 5 to 10 µs more per
+   * request.
    */
   nameOf(key: string): string | undefined {
     const given = paddedBytes(key);
     let found = -1;
     for (const [at, { padded }] of this.#keys.entries()) {
-      // Arithmetic in place of a branch; no two keys are the same.
+      // Arithmetic instead of a branch; at most one key matches.
       found += Number(timingSafeEqual(padded, given)) * (at + 1);
     }
     return this.#keys[found]?.name;
   }
 
   /**
-   * Whose key a request has, or undefined. A key in the `Authorization` header is the one that
-   * counts, even when there is another in the query; a header of a scheme that is not among the
-   * `carriers` is as good as none.
+   * The name that the key of a request belongs to, or undefined. A key in the `Authorization`
+   * header takes precedence over one in the query; a header with a scheme that is not among the
+   * `carriers` is ignored.
    */
   nameOfRequest(request: KeyedRequest, carriers: readonly KeyCarrier[]): string | undefined {
     const given = givenKey(request, carriers);
@@ -74,11 +75,11 @@ export class Keyring {
 }
 
 /**
- * A setting `name:key,name:key` as a {@link Keyring}; a name that is repeated has several keys.
- * Names are of a-z, 0-9 and -, at most 32; keys of printable ASCII without spaces and commas, 16 to
- * 256. Every wrong pair is an issue of its own; the messages never show a key.
+ * A setting `name:key,name:key` as a {@link Keyring}; a repeated name has several keys. Names have
+ * 1 to 32 characters of a-z, 0-9 and -; keys have 16 to 256 printable ASCII characters without
+ * spaces and commas. Every invalid pair is an issue; the messages never show a key.
  *
- * @param what What the names are of, such as `fleet`.
+ * @param what What a name stands for, such as `fleet`; used in messages.
  */
 export function keyringSetting(what: string): z.ZodType<Keyring, string> {
   return z.string().transform((text, context): Keyring => {
@@ -90,16 +91,16 @@ export function keyringSetting(what: string): z.ZodType<Keyring, string> {
       const refuse = (why: string) =>
         context.addIssue({ code: "custom", message: `pair ${at}: ${why}` });
       if (name === undefined || key === undefined) {
-        refuse(`expected ${what}:key, the ${what} of a-z, 0-9 and -, the key without spaces`);
+        refuse(`expected ${what}:key; the ${what} has a-z, 0-9 and -, the key no spaces`);
         continue;
       }
       const earlier = positions.get(key);
-      if (key.length < KEY_MIN_CHARS) {
-        refuse(`the key of ${name} is shorter than ${KEY_MIN_CHARS} characters`);
-      } else if (key.length > KEY_MAX_CHARS) {
-        refuse(`the key of ${name} is longer than ${KEY_MAX_CHARS} characters`);
+      if (key.length < MIN_KEY_CHARS) {
+        refuse(`the key of ${name} is shorter than ${MIN_KEY_CHARS} characters`);
+      } else if (key.length > MAX_KEY_CHARS) {
+        refuse(`the key of ${name} is longer than ${MAX_KEY_CHARS} characters`);
       } else if (earlier !== undefined) {
-        refuse(`the key of ${name} is the one of pair ${earlier}; every key must be another`);
+        refuse(`the key of ${name} is the same as in pair ${earlier}; every key must be different`);
       } else {
         positions.set(key, at);
         pairs.push([name, key]);
@@ -124,7 +125,7 @@ function givenKey(
   return key === null ? undefined : { key };
 }
 
-// A key may have colons in it, a name has none.
+// A key may contain colons, a name may not.
 function userAndPassword(credentials: string): GivenKey | undefined {
   const text = decodeBase64(credentials);
   const colon = text.indexOf(":");
@@ -142,11 +143,11 @@ function decodeBase64(text: string): string {
 
 const encoder = new TextEncoder();
 
-// The last two bytes are the length, so that padding is not taken for a part of the key. What is
-// longer than any key gets a length that none has.
+// The last two bytes are the length, so that padding cannot match a part of a key. A text longer
+// than any key gets a length that no key has.
 function paddedBytes(key: string): Uint8Array {
-  const bytes = new Uint8Array(KEY_MAX_CHARS + 2);
-  encoder.encodeInto(key, bytes.subarray(0, KEY_MAX_CHARS));
-  new DataView(bytes.buffer).setUint16(KEY_MAX_CHARS, Math.min(key.length, KEY_MAX_CHARS + 1));
+  const bytes = new Uint8Array(MAX_KEY_CHARS + 2);
+  encoder.encodeInto(key, bytes.subarray(0, MAX_KEY_CHARS));
+  new DataView(bytes.buffer).setUint16(MAX_KEY_CHARS, Math.min(key.length, MAX_KEY_CHARS + 1));
   return bytes;
 }

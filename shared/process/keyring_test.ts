@@ -26,7 +26,7 @@ function basic(text: string): string {
   return `Basic ${btoa(text)}`;
 }
 
-Deno.test("a key belongs to its name, and to no other", () => {
+Deno.test("a key belongs to its name only", () => {
   const keys = new Keyring([["tv", "k".repeat(16)], ["web", "w".repeat(20)]]);
   assertEquals(keys.nameOf("k".repeat(16)), "tv");
   assertEquals(keys.nameOf("w".repeat(20)), "web");
@@ -36,7 +36,7 @@ Deno.test("a key belongs to its name, and to no other", () => {
   assertEquals(new Keyring([]).nameOf(""), undefined);
 });
 
-Deno.test("a name may have several keys, each of which counts", () => {
+Deno.test("a name may have several keys, all of which are valid", () => {
   const keys = read(`tv:${"a".repeat(16)},web:${"b".repeat(16)},tv:${"c".repeat(16)}`);
   assertEquals(
     ["a", "b", "c", "d"].map((char) => keys.nameOf(char.repeat(16))),
@@ -48,14 +48,14 @@ Deno.test("a name may have several keys, each of which counts", () => {
   }
 });
 
-Deno.test("a key is changed without an interruption: both, then only the new one", () => {
+Deno.test("during rotation both keys are valid, then only the new one", () => {
   const [old, fresh] = ["o".repeat(16), "n".repeat(16)];
   const steps = [`tv:${old}`, `tv:${old},tv:${fresh}`, `tv:${fresh}`].map(read);
   assertEquals(steps.map((keys) => keys.nameOf(old)), ["tv", "tv", undefined]);
   assertEquals(steps.map((keys) => keys.nameOf(fresh)), [undefined, "tv", "tv"]);
 });
 
-Deno.test("a key is known as a bearer token, or with its name as a password", () => {
+Deno.test("a key is accepted as a bearer token, or as a password with its name as the user", () => {
   const carriers = ["bearer", "basic"] as const;
   assertEquals(nameOf(carriers, `Bearer ${FINANCE}`), "finance");
   assertEquals(nameOf(carriers, `bearer  ${AUDITOR} `), "auditor");
@@ -63,7 +63,7 @@ Deno.test("a key is known as a bearer token, or with its name as a password", ()
   assertEquals(nameOf(carriers, basic(`auditor:${AUDITOR}`)), "auditor");
 });
 
-Deno.test("nothing else is", () => {
+Deno.test("other authorization headers are refused", () => {
   const wrong = [
     undefined,
     "",
@@ -86,7 +86,7 @@ Deno.test("nothing else is", () => {
   assertEquals(nameOf(["bearer", "basic"], "Bearer ", "", new Keyring([])), undefined);
 });
 
-Deno.test("a key in the query counts where it may, unless the header has one", () => {
+Deno.test("a key in the query is accepted if allowed, unless the header has one", () => {
   const carriers = ["bearer", "query"] as const;
   const query = `?key=${encodeURIComponent(AUDITOR)}`;
   assertEquals(nameOf(carriers, undefined, query), "auditor");
@@ -98,7 +98,7 @@ Deno.test("a key in the query counts where it may, unless the header has one", (
   }
 });
 
-Deno.test("a header of a scheme that is not asked for counts for nothing", () => {
+Deno.test("a header with another scheme is ignored", () => {
   assertEquals(nameOf(["bearer"], basic(`finance:${FINANCE}`)), undefined);
   assertEquals(nameOf(["basic"], `Bearer ${FINANCE}`), undefined);
   assertEquals(nameOf(["query"], `Query ${FINANCE}`), undefined);
@@ -109,20 +109,20 @@ Deno.test("keys are read from a setting", () => {
   assertEquals([keys.nameOf(FINANCE), keys.nameOf(AUDITOR)], ["finance", "a-1"]);
 });
 
-Deno.test("every wrong pair is named, and no key is shown", () => {
+Deno.test("every invalid pair is named, and no key is shown", () => {
   const secrets = ["tooshort-1", "with space-22222222", FINANCE, "anotherlongkey444"];
   const [short, spaced, twice, good] = secrets;
   const text = `a:${short},b:${spaced},c:${twice},d:${good},c:${twice},e:${twice}`;
   const { message } = assertThrows(() => read(text), Stop);
   assertEquals(message.match(/pair \d: /g), ["pair 1: ", "pair 2: ", "pair 5: ", "pair 6: "]);
-  for (const why of ["the key of a is shorter than 16", "the key of e is the one of pair 3"]) {
+  for (const why of ["the key of a is shorter than 16", "the key of e is the same as in pair 3"]) {
     assert(message.includes(why), message);
   }
   for (const secret of secrets) assert(!message.includes(secret), message);
   assertThrows(() => new Keyring([["a", FINANCE], ["b", FINANCE]]), TypeError, "twice");
 });
 
-Deno.test("a keyring that is printed shows no key", () => {
+Deno.test("printing a keyring shows no key", () => {
   const printed = Deno.inspect(KEYS, { depth: 9, showHidden: true }) + JSON.stringify(KEYS);
   for (const key of [FINANCE, AUDITOR]) assert(!printed.includes(key), printed);
 });

@@ -1,24 +1,24 @@
 /**
- * Structured logs: one JSON object a line on standard error.
+ * Structured logs: one JSON object per line on standard error.
  *
- * `{"at", "level", "service", "event", "message", …fields}`: `event` is a name of `log_events.ts`,
- * `message` its text. A field `error` is shown as its message; of an error that nobody foresaw, the
- * stack is a field of its own.
+ * `{"at", "level", "service", "event", "message", …fields}`: `event` is a name in `log_events.ts`,
+ * `message` its text. The field `error` is logged as its message; for an unexpected error, the
+ * field `stack` is added.
  *
  * @module
  */
 import { isExpected, messageOf } from "./errors.ts";
 import { LOG_EVENTS, type LogEvent } from "./log_events.ts";
 
-/** Least severe first. */
+/** Log levels, in ascending severity. */
 export type LogLevel = "debug" | "info" | "warn" | "error";
-/** What a line says beside its event. */
+/** Additional fields of a line, by name in snake_case. */
 export type LogFields = Readonly<Record<string, unknown>>;
 
 const RANK: Record<LogLevel, number> = { debug: 0, info: 1, warn: 2, error: 3 };
 const encoder = new TextEncoder();
 
-/** Writes lines of `service` at `level` and above. */
+/** Writes the log lines of `service` with `level` or a higher level. */
 export class Log {
   constructor(readonly service: string, readonly level: LogLevel = "info") {}
 

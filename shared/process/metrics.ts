@@ -1,8 +1,8 @@
 /**
- * What a process shows to Prometheus, and the metrics that every process has.
+ * Prometheus metrics of a process, and the metrics that every process has.
  *
- * A thin layer over `prom-client`. What changes at every event stays a plain number where it
- * changes; {@link Metrics.counterOf} and {@link Metrics.gaugeOf} read it when they are asked for.
+ * A thin layer over `prom-client`. A value that changes with every event is a plain number in its
+ * own module; {@link Metrics.counterOf} and {@link Metrics.gaugeOf} read it at every scrape.
  *
  * @module
  */
@@ -11,33 +11,33 @@ import { Counter, Gauge, Histogram, Registry } from "prom-client";
 
 export type { Counter, Gauge, Histogram };
 
-/** A value per set of labels, as a reader of {@link Metrics.counterOf} returns it. */
+/** One sample: a set of labels and its value. */
 export type MetricSample<L extends string> = readonly [
   labels: Readonly<Record<L, string>>,
   value: number,
 ];
 
-/** What a reader returns: one value when there are no labels, else a sample for each set of them. */
+/** The result of a reader: one value without labels, else a sample per set of labels. */
 export type MetricReading<L extends string> = [L] extends [never] ? number
   : Iterable<MetricSample<L>>;
 
-/** Which process it is. */
+/** The identity of a process, as labels of `twofold_build_info`. */
 export interface ProcessIdentity {
   readonly service: string;
   readonly version: string;
 }
 
-/** How often the event loop is asked whether it is late, ms. */
-const LAG_EVERY_MS = 100;
+/** Interval of the timer that measures the lag of the event loop, in ms. */
+const LAG_INTERVAL_MS = 100;
 const LAG_BOUNDS_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
 
-/** The metrics of one process, or of one test. */
+/** A registry of metrics. */
 export class Metrics {
   readonly #registry = new Registry();
-  /** What `/metrics` says it sends. */
+  /** Content type of {@link render}. */
   readonly contentType: string = this.#registry.contentType;
 
-  /** A count of what this process did. Its labels are named here, and TypeScript checks them. */
+  /** Registers a counter of what this process did; TypeScript checks the labels. */
   counter<L extends string = never>(
     name: `${string}_total`,
     help: string,
@@ -46,7 +46,7 @@ export class Metrics {
     return new Counter({ name, help, labelNames, registers: [this.#registry] });
   }
 
-  /** A level that is set when it changes. */
+  /** Registers a gauge that the caller sets. */
   gauge<L extends string = never>(
     name: string,
     help: string,
@@ -55,7 +55,7 @@ export class Metrics {
     return new Gauge({ name, help, labelNames, registers: [this.#registry] });
   }
 
-  /** A distribution over `buckets`, upper bounds in the unit that `name` ends in. */
+  /** Registers a histogram; `buckets` are upper bounds in the unit that `name` ends in. */
   histogram<L extends string = never>(
     name: string,
     help: string,
@@ -66,7 +66,7 @@ export class Metrics {
     return new Histogram({ name, help, labelNames, buckets: [...buckets], registers });
   }
 
-  /** A count that somebody else keeps, read at every scrape; it must never go down. */
+  /** Registers a counter that is read at every scrape; its value must never decrease. */
   counterOf<L extends string = never>(
     name: `${string}_total`,
     help: string,
@@ -85,7 +85,7 @@ export class Metrics {
     });
   }
 
-  /** A level that somebody else knows, read at every scrape. A sample that is gone disappears. */
+  /** Registers a gauge that is read at every scrape; a sample no longer returned disappears. */
   gaugeOf<L extends string = never>(
     name: string,
     help: string,
@@ -104,17 +104,18 @@ export class Metrics {
     });
   }
 
-  /** The exposition, in the Prometheus text format; rejects when a reader throws. */
+  /** All metrics in the Prometheus text format; rejects when a reader throws. */
   async render(): Promise<string> {
     return await this.#registry.metrics();
   }
 }
 
 /**
- * Adds what every process has. Returns what stops watching the event loop.
+ * Registers the metrics that every process has; disposing the result stops the measurement of the
+ * event loop.
  *
- * `collectDefaultMetrics` of the library would say that memory and descriptors are 0, because
- * they are in `/proc`, which a service may not read; and that the event loop is never late.
+ * `collectDefaultMetrics` of the library is not used: it would report memory and file descriptors
+ * as 0, because it reads `/proc`, which a service has no permission for, and no event loop lag.
  */
 export function addProcessMetrics(
   metrics: Metrics,
@@ -122,7 +123,7 @@ export function addProcessMetrics(
 ): Disposable {
   metrics.gaugeOf(
     "twofold_build_info",
-    "1, with what runs as labels",
+    "Always 1; the labels are the version of Twofold, the version of Deno and the service",
     () => [[{ version, deno: Deno.version.deno, service }, 1]],
     ["version", "deno", "service"],
   );
@@ -138,7 +139,7 @@ export function addProcessMetrics(
   metrics.gaugeOf(
     "process_start_time_seconds",
     "Start of the process, seconds since the epoch",
-    () => STARTED_AT,
+    () => START_SECONDS,
   );
   metrics.gaugeOf(
     "twofold_heap_bytes",
@@ -152,21 +153,21 @@ export function addProcessMetrics(
   return watchEventLoop(metrics);
 }
 
-// The origin is when this thread's clock started, milliseconds after the process.
-const STARTED_AT = performance.timeOrigin / 1_000;
+// The time origin of this thread, milliseconds after the start of the process.
+const START_SECONDS = performance.timeOrigin / 1_000;
 
 function watchEventLoop(metrics: Metrics): Disposable {
   const lag = metrics.histogram(
     "twofold_event_loop_lag_seconds",
-    `How late a timer was that is due every ${LAG_EVERY_MS} ms`,
+    `Delay of a timer with an interval of ${LAG_INTERVAL_MS} ms`,
     LAG_BOUNDS_SECONDS,
   );
-  let due = performance.now() + LAG_EVERY_MS;
+  let dueMs = performance.now() + LAG_INTERVAL_MS;
   const timer = setInterval(() => {
-    const now = performance.now();
-    lag.observe(Math.max(0, now - due) / 1_000);
-    due = now + LAG_EVERY_MS;
-  }, LAG_EVERY_MS);
+    const nowMs = performance.now();
+    lag.observe(Math.max(0, nowMs - dueMs) / 1_000);
+    dueMs = nowMs + LAG_INTERVAL_MS;
+  }, LAG_INTERVAL_MS);
   Deno.unrefTimer(timer);
   return { [Symbol.dispose]: () => clearInterval(timer) };
 }
@@ -177,7 +178,7 @@ function samplesOf<L extends string>(reading: MetricReading<L>): Iterable<Metric
     : reading as Iterable<MetricSample<L>>;
 }
 
-// The library lets NaN into a counter, where it stays.
+// The library accepts NaN in a counter, which then stays NaN.
 function finite(name: string, value: number): number {
   if (Number.isFinite(value)) return value;
   throw new TypeError(`${name} is ${value}`);

@@ -1,12 +1,13 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { addProcessMetrics, Metrics } from "./metrics.ts";
+import { waitFor } from "../dev/testing/wait_for.ts";
 
 async function samples(metrics: Metrics): Promise<string[]> {
   const lines = (await metrics.render()).split("\n");
   return lines.filter((line) => line !== "" && !line.startsWith("#"));
 }
 
-Deno.test("the exposition is Prometheus text, one family after the other", async () => {
+Deno.test("metrics are rendered in the Prometheus text format, family by family", async () => {
   const metrics = new Metrics();
   const events = metrics.counter("events_total", "Events", ["outcome"]);
   const lag = metrics.gauge("lag_events", "Events not yet read");
@@ -39,7 +40,7 @@ wait_seconds_count 4
   assertEquals(metrics.contentType, "text/plain; version=0.0.4; charset=utf-8");
 });
 
-Deno.test("labels are escaped, and their order makes no second sample", async () => {
+Deno.test("label values are escaped, and the order of labels does not matter", async () => {
   const metrics = new Metrics();
   const events = metrics.counter("events_total", "Events", ["a", "b"]);
   events.inc({ a: 'quote " slash \\ line\n', b: "2" });
@@ -47,7 +48,7 @@ Deno.test("labels are escaped, and their order makes no second sample", async ()
   assertEquals(await samples(metrics), ['events_total{a="quote \\" slash \\\\ line\\n",b="2"} 2']);
 });
 
-Deno.test("what others keep is read at every scrape, and what is gone disappears", async () => {
+Deno.test("counterOf and gaugeOf are read at every scrape, and missing samples disappear", async () => {
   const metrics = new Metrics();
   const streams = new Map([["A", 1], ["B", 2]]);
   let events = 5;
@@ -68,7 +69,7 @@ Deno.test("what others keep is read at every scrape, and what is gone disappears
   assertEquals(await samples(metrics), ["events_total 7", 'lag{stream="B"} 2']);
 });
 
-Deno.test("a reader that is wrong fails the scrape instead of showing a wrong figure", async () => {
+Deno.test("a reader that throws or returns an invalid value fails the scrape", async () => {
   for (
     const read of [() => NaN, () => -1, () => {
       throw new Error("away");
@@ -80,7 +81,7 @@ Deno.test("a reader that is wrong fails the scrape instead of showing a wrong fi
   }
 });
 
-Deno.test("a name is there once, and a label that was not named is an error", () => {
+Deno.test("a duplicate name or an undeclared label is an error", () => {
   const metrics = new Metrics();
   const events = metrics.counter("events_total", "Events", ["outcome"]);
   assertThrows(() => metrics.gauge("events_total", "Again"), Error, "already been registered");
@@ -88,22 +89,28 @@ Deno.test("a name is there once, and a label that was not named is an error", ()
   assertThrows(() => events.inc({ outcom: "x" }, 1), Error, "outcom");
 });
 
-Deno.test("every process says what it is, what it costs and how late its event loop is", async () => {
+Deno.test("every process has build info, CPU, memory and event loop lag", async () => {
   const metrics = new Metrics();
   using _lag = addProcessMetrics(metrics, { service: "ingest", version: "1.2.3" });
-  await new Promise((done) => setTimeout(done, 150));
+  const read = async () =>
+    new Map((await samples(metrics)).map((line) => {
+      const at = line.lastIndexOf(" ");
+      return [line.slice(0, at), Number(line.slice(at + 1))];
+    }));
+  const lags = async () => (await read()).get("twofold_event_loop_lag_seconds_count") ?? 0;
+  await waitFor("the first measurement", async () => await lags() >= 1);
   const until = performance.now() + 300;
   while (performance.now() < until);
-  await new Promise((done) => setTimeout(done, 150));
-  const all = new Map((await samples(metrics)).map((line) => {
-    const at = line.lastIndexOf(" ");
-    return [line.slice(0, at), Number(line.slice(at + 1))];
-  }));
+  const before = await lags();
+  await waitFor("a measurement of the busy time", async () => await lags() > before);
+  const all = await read();
+  // What is missing fails every comparison.
+  const valueOf = (name: string) => all.get(name) ?? NaN;
   const build = `{version="1.2.3",deno="${Deno.version.deno}",service="ingest"}`;
-  assertEquals(all.get(`twofold_build_info${build}`), 1);
-  assert(all.get("process_cpu_seconds_total")! > 0.3);
-  assert(all.get("process_resident_memory_bytes")! > 10e6);
-  assert(Math.abs(all.get("process_start_time_seconds")! - Date.now() / 1_000) < 600);
-  assert(all.get("twofold_event_loop_lag_seconds_count")! >= 2);
-  assert(all.get("twofold_event_loop_lag_seconds_sum")! > 0.15);
+  assertEquals(valueOf(`twofold_build_info${build}`), 1);
+  assert(valueOf("process_cpu_seconds_total") > 0.3);
+  assert(valueOf("process_resident_memory_bytes") > 10e6);
+  assert(Math.abs(valueOf("process_start_time_seconds") - Date.now() / 1_000) < 600);
+  assert(valueOf("twofold_event_loop_lag_seconds_count") >= 2);
+  assert(valueOf("twofold_event_loop_lag_seconds_sum") > 0.15);
 });

@@ -1,5 +1,5 @@
 /**
- * Connections to NATS with the options that production wants.
+ * Connections to NATS, with options for production.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import type { Log } from "./log.ts";
 import { untilReady } from "./retry.ts";
 import type { Service, ServiceSettings } from "./service.ts";
 
-/** The roles of the accounts file, one NATS user each. */
+/** The roles in `shared/nats/accounts.conf`, with one NATS user each. */
 export const ROLES = [
   "ingest",
   "live",
@@ -22,16 +22,17 @@ export const ROLES = [
   "oncall",
   "ops",
 ] as const;
+/** One of {@link ROLES}. */
 export type Role = typeof ROLES[number];
 
-/** The prefix of every inbox of `role`; its user may subscribe below it and nowhere else. */
+/** The prefix of all inboxes of `role`; its user may subscribe to no other inboxes. */
 export function inboxPrefix(role: string): string {
   return `_INBOX_${role}`;
 }
 
 /**
- * Connects as `settings.TWOFOLD_NATS_USER`, reconnects for ever, and reports each change of state
- * to the log. Rejects with {@link RetryAfter} while no server answers.
+ * Connects as `settings.TWOFOLD_NATS_USER`. The connection reconnects without limit and logs each
+ * change of its state. Rejects with {@link RetryAfter} while no server answers.
  */
 export async function connectNats(
   settings: Settings<typeof natsSettings>,
@@ -47,7 +48,7 @@ export async function connectNats(
       pass: settings.TWOFOLD_NATS_PASSWORD,
       name: `twofold-${log.service}`,
       inboxPrefix: inboxPrefix(user),
-      // The text, not a file: the process needs no right to read one.
+      // As text, so that the process needs no permission to read a file.
       ...(ca ? { tls: { ca } } : {}),
       maxReconnectAttempts: -1,
       reconnectTimeWait: 250,
@@ -55,7 +56,7 @@ export async function connectNats(
       pingInterval: 5_000,
       maxPingOut: 2,
       timeout: 5_000,
-      // Saves an Error object per request; stack traces of requests are not worth it.
+      // Saves an Error object per request; the stack traces of requests are not needed.
       noAsyncTraces: true,
     });
   } catch (error) {
@@ -64,11 +65,11 @@ export async function connectNats(
       cause: error,
     });
   }
-  void reportStatus(nc, log);
+  void logStatus(nc, log);
   return nc;
 }
 
-async function reportStatus(nc: NatsConnection, log: Log): Promise<void> {
+async function logStatus(nc: NatsConnection, log: Log): Promise<void> {
   for await (const status of nc.status()) {
     const { type } = status;
     if (type === "disconnect") log.warn("nats.disconnected", { server: status.server });
@@ -78,9 +79,9 @@ async function reportStatus(nc: NatsConnection, log: Log): Promise<void> {
 }
 
 /**
- * The connection of a service: waits until NATS answers, for ever if need be, and says meanwhile and
- * whenever it is lost that the service is not ready. The stop closes it, with `close`; when it is
- * closed for another reason, the process ends. Rejects once the service stops.
+ * Connects a service: waits until NATS answers, without limit. The service is not ready until then
+ * and while the connection is lost. The stop of the service closes the connection with `close`; if
+ * it is closed for another reason, the process exits. Rejects once the service stops.
  */
 export async function connectService<S extends ServiceSettings & typeof natsSettings>(
   service: Service<S>,
@@ -90,7 +91,7 @@ export async function connectService<S extends ServiceSettings & typeof natsSett
   const part = service.health.part("nats", "NATS has not answered yet");
   const { signal, log } = service;
   const nc = await untilReady(signal, log, () => connectNats(settings, log), part);
-  void followStatus(nc, part);
+  void reportStatus(nc, part);
   service.onStop("nats", () => close(nc));
   void nc.closed().then((error) =>
     service.fail(error ?? new Stop("the NATS connection was closed"))
@@ -98,7 +99,7 @@ export async function connectService<S extends ServiceSettings & typeof natsSett
   return nc;
 }
 
-async function followStatus(nc: NatsConnection, part: HealthPart): Promise<void> {
+async function reportStatus(nc: NatsConnection, part: HealthPart): Promise<void> {
   for await (const { type } of nc.status()) {
     if (type === "disconnect") part.fails("NATS is disconnected");
     else if (type === "reconnect") part.works();

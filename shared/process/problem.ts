@@ -1,9 +1,9 @@
 /**
- * Answers of an HTTP server that are not 2xx, as RFC 9457 `application/problem+json`.
+ * Error responses of an HTTP server as problem documents: RFC 9457, `application/problem+json`.
  *
- * A service declares its problems once, with {@link defineProblems}, and throws what
- * {@link ProblemCatalogue.problem} makes; {@link ProblemCatalogue.handler} answers it, and whatever
- * else is thrown.
+ * A service declares its problems once with {@link defineProblems} and throws the result of
+ * {@link ProblemCatalogue.problem}; {@link ProblemCatalogue.handler} turns it, and any other error,
+ * into a response.
  *
  * ```ts
  * const problems = defineProblems({
@@ -20,7 +20,7 @@
  * ```
  *
  * A document has `type` (`urn:twofold:problem:` and the name), `title`, `status` and `detail`, then
- * the members that the catalogue declares, in its order, as far as they have a value.
+ * the declared members of the catalogue that have a value, in their order.
  *
  * @module
  */
@@ -33,8 +33,8 @@ import type { Log } from "./log.ts";
 const MEDIA_TYPE = "application/problem+json";
 
 /**
- * What a client does next. `retry`: send the same again after the wait. `fix`: send it another way.
- * `drop`: give it up.
+ * What a client should do. `retry`: send the same request again after the wait. `fix`: change the
+ * request. `drop`: do not send it again.
  */
 export type ClientAction = "retry" | "fix" | "drop";
 
@@ -42,69 +42,73 @@ export type ClientAction = "retry" | "fix" | "drop";
 export interface ProblemKind {
   /** HTTP status, 400 to 599. */
   readonly status: number;
-  /** What it is, the same for every request. */
+  /** Short description, the same for every request. */
   readonly title: string;
-  /** What the client does next. Documents tell it if the catalogue has the member `action`. */
+  /** What the client should do. In documents only if the catalogue has the member `action`. */
   readonly action?: ClientAction;
-  /** How long the client waits, in ms, where a problem does not say another time. */
+  /** Default wait before a retry, in ms. */
   readonly retryAfterMs?: number;
 }
 
 /**
- * Members with which documents tell machines what to do next. A catalogue that declares them has
- * them filled in: from the kind, and from the `Retry-After` header.
+ * Members that tell client programs what to do. A catalogue that declares them gets their values
+ * from the kind and from the `Retry-After` header.
  */
 export const nextMembers = {
   action: z.enum(["retry", "fix", "drop"])
-    .describe("retry: the same bytes later; fix: send it another way; drop: give it up"),
+    .describe(
+      "retry: send the same bytes later; fix: change the request; drop: do not send it again",
+    ),
   retry_after_s: z.int().optional().describe("the Retry-After header, in seconds"),
 };
 
-/** A kind in a catalogue with the members `M`: one that tells the action has an action. */
+/**
+ * A kind in a catalogue with the members `M`: with the member `action`, each kind has an action.
+ */
 export type KindFor<M extends z.ZodRawShape> = M extends { readonly action: z.ZodType }
   ? ProblemKind & { readonly action: ClientAction }
   : ProblemKind;
 
-/** The members of a catalogue that whoever makes a problem gives. */
+/** The members of a catalogue that the caller of {@link ProblemCatalogue.problem} sets. */
 export type GivenMembers<M extends z.ZodRawShape> = Readonly<
   Omit<z.output<z.ZodObject<M>>, keyof typeof nextMembers>
 >;
 
-/** What one problem has beside its name and its detail. */
+/** Optional values of one problem. */
 export interface ProblemMore<Members> {
   readonly members?: Members;
-  /** How long the client waits, in ms; sent as whole seconds, at least 1. */
+  /** Wait before a retry, in ms; sent as whole seconds, at least 1. */
   readonly retryAfterMs?: number;
-  /** Other headers, their names in lower case. */
+  /** Additional headers, with names in lower case. */
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** How a catalogue answers in general. */
+/** Options of a {@link ProblemCatalogue}. */
 export interface ProblemOptions<Name extends string, M extends z.ZodRawShape> {
-  /** Members beside those of RFC 9457, all optional or among {@link nextMembers}. */
+  /** Members in addition to those of RFC 9457, all optional or from {@link nextMembers}. */
   readonly members: M;
-  /** Headers of every problem, their names in lower case. */
+  /** Headers of every problem, with names in lower case. */
   readonly headers?: Readonly<Record<string, string>>;
-  /** What {@link RetryAfter} is answered with; it has `Retry-After` by the error. */
+  /** The problem for a {@link RetryAfter}, whose wait becomes the `Retry-After` header. */
   readonly retryAfter: {
     readonly problem: Name;
     readonly detail: (error: RetryAfter, seconds: number) => string;
-    /** The event that is logged; without it none is. */
+    /** The event to log, if any. */
     readonly event?: LogEvent;
   };
-  /** What any other error is answered with; `detail` tells nothing of the error. */
+  /** The problem for any other error; `detail` must not depend on the error. */
   readonly unexpected: { readonly problem: Name; readonly detail: string };
 }
 
-/** A request that is refused; the catalogue's handler answers it as the problem it names. */
+/** A problem to throw; the handler of its catalogue turns it into a response. */
 export class Problem<Name extends string = string, Members extends object = object> extends Error {
   override readonly name = "Problem";
   readonly members: Partial<Members>;
-  /** Headers, `retry-after` and those of every problem of the catalogue included. */
+  /** All headers, including `retry-after` and those of the catalogue. */
   readonly headers: Readonly<Record<string, string>>;
   readonly #document: Readonly<Record<string, unknown>>;
 
-  /** Made by {@link ProblemCatalogue.problem}. `declared` are the members in their order. */
+  /** Called by {@link ProblemCatalogue.problem}. `declared` is the order of the members. */
   constructor(
     readonly problem: Name,
     readonly detail: string,
@@ -141,18 +145,18 @@ export class Problem<Name extends string = string, Members extends object = obje
     return this.kind.title;
   }
 
-  /** The answer, with `more` headers, their names in lower case. */
+  /** The response, with `more` headers (names in lower case). */
   toResponse(more: Readonly<Record<string, string>> = {}): Response {
     const headers = { ...more, "content-type": MEDIA_TYPE, ...this.headers };
     return new Response(JSON.stringify(this.#document), { status: this.status, headers });
   }
 }
 
-/** The problems of one service. Made by {@link defineProblems}. */
+/** The problems of one service; created by {@link defineProblems}. */
 export class ProblemCatalogue<Name extends string, M extends z.ZodRawShape> {
-  /** The body of every problem, as the OpenAPI document names it. */
+  /** The schema of every problem document, named `Problem` in OpenAPI. */
   readonly schema: ReturnType<typeof schemaOf<M>>;
-  /** Every problem, in the order of the definition. */
+  /** The names of all problems, in the order of the definition. */
   readonly names: readonly Name[];
 
   constructor(
@@ -163,7 +167,7 @@ export class ProblemCatalogue<Name extends string, M extends z.ZodRawShape> {
     this.names = Object.keys(kinds).filter((name): name is Name => name in kinds);
   }
 
-  /** A problem of this catalogue, to be thrown or answered. `detail` is read by people. */
+  /** Creates a problem to throw or to return. `detail` is text for people. */
   problem(
     name: Name,
     detail: string,
@@ -179,7 +183,7 @@ export class ProblemCatalogue<Name extends string, M extends z.ZodRawShape> {
     return error instanceof Problem && Object.values(this.kinds).includes(error.kind);
   }
 
-  /** Any error as a problem. What nobody foresaw is logged with its stack; no client sees it. */
+  /** Turns any error into a problem. An unexpected error is logged and not shown to the client. */
   problemOf(error: unknown, log: Log): Problem<Name, GivenMembers<M>> {
     if (this.has(error)) return error;
     const { retryAfter, unexpected } = this.options;
@@ -193,7 +197,7 @@ export class ProblemCatalogue<Name extends string, M extends z.ZodRawShape> {
     return this.problem(unexpected.problem, unexpected.detail);
   }
 
-  /** Answers what a route throws, with the document or with what `render` makes of the problem. */
+  /** An error handler that responds with the problem document, or with the result of `render`. */
   handler<E extends Env>(
     log: Log,
     render: (
@@ -204,7 +208,7 @@ export class ProblemCatalogue<Name extends string, M extends z.ZodRawShape> {
     return (error, c) => render(this.problemOf(error, log), c);
   }
 
-  /** The answers of a route that may end in these problems, by status, for OpenAPI. */
+  /** OpenAPI responses by status for a route that may return these problems. */
   responses(names: readonly Name[]): Record<string, ProblemAnswer<M>> {
     const byStatus = Map.groupBy(names, (name) => this.kinds[name].status);
     const content = { [MEDIA_TYPE]: { schema: this.schema } } as const;
@@ -221,7 +225,7 @@ export class ProblemCatalogue<Name extends string, M extends z.ZodRawShape> {
   }
 }
 
-/** What OpenAPI is told of one status. */
+/** The OpenAPI response of one status. */
 export interface ProblemAnswer<M extends z.ZodRawShape> {
   readonly description: string;
   readonly content: {
@@ -229,7 +233,10 @@ export interface ProblemAnswer<M extends z.ZodRawShape> {
   };
 }
 
-/** The problems of a service, by name: lower case and hyphens. Names are part of the API. */
+/**
+ * Defines the problems of a service by name. Names are lower case with hyphens, and part of the
+ * API.
+ */
 export function defineProblems<
   const Kinds extends Readonly<Record<string, KindFor<M>>>,
   M extends z.ZodRawShape,
@@ -242,14 +249,14 @@ export function defineProblems<
 
 function schemaOf<M extends z.ZodRawShape>(members: M) {
   return z.object({
-    type: z.string().describe("`urn:twofold:problem:` and the problem's name"),
+    type: z.string().describe("`urn:twofold:problem:` and the name of the problem"),
     title: z.string(),
     status: z.int(),
-    detail: z.string().describe("what is wrong with this request and what to do"),
+    detail: z.string().describe("the problem with this request and what to do"),
   }).extend(members).openapi("Problem");
 }
 
-// A wait of 0 s would be a client that asks again at once, and again.
+// At least 1 s, because a wait of 0 s would make clients retry in a tight loop.
 function secondsOf(ms: number): number {
   return Math.max(1, Math.ceil(ms / 1000));
 }

@@ -5,8 +5,8 @@ import { RetryAfter } from "./errors.ts";
 import { Log, type LogFields } from "./log.ts";
 import { defineProblems, nextMembers, Problem } from "./problem.ts";
 
-/** Tells machines what to do next, as the edge does. */
-const telling = defineProblems({
+/** With members for client programs, as in the edge. */
+const withActions = defineProblems({
   "bad-body": { status: 400, title: "The body is bad", action: "fix" },
   "no-body": { status: 400, title: "There is no body", action: "drop" },
   "internal": { status: 500, title: "It failed", action: "retry", retryAfterMs: 5_000 },
@@ -17,7 +17,7 @@ const telling = defineProblems({
   unexpected: { problem: "internal", detail: "Send it again." },
 });
 
-/** Tells people, with headers on every answer, as the finance API does. */
+/** Without these members, with headers on every response, as in the finance API. */
 const plain = defineProblems({
   "not-yet": { status: 409, title: "Not yet" },
   "internal": { status: 500, title: "It failed" },
@@ -47,7 +47,7 @@ class KeptLog extends Log {
 }
 
 Deno.test("a document has the members of RFC 9457, then those declared, in order", async () => {
-  const problem = telling.problem("bad-body", "Event 3 is bad.", {
+  const problem = withActions.problem("bad-body", "Event 3 is bad.", {
     members: { event_index: 3 },
     retryAfterMs: 2_001,
   });
@@ -65,7 +65,7 @@ Deno.test("a document has the members of RFC 9457, then those declared, in order
   ]);
 });
 
-Deno.test("a catalogue without these members tells the wait by its header alone", async () => {
+Deno.test("without the action members, only the Retry-After header has the wait", async () => {
   const problem = plain.problem("not-yet", "Later.", {
     members: { versions: [2, 1], opens_at: "2026-11-24" },
     retryAfterMs: 60_000,
@@ -85,27 +85,27 @@ Deno.test("a catalogue without these members tells the wait by its header alone"
   ]);
 });
 
-Deno.test("the wait is the kind's unless the problem says another, and never 0 s", () => {
+Deno.test("the wait is that of the problem, else of its kind, and at least 1 s", () => {
   const wait = (retryAfterMs?: number) =>
-    telling.problem("not-stored", "", retryAfterMs === undefined ? {} : { retryAfterMs })
+    withActions.problem("not-stored", "", retryAfterMs === undefined ? {} : { retryAfterMs })
       .headers["retry-after"];
   assertEquals([wait(), wait(2_500), wait(0)], ["1", "3", "1"]);
-  assertEquals(telling.problem("no-body", "").headers["retry-after"], undefined);
+  assertEquals(withActions.problem("no-body", "").headers["retry-after"], undefined);
 });
 
-Deno.test("the published schema is what the documents are", async () => {
+Deno.test("documents match the published schema", async () => {
   const made = [
-    telling.problem("bad-body", "d", { members: { event_index: 0 } }),
-    telling.problem("no-body", "d"),
-    telling.problem("internal", "d"),
+    withActions.problem("bad-body", "d", { members: { event_index: 0 } }),
+    withActions.problem("no-body", "d"),
+    withActions.problem("internal", "d"),
   ];
   for (const problem of made) {
-    telling.schema.strict().parse(await problem.toResponse().json());
+    withActions.schema.strict().parse(await problem.toResponse().json());
   }
   assertEquals(plain.schema.safeParse({ type: "t", title: "t", status: 1 }).success, false);
 });
 
-Deno.test("what a route throws is answered as a document, or as a service renders it", async () => {
+Deno.test("a thrown problem becomes a document, or the result of render", async () => {
   const app = new Hono();
   const log = new KeptLog();
   app.get("/problem", () => {
@@ -129,7 +129,7 @@ Deno.test("what a route throws is answered as a document, or as a service render
   ]);
 });
 
-Deno.test("what nobody foresaw is a 500, its stack in the log, not in the answer", async () => {
+Deno.test("an unexpected error is a 500, and is logged but not shown to the client", async () => {
   const app = new Hono();
   const log = new KeptLog();
   app.get("/bug", () => {
@@ -138,23 +138,23 @@ Deno.test("what nobody foresaw is a 500, its stack in the log, not in the answer
   app.get("/foreign", () => {
     throw plain.problem("internal", "of another catalogue");
   });
-  app.onError(telling.handler(log));
+  app.onError(withActions.handler(log));
   const response = await app.request("/bug");
   const text = await response.text();
   assertEquals([response.status, response.headers.get("retry-after")], [500, "5"]);
   assert(!text.includes("secret") && !text.includes("problem_test"), text);
   const [[level, event, fields] = []] = log.lines;
   assertEquals([level, event], ["error", "service.request_failed"]);
-  // The log shows the stack of such an error.
+  // The log adds the stack of such an error.
   assert(fields?.error instanceof TypeError);
   const foreign = await app.request("/foreign");
   assertEquals((await foreign.json()).detail, "Send it again.");
   assertEquals(log.lines.length, 2);
-  assert(telling.problemOf("thrown text", log) instanceof Problem);
+  assert(withActions.problemOf("thrown text", log) instanceof Problem);
 });
 
-Deno.test("OpenAPI is told the problems of a route by status", () => {
-  const answers = telling.responses(["bad-body", "not-stored", "no-body"]);
+Deno.test("OpenAPI responses group the problems of a route by status", () => {
+  const answers = withActions.responses(["bad-body", "not-stored", "no-body"]);
   assertEquals(
     Object.entries(answers).map(([status, { description }]) => [status, description]),
     [
@@ -164,7 +164,7 @@ Deno.test("OpenAPI is told the problems of a route by status", () => {
   );
   assertEquals(plain.responses(["not-yet"])["409"]?.description, "Not yet");
   assertEquals(
-    answers["400"]?.content["application/problem+json"].schema === telling.schema,
+    answers["400"]?.content["application/problem+json"].schema === withActions.schema,
     true,
   );
 });

@@ -1,5 +1,5 @@
 /**
- * Waiting, and trying again.
+ * Waits and retries.
  *
  * @module
  */
@@ -8,9 +8,9 @@ import type { HealthPart } from "./health.ts";
 import type { Log } from "./log.ts";
 
 /**
- * Calls `attempt` until it succeeds, waiting as {@link RetryAfter} says between tries; anything
- * else that is thrown goes to the caller. `part` fails with what is missing meanwhile, and works
- * afterwards. Rejects with the signal's reason once aborted.
+ * Calls `attempt` until it succeeds, and returns its result. Retries after a {@link RetryAfter},
+ * with its wait; rejects with any other error, and with the reason of `signal` once aborted. `part`
+ * fails with the message of the last error, and works after the success.
  */
 export async function untilReady<T>(
   signal: AbortSignal,

@@ -3,7 +3,7 @@ import { RetryAfter, Stop } from "./errors.ts";
 import { Log } from "./log.ts";
 import { pause, untilReady } from "./retry.ts";
 
-Deno.test("untilReady tries again after RetryAfter, and only then", async () => {
+Deno.test("untilReady retries after RetryAfter only", async () => {
   const log = new Log("test", "error");
   const { signal } = new AbortController();
   let tries = 0;

@@ -1,20 +1,20 @@
 /**
- * The one shape of a service: settings → listen → connect → run → drain.
+ * Runs a service: settings → listen → connect → run → drain.
  *
  * ```ts
  * if (import.meta.main) {
  *   await runService("live", liveSettings, async (service) => {
- *     service.listen();                              // /healthz answers from here on
- *     const nc = await connectNats(service);         // waits for ever, says so in /readyz
- *     …                                              // run; register what a stop has to finish
+ *     service.listen();                           // /healthz answers 200 from here on
+ *     const nc = await connectService(service);   // waits for NATS; /readyz answers 503
+ *     …                                           // run; register the steps of the stop
  *   });
  * }
  * ```
  *
- * SIGTERM or SIGINT: `/readyz` answers 503 at once and `signal` is aborted, so that loops take up
- * nothing new; requests are served for `TWOFOLD_DRAIN_MS`; then the stop steps run, the last one
- * registered first, within {@link STOP_DEADLINE_MS}. A second signal ends the drain time. A failure
- * has no drain time.
+ * After SIGTERM or SIGINT, `/readyz` answers 503 at once and `signal` is aborted, so that loops
+ * start no new work. Requests are served for `TWOFOLD_DRAIN_MS`; then the stop steps run in reverse
+ * order of registration, within {@link STOP_DEADLINE_MS}. A second signal ends the drain time.
+ * After a failure there is no drain time.
  *
  * @module
  */
@@ -28,52 +28,55 @@ import { addProcessMetrics, Metrics } from "./metrics.ts";
 import { pause } from "./retry.ts";
 import { statusApp } from "./status.ts";
 
-/** Longest that the stop steps may take before the process ends anyway, in ms. */
+/** Maximum time of the stop steps before the process exits anyway, in ms. */
 export const STOP_DEADLINE_MS = 10_000;
 
-/** The settings that a service declares, {@link processSettings} and its port among them. */
+/** The settings of a service: {@link processSettings}, its port, and its own settings. */
 export type ServiceSettings = typeof processSettings & {
   readonly TWOFOLD_HTTP_PORT: z.ZodType<number>;
 };
 
-/** An app that a service serves; every Hono is one. */
+/** An HTTP app, such as a Hono. */
 export interface App {
   readonly fetch: (request: Request) => Response | Promise<Response>;
 }
 
-/** Where a server listens. */
+/** The address that a server listens on. */
 export interface Address {
   readonly hostname: string;
   readonly port: number;
 }
 
-/** What the start of a service is given. */
+/** What the start function of a service receives. */
 export interface Service<S extends ServiceSettings = ServiceSettings> {
   readonly settings: Settings<S>;
   readonly log: Log;
   readonly metrics: Metrics;
   readonly health: Health;
-  /** Aborted when the process should stop. */
+  /** Aborted when the service should stop. */
   readonly signal: AbortSignal;
-  /** Serves `app`, or only the status routes, on the service's own port. */
+  /** Serves `app`, by default the status routes, on the service's own port. */
   listen(app?: App): void;
-  /** Serves `app` elsewhere as well. At the stop, responses under way get `stopMs` to finish. */
-  listenAt(address: Address, app: App, stopMs?: number): void;
-  /** Runs `step` at the stop; the last one registered runs first. */
+  /** Serves `app` on another address. During the stop, responses have `maxStopMs` to finish. */
+  listenAt(address: Address, app: App, maxStopMs?: number): void;
+  /** Registers a step of the stop; steps run in reverse order of registration. */
   onStop(name: string, step: () => void | Promise<void>): void;
-  /** Begins the stop because of `reason`; the process exits with status 1. */
+  /**
+   * Starts the stop because of `reason`; the process exits with 1, or the code of a {@link Stop}.
+   */
   fail(reason: unknown): void;
 }
 
 type Step = { readonly name: string; readonly run: () => void | Promise<void> };
 
-/** Longest that a stop waits for the responses of one server. */
-const SERVER_STOP_MS = 5_000;
-const READINESS_EVERY_MS = 1_000;
+/** Maximum time that the stop waits for the responses of one server. */
+const MAX_SERVER_STOP_MS = 5_000;
+/** Interval between two checks of readiness for the log. */
+const READINESS_INTERVAL_MS = 1_000;
 
 /**
- * Runs a service until SIGTERM, SIGINT or a failure, then stops it and exits: 0 after a signal, 1
- * (or the code of a {@link Stop}) after a failure. Wrong settings are a failure.
+ * Runs a service until SIGTERM, SIGINT or a failure, then stops it and exits: with 0 after a
+ * signal, with 1 or the code of a {@link Stop} after a failure. Invalid settings are a failure.
  */
 export async function runService<S extends ServiceSettings>(
   name: string,
@@ -81,8 +84,8 @@ export async function runService<S extends ServiceSettings>(
   start: (service: Service<S>) => Promise<void>,
 ): Promise<never> {
   const process = new ProcessRunner(new Log(name));
-  process.followSignals();
-  // Not awaited: a signal must end a start that hangs, too.
+  process.handleSignals();
+  // Not awaited, so that a signal also stops a start that hangs.
   (async () => {
     const settings = readSettings(shape, environment());
     await start(process.service(settings));
@@ -90,7 +93,7 @@ export async function runService<S extends ServiceSettings>(
   return await process.run();
 }
 
-/** What runs around a service: signals, servers, steps, and the end of the process. */
+/** Handles the signals, the servers, the stop and the exit of a service. */
 class ProcessRunner {
   readonly #abort = new AbortController();
   readonly #drained = new AbortController();
@@ -105,7 +108,7 @@ class ProcessRunner {
     this.#log = log;
   }
 
-  /** The face of this process that a service sees. */
+  /** Creates the {@link Service} of this process. */
   service<S extends ServiceSettings>(settings: Settings<S>): Service<S> {
     const { TWOFOLD_LOG_LEVEL, TWOFOLD_DRAIN_MS, TWOFOLD_HTTP_HOST: hostname, TWOFOLD_HTTP_PORT } =
       settings;
@@ -114,7 +117,7 @@ class ProcessRunner {
     const health = this.#health;
     const metrics = new Metrics();
     addProcessMetrics(metrics, { service: log.service, version: project.version });
-    this.#reportReadiness();
+    this.#logReadiness();
     return {
       settings,
       log,
@@ -122,8 +125,9 @@ class ProcessRunner {
       health,
       signal: this.#abort.signal,
       listen: (app = statusApp({ metrics, notReady: () => health.notReady })) =>
-        this.#serve({ hostname, port: TWOFOLD_HTTP_PORT }, app, SERVER_STOP_MS),
-      listenAt: (address, app, stopMs = SERVER_STOP_MS) => this.#serve(address, app, stopMs),
+        this.#serve({ hostname, port: TWOFOLD_HTTP_PORT }, app, MAX_SERVER_STOP_MS),
+      listenAt: (address, app, maxStopMs = MAX_SERVER_STOP_MS) =>
+        this.#serve(address, app, maxStopMs),
       onStop: (name, run) => void this.#steps.push({ name, run }),
       fail: this.fail,
     };
@@ -137,22 +141,22 @@ class ProcessRunner {
     this.#abort.abort(reason);
   };
 
-  /** Follows signals and rejections that nobody awaits. */
-  followSignals(): void {
+  /** Handles signals and unhandled rejections. */
+  handleSignals(): void {
     for (const name of ["SIGINT", "SIGTERM"] as const) {
       Deno.addSignalListener(name, () => {
         if (this.#abort.signal.aborted) this.#drained.abort();
         else this.#abort.abort(name);
       });
     }
-    // A rejection nobody awaits is a bug; a crash that is restarted beats a process half alive.
+    // An unhandled rejection is a bug: exit and be restarted rather than run in an unknown state.
     globalThis.addEventListener("unhandledrejection", (event) => {
       event.preventDefault();
       this.fail(event.reason);
     });
   }
 
-  /** Resolves never: the process ends here, once it has stopped. */
+  /** Waits for the stop, performs it and exits; never resolves. */
   async run(): Promise<never> {
     await new Promise<void>((resolve) =>
       this.#abort.signal.addEventListener("abort", () => resolve(), { once: true })
@@ -172,7 +176,7 @@ class ProcessRunner {
       this.#log.error("service.stop_deadline", { deadline_ms: STOP_DEADLINE_MS });
       Deno.exit(1);
     }, STOP_DEADLINE_MS);
-    // Requests under way still need what the steps end.
+    // Servers first: requests in progress still use what the steps close.
     await Promise.all(this.#servers.map((server) => this.#runStep(server)));
     for (const step of this.#steps.reverse()) await this.#runStep(step);
     clearTimeout(deadline);
@@ -186,21 +190,20 @@ class ProcessRunner {
     }
   }
 
-  #serve(address: Address, app: App, stopMs: number): void {
+  #serve(address: Address, app: App, maxStopMs: number): void {
     const onListen = ({ hostname, port }: Deno.NetAddr) =>
       this.#log.info("service.listening", { hostname, port });
     const server = Deno.serve({ ...address, onListen }, (request) => app.fetch(request));
     const run = async () => {
-      // A slow reader must not keep the rest from stopping.
+      // A slow client must not delay the stop beyond the limit.
       const stopped = new AbortController();
       const done = server.shutdown().finally(() => stopped.abort());
-      await Promise.race([done, pause(stopMs, stopped.signal)]);
+      await Promise.race([done, pause(maxStopMs, stopped.signal)]);
     };
     this.#servers.push({ name: `server on port ${address.port}`, run });
   }
 
-  // Whoever reads only the log learns of it, too.
-  #reportReadiness(): void {
+  #logReadiness(): void {
     let wasReady: boolean | undefined;
     const timer = setInterval(() => {
       const reason = this.#health.notReady;
@@ -209,7 +212,7 @@ class ProcessRunner {
       wasReady = isReady;
       if (isReady) this.#log.info("service.ready");
       else this.#log.warn("service.not_ready", { reason });
-    }, READINESS_EVERY_MS);
+    }, READINESS_INTERVAL_MS);
     Deno.unrefTimer(timer);
   }
 }

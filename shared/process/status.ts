@@ -1,19 +1,22 @@
 /**
- * The HTTP face every service has: `/healthz`, `/readyz`, `/metrics`.
+ * The HTTP routes that every service has: `/healthz`, `/readyz`, `/metrics`.
  *
  * @module
  */
 import { Hono } from "hono";
 import type { Metrics } from "./metrics.ts";
 
-/** What the status routes show. */
+/** Dependencies of {@link statusApp}. */
 export interface StatusOptions {
   readonly metrics: Metrics;
-  /** Why the service cannot do its work right now, or undefined when it can. */
+  /** Why the service is not ready, or undefined when it is. */
   readonly notReady: () => string | undefined;
 }
 
-/** Answers liveness (the process runs), readiness (it can work) and Prometheus scrapes. */
+/**
+ * An app with liveness (`/healthz`: always 200), readiness (`/readyz`: 200, or 503 with the reason)
+ * and metrics (`/metrics`: Prometheus text format).
+ */
 export function statusApp({ metrics, notReady }: StatusOptions): Hono {
   const app = new Hono();
   app.get("/healthz", (c) => c.json({ status: "ok" }));

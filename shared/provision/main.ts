@@ -1,5 +1,5 @@
 /**
- * `deno task provision [--check]`: streams, durables and Postgres roles, idempotent.
+ * The task `deno task provision [--check]`: creates streams, durables and Postgres roles.
  *
  * @module
  */
@@ -26,47 +26,50 @@ import { drift, provision, type TopologyDrift } from "./streams.ts";
 import { provisionRoles } from "./roles.ts";
 import { DEFAULT_TOPOLOGY, desiredTopology } from "../contract/topology.ts";
 
-/** Settings of the provisioning step. */
+/** Settings of the provisioning step; `shared/README.md` lists them with their defaults. */
 export const provisionSettings = {
   ...natsSettings,
   TWOFOLD_REPLICAS: wholeNumber(1, 5).default(DEFAULT_TOPOLOGY.replicas)
-    .describe("copies of every stream: 1 in development, 3 in a cluster"),
+    .describe("replicas of every stream: 1 in development, 3 in a cluster"),
   TWOFOLD_DUPLICATE_WINDOW_MS: wholeNumber(100, 7_200_000)
     .default(DEFAULT_TOPOLOGY.duplicateWindowMs)
-    .describe("how long HEARTBEATS absorbs a repeated message id, ms"),
+    .describe("time window in which HEARTBEATS deduplicates message ids, ms"),
   TWOFOLD_MAX_AGE_MS: wholeNumber(60_000, 30 * 86_400_000).default(DEFAULT_TOPOLOGY.maxAgeMs)
-    .describe("how long raw heartbeats are kept, ms; above the worst outage"),
+    .describe("how long raw heartbeats are kept, ms; longer than the longest outage of a reader"),
   TWOFOLD_HEARTBEATS_MAX_BYTES: wholeNumber(1024, 2 ** 50)
     .default(DEFAULT_TOPOLOGY.heartbeatsMaxBytes)
-    .describe("size at which each HEARTBEATS stream refuses more, bytes"),
+    .describe("maximum size of each HEARTBEATS stream, bytes; a full stream refuses heartbeats"),
   TWOFOLD_QUARANTINE_MAX_BYTES: wholeNumber(1024, 2 ** 50)
     .default(DEFAULT_TOPOLOGY.quarantineMaxBytes)
-    .describe("size at which QUARANTINE refuses more, bytes"),
+    .describe("maximum size of QUARANTINE, bytes; a full stream refuses entries"),
   TWOFOLD_POSTGRES_ADMIN_URL: z.string().regex(/^postgres(ql)?:\/\//).optional()
-    .describe("Postgres superuser URL; when set, the roles are made too"),
+    .describe("Postgres URL of a superuser; if set, the Postgres roles are created too"),
   TWOFOLD_POSTGRES_ROYALTY_PASSWORD: z.string().min(1).optional()
-    .describe("password given to the Postgres role royalty"),
+    .describe("password of the Postgres role royalty"),
   TWOFOLD_POSTGRES_TRIAGE_PASSWORD: z.string().min(1).optional()
-    .describe("password given to the Postgres role triage"),
+    .describe("password of the Postgres role triage"),
   TWOFOLD_POSTGRES_FINANCE_PASSWORD: z.string().min(1).optional()
-    .describe("password given to the Postgres role finance; not set: the role is not made"),
+    .describe("password of the Postgres role finance; if unset, the role is not created"),
 } satisfies SettingsShape;
 
 /** `deno task provision`. */
 export const provisionTask = command({
   name: "provision",
-  summary: "make streams, durables and Postgres roles",
-  details: "Idempotent: a second run changes nothing. Roles are made when " +
+  summary: "create or update streams, durables and Postgres roles",
+  details: "Idempotent: a second run changes nothing. Postgres roles are created if " +
     "TWOFOLD_POSTGRES_ADMIN_URL is set. With --check nothing is changed, and drift exits with 1.",
   options: {
-    check: { type: "boolean", about: "only report drift" },
+    check: { type: "boolean", about: "only report drift, change nothing" },
     json: JSON_OPTION,
   },
-  examples: [{ args: [] }, { args: ["--check"], about: "has anybody changed a stream by hand?" }],
+  examples: [{ args: [] }, {
+    args: ["--check"],
+    about: "check whether a stream was changed manually",
+  }],
   async run({ check, json }, io) {
     const settings = readSettings(provisionSettings, localEnvironment("ops"));
     const found = await topologyDrift(settings, check);
-    const roles = check ? [] : await databaseRoles(settings);
+    const roles = check ? [] : await createRoles(settings);
     if (json) io.out.write(toJson({ onlyChecked: check, drift: found, roles }));
     else io.out.line(provisionText(check, found, roles));
     return check && found.length > 0 ? 1 : 0;
@@ -75,13 +78,13 @@ export const provisionTask = command({
 
 if (import.meta.main) await main(provisionTask);
 
-/** The differences from the topology; removed unless `onlyCheck`. */
+/** The drift from the topology; removes it unless `onlyCheck`. */
 async function topologyDrift(
   settings: Settings<typeof provisionSettings>,
   onlyCheck: boolean,
 ): Promise<TopologyDrift[]> {
   const log = new Log("provision");
-  // Waits for servers that are still starting, as in compose, but not for ever.
+  // Servers may still be starting, as in compose; the wait has a limit.
   const signal = AbortSignal.timeout(60_000);
   const nc = await untilReady(signal, log, () => connectNats(settings, log));
   try {
@@ -110,12 +113,12 @@ function provisionText(
   return [
     ...found.map(({ what, how }) => `${onlyChecked ? "drift" : "changed"}  ${what}: ${how}`),
     ...(roles.length > 0 ? [`roles  ${named} are ready in Postgres`] : []),
-    ...(found.length === 0 ? ["no drift: streams and durables are as the topology says"] : []),
+    ...(found.length === 0 ? ["no drift: streams and durables match the topology"] : []),
   ].join("\n");
 }
 
-/** Makes the roles, if the settings say where; returns their names. */
-async function databaseRoles(
+/** Creates the Postgres roles if a superuser URL is set; returns their names. */
+async function createRoles(
   settings: Settings<typeof provisionSettings>,
 ): Promise<readonly string[]> {
   const url = settings.TWOFOLD_POSTGRES_ADMIN_URL;

@@ -1,5 +1,6 @@
 /**
- * Postgres roles, made by provisioning: one per service with a schema of its own, and one that reads.
+ * Provisioning of Postgres roles: one with a schema per service that stores data, and one that only
+ * reads.
  *
  * @module
  */
@@ -7,17 +8,17 @@ import type { Sql } from "postgres";
 import { runFormatted } from "../process/postgres/formatted.ts";
 import { onlyRow } from "../process/postgres/rows.ts";
 
-/** The services that keep state in Postgres; role, schema and service share the name. */
+/** The services that store data in Postgres; role and schema have the name of the service. */
 export const DATABASE_ROLES = ["royalty", "triage"] as const;
 /** A role that owns a schema. */
 export type DatabaseRole = typeof DATABASE_ROLES[number];
 
-/** The role that reads statements. It owns nothing; royalty lets it read what finance may see. */
+/** The role that reads statements. It owns nothing; royalty grants it read access. */
 export const FINANCE_ROLE = "finance";
 
 /** The password of each role. */
 export interface RolePasswords extends Readonly<Record<DatabaseRole, string>> {
-  /** Without it the finance role is not made. */
+  /** If undefined, the finance role is not created. */
   readonly finance?: string | undefined;
 }
 
@@ -30,9 +31,9 @@ interface CurrentDatabaseRow {
 }
 
 /**
- * Makes each role with its password and a schema only it can use, and the finance role with neither
- * a schema nor a right to write. `sql` is a superuser's connection to Twofold's database.
- * Idempotent; a changed password takes effect.
+ * Creates each role with its password and a schema that only it can use, and the finance role
+ * without a schema and without write access. `sql` is a connection of a superuser to Twofold's
+ * database. Idempotent; a changed password takes effect.
  */
 export async function provisionRoles(sql: Sql, passwords: RolePasswords): Promise<void> {
   const { database } = onlyRow(
@@ -44,7 +45,8 @@ export async function provisionRoles(sql: Sql, passwords: RolePasswords): Promis
   for (const role of DATABASE_ROLES) {
     await provisionRole(sql, role, passwords[role]);
     await sql`create schema if not exists ${sql(role)} authorization ${sql(role)}`;
-    // migrate() says `create schema if not exists`, which asks for this right even when it exists.
+    // migrate() runs `create schema if not exists`, which needs this right even if the schema
+    // exists.
     await sql`grant create, temporary on database ${sql(database)} to ${sql(role)}`;
   }
   if (passwords.finance !== undefined) {

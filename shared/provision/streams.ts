@@ -1,5 +1,6 @@
 /**
- * Provisioning: makes streams and durables as the topology wants them, and reports drift.
+ * Provisioning of streams and durables: creates and updates them according to the topology, and
+ * reports drift.
  *
  * Services may not create or change streams; this step does, as the `ops` user. It is idempotent.
  *
@@ -13,7 +14,7 @@ import {
 } from "nats/jetstream";
 import type { DesiredConsumer, DesiredTopology } from "../contract/topology.ts";
 
-/** One difference between what is and what should be. */
+/** One difference between the server and the topology. */
 export interface TopologyDrift {
   /** `stream NAME` or `consumer STREAM/NAME`. */
   readonly what: string;
@@ -23,7 +24,7 @@ export interface TopologyDrift {
 
 type DesiredStream = DesiredTopology["streams"][number];
 
-/** The differences between the server and `desired`; changes nothing. */
+/** The differences between the server and `desired`. Changes nothing. */
 export async function drift(
   jsm: JetStreamManager,
   desired: DesiredTopology,
@@ -35,13 +36,13 @@ export async function drift(
   return [...streams, ...consumers].flat();
 }
 
-/** Makes the server agree with `desired`; returns the differences it removed. */
+/** Creates and updates streams and durables to match `desired`; returns the differences removed. */
 export async function provision(
   jsm: JetStreamManager,
   desired: DesiredTopology,
 ): Promise<TopologyDrift[]> {
   const removed: TopologyDrift[] = [];
-  // Streams first: a consumer needs its stream.
+  // Streams first, because a consumer needs its stream.
   for (const stream of desired.streams) {
     const found = await streamDrift(jsm, stream);
     if (found.length === 0) continue;
@@ -65,7 +66,7 @@ async function streamDrift(
   desired: DesiredStream,
 ): Promise<TopologyDrift[]> {
   const what = `stream ${desired.name}`;
-  const info = await orMissing(jsm.streams.info(desired.name));
+  const info = await undefinedIfMissing(jsm.streams.info(desired.name));
   if (!info) return [{ what, how: "missing" }];
   return differences(what, desired, info.config);
 }
@@ -76,12 +77,12 @@ async function consumerDrift(
 ): Promise<TopologyDrift[]> {
   const { stream, config } = desired;
   const what = `consumer ${stream}/${config.durable_name}`;
-  const info = await orMissing(jsm.consumers.info(stream, config.durable_name));
+  const info = await undefinedIfMissing(jsm.consumers.info(stream, config.durable_name));
   if (!info) return [{ what, how: "missing" }];
   return differences(what, config, info.config);
 }
 
-// Only what the topology spells is compared: the server fills in the rest with defaults.
+// Compares only the fields of the topology; the server sets defaults for the others.
 function differences(
   what: string,
   desired: Partial<StreamConfig> | Partial<ConsumerConfig>,
@@ -89,15 +90,17 @@ function differences(
 ): TopologyDrift[] {
   const is = actual as unknown as Record<string, unknown>;
   return Object.entries(desired)
-    .filter(([key, value]) => JSON.stringify(normal(is[key])) !== JSON.stringify(normal(value)))
+    .filter(([key, value]) =>
+      JSON.stringify(normalized(is[key])) !== JSON.stringify(normalized(value))
+    )
     .map(([key, value]) => ({
       what,
       how: `${key} is ${JSON.stringify(is[key])}, should be ${JSON.stringify(value)}`,
     }));
 }
 
-// The server leaves out what is false or zero.
-function normal(value: unknown): unknown {
+// The server omits fields that are false or 0.
+function normalized(value: unknown): unknown {
   return value === false || value === 0 ? undefined : value;
 }
 
@@ -105,12 +108,12 @@ function isMissing(drift: readonly TopologyDrift[]): boolean {
   return drift.some(({ how }) => how === "missing");
 }
 
-async function orMissing<T>(found: Promise<T>): Promise<T | undefined> {
+async function undefinedIfMissing<T>(found: Promise<T>): Promise<T | undefined> {
   try {
     return await found;
   } catch (error) {
     if (error instanceof JetStreamApiError && error.code === 404) return undefined;
-    // The client has its own classes for a stream or consumer that is not there.
+    // For a missing stream or consumer the client throws errors of its own classes.
     if (error instanceof Error && /not found/.test(error.message)) return undefined;
     throw error;
   }

@@ -6,7 +6,7 @@ import { waitFor } from "../dev/testing/wait_for.ts";
 import { drift, provision } from "./streams.ts";
 import { DEFAULT_TOPOLOGY, desiredTopology, heartbeatStreams } from "../contract/topology.ts";
 
-Deno.test("provisioning is idempotent, sees drift and mends it", async () => {
+Deno.test("provisioning is idempotent, and detects and removes drift", async () => {
   await using stack = await NatsStack.start();
   const jsm = await jetstreamManager(await stack.connect("ops"));
   const desired = desiredTopology({ ...DEFAULT_TOPOLOGY, quarantineMaxBytes: 1024 ** 3 });
@@ -26,7 +26,7 @@ Deno.test("provisioning is idempotent, sees drift and mends it", async () => {
   assertEquals(await drift(jsm, desired), []);
 });
 
-Deno.test("several partitions make one stream each, with both durables", async () => {
+Deno.test("each partition has a stream with both durables", async () => {
   await using stack = await NatsStack.start({ partitions: 3 });
   const jsm = await jetstreamManager(await stack.connect("ops"));
   for (const partition of [0, 1, 2]) {
@@ -38,11 +38,11 @@ Deno.test("several partitions make one stream each, with both durables", async (
   }
 });
 
-/** Streams whose messages are not the auditor's or royalty's to read by sequence. */
+/** Streams that the auditor and royalty may not read by sequence. */
 const NOT_HEARTBEATS = desiredTopology(DEFAULT_TOPOLOGY).streams.map(({ name }) => name)
   .filter((name) => !heartbeatStreams(DEFAULT_TOPOLOGY.partitions).includes(name));
 
-/** What each role must be refused: a publish, as subject, or a subscription. */
+/** Subjects that the server must refuse each role. */
 const REFUSED: readonly {
   readonly role: "ingest" | "live" | "royalty" | "auditor" | "triage" | "oncall";
   readonly publish: readonly string[];
@@ -124,7 +124,7 @@ const REFUSED: readonly {
 ];
 
 for (const { role, publish, subscribe } of REFUSED) {
-  Deno.test(`the server refuses ${role} what it must not do`, async () => {
+  Deno.test(`the server refuses ${role} what its role does not need`, async () => {
     await using stack = await NatsStack.start();
     const nc = await stack.connect(role);
     const refusals = collectRefusals(nc);
@@ -142,7 +142,7 @@ for (const { role, publish, subscribe } of REFUSED) {
   });
 }
 
-Deno.test("each role can do its work", async () => {
+Deno.test("each role has the permissions it needs", async () => {
   await using stack = await NatsStack.start();
   const ingest = await stack.connect("ingest");
   await jetstream(ingest).publish("hb.0.none", "x");

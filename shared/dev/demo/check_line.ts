@@ -1,5 +1,5 @@
 /**
- * One line of a verdict: what was expected, what was found, and whether that is right.
+ * One line of a verdict: the expected value, the found value, and whether they agree.
  *
  * Pure.
  *
@@ -14,7 +14,7 @@ export interface CheckLine {
   readonly ok: boolean;
 }
 
-/** A line as its reader is to see it. */
+/** A line with its result. */
 export function check(name: string, expected: string, found: string, ok: boolean): CheckLine {
   return { name, expected, found, ok };
 }
@@ -24,7 +24,7 @@ export function equal(name: string, expected: number, found: number): CheckLine 
   return check(name, whole(expected), whole(found), expected === found);
 }
 
-/** A number with its thousands apart. */
+/** A number with thousands separators. */
 export function whole(value: number): string {
   return value.toLocaleString("en-US");
 }

@@ -1,6 +1,6 @@
 /**
  * The verdict on closed books: what was watched before the close is in the first statements, what
- * came after it is in the next one as adjustments, and the chain of statements holds.
+ * arrived later is in the next one as adjustments, and the chain of statements holds.
  *
  * Pure.
  *
@@ -10,7 +10,7 @@ import { type CsvRecord, parseCsv } from "../testing/csv.ts";
 import type { TitleTotals } from "../fleet/truth.ts";
 import { type CheckLine, whole } from "./check_line.ts";
 
-/** What closing the days came to, and what it should have. */
+/** The results of closing the days, and the ground truth. */
 export interface ClosingInput {
   /** Truth per title when the days were closed. */
   readonly before: ReadonlyMap<string, TitleTotals>;
@@ -20,9 +20,9 @@ export interface ClosingInput {
   readonly closed: readonly string[];
   /** Statement of the day closed after them, if there were any. */
   readonly next: string | undefined;
-  /** What `royalty verify-chain` said, when it found nothing broken. */
+  /** Output of `royalty verify-chain`. */
   readonly chain: string;
-  /** What `royalty audit` said of each closed day; its last line is its verdict. */
+  /** Output of `royalty audit` for each closed day; the last line is its verdict. */
   readonly audits: readonly string[];
 }
 
@@ -55,7 +55,7 @@ function isAdjustment({ line_type, event_day, recognised_day }: CsvRecord["value
   return line_type === "ADJUSTMENT" && event_day < recognised_day;
 }
 
-// The first words say it; what follows names the folder and the last hash.
+// The first words are the result; the rest names the folder and the last hash.
 function chainLine(chain: string): CheckLine {
   const [found = "broken"] = chain.match(/^the chain holds: \d+ statements/) ?? [];
   return { name: "chain of statements", expected: "holds", found, ok: found !== "broken" };
@@ -72,7 +72,7 @@ function auditLine(audits: readonly string[]): CheckLine {
   };
 }
 
-/** The beginning of a statement, as a person would look at it. */
+/** The first lines of a statement. */
 export function statementText(name: string, csv: string, most = 4): string {
   const lines = csv.trimEnd().split("\r\n");
   // The header is one more.

@@ -17,12 +17,12 @@ function failing(changes: Partial<ClosingInput>): string[] {
   return closingChecks({ ...GOOD, ...changes }).filter(({ ok }) => !ok).map(({ name }) => name);
 }
 
-Deno.test("closed books that keep every promise pass", () => {
+Deno.test("correct closed books pass", () => {
   assertEquals(failing({}), []);
   assertEquals(failing({ next: undefined, after: GOOD.before }), []);
 });
 
-Deno.test("each broken promise fails its own line", () => {
+Deno.test("each mistake in the closed books fails its own check", () => {
   const late = "late, in the next statement, ms";
   const adjusts = "lines that do not name the closed day they adjust";
   assertEquals(failing({ chain: "the chain is BROKEN" }), ["chain of statements"]);
@@ -39,7 +39,7 @@ Deno.test("each broken promise fails its own line", () => {
   assertEquals(failing({ next: `${HEADER}\r\nUSAGE,2026-11-24,2026-11-24,a,250\r\n` }), [adjusts]);
 });
 
-Deno.test("a statement is shown by its first lines and how many follow", () => {
+Deno.test("a statement is shown as its first lines and the number of the others", () => {
   const csv = `${HEADER}\r\na\r\nb\r\nc\r\n`;
   assertEquals(statementText("x", csv, 2), `x\n  ${HEADER}\n  a\n  b\n  … and 1 more lines`);
   assertEquals(statementText("x", `${HEADER}\r\n`), `x\n  ${HEADER}`);

@@ -1,22 +1,22 @@
 /**
- * `deno task demo`: a seeded fleet through the whole pipeline for a minute, with an incident, a
- * broken build and a killed process, and a verdict.
+ * `deno task demo`: sends the heartbeats of a seeded fleet through the whole pipeline for a minute,
+ * with an incident, a broken build and a killed process, and gives a verdict.
  *
  * @module
  */
 import { command } from "../../process/cli/command.ts";
-import { integer, numberWithin } from "../../process/cli/parsers.ts";
+import { numberWithin } from "../../process/cli/parsers.ts";
 import { main } from "../../process/cli/run.ts";
 import { DEFAULT_SIMULATION, Simulator } from "../fleet/simulator.ts";
 import type { Pipeline } from "../servers/pipeline.ts";
-import { type Fault, OUTPUT_OPTIONS, runScenario, type Scenario } from "./scenario.ts";
+import { type Fault, runScenario, type Scenario, SCENARIO_OPTIONS } from "./scenario.ts";
 
-/** Short, so that a minute holds retries the stream has already forgotten. */
+/** Short, so that a run of a minute has retries after the duplicate window. */
 const DUPLICATE_WINDOW_MS = 5_000;
 const INCIDENT_AT = 0.4;
 const STALL_RATIO = 0.3;
 const KILL_AT = 0.6;
-/** Heartbeats of the run's first seconds that arrive when their day is closed. */
+/** Heartbeats of the first seconds of the run that arrive after the close of their day. */
 const LATE_MS = 4_000;
 const LATE_SESSIONS = 2_000;
 const STUDIOS = ["Aurora", "Blue Door", '"Harbour, Lights & Sons"'];
@@ -27,8 +27,8 @@ export const demoTask = command({
   summary: "the whole pipeline for a minute, with faults, and a verdict",
   details: "Starts servers and services of its own on free ports and removes them at the end. A " +
     "seeded fleet sends heartbeats through an incident, a broken build and the SIGKILL of a " +
-    "process; then statements, accounts and alerts are held against what was sent. Exits 1 when " +
-    "a line of the verdict does not hold.",
+    "process; then statements, accounts and alerts are compared with what was sent. Exits 1 when " +
+    "a check of the verdict fails.",
   options: {
     seconds: {
       type: "string",
@@ -37,14 +37,7 @@ export const demoTask = command({
       parser: numberWithin(30, 3600),
       default: "60",
     },
-    seed: {
-      type: "string",
-      value: "N",
-      about: "the same seed sends the same heartbeats",
-      parser: integer(0),
-      default: "1",
-    },
-    ...OUTPUT_OPTIONS,
+    ...SCENARIO_OPTIONS,
   },
   examples: [
     { args: [] },
@@ -113,7 +106,7 @@ function demo(seconds: number, seed: number): Scenario {
   };
 }
 
-// One title is in no catalogue: its minutes are counted all the same, for nobody yet.
+// One title is not in the catalogue: its minutes are counted, without a studio.
 function catalogueOf(titles: readonly string[]): string {
   const rows = titles.slice(0, -1).map((title, i) => `${title},${STUDIOS[i % STUDIOS.length]}\n`);
   return `title_id,studio\n${rows.join("")}`;

@@ -1,5 +1,5 @@
 /**
- * What a person watching the pipeline wants to know, read from its public faces.
+ * The state of the pipeline, read from its public interfaces.
  *
  * @module
  */
@@ -23,7 +23,7 @@ export interface Snapshot {
   readonly duplicates: number;
 }
 
-/** An alert as on-call heard it. */
+/** An alert as on-call received it. */
 export interface HeardAlert {
   readonly heardAtMs: number;
   readonly subject: string;
@@ -33,7 +33,7 @@ export interface HeardAlert {
 /** Listens to alerts as on-call does and reads metrics and consumers as operators do. */
 export class Observer {
   readonly alerts: HeardAlert[] = [];
-  /** Alert messages that the schema refused; there must be none. */
+  /** Messages that are no valid alert; there must be none. */
   readonly unreadable: string[] = [];
 
   private constructor(readonly pipeline: Pipeline, readonly jsm: JetStreamManager) {}

@@ -1,6 +1,6 @@
 /**
- * `deno task replay`: recordings of real playback through the whole pipeline, and the same verdict
- * with the recordings as ground truth.
+ * `deno task replay`: sends recordings of playback through the whole pipeline, and gives the
+ * verdict with the recordings as ground truth.
  *
  * @module
  */
@@ -11,21 +11,21 @@ import { main } from "../../process/cli/run.ts";
 import { readRecordings } from "../recordings/folder.ts";
 import type { Recordings } from "../recordings/recordings.ts";
 import { DEFAULT_REPLAY, Replay, type ReplayOptions } from "../recordings/replay.ts";
-import { OUTPUT_OPTIONS, runScenario, type Scenario } from "./scenario.ts";
+import { runScenario, type Scenario, SCENARIO_OPTIONS } from "./scenario.ts";
 
-/** Made-up recordings that every clone has. */
+/** Generated recordings, which every clone has. */
 const DEFAULT_FOLDER = "shared/dev/recordings/samples";
 
-/** One more viewer of each trace, whose heartbeats all come when their day is closed. */
+/** One more viewer of each trace, whose heartbeats arrive after the close of their day. */
 const LATE = { viewers: 1, sessions: 0, spreadMs: 0, acceleration: 600 } as const;
 
 /** `deno task replay`. */
 export const replayTask = command({
   name: "replay",
-  summary: "recordings of real playback through the pipeline, and a verdict",
+  summary: "recordings of playback through the pipeline, and a verdict",
   details: "Starts servers and services of its own on free ports and removes them at the end. " +
-    "Statements, accounts and alerts are held against what the recordings say; exits 1 when a " +
-    "line of the verdict does not hold.",
+    "Statements, accounts and alerts are compared with the recordings; exits 1 when a check of " +
+    "the verdict fails.",
   positionals: [{
     name: "folder",
     about: "traces/*.ndjson and sessions.csv.gz",
@@ -50,25 +50,18 @@ export const replayTask = command({
     spread: {
       type: "string",
       value: "SECONDS",
-      about: "viewers start within so many seconds of recording time",
+      about: "maximum start of a viewer, seconds of recording time",
       parser: numberWithin(0, 1_000_000),
       default: String(DEFAULT_REPLAY.spreadMs / 1000),
     },
     speed: {
       type: "string",
       value: "N",
-      about: "how many times faster than real time",
+      about: "speed, as a multiple of real time",
       parser: numberWithin(1, 1_000_000),
       default: String(DEFAULT_REPLAY.acceleration),
     },
-    seed: {
-      type: "string",
-      value: "N",
-      about: "the same seed sends the same heartbeats",
-      parser: integer(0),
-      default: "1",
-    },
-    ...OUTPUT_OPTIONS,
+    ...SCENARIO_OPTIONS,
   },
   examples: [
     { args: [] },
@@ -79,7 +72,9 @@ export const replayTask = command({
     for (const problem of problems) io.err.line(`left out: ${problem}`);
     const options = {
       ...DEFAULT_REPLAY,
-      ...{ viewers, sessions, seed },
+      viewers,
+      sessions,
+      seed,
       spreadMs: Math.floor(spread * 1000),
       acceleration: speed,
     };
@@ -90,7 +85,7 @@ export const replayTask = command({
 
 if (import.meta.main) await main(replayTask);
 
-/** The options of a replay that do not depend on when it starts. */
+/** The options of a replay that do not depend on its start. */
 type ReplayPlan = Omit<ReplayOptions, "startEpochMs">;
 
 function tellPlan(recordings: Recordings, plan: ReplayPlan, output: Io["out"]): void {

@@ -1,14 +1,14 @@
 /**
- * One run of the whole pipeline: send a timeline through the edge, let faults happen, let
- * everything settle, and hold the statement against the ground truth. The demo and the replay of
- * recordings are both scenarios.
+ * One run of the whole pipeline: sends a timeline through the edge, causes faults, waits until
+ * every reader has caught up, and compares the statement with the ground truth. The demo and the
+ * replay of recordings are scenarios.
  *
  * @module
  */
 import { z } from "zod";
 import type { Options } from "../../process/cli/declaration.ts";
 import type { Io } from "../../process/cli/io.ts";
-import { filePath } from "../../process/cli/parsers.ts";
+import { filePath, integer } from "../../process/cli/parsers.ts";
 import { messageOf, Stop } from "../../process/errors.ts";
 import { toJson } from "../../process/cli/json_output.ts";
 import { pause } from "../../process/retry.ts";
@@ -32,14 +32,14 @@ import { waitFor } from "../testing/wait_for.ts";
 import { Workspace } from "../servers/workspace.ts";
 
 const DAY_MS = 86_400_000;
-/** The service's own default. */
+/** The default of the service. */
 const CLOSE_GRACE_MS = 3_600_000;
-/** Longest that the pipeline may take to work off what was sent, ms. */
+/** Maximum time until every reader has caught up, ms. */
 const SETTLE_DEADLINE_MS = 120_000;
-/** The slowest acceptable alert, from the start of the incident; DESIGN's hard limit. */
+/** Maximum time from the start of an incident to its alert, ms; the hard limit of the design. */
 const ALERT_LIMIT_MS = 30_000;
 
-/** Something that is done to the pipeline while it runs. */
+/** An action on the running pipeline. */
 export interface Fault {
   /** ms since the start of the run. */
   readonly atMs: number;
@@ -47,41 +47,48 @@ export interface Fault {
   readonly act?: (pipeline: Pipeline) => Promise<void>;
 }
 
-/** What to send, what to do meanwhile, and what to expect. Times are ms since the epoch. */
+/** What to send, which faults to cause, and what to expect. Times are ms since the epoch. */
 export interface Scenario {
   readonly pipeline: PipelineOptions;
   readonly duplicateWindowMs: number;
   readonly seed: number;
-  /** Called when the servers are up: event times depend on when the run really starts. */
+  /** Called when the pipeline is ready, because event times depend on the start of the run. */
   readonly begin: (startEpochMs: number) => {
     readonly ticks: Iterable<Tick>;
-    /** Sent when the days so far are closed; the next day's statement takes them. */
+    /** Sent after the days so far are closed; they are in the statement of the next day. */
     readonly late?: Iterable<Tick> | undefined;
-    /** Which studio is paid for a title, as CSV; loaded before the first close. */
+    /** The studio of each title, as CSV; loaded before the first close. */
     readonly catalogue?: string;
     readonly expectations: readonly AlertExpectation[];
     /** The earliest event time; statements are exported from its day to today's. */
     readonly firstEventMs: number;
-    /** What the statement must say per title, by an account independent of the heartbeats, in ms. */
+    /** Expected ms per title, computed independently of the heartbeats. */
     readonly recordedMs?: ReadonlyMap<string, number>;
   };
   readonly faults: readonly Fault[];
 }
 
-/** Where the outcome goes. */
+/** Where the result is written. */
 export interface ScenarioOutput {
-  /** File for everything as JSON. */
+  /** File for the full report as JSON. */
   readonly report: string | undefined;
-  /** Standard output has the verdict as JSON, and the view is on standard error. */
+  /** Whether standard output gets the verdict as JSON, and standard error the view. */
   readonly json: boolean;
 }
 
-/** The options of a scenario that say where its outcome goes. */
-export const OUTPUT_OPTIONS = {
+/** The options of every scenario: its seed, and where its result is written. */
+export const SCENARIO_OPTIONS = {
+  seed: {
+    type: "string",
+    value: "N",
+    about: "the same seed sends the same heartbeats",
+    parser: integer(0),
+    default: "1",
+  },
   report: {
     type: "string",
     value: "FILE",
-    about: "file for everything that was sent, found and judged, as JSON",
+    about: "file for the full report as JSON",
     parser: filePath(),
   },
   json: {
@@ -107,7 +114,7 @@ export async function runScenario(
   return verdict.ok ? 0 : 1;
 }
 
-/** What a run came to. */
+/** The result of a run. */
 interface EventOutcome {
   /** The beginning of each statement. */
   readonly statements: readonly string[];
@@ -132,6 +139,7 @@ async function play(
   return await run.judge(report);
 }
 
+/** A run in progress. */
 class Run {
   readonly #truth: Truth;
   readonly #startEpochMs = Date.now();
@@ -160,7 +168,7 @@ class Run {
     });
   }
 
-  /** Sends the timeline while faults happen and the view is kept up to date. */
+  /** Sends the timeline, causes the faults and updates the view. */
   async send(): Promise<void> {
     const { signal } = this;
     const finished = new AbortController();
@@ -180,7 +188,7 @@ class Run {
     if (refused > 0) this.#note(`the edge refused ${refused} for good: ${refusals.join("; ")}`);
   }
 
-  /** Waits until every reader has worked off its stream. */
+  /** Waits until every reader has caught up. */
   async settle(): Promise<void> {
     this.#note("waiting for every consumer to finish");
     await waitFor("every consumer to finish", async () => {
@@ -192,7 +200,7 @@ class Run {
     }, { timeoutMs: SETTLE_DEADLINE_MS });
   }
 
-  /** Closes the days so far, then sends what is late and closes the day that takes it. */
+  /** Closes the days so far, then sends late events and closes the day that recognises them. */
   async close(): Promise<void> {
     await this.#loadCatalogue();
     this.#closedTruth = this.#truth.report().titles;
@@ -211,7 +219,7 @@ class Run {
     this.#nextDay = next;
   }
 
-  /** Reads the statements as finance would and compares; `report` is a file for everything. */
+  /** Reads the statements as finance does and compares them; `report` is the file of the report. */
   async judge(report: string | undefined): Promise<EventOutcome> {
     const { pipeline, observer, scenario } = this;
     const truth = this.#truth.report();
@@ -258,7 +266,7 @@ class Run {
     this.#note(firstLine(await this.pipeline.cli("royalty", ["catalogue", file])));
   }
 
-  // An audit that finds something exits with 1; what it found belongs in the verdict.
+  // An audit with findings exits with 1; its output is part of the verdict.
   async #audit(day: string): Promise<string> {
     return await this.pipeline.cli("royalty", ["audit", "--day", day]).catch(messageOf);
   }
@@ -267,7 +275,7 @@ class Run {
     return await this.pipeline.cli("royalty", ["export", "--day", day]);
   }
 
-  // The run does not wait for the day to end: the instant says that it is over.
+  // The run does not wait for the end of the day; it closes as of a later time.
   async #closeDay(day: string): Promise<void> {
     const asOf = new Date(Date.parse(day) + DAY_MS + CLOSE_GRACE_MS).toISOString();
     const said = await this.pipeline.cli("royalty", ["close", "--day", day, "--as-of", asOf]);
@@ -290,7 +298,7 @@ class Run {
         this.#note(`on-call hears ${subject}: ${alert.status}, ${alert.summary}`);
       }
       heard = this.observer.alerts.length;
-      // The view must not end a run: a server may be down on purpose.
+      // A server may be down on purpose, which must not end the run.
       const snapshot = await this.observer.snapshot().catch(() => undefined);
       if (snapshot) this.terminal.show(snapshot);
       await pause(1_000, finished);

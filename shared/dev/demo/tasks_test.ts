@@ -4,6 +4,6 @@ import { demoTask } from "./demo.ts";
 import { replayTask } from "./replay.ts";
 import { upTask } from "./up.ts";
 
-Deno.test("the tasks are declared well, their examples and defaults are read", () => {
+Deno.test("the declarations of the tasks are valid, and their examples and defaults parse", () => {
   assertEquals([demoTask, replayTask, upTask].flatMap(declarationProblems), []);
 });

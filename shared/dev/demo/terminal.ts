@@ -1,5 +1,5 @@
 /**
- * A live view of the pipeline: redrawn in place on a terminal, a line now and then elsewhere.
+ * A live view of the pipeline: redrawn in place on a terminal, a line at intervals elsewhere.
  *
  * @module
  */
@@ -24,7 +24,7 @@ export class Terminal {
     this.#startedAtMs = nowMs;
   }
 
-  /** Something that happened, kept above the live view. */
+  /** Prints a line, which remains above the live view. */
   note(nowMs: number, text: string): void {
     this.#erase();
     this.output.line(`${this.#clock(nowMs)}  ${text}`);
@@ -59,7 +59,7 @@ export class Terminal {
 
 type Figure = readonly [name: string, value: string];
 
-/** What the view shows, in two rows; rates come from the previous snapshot. */
+/** The view, in two rows; rates are computed from the previous snapshot. */
 export function figuresOf(now: Snapshot, before: Snapshot | undefined): Figure[][] {
   const seconds = before ? (now.atMs - before.atMs) / 1000 : 0;
   const rate = before && seconds > 0 ? (now.accepted - before.accepted) / seconds : 0;

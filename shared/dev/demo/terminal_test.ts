@@ -15,7 +15,7 @@ const FIRST: Snapshot = {
   duplicates: 4,
 };
 
-Deno.test("on a terminal the view is drawn again in place, below what happened", () => {
+Deno.test("on a terminal the view is redrawn in place, below the notes", () => {
   const { io, out } = captureIo(true);
   const terminal = new Terminal(0, io.out);
   terminal.show(FIRST);
@@ -30,7 +30,7 @@ Deno.test("on a terminal the view is drawn again in place, below what happened",
   ]);
 });
 
-Deno.test("elsewhere it is a line now and then", () => {
+Deno.test("without a terminal the view is a line at intervals", () => {
   const { io, out } = captureIo();
   const terminal = new Terminal(0, io.out);
   terminal.show(FIRST);

@@ -1,5 +1,5 @@
 /**
- * `deno task up`: the pipeline, staying up; data, passwords and ports persist under `.twofold/`.
+ * `deno task up`: runs the pipeline until Ctrl-C; data, passwords and ports persist in `.twofold/`.
  *
  * @module
  */
@@ -17,7 +17,7 @@ import { type NatsUser, passwordsFor } from "../servers/nats_server.ts";
 
 const FOLDER = ".twofold";
 
-/** What has to be the same at the next start. */
+/** What must be the same at the next start. */
 interface Installation {
   readonly ports: Ports;
   readonly fleetKey: string;
@@ -65,7 +65,7 @@ async function up(output: Output): Promise<void> {
   output.line(`\nstopping (${reason}); data stay in ${FOLDER}/`);
 }
 
-// Two pipelines on the same data would be the end of it.
+// Two pipelines on the same data would destroy it.
 async function lock(folder: string): Promise<Deno.FsFile> {
   const file = await Deno.open(`${folder}/lock`, { create: true, write: true });
   if (!file.tryLockSync(true)) {
@@ -84,7 +84,7 @@ async function installed(folder: string): Promise<Installation> {
     ports: { ...freePorts(), ...before?.ports },
     fleetKey: before?.fleetKey ?? secret(),
     financeKey: before?.financeKey ?? secret(),
-    // A role that came with a newer version has no password yet.
+    // A role that a newer version added has no password yet.
     passwords: passwordsFor((user) => before?.passwords[user] ?? secret()),
   };
   await writeSecret(file, JSON.stringify(installation, null, 2) + "\n");
@@ -108,8 +108,8 @@ async function writeEnvironments(pipeline: Pipeline): Promise<void> {
   await writeSecret(`${FOLDER}/ops.env`, lines(pipeline.provisionSettings()));
 }
 
-// A context file of the nats CLI per role, in a configuration home of its own: the person's own
-// contexts stay as they are.
+// A context file of the nats CLI per role, in a separate configuration folder, so that the contexts
+// of the user do not change.
 async function writeContexts(pipeline: Pipeline): Promise<string> {
   const folder = `${pipeline.workspace.folder}/nats-cli/nats/context`;
   await Deno.mkdir(folder, { recursive: true });
@@ -149,7 +149,7 @@ function guide(pipeline: Pipeline, contexts: string): string {
     device: { model: "TV-55", os: "tvos 19", build: "9.1.0" },
   });
   return `
-Twofold is up. Data, logs and secrets are in ${FOLDER}/; Ctrl-C stops it, the next start goes on.
+Twofold is up. Data, logs and secrets are in ${FOLDER}/; Ctrl-C stops it, the next start continues.
 
   edge      ${services.ingest.url}/v1/heartbeats   (also /openapi.json)
   each has  /healthz /readyz /metrics:

@@ -1,7 +1,7 @@
 /**
- * The verdict of a run: statement, accounting and alerts against the ground truth.
+ * The verdict of a run: compares statement, accounting and alerts with the ground truth.
  *
- * Pure. Times are ms since the epoch unless they say otherwise.
+ * Pure. Times are ms since the epoch unless stated otherwise.
  *
  * @module
  */
@@ -13,41 +13,41 @@ import type { Cohort } from "../fleet/simulator.ts";
 import type { AlertExpectation } from "../recordings/alert_expectation.ts";
 import type { TitleTotals, TruthReport } from "../fleet/truth.ts";
 
-/** What royalty says it did with the stream, summed over all streams. */
+/** The accounting of royalty, summed over all streams. */
 export interface RoyaltyAccounting {
   readonly lastSeq: number;
   readonly counted: number;
-  /** Found by royalty; the stream absorbed others. */
+  /** Found by royalty; the stream dropped others. */
   readonly duplicates: number;
   readonly quarantined: number;
   readonly gaps: number;
 }
 
-/** An `open` that was heard on `alerts.rebuffer.>`. */
+/** An `open` that was received on `alerts.rebuffer.>`. */
 export interface AlertSeen extends Cohort {
   readonly heardAtMs: number;
 }
 
-/** Everything that a run came to, and what it should have. */
+/** The results of a run, and the ground truth. */
 export interface VerdictInput {
   readonly truth: TruthReport;
-  /** What was watched per title by a recording's own account, ms; replaces `truth`'s ms. */
+  /** Content shown per title according to the recordings, ms; replaces the ms of `truth`. */
   readonly recordedMs?: ReadonlyMap<string, number> | undefined;
   /** The exported statement; see {@link parseStatement}. */
   readonly statement: ReadonlyMap<string, TitleTotals>;
   readonly accounting: RoyaltyAccounting;
-  /** Entries that triage keeps. */
+  /** Entries in triage. */
   readonly triageEntries: number;
-  /** Cohorts that are not named must not alert. */
+  /** Cohorts without an expectation must not alert. */
   readonly expectations: readonly AlertExpectation[];
   readonly alerts: readonly AlertSeen[];
-  /** What closing the days must have come to. */
+  /** The results of closing the days. */
   readonly closing?: ClosingInput;
-  /** Longest acceptable time from the start of an incident to its alert. */
+  /** Maximum time from the start of an incident to its alert, ms. */
   readonly alertLimitMs: number;
 }
 
-/** One title of the statement against the truth. */
+/** One title of the statement, compared with the truth. */
 export interface TitleLine {
   readonly titleId: string;
   readonly expected: TitleTotals;
@@ -56,7 +56,7 @@ export interface TitleLine {
   readonly ok: boolean;
 }
 
-/** What holds and what does not. */
+/** The result of each check. */
 export interface Verdict {
   readonly ok: boolean;
   readonly titles: readonly TitleLine[];
@@ -65,7 +65,7 @@ export interface Verdict {
 
 const NOTHING: TitleTotals = { ms: 0, events: 0 };
 
-/** Compares; nothing is rounded and nothing is forgiven except what attempts without answer allow. */
+/** Compares exactly; only attempts without an answer leave a tolerance. */
 export function verdictOf(input: VerdictInput): Verdict {
   const titles = titleLines(input);
   const checks = [
@@ -112,8 +112,8 @@ function accountingChecks({ truth, accounting, triageEntries }: VerdictInput): C
   const absorbed = truth.sent - lastSeq;
   const rejected = truth.malformed + truth.conflicts;
   const allDuplicates = duplicates + absorbed;
-  // Without an answer a copy may be stored that was never acknowledged: it shows as a stored
-  // message too many, which is a smaller `absorbed`, and as a duplicate or entry too many.
+  // An attempt without an answer may store a copy that is not acknowledged: one more stored
+  // message, hence a smaller `absorbed`, and one more duplicate or entry.
   const sum = counted + duplicates + quarantined + gaps;
   const mostBeyond = truth.duplicates + truth.unknownCopies;
   return [
@@ -213,7 +213,10 @@ export function renderVerdict(verdict: Verdict): string {
     mark(ok),
   ]);
   const checks = verdict.checks.map(({ name, expected, found, ok }) => [
-    ...[name, expected, found, mark(ok)],
+    name,
+    expected,
+    found,
+    mark(ok),
   ]);
   const failed = verdict.checks.filter(({ ok }) => !ok).length;
   return [
@@ -242,7 +245,7 @@ export function parseStatement(csv: string): Map<string, TitleTotals> {
       return Number(text);
     };
     if (!values.title_id) throw new Error(`line ${line}: title_id is empty`);
-    // Ids that a spreadsheet would take for a formula are exported behind an apostrophe.
+    // An id that a spreadsheet would read as a formula is exported with an apostrophe before it.
     const titleId = values.title_id.replace(/^'(?=[=+\-@])/, "");
     const sum = totals.get(titleId) ?? NOTHING;
     totals.set(titleId, {

@@ -44,7 +44,7 @@ const GOOD: VerdictInput = {
   alertLimitMs: 30_000,
 };
 
-Deno.test("a run in which everything agrees passes, and says so", () => {
+Deno.test("a run in which everything agrees passes", () => {
   const verdict = verdictOf(GOOD);
   assertEquals(failing(GOOD), []);
   assert(verdict.ok);
@@ -54,7 +54,7 @@ Deno.test("a run in which everything agrees passes, and says so", () => {
   assertEquals(JSON.parse(JSON.stringify(verdict)).ok, true);
 });
 
-Deno.test("each thing that can be wrong fails the line that names it", () => {
+Deno.test("each mistake fails the check that names it", () => {
   const { accounting } = GOOD;
   const cases: [string, Partial<VerdictInput>, string[]][] = [
     ["a millisecond too much", {
@@ -112,7 +112,7 @@ Deno.test("each thing that can be wrong fails the line that names it", () => {
   }
 });
 
-Deno.test("where the evidence takes time, the limit counts from plain evidence", () => {
+Deno.test("the time limit of an alert starts when the evidence is sufficient", () => {
   const incident = { ...INCIDENT, evidentMs: 60_000 };
   const heard = (heardAtMs: number) => {
     const input = { ...GOOD, expectations: [incident], alerts: [{ ...HEARD, heardAtMs }] };
@@ -126,7 +126,7 @@ Deno.test("where the evidence takes time, the limit counts from plain evidence",
   assertEquals(heard(49_999).ok, false);
 });
 
-Deno.test("attempts without answer excuse as many stored copies, and not one more", () => {
+Deno.test("attempts without an answer allow as many stored copies and no more", () => {
   const truth = { ...TRUTH, unknownCopies: 2, unknownRejects: 1 };
   const stored = (quarantined: number): VerdictInput => ({
     ...GOOD,
@@ -139,7 +139,7 @@ Deno.test("attempts without answer excuse as many stored copies, and not one mor
   assertEquals(failing(stored(5)), ["duplicates absorbed or found", "quarantined"]);
 });
 
-Deno.test("a recording's own account replaces the sum of the heartbeats", () => {
+Deno.test("the content shown according to a recording replaces the sum of the heartbeats", () => {
   assertEquals(failing({ ...GOOD, recordedMs: new Map([["a", 1_000], ["b", 500]]) }), []);
   const other = new Map([["a", 1_000], ["b", 499]]);
   assertEquals(failing({ ...GOOD, recordedMs: other }), [
@@ -147,7 +147,7 @@ Deno.test("a recording's own account replaces the sum of the heartbeats", () => 
   ]);
 });
 
-Deno.test("what is too close to call is shown and not judged", () => {
+Deno.test("an ambiguous title is shown and not judged", () => {
   const either: AlertExpectation = { titleId: "b", region: "de", alert: "either", why: "close" };
   const input = { ...GOOD, expectations: [INCIDENT, either] };
   assertEquals(failing(input), []);
@@ -166,7 +166,7 @@ Deno.test("a statement is summed per title", () => {
   assertEquals(parseStatement("title_id,events,ms_watched\r\n").size, 0);
 });
 
-Deno.test("what is not a statement is refused by line", () => {
+Deno.test("an invalid statement is refused with the line number", () => {
   const cases: [string, string][] = [
     ["", "line 1"],
     ["title_id,events\r\na,1\r\n", 'line 2: ms_watched is ""'],
@@ -179,7 +179,7 @@ Deno.test("what is not a statement is refused by line", () => {
   }
 });
 
-Deno.test("CSV is read as RFC 4180 writes it", () => {
+Deno.test("CSV is parsed as RFC 4180 defines it", () => {
   const csv = 'a,b\r\n"x ""1""\r\ny",\r\n,"z"\n';
   assertEquals(parseCsv(csv), [
     { line: 2, values: { a: 'x "1"\r\ny', b: "" } },

@@ -1,6 +1,6 @@
 /**
- * Sends heartbeats over HTTP the way a fleet of players does: in every form the edge takes, again
- * with the same bytes when it must, and never more at once than it is told.
+ * Sends heartbeats over HTTP as a fleet of players does: in every form that the edge accepts,
+ * retried with the same bytes, and with a bounded number of requests in flight.
  *
  * @module
  */
@@ -11,44 +11,47 @@ import type { Send, Tick } from "./player.ts";
 import { Random } from "../testing/random.ts";
 import type { EventOutcome } from "./truth.ts";
 
+/** Options of a {@link DeviceClient}. */
 export interface DeviceClientOptions {
   /** The edge, `http://127.0.0.1:8080`. */
   readonly url: string;
   /** Bearer key of the fleet. */
   readonly key: string;
-  /** Chooses forms and sizes of bodies. */
+  /** Seed of the choice of forms and sizes of bodies. */
   readonly seed: number;
-  /** Requests under way at once; {@link DeviceClient.post} waits when there are more. */
+  /** Maximum requests in flight, 16 by default; {@link DeviceClient.post} waits for one of them. */
   readonly concurrency?: number;
-  /** Attempts before a body is given up. */
+  /** Maximum attempts per body, 60 by default. */
   readonly attempts?: number;
-  /** How long one attempt may take. */
+  /** Timeout of one attempt, ms; 15,000 by default. */
   readonly timeoutMs?: number;
-  /** Told the fate of every send; `sentAtMs` is when the attempt began, of `performance.now()`. */
+  /**
+   * Receives every outcome of a send; `sentAtMs` is the start of the attempt, `performance.now()`.
+   */
   readonly record: (send: Send, outcome: EventOutcome, sentAtMs: number) => void;
 }
 
-/** What the client has seen so far. */
+/** Counts of a client so far. */
 export interface ClientReport {
   readonly requests: number;
-  /** Requests by status; 0 is a request that got no answer. */
+  /** Requests by status; 0 is a request without an answer. */
   readonly statuses: Readonly<Record<number, number>>;
   readonly acknowledged: number;
   readonly refused: number;
-  /** Why bodies were given up, the first few. */
+  /** Reasons of the first bodies that were given up. */
   readonly refusals: readonly string[];
 }
 
 const HEARTBEATS = "/v1/heartbeats";
-const LARGEST_ARRAY = 100;
+const MAX_GROUP_EVENTS = 100;
 const DEFAULTS = { concurrency: 16, attempts: 60, timeoutMs: 15_000 };
-const REFUSALS_KEPT = 5;
+const MAX_REFUSALS = 5;
 
-/** A fleet's uplink to the edge. */
+/** The connection of a fleet to the edge. */
 export class DeviceClient {
   readonly #options: Required<DeviceClientOptions>;
   readonly #random: Random;
-  readonly #underWay = new Set<Promise<void>>();
+  readonly #inFlight = new Set<Promise<void>>();
   readonly #counts = { requests: 0, acknowledged: 0, refused: 0 };
   readonly #statuses: Record<number, number> = {};
   readonly #refusals: string[] = [];
@@ -62,21 +65,21 @@ export class DeviceClient {
     return { ...this.#counts, statuses: { ...this.#statuses }, refusals: [...this.#refusals] };
   }
 
-  /** Sends; resolves as soon as every body is on its way, which waits when too many are. */
+  /** Sends; resolves when every body is in flight, which may wait for earlier ones. */
   async post(sends: readonly Send[], signal?: AbortSignal): Promise<void> {
     for (const group of grouped(this.#random, sends)) {
-      while (this.#underWay.size >= this.#options.concurrency) {
-        await Promise.race(this.#underWay);
+      while (this.#inFlight.size >= this.#options.concurrency) {
+        await Promise.race(this.#inFlight);
       }
       const done = this.#deliver(bodyOf(this.#random, group), signal);
-      this.#underWay.add(done);
-      void done.finally(() => this.#underWay.delete(done));
+      this.#inFlight.add(done);
+      void done.finally(() => this.#inFlight.delete(done));
     }
   }
 
-  /** Resolves once nothing is under way. */
+  /** Resolves once no request is in flight. */
   async drain(): Promise<void> {
-    while (this.#underWay.size > 0) await Promise.all(this.#underWay);
+    while (this.#inFlight.size > 0) await Promise.all(this.#inFlight);
   }
 
   async #deliver(body: Body, signal?: AbortSignal): Promise<void> {
@@ -101,15 +104,15 @@ export class DeviceClient {
       await pause(answer.retryAfterMs ?? Math.min(100 * 2 ** attempt, 2_000), signal);
     }
     this.#counts.refused += body.sends.length;
-    if (this.#refusals.length < REFUSALS_KEPT) this.#refusals.push(why);
+    if (this.#refusals.length < MAX_REFUSALS) this.#refusals.push(why);
     for (const send of body.sends) record(send, "refused", sentAtMs);
   }
 }
 
 /**
- * Posts every tick when it is due; `startAtMs` is the run's start, of `performance.now()`. When the
- * edge is slower than the timeline, the run falls behind instead of piling up. Resolves after the
- * last answer.
+ * Posts every tick when it is due; `startAtMs` is the start of the run, `performance.now()`. When
+ * the edge is slower than the timeline, the run falls behind; requests do not pile up. Resolves
+ * after the last answer.
  */
 export async function drive(
   client: DeviceClient,
@@ -125,11 +128,11 @@ export async function drive(
   await client.drain();
 }
 
-/** Cuts sends into bodies of 1 to {@link LARGEST_ARRAY}, mostly large. */
+/** Splits sends into groups of 1 to {@link MAX_GROUP_EVENTS}, mostly large. */
 function grouped(random: Random, sends: readonly Send[]): Send[][] {
   const groups: Send[][] = [];
   for (let from = 0; from < sends.length;) {
-    const size = random.chance(0.1) ? 1 : random.int(2, LARGEST_ARRAY);
+    const size = random.chance(0.1) ? 1 : random.int(2, MAX_GROUP_EVENTS);
     groups.push(sends.slice(from, from + size));
     from += size;
   }
@@ -141,7 +144,7 @@ interface Body {
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly type: string;
   readonly gzip: boolean;
-  /** What `navigator.sendBeacon` does: no headers of its own, the key in the query. */
+  /** As `navigator.sendBeacon` sends: without headers, with the key in the query. */
   readonly beacon: boolean;
 }
 
@@ -217,7 +220,7 @@ function answerOf(response: Response, text: string): Answer {
   const seconds = Number(response.headers.get("retry-after") ?? NaN);
   const retryAfterMs = seconds >= 0 ? seconds * 1000 : undefined;
   if (response.ok) return { kind: "accepted", status, why };
-  // 429 and 408 refuse before anything is stored; after 5xx a part of the body may be.
+  // 429 and 408 refuse before anything is stored; after 5xx a part of the body may be stored.
   if (status === 429 || status === 408) return { kind: "again", status, why, retryAfterMs };
   if (status >= 500) return { kind: "unknown", status, why, retryAfterMs };
   return { kind: "refused", status, why };

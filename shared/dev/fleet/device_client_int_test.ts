@@ -11,8 +11,8 @@ import { Truth } from "./truth.ts";
 const KEY = "fleet-key-of-this-test";
 const START_MS = Date.UTC(2026, 0, 5);
 
-Deno.test("every form of body carries exactly the events that were to be sent", async () => {
-  await using edge = new Edge(() => accepted());
+Deno.test("every form of body has exactly the events to be sent", async () => {
+  await using edge = new EdgeDouble(() => accepted());
   const truth = new Truth(5_000);
   const record = truth.record.bind(truth);
   const client = new DeviceClient({ url: edge.url, key: KEY, seed: 1, record });
@@ -34,13 +34,13 @@ Deno.test("every form of body carries exactly the events that were to be sent", 
   ) assert(forms.has(form), `no body was sent as ${form}`);
 });
 
-Deno.test("a refusal that may pass is repeated with the same bytes after the time it names", async () => {
+Deno.test("a temporary refusal is retried with the same bytes after its Retry-After", async () => {
   const answers = [
     () => new Response("busy", { status: 503, headers: { "retry-after": "1" } }),
     () => new Response("slow down", { status: 429, headers: { "retry-after": "0" } }),
     () => new Response("oops", { status: 500 }),
   ];
-  await using edge = new Edge(() => (answers.shift() ?? accepted)());
+  await using edge = new EdgeDouble(() => (answers.shift() ?? accepted)());
   const truth = new Truth(5_000);
   const record = truth.record.bind(truth);
   const client = new DeviceClient({ url: edge.url, key: KEY, seed: 1, record });
@@ -58,7 +58,7 @@ Deno.test("a refusal that may pass is repeated with the same bytes after the tim
   assertEquals(client.report.statuses, { 202: 1, 429: 1, 500: 1, 503: 1 });
 });
 
-Deno.test("no answer is an unknown outcome; a lasting refusal is given up and explained", async () => {
+Deno.test("no answer is an unknown outcome; a permanent refusal is given up and reported", async () => {
   const outcomes: string[] = [];
   const record = (_: Send, outcome: string) => outcomes.push(outcome);
   const send = aSend();
@@ -69,7 +69,7 @@ Deno.test("no answer is an unknown outcome; a lasting refusal is given up and ex
   assertEquals(outcomes, ["unknown", "unknown", "refused"]);
 
   outcomes.length = 0;
-  await using edge = new Edge(() => new Response("who are you", { status: 401 }));
+  await using edge = new EdgeDouble(() => new Response("who are you", { status: 401 }));
   const stranger = new DeviceClient({ url: edge.url, key: KEY, seed: 1, record });
   await stranger.post([send]);
   await stranger.drain();
@@ -77,11 +77,12 @@ Deno.test("no answer is an unknown outcome; a lasting refusal is given up and ex
   assertEquals(stranger.report.refusals, ["401 who are you"]);
 });
 
-Deno.test("never more requests are under way than allowed, and a stop is heeded", async () => {
+Deno.test("requests in flight stay within the limit, and an abort stops the client", async () => {
   let most = 0;
   let now = 0;
-  await using edge = new Edge(async () => {
+  await using edge = new EdgeDouble(async () => {
     most = Math.max(most, ++now);
+    // No sleep: the edge takes its time, so that requests overlap.
     await new Promise((resolve) => setTimeout(resolve, 5));
     now--;
     return accepted();
@@ -103,9 +104,9 @@ Deno.test("never more requests are under way than allowed, and a stop is heeded"
   assertEquals(edge.requests.length, before);
 });
 
-Deno.test("load is distinct, valid, current, and worth exactly what the report says", async () => {
+Deno.test("the load is distinct, valid and current, and its credit equals the report", async () => {
   let failures = 2;
-  await using edge = new Edge(() => {
+  await using edge = new EdgeDouble(() => {
     if (failures-- > 0) return new Response("full", { status: 503 });
     return accepted();
   });
@@ -137,8 +138,8 @@ Deno.test("load is distinct, valid, current, and worth exactly what the report s
   assertEquals(new Map(report.titles), titles);
 });
 
-Deno.test("load that is refused for good stops with the reason", async () => {
-  await using edge = new Edge(() => new Response("no such key", { status: 401 }));
+Deno.test("a load that is refused permanently stops with the reason", async () => {
+  await using edge = new EdgeDouble(() => new Response("no such key", { status: 401 }));
   const load = () =>
     loadAtRate({ url: edge.url, key: KEY, eventsPerSecond: 1_000, seconds: 0.1, concurrency: 1 });
   await assertRejects(load, Error, "401 no such key");
@@ -177,8 +178,8 @@ interface Received {
   readonly atMs: number;
 }
 
-/** An edge that checks the key, takes bodies apart the plain way, and answers as it is told. */
-class Edge implements AsyncDisposable {
+/** An edge that checks the key, splits bodies in the simplest way, and gives scripted answers. */
+class EdgeDouble implements AsyncDisposable {
   readonly requests: Received[] = [];
   readonly #server: Deno.HttpServer<Deno.NetAddr>;
 

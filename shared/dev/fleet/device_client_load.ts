@@ -1,7 +1,7 @@
 /**
- * The cheapest load that is still real: a fixed rate of valid, distinct, current heartbeats over
- * HTTP, for benchmarks. Bodies are written once; for every request only the digits that differ are
- * overwritten in place, so that the generator leaves the cores to what is measured.
+ * A load generator for benchmarks: valid, distinct, current heartbeats over HTTP at a fixed rate.
+ * Bodies are encoded once. For every request only the digits that differ are overwritten in place,
+ * which leaves the CPU to what is measured.
  *
  * @module
  */
@@ -14,44 +14,47 @@ import { Random } from "../testing/random.ts";
 import { REGIONS } from "./simulator.ts";
 import type { TitleTotals } from "./truth.ts";
 
+/** A load, see {@link loadAtRate}. */
 export interface LoadOptions {
   /** The edge, `http://127.0.0.1:8080`. */
   readonly url: string;
   /** Bearer key of the fleet. */
   readonly key: string;
-  /** Rate to hold; a slower edge gets what it manages. */
+  /** Target rate; a slower edge lowers it. */
   readonly eventsPerSecond: number;
   readonly seconds: number;
-  /** Heartbeats in one array; the load is made of whole arrays. Default 100. */
+  /** Heartbeats per request; the load consists of whole requests. Default 100. */
   readonly eventsPerRequest?: number;
-  /** Requests under way at once. Default 8. */
+  /** Maximum requests in flight. Default 8. */
   readonly concurrency?: number;
   readonly titles?: number;
   readonly regions?: number;
   readonly seed?: number;
 }
 
-/** What was sent, and what royalty must make of it. */
+/** What was sent, and what royalty must credit for it. */
 export interface LoadReport {
   /** Acknowledged heartbeats, all distinct and valid. */
   readonly sent: number;
   readonly seconds: number;
   readonly eventsPerSecond: number;
-  /** Credit per title when royalty is done. */
+  /** Credit per title once royalty has counted everything. */
   readonly titles: ReadonlyMap<string, TitleTotals>;
   readonly ms: number;
-  /** Attempts that were answered 429 or 5xx, or not at all, and repeated with the same bytes. */
+  /**
+   * Attempts with an answer of 429 or 5xx, or without one, that were retried with the same bytes.
+   */
   readonly repeated: number;
-  /** The last reason for repeating. */
+  /** Reason of the last retry. */
   readonly lastRefusal?: string | undefined;
 }
 
 const DEFAULTS = { eventsPerRequest: 100, concurrency: 8, titles: 40, regions: 24, seed: 1 };
 const ATTEMPTS = 100;
-/** Digits of a heartbeat's number that fit an event_id beside its time and its template. */
+/** Hexadecimal digits of the request number in an event_id. */
 const ROUND_DIGITS = 8;
 
-/** Sends at the given rate; throws when a body is refused for good. */
+/** Sends at the given rate. Throws when the edge refuses a body permanently. */
 export async function loadAtRate(options: LoadOptions): Promise<LoadReport> {
   const load = new Load({ ...DEFAULTS, ...options });
   return await load.run();
@@ -70,7 +73,7 @@ class Load {
   }
 
   async run(): Promise<LoadReport> {
-    // Distinct in every run, so that two runs against one stream do not share an id.
+    // Different in every run, so that two runs against one stream share no event_id.
     const random = new Random(this.options.seed ^ randomInt(2 ** 32));
     const { concurrency } = this.options;
     const bodies = Array.from({ length: concurrency }, () => new LoadBody(random, this.options));
@@ -116,16 +119,16 @@ class Load {
       const waitMs = typeof answer === "string" ? undefined : answer.retryAfterMs;
       await pause(waitMs ?? 100);
     }
-    throw new Error(`the edge refused a body for good: ${this.#lastRefusal}`);
+    throw new Error(`the edge refused a body permanently: ${this.#lastRefusal}`);
   }
 }
 
 /** One array of heartbeats whose ids, times and sequence numbers are overwritten in place. */
 class LoadBody {
   readonly template: Uint8Array;
-  /** How often it was sent and acknowledged. */
+  /** How often it was acknowledged. */
   acknowledged = 0;
-  /** Credit of one sending. */
+  /** Credit of one request. */
   readonly credit = new Map<string, TitleTotals>();
   readonly #places: readonly Place[];
 
@@ -148,7 +151,10 @@ class LoadBody {
     this.#places = placesOf(new TextDecoder().decode(this.template));
   }
 
-  /** Makes every heartbeat of `bytes`, a copy of the template, a new event that ends at `nowMs`; `request` tells requests apart. */
+  /**
+   * Makes every heartbeat of `bytes`, a copy of the template, a new event that ends at `nowMs`. The
+   * number `request` makes its ids unique.
+   */
   stamp(bytes: Uint8Array, nowMs: number, request: number): void {
     const time = digits(nowMs, 16, 12);
     const ts = digits(nowMs, 10, 13);

@@ -1,20 +1,21 @@
 /**
- * One keep-alive HTTP/1.1 connection that posts bodies of a fixed length, at a fraction of the CPU
- * of `fetch`: a load generator on the machine it measures takes its cores from what is measured.
+ * One keep-alive HTTP/1.1 connection that posts bodies of a fixed length with a fraction of the CPU
+ * of `fetch`, because the load generator shares the machine with what it measures.
  *
  * @module
  */
 
+/** An answer of the edge. */
 export interface PostAnswer {
   readonly status: number;
   readonly retryAfterMs?: number | undefined;
   readonly text: string;
 }
 
-/** Larger answers than this are no answer of the edge. */
+/** Maximum size of an answer of the edge. */
 const LARGEST_ANSWER_BYTES = 16 * 1024;
 
-/** Connects when it is first used, and again after a failure. */
+/** Connects at the first use, and again after a failure. */
 export class PostConnection implements Disposable {
   #connection: Deno.TcpConn | undefined;
   readonly #address: Deno.ConnectOptions;
@@ -34,12 +35,12 @@ export class PostConnection implements Disposable {
     this.#request.set(head);
   }
 
-  /** The body, to be written in place between two calls of {@link post}. */
+  /** The body; overwrite it in place between two calls of {@link post}. */
   get body(): Uint8Array {
     return this.#request.subarray(this.#bodyAt);
   }
 
-  /** Posts the body; rejects when there is no whole answer. */
+  /** Posts the body. Rejects when no complete answer arrives. */
   async post(): Promise<PostAnswer> {
     try {
       this.#connection ??= await Deno.connect(this.#address);
@@ -76,7 +77,7 @@ function parseAnswer(text: string): PostAnswer | undefined {
   if (end < 0) return undefined;
   const head = text.slice(0, end);
   const length = /\r\ncontent-length: *(\d+)/i.exec(head);
-  if (!length) throw new Error("the answer does not say how long it is");
+  if (!length) throw new Error("the answer has no content-length");
   const body = text.slice(end + 4);
   if (body.length < Number(length[1])) return undefined;
   const retryAfter = /\r\nretry-after: *(\d+)/i.exec(head);

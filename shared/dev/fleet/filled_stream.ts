@@ -1,5 +1,5 @@
 /**
- * A HEARTBEATS stream filled by the hundred thousand, for benchmarks that read it.
+ * Fills a HEARTBEATS stream with hundreds of thousands of events, for benchmarks that read it.
  *
  * @module
  */
@@ -11,14 +11,15 @@ import { aHeartbeat, encode } from "../testing/heartbeats.ts";
 import { Random } from "../testing/random.ts";
 
 const BATCH_EVENTS = 500;
-/** Share of the events that repeat the one before, byte by byte. */
+/** Share of the events that repeat the previous one byte by byte. */
 const REPEATED = 0.05;
-/** Heartbeats were watched within so many ms before they are landed. */
+/** Maximum age of a heartbeat when it is stored, ms. */
 const WATCHED_WITHIN_MS = 20_000;
 
 /**
- * Lands `events` heartbeats of now, one in twenty a repetition; returns the ids that are new, in the
- * order of the stream. They have no message id, so the stream keeps every copy. `nc` is ingest's.
+ * Stores `events` current heartbeats, one in twenty a repetition; returns the distinct ids in the
+ * order of the stream. They have no message id, so the stream keeps every copy. `nc` is a
+ * connection of the ingest user.
  */
 export async function fillStream(nc: NatsConnection, events: number): Promise<string[]> {
   const random = new Random(1);
@@ -38,8 +39,8 @@ export async function fillStream(nc: NatsConnection, events: number): Promise<st
 }
 
 /**
- * Lands `bodies`, two at least, in one fast-ingest batch, under message ids if `msgIdOf` gives one
- * for each.
+ * Stores `bodies`, at least two, in one fast-ingest batch, with the message ids of `msgIdOf` if it
+ * is given.
  */
 export async function landBatch(
   nc: NatsConnection,
@@ -50,7 +51,7 @@ export async function landBatch(
   const options = (index: number) => msgIdOf ? { msgID: msgIdOf(index) } : {};
   const [first, ...others] = bodies;
   const last = others.pop();
-  if (first === undefined || last === undefined) throw new Error("a batch has two bodies at least");
+  if (first === undefined || last === undefined) throw new Error("a batch has at least two bodies");
   const fast = await startFastIngest(nc, subject, first, {
     ackInterval: bodies.length,
     allowGaps: false,

@@ -1,6 +1,6 @@
 /**
- * A player as its heartbeats show it: what it does (segments), when it reports (beats), and the
- * bytes it sends. The simulator and the replay of recordings both drive these.
+ * A player: what it does (segments), when it reports (beats), and the bytes that it sends. The
+ * simulator and the replay of recordings use it.
  *
  * Pure and seeded. All times are integer ms.
  *
@@ -12,12 +12,13 @@ import type { Random } from "../testing/random.ts";
 /** A player reports at least this often, and at every change of state. */
 export const HEARTBEAT_MS = 10_000;
 
-/** The longest interval of the schema; only a start-up can last longer. */
+/** Maximum interval of the schema; only a start-up can last longer. */
 const LONGEST_INTERVAL_MS = 600_000;
 
+/** The states of a player in a heartbeat. */
 export type PlayerState = Heartbeat["state"];
 
-/** A stretch of one behaviour. */
+/** A period of one behaviour. */
 export interface Segment {
   /**
    * Start-up is the time before the first frame. It is not rebuffering and nothing is reported
@@ -26,11 +27,11 @@ export interface Segment {
   readonly state: PlayerState | "startup";
   /** Wall time. */
   readonly ms: number;
-  /** Content shown in it; spread evenly over the segment. */
+  /** Content shown, spread evenly over the segment. */
   readonly playedMs: number;
 }
 
-/** What one heartbeat says, apart from who says it. */
+/** The content of a heartbeat without its identity. */
 export interface Beat {
   /** End of the interval, ms since the session began. */
   readonly atMs: number;
@@ -45,8 +46,8 @@ const NOTHING_YET = { intervalMs: 0, playedMs: 0, rebufferMs: 0, rebufferCount: 
 
 /**
  * Turns segments into beats: one every {@link HEARTBEAT_MS}, one at each change of state, and
- * `ended` after the last segment. What the beats add up to is exactly what the segments add up to,
- * because every beat carries the difference of two running sums.
+ * `ended` after the last segment. The sums of the beats equal those of the segments exactly,
+ * because every beat has the difference of two running sums.
  */
 export class Playback {
   #atMs = 0;
@@ -54,7 +55,9 @@ export class Playback {
   #intoMs = 0;
   #beat = { ...NOTHING_YET };
 
-  /** `next` gives the segment that begins `atMs` after the session's start, undefined at the end. */
+  /**
+   * `next` returns the segment that begins `atMs` after the session's start, undefined at the end.
+   */
   constructor(private readonly next: (atMs: number) => Segment | undefined) {
     this.#segment = next(0);
   }
@@ -80,7 +83,7 @@ export class Playback {
   #enter(segment: Segment | undefined, before: Segment["state"]): PlayerState | undefined {
     this.#segment = segment;
     this.#intoMs = 0;
-    // A session that never showed a frame has nothing to say.
+    // A session that never showed a frame sends nothing.
     if (!segment) return before === "startup" ? undefined : "ended";
     if (segment.state === before || segment.state === "startup") return undefined;
     if (segment.state === "rebuffering") this.#beat.rebufferCount++;
@@ -105,7 +108,7 @@ export class Playback {
   }
 }
 
-/** Who plays what where; the part of a heartbeat that stays the same for a session. */
+/** The part of a heartbeat that is constant for a session. */
 export interface SessionIdentity {
   readonly sessionId: string;
   readonly deviceId: string;
@@ -120,9 +123,9 @@ export interface SessionIdentity {
 /** Opaque: the same object on every send that carries the same `event_id`. */
 export type ExpectedCredit = Readonly<Record<never, never>>;
 
-/** One transmission of one event, as the device makes it. */
+/** One transmission of one event. */
 export interface Send {
-  /** When, in ms since the start of the run. */
+  /** Time of the transmission, ms since the start of the run. */
   readonly sendAtMs: number;
   /** `retry` is byte-identical to an earlier send; `conflict` reuses an id for other content. */
   readonly kind: "fresh" | "retry" | "conflict" | "malformed";
@@ -172,7 +175,7 @@ export class Player {
     });
   }
 
-  /** Two sends with one `event_id`: the honest one and one that claims other content. */
+  /** Two sends with one `event_id`: the correct one and one with other content. */
   rivals(random: Random, beat: Beat, ts: number, sendAtMs: number): [fresh: Send, rival: Send] {
     const id = random.uuidv7(ts);
     const seq = this.#seq++;
@@ -185,7 +188,7 @@ export class Player {
     return [fresh, { ...fresh, kind: "conflict", bytes, playedMs: other.playedMs }];
   }
 
-  /** What a broken build makes of `beat`: one of several breakages seen in the field. */
+  /** The send of a broken build: `beat`, broken in one of several ways seen in production. */
   malformed(random: Random, beat: Beat, ts: number, sendAtMs: number): Send {
     const id = random.uuidv7(ts);
     const seq = this.#seq++;
@@ -194,7 +197,7 @@ export class Player {
     return { ...this.#send("malformed", bytes, { sendAtMs, playedMs: 0 }), framing };
   }
 
-  /** One heartbeat as JSON; string concatenation because a fleet writes thousands a second. */
+  /** One heartbeat as JSON, by concatenation, because a fleet writes thousands a second. */
   private text(id: string, seq: number, beat: Beat, ts: number, changes: TextChanges = {}): string {
     const { v = "1", eventId = `"event_id":"${id}",`, playedMs = String(beat.playedMs) } = changes;
     return `{"v":${v},${eventId}"seq":${seq},"ts":${ts},"interval_ms":${beat.intervalMs}` +
@@ -214,7 +217,7 @@ export class Player {
 
 interface TextChanges {
   readonly v?: string;
-  /** The whole member with its comma; empty leaves it out. */
+  /** The member with its comma; empty to omit it. */
   readonly eventId?: string;
   readonly playedMs?: string;
 }
@@ -233,15 +236,15 @@ function breakage(random: Random, beat: Beat, text: (changes: TextChanges) => st
   if (kind < 0.6) return value(text({ playedMs: `"${beat.playedMs}"` }));
   if (kind < 0.68) return value(text({ eventId: "" }));
   if (kind < 0.76) return value(text({ v: "2" }));
-  // Microseconds where milliseconds belong.
+  // Microseconds instead of milliseconds.
   if (kind < 0.84) return value(text({ playedMs: String(600_000) }));
   if (kind < 0.9) return line(text({ playedMs: "NaN" }));
-  // Cut behind the id, so that no two of them are the same bytes.
+  // Truncated after the id, so that no two of them have the same bytes.
   if (kind < 0.96) return line(text({}).slice(0, random.int(60, 100)));
   return { bytes: garbage(random), framing: "line" };
 }
 
-// From 0x80 up: no byte of it is framing, and the first is never valid UTF-8.
+// From 0x80: no byte is framing, and the first is not valid UTF-8.
 function garbage(random: Random): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(random.int(24, 160)).map(() => random.int(0x80, 0xfe));
   bytes[0] = 0xff;

@@ -36,7 +36,7 @@ Deno.test("a session that never shows a frame reports nothing", () => {
   assertEquals(beatsOf([{ state: "startup", ms: 90_000, playedMs: 0 }]), []);
 });
 
-Deno.test("property: beats add up to exactly what the segments add up to", () => {
+Deno.test("property: the sums of beats and segments are equal", () => {
   const random = propertyRandom("fleet beats");
   for (let round = 0; round < 500; round++) {
     const segments = randomSegments(random);
@@ -56,7 +56,7 @@ Deno.test("property: beats add up to exactly what the segments add up to", () =>
   }
 });
 
-Deno.test("what a player sends is a valid heartbeat with the beat's numbers", () => {
+Deno.test("a send is a valid heartbeat with the numbers of its beat", () => {
   const random = new Random(1);
   const beat = firstBeatOf({ state: "playing", ms: 4_000, playedMs: 3_999 });
   const player = aPlayer();
@@ -74,7 +74,7 @@ Deno.test("what a player sends is a valid heartbeat with the beat's numbers", ()
   assertEquals(heartbeat.device.build, "1.0");
 });
 
-Deno.test("property: what a broken build sends is rejected, and no two of its events are equal", () => {
+Deno.test("property: every send of a broken build is rejected, and no two are equal", () => {
   const random = propertyRandom("malformed heartbeats");
   const player = aPlayer();
   const beat = firstBeatOf({ state: "playing", ms: 10_000, playedMs: 10_000 });
@@ -98,7 +98,7 @@ Deno.test("property: what a broken build sends is rejected, and no two of its ev
   );
 });
 
-Deno.test("a calendar yields what is added to the tick under way, and refuses what is over", () => {
+Deno.test("a calendar yields items added to the current tick, and refuses items of earlier ticks", () => {
   const calendar = new Calendar<string>(10);
   calendar.add(5, "a");
   const seen: string[] = [];

@@ -1,9 +1,8 @@
 /**
- * A seeded fleet: thousands of sessions on dozens of titles and regions, on an imperfect network,
+ * A seeded fleet: thousands of sessions of dozens of titles and regions, on an imperfect network,
  * with one broken build and one incident. The same options give the same bytes.
  *
- * Pure: `startEpochMs` is the only time it knows. Memory holds the running sessions and the sends
- * that are still to come.
+ * Pure: `startEpochMs` is its only time. Memory holds the running sessions and the pending sends.
  *
  * @module
  */
@@ -24,7 +23,7 @@ export interface Cohort {
   readonly region: string;
 }
 
-/** Viewers of one cohort start to stall. */
+/** An incident: viewers of the largest cohort start to stall. */
 export interface IncidentOptions {
   /** ms since the start of the run. */
   readonly atMs: number;
@@ -32,6 +31,7 @@ export interface IncidentOptions {
   readonly stallRatio: number;
 }
 
+/** Options of a {@link Simulator}. */
 export interface SimulatorOptions {
   readonly seed: number;
   /** When the run starts, ms since the epoch. */
@@ -48,12 +48,13 @@ export interface SimulatorOptions {
   readonly zipf: number;
   /** Share of sessions on the broken build. */
   readonly brokenShare: number;
-  /** How many events are followed by another that claims their id. */
+  /** How many events are followed by one that reuses their id with other content. */
   readonly conflicts: number;
   readonly incident?: IncidentOptions;
   readonly uplink: UplinkOptions;
 }
 
+/** A fleet of about 480 events a second. */
 export const DEFAULT_SIMULATION: Omit<SimulatorOptions, "seed" | "startEpochMs" | "durationMs"> = {
   tickMs: 50,
   sessions: 4_000,
@@ -65,6 +66,7 @@ export const DEFAULT_SIMULATION: Omit<SimulatorOptions, "seed" | "startEpochMs" 
   uplink: DEFAULT_UPLINK,
 };
 
+/** The regions, those with the most viewers first. */
 export const REGIONS: readonly string[] = [
   ...["us-east", "us-west", "br", "in", "de", "gb", "jp", "mx", "fr", "id", "tr", "it"],
   ...["es", "ca-east", "kr", "pl", "ar", "nl", "au", "se", "za", "eg", "th", "ph"],
@@ -86,9 +88,9 @@ const BITRATES_KBPS = [1_800, 3_500, 5_800, 8_000, 16_000];
 
 /** A fleet and its timeline. */
 export class Simulator {
-  /** The cohort with the most viewers; the one that stalls when there is an incident. */
+  /** The cohort with the most viewers, which stalls in the incident. */
   readonly biggest: Cohort;
-  /** Ids of all titles, the most watched first. */
+  /** Ids of all titles, those with the most viewers first. */
   readonly titles: readonly string[];
   readonly #random: Random;
   readonly #titles: Zipf;
@@ -150,7 +152,7 @@ export class Simulator {
 
   #conflictIsDue(atMs: number): boolean {
     const { conflicts, durationMs } = this.options;
-    // Evenly over the run, each early enough for its rival.
+    // Evenly over the run, each early enough for the second send.
     const nextMs = durationMs * (this.#conflictsMade + 1) / (conflicts + 2);
     return this.#conflictsMade < conflicts && atMs >= nextMs &&
       atMs + CONFLICT_AFTER_MS < durationMs;
@@ -159,12 +161,12 @@ export class Simulator {
   #emitConflict(session: Session, beat: Beat, ts: number, atMs: number): void {
     this.#conflictsMade++;
     const [fresh, rival] = session.player.rivals(this.#random, beat, ts, atMs);
-    // Both leave on time, so there is no doubt which of them stands.
+    // Neither is delayed, so the first is counted and the second is the conflict.
     this.#uplink.acceptExact(fresh);
     this.#uplink.acceptExact({ ...rival, sendAtMs: atMs + CONFLICT_AFTER_MS });
   }
 
-  #begin(atMs: number, underWay: boolean): void {
+  #begin(atMs: number, hasBegun: boolean): void {
     if (atMs >= this.options.durationMs) return;
     const random = this.#random;
     const broken = random.chance(this.options.brokenShare);
@@ -172,9 +174,9 @@ export class Simulator {
     const { incident } = this.options;
     const { titleId, region } = this.biggest;
     const affected = incident && identity.titleId === titleId && identity.region === region;
-    // A session under way began before the run, so that the fleet's heartbeats are spread.
-    const beganMs = underWay ? -random.int(1, 10_000) : atMs;
-    const behaviour = new Behaviour(random, underWay, affected ? incident : undefined, beganMs);
+    // Sessions of the first tick began before the run, which spreads their heartbeats.
+    const beganMs = hasBegun ? -random.int(1, 10_000) : atMs;
+    const behaviour = new Behaviour(random, hasBegun, affected ? incident : undefined, beganMs);
     const playback = new Playback((sinceMs) => behaviour.next(sinceMs));
     const session = { player: new Player(identity), playback, beganMs, broken };
     this.#schedule(session);
@@ -205,35 +207,35 @@ export class Simulator {
   }
 }
 
-/** Long enough for the first copy to be acknowledged for certain. */
+/** Long enough for the first copy to be acknowledged. */
 const CONFLICT_AFTER_MS = 5_000;
 
 interface Session {
   readonly player: Player;
   readonly playback: Playback;
-  /** ms since the start of the run, negative for a session under way. */
+  /** ms since the start of the run, negative for a session that began before it. */
   readonly beganMs: number;
   readonly broken: boolean;
 }
 
-/** What one viewer does; healthy players stall for well under 1 % of the time. */
+/** The behaviour of one viewer. Healthy players stall for less than 1 % of the time. */
 class Behaviour {
   #state: Segment["state"] | undefined;
-  /** When this viewer's own buffer runs dry in the incident, ms since the session began. */
-  readonly #dryAtMs: number;
+  /** When this viewer's buffer is empty in the incident, ms since the session began. */
+  readonly #emptyAtMs: number;
 
   constructor(
     private readonly random: Random,
-    private readonly underWay: boolean,
+    private readonly hasBegun: boolean,
     private readonly incident: IncidentOptions | undefined,
     beganMs: number,
   ) {
-    this.#dryAtMs = incident ? incident.atMs + random.int(0, 3_000) - beganMs : Infinity;
+    this.#emptyAtMs = incident ? incident.atMs + random.int(0, 3_000) - beganMs : Infinity;
   }
 
-  /** The segment that begins `sinceMs` after the session's start; undefined ends the session. */
+  /** The segment that begins `sinceMs` after the session's start, undefined at its end. */
   next(sinceMs: number): Segment | undefined {
-    const leftMs = this.#dryAtMs - sinceMs;
+    const leftMs = this.#emptyAtMs - sinceMs;
     const incident = leftMs <= 0 ? this.incident : undefined;
     const before = this.#state;
     const state = before === undefined
@@ -248,7 +250,7 @@ class Behaviour {
   }
 
   #first(): Segment["state"] {
-    return this.underWay ? "playing" : "startup";
+    return this.hasBegun ? "playing" : "startup";
   }
 
   #follow(before: Segment["state"], stalling: boolean): Segment["state"] | undefined {
@@ -266,7 +268,7 @@ class Behaviour {
     const { random } = this;
     switch (state) {
       case "playing":
-        // A session that is met under way is somewhere inside its stretch.
+        // A session that began before the run is in the middle of its segment.
         return random.int(first ? 1_000 : 20_000, 160_000);
       case "startup":
         return random.int(300, 2_500);
@@ -300,7 +302,7 @@ class Zipf {
   pick(random: Random): string {
     const at = random.next() * this.#sum;
     const rank = this.#ranks.find(({ upTo }) => at < upTo);
-    if (rank === undefined) throw new RangeError("there is nothing to pick from");
+    if (rank === undefined) throw new RangeError("there are no items");
     return rank.item;
   }
 }

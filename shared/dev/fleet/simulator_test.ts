@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertExists, assertGreater, assertLessOrEqual } from "@std/assert";
 import { type Heartbeat, judge } from "../../contract/event.ts";
 import type { Send } from "./player.ts";
-import { surelyForgottenMs } from "./uplink.ts";
+import { forgottenAfterMs } from "./uplink.ts";
 import { propertyRandom } from "../testing/random.ts";
 import { DEFAULT_SIMULATION, Simulator, type SimulatorOptions } from "./simulator.ts";
 import { Truth } from "./truth.ts";
@@ -20,7 +20,7 @@ const OPTIONS: SimulatorOptions = {
   uplink: { ...DEFAULT_SIMULATION.uplink, duplicateWindowMs: WINDOW_MS, lateMaxMs: 20_000 },
 };
 
-Deno.test("property: one seed, one timeline; another seed, another", async () => {
+Deno.test("property: the same seed gives the same timeline, another seed another", async () => {
   const seed = propertyRandom("simulator determinism").int(0, 2 ** 31);
   const first = await digest(sendsOf({ seed }));
   assertEquals(await digest(sendsOf({ seed })), first);
@@ -77,7 +77,7 @@ Deno.test("property: the ground truth equals a naive recount of the bytes", () =
   assertGreater(report.duplicatesBeyondWindow, 10);
 });
 
-Deno.test("the network delays, reorders, repeats soon and repeats long after the window", () => {
+Deno.test("the network delays, reorders, and repeats within and after the duplicate window", () => {
   const sends = sendsOf({});
   const fresh = sends.filter(({ kind }) => kind === "fresh");
   const retries = sends.filter(({ kind }) => kind === "retry");
@@ -92,14 +92,14 @@ Deno.test("the network delays, reorders, repeats soon and repeats long after the
   assert(share > 0.035 && share < 0.06, `retries are ${share} of the events`);
   assert(gaps.every((gap) => gap > 0), "a retry is sent before its event");
   assertGreater(gaps.filter((gap) => gap < WINDOW_MS / 2).length, 10);
-  assertGreater(gaps.filter((gap) => gap > surelyForgottenMs(WINDOW_MS)).length, 10);
+  assertGreater(gaps.filter((gap) => gap > forgottenAfterMs(WINDOW_MS)).length, 10);
 
   const late = fresh.map((send) => START_MS + send.sendAtMs - heartbeatOf(send).ts);
   assertGreater(late.filter((ms) => ms > 8_000).length, 10);
   assertGreater(overtaken(fresh), fresh.length / 100);
 });
 
-Deno.test("sends are in order, none is lost at the end, sessions number their heartbeats", () => {
+Deno.test("sends are in order and complete, and sessions number their heartbeats", () => {
   const sends = sendsOf({ brokenShare: 0, conflicts: 0 });
   let last = 0;
   const seqs = new Map<string, Set<number>>();
@@ -115,7 +115,7 @@ Deno.test("sends are in order, none is lost at the end, sessions number their he
   }
 });
 
-Deno.test("only the incident's cohort stalls, from the incident on, at about its ratio", () => {
+Deno.test("only the cohort of the incident stalls, from its start, with about its ratio", () => {
   const stalls = { incident: ratio(), before: ratio(), healthy: ratio() };
   const simulator = new Simulator(OPTIONS);
   const { titleId, region } = simulator.biggest;

@@ -1,19 +1,18 @@
 /**
- * Ground truth: what royalty has to arrive at, from what was sent and what the edge answered.
+ * Ground truth: what royalty must count, from what was sent and what the edge answered.
  *
- * Pure; holds a few numbers per title, and per event only as long as copies of it are to come.
+ * Pure. Holds a few numbers per title, and per event while copies of it are pending.
  *
- * Accounting. Every acknowledged copy ends in exactly one of three places, so
- * `sent = events + duplicates + malformed + conflicts`: the first acknowledged copy of an event is
- * counted; a byte-identical later copy is a duplicate, absorbed by the stream or found by royalty;
- * a malformed copy and a copy that reuses an id for other content are quarantined. An attempt
- * without an answer may have stored copies that no acknowledgement tells of: `unknownCopies` bounds
- * how many more the stream may hold.
+ * Accounting. Every acknowledged copy has exactly one of four outcomes, so `sent = events +
+ * duplicates + malformed + conflicts`: the first acknowledged copy of an event is counted; a
+ * byte-identical later copy is a duplicate, dropped by the stream or found by royalty; a malformed
+ * copy and a copy that reuses an id for other content are quarantined. An attempt without an answer
+ * may have stored copies that are not acknowledged: `unknownCopies` is their upper bound.
  *
  * @module
  */
 import type { ExpectedCredit, Send } from "./player.ts";
-import { surelyForgottenMs } from "./uplink.ts";
+import { forgottenAfterMs } from "./uplink.ts";
 
 /** What royalty credits a title. */
 export interface TitleTotals {
@@ -22,12 +21,12 @@ export interface TitleTotals {
 }
 
 /**
- * `acknowledged`: answered 2xx. `refused`: given up for good. `unknown`: an attempt was cut off or
- * answered 5xx, so the event may or may not be stored; it is tried again or refused later.
+ * `acknowledged`: the answer was 2xx. `refused`: given up. `unknown`: no answer, or 5xx, so the
+ * event may be stored; it is retried or refused later.
  */
 export type EventOutcome = "acknowledged" | "refused" | "unknown";
 
-/** See the module's accounting. Counts are of copies unless they say otherwise. */
+/** The accounting of this module. Counts are of copies unless stated otherwise. */
 export interface TruthReport {
   readonly titles: ReadonlyMap<string, TitleTotals>;
   /** Acknowledged copies. */
@@ -36,29 +35,29 @@ export interface TruthReport {
   readonly events: number;
   readonly ms: number;
   readonly duplicates: number;
-  /** Of those, sent so late that the stream had forgotten the first: royalty must find them. */
+  /** Of those, sent after the duplicate window: royalty must find them. */
   readonly duplicatesBeyondWindow: number;
   readonly malformed: number;
   readonly conflicts: number;
   readonly refused: number;
   /** Copies in attempts of unknown outcome. */
   readonly unknownCopies: number;
-  /** Of those, malformed ones or rivals: each may be one more entry in quarantine. */
+  /** Of those, malformed ones and conflicts: each may be one more entry in quarantine. */
   readonly unknownRejects: number;
-  /** Given up after an unknown outcome: nobody knows whether they count. */
+  /** Given up after an unknown outcome: they may or may not be counted. */
   readonly doubtful: number;
 }
 
 interface ClaimState {
-  /** The bytes acknowledged first. */
+  /** The first bytes that were acknowledged. */
   standing?: Uint8Array;
-  /** When those were sent. */
+  /** When they were sent. */
   sentAtMs: number;
   unknown: boolean;
   doubtful: boolean;
 }
 
-/** Told of every outcome, knows what the statement must say. */
+/** Receives every outcome of a send; knows what the statement must contain. */
 export class Truth {
   readonly #titles = new Map<string, { ms: number; events: number }>();
   readonly #claims = new WeakMap<ExpectedCredit, ClaimState>();
@@ -87,7 +86,7 @@ export class Truth {
     else this.#refused(state);
   }
 
-  /** What is known so far. */
+  /** The accounting so far. */
   report(): TruthReport {
     const titles = new Map([...this.#titles].map(([titleId, totals]) => [titleId, { ...totals }]));
     return { titles, ...this.#counts };
@@ -105,7 +104,7 @@ export class Truth {
       this.#credit(send);
     } else if (state.standing === send.bytes) {
       counts.duplicates++;
-      const forgottenMs = surelyForgottenMs(this.duplicateWindowMs);
+      const forgottenMs = forgottenAfterMs(this.duplicateWindowMs);
       if (sentAtMs - state.sentAtMs >= forgottenMs) counts.duplicatesBeyondWindow++;
     } else {
       counts.conflicts++;

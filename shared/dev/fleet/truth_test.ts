@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import type { ExpectedCredit, Send } from "./player.ts";
-import { surelyForgottenMs } from "./uplink.ts";
+import { forgottenAfterMs } from "./uplink.ts";
 import { Truth } from "./truth.ts";
 
 const WINDOW_MS = 5_000;
@@ -10,7 +10,7 @@ Deno.test("the first acknowledged copy is credited, the others are duplicates", 
   const send = aSend();
   truth.record(send, "acknowledged", 0);
   truth.record({ ...send, kind: "retry" }, "acknowledged", 100);
-  truth.record({ ...send, kind: "retry" }, "acknowledged", surelyForgottenMs(WINDOW_MS));
+  truth.record({ ...send, kind: "retry" }, "acknowledged", forgottenAfterMs(WINDOW_MS));
   const { sent, events, ms, duplicates, duplicatesBeyondWindow, titles } = truth.report();
   assertEquals({ sent, events, ms, duplicates, duplicatesBeyondWindow }, {
     sent: 3,
@@ -36,7 +36,7 @@ Deno.test("a retry is credited when its event was refused", () => {
   });
 });
 
-Deno.test("of two contents for one id, the one acknowledged first stands", () => {
+Deno.test("of two contents with one id, the first that is acknowledged is counted", () => {
   for (const order of ["honest first", "rival first"]) {
     const truth = new Truth(WINDOW_MS);
     const claim: ExpectedCredit = {};
@@ -51,7 +51,7 @@ Deno.test("of two contents for one id, the one acknowledged first stands", () =>
   }
 });
 
-Deno.test("an event given up after an attempt without answer is doubtful until it is acknowledged", () => {
+Deno.test("an event given up after an unknown outcome is doubtful until acknowledged", () => {
   const truth = new Truth(WINDOW_MS);
   const send = aSend();
   truth.record(send, "unknown", 0);
@@ -62,7 +62,7 @@ Deno.test("an event given up after an attempt without answer is doubtful until i
   assertEquals([truth.report().doubtful, truth.report().events], [0, 1]);
 });
 
-Deno.test("malformed copies earn nothing and each is expected in quarantine", () => {
+Deno.test("malformed copies are not credited, and each is expected in quarantine", () => {
   const truth = new Truth(WINDOW_MS);
   truth.record(aSend({ kind: "malformed", playedMs: 0 }), "unknown", 0);
   truth.record(aSend({ kind: "malformed", playedMs: 0 }), "acknowledged", 0);

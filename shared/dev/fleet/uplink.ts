@@ -1,5 +1,5 @@
 /**
- * What happens between a player and the edge: delay, overtaking, lateness, retries.
+ * The network between a player and the edge: delay, reordering, lateness, retries.
  *
  * Pure and seeded; times are ms since the start of the run.
  *
@@ -8,25 +8,25 @@
 import type { Send, Tick } from "./player.ts";
 import type { Random } from "../testing/random.ts";
 
-/** Things due at some time, taken out tick by tick. Holds only what is still to come. */
+/** Items that are due at a time, taken tick by tick. Holds pending items only. */
 export class Calendar<T> {
   readonly #ticks = new Map<number, T[]>();
   #next = 0;
 
   constructor(readonly tickMs: number) {}
 
-  /** Throws a `RangeError` when that tick is over: the item would never be taken. */
+  /** Throws a `RangeError` when that tick was taken before. */
   add(atMs: number, item: T): void {
     const tick = Math.floor(atMs / this.tickMs);
-    if (tick < this.#next) throw new RangeError(`${atMs} ms is over`);
+    if (tick < this.#next) throw new RangeError(`the tick of ${atMs} ms was taken before`);
     const items = this.#ticks.get(tick);
     if (items) items.push(item);
     else this.#ticks.set(tick, [item]);
   }
 
   /**
-   * Yields and removes what is due in `[tick * tickMs, (tick + 1) * tickMs)`, also what is added
-   * while it is being iterated.
+   * Yields and removes what is due in `[tick * tickMs, (tick + 1) * tickMs)`, including what is
+   * added during the iteration.
    */
   *take(tick: number): Generator<T> {
     yield* this.#ticks.get(tick) ?? [];
@@ -37,21 +37,22 @@ export class Calendar<T> {
 
 /** Shares are probabilities, 0 to 1. */
 export interface UplinkOptions {
-  /** Shortest and longest ordinary delay. */
+  /** Minimum and maximum of the ordinary delay, ms. */
   readonly delayMs: readonly [number, number];
-  /** Events sent again byte-identically although they had arrived. */
+  /** Events that are sent again byte by byte although they arrived. */
   readonly retryShare: number;
-  /** Of those, the ones sent again only after the stream has forgotten the first copy. */
+  /** Of those, the ones that are sent again after the duplicate window. */
   readonly longRetryShare: number;
   /** The stream's duplicate window. */
   readonly duplicateWindowMs: number;
-  /** Events held back 2 to 14 s, so that later ones of their session overtake them. */
+  /** Events delayed by 2 to 14 s, so that they arrive after later ones of their session. */
   readonly reorderedShare: number;
-  /** Events held back up to {@link lateMaxMs}. */
+  /** Events delayed by up to {@link lateMaxMs}. */
   readonly lateShare: number;
   readonly lateMaxMs: number;
 }
 
+/** An imperfect network. */
 export const DEFAULT_UPLINK: UplinkOptions = {
   delayMs: [20, 300],
   retryShare: 0.05,
@@ -71,12 +72,12 @@ export const PERFECT_UPLINK: UplinkOptions = {
   lateShare: 0,
 };
 
-/** How long after the duplicate window a copy is sure to be stored again. */
-export function surelyForgottenMs(duplicateWindowMs: number): number {
+/** Minimum time between two copies after which the stream stores the second, ms. */
+export function forgottenAfterMs(duplicateWindowMs: number): number {
   return duplicateWindowMs * 1.2 + 1_000;
 }
 
-/** Delays and repeats the sends it is given, never past the end of the run. */
+/** Delays and repeats sends, never beyond the end of the run. */
 export class Uplink {
   readonly #calendar: Calendar<Send>;
 
@@ -89,22 +90,22 @@ export class Uplink {
     this.#calendar = new Calendar(tickMs);
   }
 
-  /** Takes a send that the player makes at `send.sendAtMs`. */
+  /** Takes a send of the player at `send.sendAtMs`, and delays it. */
   accept(send: Send): void {
     const delayedMs = send.sendAtMs + this.#delayMs();
-    // What would leave after the end leaves some time before it, not all of it at the end.
+    // What would be sent after the end is spread over the time before it.
     const sendAtMs = delayedMs <= this.endMs
       ? delayedMs
       : this.random.int(send.sendAtMs, this.endMs);
     this.#calendar.add(sendAtMs, { ...send, sendAtMs });
-    // A malformed event sent again beyond the window would be a second entry in quarantine.
+    // A malformed event sent again after the window would be a second entry in quarantine.
     if (send.kind !== "fresh" || !this.random.chance(this.options.retryShare)) return;
     const againAtMs = sendAtMs + this.#retryAfterMs(sendAtMs);
     if (againAtMs > this.endMs) return;
     this.#calendar.add(againAtMs, { ...send, kind: "retry", sendAtMs: againAtMs });
   }
 
-  /** Takes a send that leaves at exactly `send.sendAtMs`. */
+  /** Takes a send that is not delayed. */
   acceptExact(send: Send): void {
     this.#calendar.add(send.sendAtMs, send);
   }
@@ -126,7 +127,7 @@ export class Uplink {
 
   #retryAfterMs(sentAtMs: number): number {
     const { random, options: { duplicateWindowMs, longRetryShare } } = this;
-    const forgottenMs = Math.ceil(surelyForgottenMs(duplicateWindowMs)) + 1_000;
+    const forgottenMs = Math.ceil(forgottenAfterMs(duplicateWindowMs)) + 1_000;
     const long = random.chance(longRetryShare) && sentAtMs + forgottenMs <= this.endMs;
     if (!long) return random.int(200, Math.max(200, Math.floor(duplicateWindowMs / 4)));
     const latestMs = Math.min(2 * forgottenMs, this.endMs - sentAtMs);

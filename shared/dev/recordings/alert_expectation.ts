@@ -1,6 +1,6 @@
 /**
- * What a cohort's alert has to be, for a verdict. Times are ms since the epoch, or since the start of
- * the run where it has not begun.
+ * Whether a cohort must alert, for a verdict. Times are ms since the epoch, or since the start of
+ * the run before it begins.
  *
  * Pure.
  *
@@ -8,14 +8,14 @@
  */
 import type { Cohort } from "../fleet/simulator.ts";
 
-/** What a cohort's alert has to be. */
+/** Whether a cohort must alert, and when. */
 export interface AlertExpectation extends Cohort {
-  /** `either`: the evidence is too close to call, or can be read two ways. */
+  /** `either`: the evidence is near the limit, or ambiguous. */
   readonly alert: "must" | "must_not" | "either";
-  /** When the first viewer stalls, if that is known: an alert before it is wrong. */
+  /** When the first viewer stalls, if known: an earlier alert is wrong. */
   readonly sinceMs?: number;
-  /** When the evidence is plain; the limit counts from here, else from `sinceMs`. */
+  /** When the evidence is sufficient; the time limit starts here, else at `sinceMs`. */
   readonly evidentMs?: number;
-  /** Why, for the reader of the table. */
+  /** The reason, shown in the table. */
   readonly why?: string;
 }

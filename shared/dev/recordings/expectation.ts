@@ -1,11 +1,11 @@
 /**
- * Whether a title of a replay has to raise an alert: a rule on the recordings themselves, which
- * shares nothing with the heartbeats or with live.
+ * Whether a title of a replay must alert: a rule on the recordings, which shares no code with
+ * heartbeats or live.
  *
- * Every second of every viewer is laid on one time line, and the share of stalled time is taken
- * over every window. An alert must come where it is far above live's threshold for long with many
- * viewers, and must not come where it never nears the threshold or next to nobody watches. What is
- * between is not judged.
+ * The seconds of all viewers are added up on one time line, and the share of stalled time is
+ * computed for every window. An alert is required where the share is far above live's threshold for
+ * some time with many viewers, and wrong where it is never near the threshold or has few viewers.
+ * Cases between are not judged.
  *
  * Pure. Times are ms since the start of the replay, in recording time.
  *
@@ -13,26 +13,26 @@
  */
 import { isSeek, isShort, pairs, type PlaybackTrace } from "./recordings.ts";
 
-/** Live's limits, as far as an expectation has to know them. */
+/** The limits of live that the rule uses. */
 export interface ExpectationRule {
-  /** Ratio at which live opens. */
+  /** Rebuffer ratio at which live opens an incident. */
   readonly openRatio: number;
-  /** Heartbeats that live wants in its window. */
+  /** Minimum heartbeats in the window. */
   readonly minHeartbeats: number;
   readonly windowMs: number;
 }
 
-/** The limits that live has by default. */
+/** The default limits of live. */
 export const DEFAULT_RULE: ExpectationRule = {
   openRatio: 0.05,
   minHeartbeats: 25,
   windowMs: 60_000,
 };
 
-/** How far from live's limits the evidence has to be to count as plain. */
+/** How far the evidence must be from the limits of live to be judged. */
 const MARGIN = { above: 2, below: 1.5, sampleForAlert: 4, sampleForNone: 2, heldSeconds: 20 };
 
-/** What must come of a title, and why when that is not judged. */
+/** Whether a title must alert, or why that is not judged. */
 export type Expected =
   | { readonly alert: "must"; readonly sinceMs: number; readonly evidentMs: number }
   | { readonly alert: "must_not" }
@@ -60,13 +60,13 @@ export class StallCurve {
     this.#seconds = Array.from({ length }, () => ({ stalledMs: 0, shownMs: 0 }));
   }
 
-  /** Spreads what one viewer saw between two moments evenly over the seconds between them. */
+  /** Spreads the stalled and shown time of a viewer evenly over an interval. */
   add(fromMs: number, toMs: number, stalledMs: number, shownMs: number): void {
     const lengthMs = toMs - fromMs;
     if (lengthMs <= 0) return;
     for (let second = Math.floor(fromMs / 1000); second * 1000 < toMs; second++) {
       const sum = this.#seconds[second];
-      // What lies beyond the curve is not on it.
+      // Beyond the end of the curve.
       if (sum === undefined) continue;
       const overlapMs = Math.min(toMs, (second + 1) * 1000) - Math.max(fromMs, second * 1000);
       sum.stalledMs += stalledMs * overlapMs / lengthMs;
@@ -93,7 +93,10 @@ export class StallCurve {
       return { alert: "must", sinceMs: since * 1000, evidentMs: evident * 1000 };
     }
     if (nearest * MARGIN.below < rule.openRatio) return { alert: "must_not" };
-    return { alert: "either", why: `at most ${(nearest * 100).toFixed(1)} % stalled: too close` };
+    return {
+      alert: "either",
+      why: `at most ${(nearest * 100).toFixed(1)} % stalled: too close to the limit`,
+    };
   }
 
   *#windows(windowMs: number): Generator<StallWindow> {
@@ -104,15 +107,15 @@ export class StallCurve {
       stalled += stalledMs - (left?.stalledMs ?? 0);
       shown += shownMs - (left?.shownMs ?? 0);
       const all = stalled + shown;
-      // One heartbeat for ten seconds watched, not counting those of state changes.
+      // One heartbeat per ten seconds, without those of state changes.
       yield { second, ratio: all > 0 ? stalled / all : 0, heartbeats: all / 10_000 };
     }
   }
 }
 
 /**
- * Adds a viewer of `trace` who starts at `shiftMs`. With `upTo` the recording is read as over at
- * that sample.
+ * Adds a viewer of `trace` who starts at `shiftMs`. `upTo` is the sample at which the recording
+ * ends, if it is not the last one.
  */
 export function addTrace(
   curve: StallCurve,
@@ -135,7 +138,7 @@ export function addTrace(
   }
 }
 
-/** What holds when a recording can be read in two ways. */
+/** The expectation of a recording that is ambiguous. */
 export function eitherReading(one: Expected, other: Expected, why: string): Expected {
   return one.alert === other.alert ? one : { alert: "either", why };
 }

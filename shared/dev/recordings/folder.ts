@@ -8,8 +8,8 @@ import { messageOf, Stop } from "../../process/errors.ts";
 import { parseSessions, parseTrace, type PlaybackTrace, type Recordings } from "./recordings.ts";
 
 /**
- * What could be read, and one line for each file that could not (`<file>: line <n>: <reason>`).
- * Throws {@link Stop} when the folder cannot be read or holds no recording.
+ * The recordings, and one line for each file that cannot be read (`<file>: line <n>: <reason>`).
+ * Throws {@link Stop} when the folder cannot be read or has no recording.
  */
 export async function readRecordings(
   folder: string,
@@ -37,7 +37,7 @@ export async function readRecordings(
     await attempt(file, async () => void sessions.push(...parseSessions(await textOf(file))));
   }
   if (traces.size + sessions.length === 0) {
-    throw new Stop([`${folder} holds no usable recording`, ...problems].join("\n"));
+    throw new Stop([`${folder} has no usable recording`, ...problems].join("\n"));
   }
   return {
     recordings: { traces: [...traces.values()].map(({ trace }) => trace), sessions },
@@ -62,6 +62,6 @@ async function textOf(file: string): Promise<string> {
   try {
     return await new Response(input.readable.pipeThrough(new DecompressionStream("gzip"))).text();
   } catch (error) {
-    throw new Error(`line 1: this is not a whole gzip file: ${messageOf(error)}`);
+    throw new Error(`line 1: this is not a complete gzip file: ${messageOf(error)}`);
   }
 }

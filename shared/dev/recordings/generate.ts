@@ -1,19 +1,19 @@
 /**
- * Makes the recordings in `samples/`: a player on paper, whose network fails where a script says
- * so, and a list of counted sessions. Nothing in them comes from a real session.
+ * Generates the recordings in `samples/`: a simulated player whose network fails at scripted times,
+ * and a list of counted sessions. They contain no data of a real session.
  *
- * Everything but the command at the end is pure, and one seed always makes the same bytes.
+ * Pure, except the command at the end; the same seed gives the same bytes.
  *
  * @module
  */
 import { Random } from "../testing/random.ts";
 
-/** What `samples/` was made from. */
+/** The seed of `samples/`. */
 export const SAMPLES_SEED = 2026;
 
 /** One file of a folder of recordings. */
 export interface RecordingFile {
-  /** Below the folder. A name that ends in `.gz` says that the text is kept compressed. */
+  /** Path below the folder. A name that ends in `.gz` means that the file is compressed. */
   readonly path: string;
   readonly text: string;
 }
@@ -21,21 +21,21 @@ export interface RecordingFile {
 /** When the first session began, ms since the epoch. */
 const FIRST_START_MS = Date.UTC(2026, 0, 5, 18);
 
-/** The smallest step of the player. All its times are multiples of it, in ms. */
+/** Step of the player, ms. All its times are multiples of it. */
 const STEP_MS = 10;
-/** Media arrives in pieces of this length. */
+/** Length of a media segment, ms. */
 const PIECE_MS = 5_000;
-/** With more than this ahead of it the player asks for nothing, until it has less than `LOW_MS`. */
+/** Above this buffer the player stops downloading, until it is below `LOW_MS`. */
 const HIGH_MS = 30_000;
 const LOW_MS = 20_000;
 
-/** The network brings nothing from a moment until the stall that this causes has lasted so long. */
+/** An outage of the network, which ends when the stall that it causes has lasted `stallMs`. */
 interface Outage {
   readonly fromMs: number;
   readonly stallMs: number;
 }
 
-/** What the viewer does at a moment. */
+/** An action of the viewer. */
 type Act =
   & { readonly atMs: number }
   & (
@@ -44,11 +44,11 @@ type Act =
     | { readonly does: "choose"; readonly quality: string }
   );
 
-/** How one session goes. */
+/** One session. */
 interface Script {
   readonly name: string;
   readonly lengthMs: number;
-  /** Media that arrives in a step, in ms; {@link STEP_MS} is as fast as it is shown. */
+  /** Media downloaded per step, ms; {@link STEP_MS} is the speed of playback. */
   readonly paceMs: number;
   readonly outages: readonly Outage[];
   readonly acts: readonly Act[];
@@ -68,7 +68,7 @@ function scripts(random: Random): Script[] {
   const calm = (name: string, otherwise: Partial<Script> = {}): Script => ({
     name: `made-${name}`,
     lengthMs: random.int(230, 250) * 1000,
-    // The first piece, and with it the first frame, comes after 1.3 to 2.5 s.
+    // The first segment, and with it the first frame, arrives after 1.3 to 2.5 s.
     paceMs: random.int(20, 39),
     outages: [],
     acts: [],
@@ -95,7 +95,7 @@ function busyViewer(random: Random): Act[] {
   return [
     { atMs: about(30), does: "pause" },
     { atMs: about(55), does: "resume" },
-    // Within what is downloaded; then beyond it, and back, where the player has to wait.
+    // Inside the buffer; then beyond it and back, where the player must wait.
     { atMs: about(80), does: "seek", byMs: 10_000 },
     { atMs: about(120), does: "choose", quality: "large" },
     { atMs: about(150), does: "seek", byMs: 120_000 },
@@ -105,12 +105,12 @@ function busyViewer(random: Random): Act[] {
   ];
 }
 
-/** One line of a trace; what is undefined is left out. */
+/** One line of a trace; undefined fields are omitted. */
 interface Sample {
   readonly t_ms: number;
   readonly position_s: number;
   readonly buffer_s: number;
-  /** Only where it changes. */
+  /** Present when it changes. */
   readonly quality?: string | undefined;
   readonly event?: "buffering" | "playing" | "paused" | undefined;
 }
@@ -121,29 +121,29 @@ function traceText(script: Script, startedMs: number, random: Random): string {
   return `${lines.join("\n")}\n`;
 }
 
-/** A sample about once a second and one at every change. */
+/** A sample about once a second and at every change. */
 function* samplesOf(script: Script, random: Random): Generator<Sample> {
   const player = new PaperPlayer(script);
   let dueMs = 0;
   for (let atMs = 0; atMs <= script.lengthMs; atMs += STEP_MS) {
     const change = player.changeAt(atMs);
     if (change || atMs >= dueMs) yield { ...player.sampleAt(atMs), ...change };
-    // A timer of one second never rings early and at times a little late.
+    // A timer of one second is never early and sometimes a little late.
     if (atMs >= dueMs) dueMs = (Math.floor(atMs / 1000) + 1) * 1000 + random.int(0, 3) * STEP_MS;
     player.step(atMs);
   }
 }
 
-/** A player on paper. Every moment is asked for its change first and stepped over then. */
+/** A simulated player. For each moment call {@link change}, then {@link step}. */
 class PaperPlayer {
   #event: Sample["event"];
   #positionMs = 0;
   #bufferMs = 0;
-  /** What has arrived of the next piece. */
+  /** The part of the next segment that is downloaded, ms. */
   #pieceMs = 0;
   #filling = true;
   #paused = false;
-  /** How long the current stall has lasted. */
+  /** Duration of the current stall, ms. */
   #stalledMs = 0;
   readonly #outages: Outage[];
   readonly #acts: Act[];
@@ -153,7 +153,7 @@ class PaperPlayer {
     this.#acts = [...script.acts];
   }
 
-  /** What changes at a moment, if anything does. */
+  /** The change at a moment, if there is one. */
   changeAt(atMs: number): Pick<Sample, "event" | "quality"> | undefined {
     const act = this.#actAt(atMs);
     const quality = atMs === 0 ? "hd720" : act?.does === "choose" ? act.quality : undefined;
@@ -185,7 +185,7 @@ class PaperPlayer {
     if (!kept) this.#pieceMs = 0;
   }
 
-  /** What the player shows at a moment. */
+  /** The sample of a moment. */
   sampleAt(atMs: number): Sample {
     return {
       t_ms: atMs,
@@ -194,7 +194,7 @@ class PaperPlayer {
     };
   }
 
-  /** Lives through the step that begins at a moment. */
+  /** Advances by the step that begins at a moment. */
   step(atMs: number): void {
     this.#stalledMs = this.#event === "buffering" ? this.#stalledMs + STEP_MS : 0;
     if (this.#event === "playing") {
@@ -224,7 +224,7 @@ class PaperPlayer {
 
 const SESSIONS = 200;
 const TITLES = 25;
-/** Healthy playback: no session stalls more often than this. */
+/** Maximum stalls of a session; this is healthy playback. */
 const STALL_EVERY_MS = 100_000;
 const CATEGORIES = ["music", "sports", "news", "games"];
 const SESSION_COLUMNS =
@@ -239,7 +239,7 @@ function sessionsText(random: Random): string {
   }));
   let startedMs = FIRST_START_MS;
   const rows = Array.from({ length: SESSIONS }, (_, index) => {
-    // Few titles are watched by many, and many sessions end early.
+    // Few titles have many viewers, and many sessions end early.
     const popular = titles.slice(0, random.int(1, TITLES));
     const { id, category, seconds } = random.pick(popular);
     const watchedMs = random.chance(0.4)

@@ -13,7 +13,7 @@ const MAX_BYTES = 150_000;
 const LONGEST_RUN_MS = 70_000;
 const STALLING = "trace-made-many-stalls";
 
-Deno.test("the samples are byte for byte what the generator makes", async () => {
+Deno.test("the samples equal the output of the generator byte for byte", async () => {
   const made = new Map(makeRecordings(SAMPLES_SEED).map(({ path, text }) => [path, text]));
   const kept = await filesIn(SAMPLES);
   assertEquals(kept.filter((path) => path !== "README.md"), [...made.keys()].sort());
@@ -29,7 +29,7 @@ Deno.test("the samples are byte for byte what the generator makes", async () => 
   assert(bytes <= MAX_BYTES, `${bytes} bytes`);
 });
 
-Deno.test("the samples are read without a complaint and one must alert", async () => {
+Deno.test("the samples are read without problems, and one trace must alert", async () => {
   const { recordings, problems } = await readRecordings(SAMPLES);
   assertEquals(problems, []);
   assertEquals(recordings.traces.length, 8);
@@ -55,7 +55,7 @@ Deno.test("property: with any seed one trace must alert, and no other title must
   }
 });
 
-Deno.test("one seed makes one set of recordings, another seed another", () => {
+Deno.test("the same seed gives the same recordings, another seed others", () => {
   assertEquals(makeRecordings(7), makeRecordings(7));
   const other = new Map(makeRecordings(8).map(({ path, text }) => [path, text]));
   for (const { path, text } of makeRecordings(7)) assert(text !== other.get(path), path);

@@ -1,8 +1,9 @@
 /**
- * Recordings of real playback and what a player would have reported of them.
+ * Recordings of playback, and what a player would have reported.
  *
- * A trace samples one session: `position_s` is media time, and media time that stands still while
- * the session is not paused is a stall. Time before media first moves is start-up, not a stall.
+ * A trace samples one session: `position_s` is media time. A stall is a time in which media time
+ * does not advance and the session is not paused. The time before media time first advances is
+ * start-up.
  *
  * Pure. Times are integer ms.
  *
@@ -20,20 +21,20 @@ export interface PlaybackSample {
   readonly positionMs: number;
   /** Media downloaded ahead of the position. */
   readonly bufferMs: number;
-  /** What the player said at this moment, if it said anything. */
+  /** The player event at this moment, if there is one. */
   readonly event?: "buffering" | "playing" | "paused" | undefined;
 }
 
-/** One recorded session, moment by moment. */
+/** One recorded session. */
 export interface PlaybackTrace {
   readonly name: string;
   readonly samples: readonly PlaybackSample[];
 }
 
-/** One session of which only the sums are known. */
+/** One session of which only sums are known. */
 export interface WatchedSession {
   readonly titleId: string;
-  /** `watched_s` at its word: content shown. */
+  /** `watched_s`: content shown. */
   readonly watchedMs: number;
   readonly stalls: number;
 }
@@ -58,7 +59,7 @@ export function parseTrace(text: string): PlaybackTrace {
   const { trace } = parseLine(header, 1, headerSchema);
   const samples = lines.map((line, index) => sampleOf(line, index + 2));
   if (samples.length < 2) {
-    throw new Error(`line ${lines.length + 1}: a trace needs two samples or more`);
+    throw new Error(`line ${lines.length + 1}: a trace needs at least two samples`);
   }
   for (const { a, b, at } of pairs(samples)) {
     if (b.tMs < a.tMs) throw new Error(`line ${at + 2}: t_ms goes backwards`);
@@ -116,24 +117,24 @@ export function parseSessions(text: string): WatchedSession[] {
   });
 }
 
-/** A shortfall of media against wall time below this is the noise of sampling and of starting. */
+/** A smaller shortfall of media time against wall time is noise of sampling and start. */
 const NOISE_MS = 400;
-/** Media that shows less than this share of the wall time stands still, however short the time. */
+/** Below this share of the wall time media time counts as not advancing, however short the time. */
 const STANDING_SHARE = 0.05;
-/** Media time that jumps back further than this was a seek; less is a correction of the player. */
+/** A larger step back of media time is a seek; a smaller one is a correction of the player. */
 const CORRECTION_MS = 2_000;
 
-/** Content with nothing left to download for this long was complete. */
+/** Content without downloads for this long was complete. */
 const COMPLETE_MS = 60_000;
 
-/** Two neighbours of a list; `at` is the place of the second. */
+/** Two neighbours of a list; `at` is the index of the second. */
 interface Pair<T> {
   readonly a: T;
   readonly b: T;
   readonly at: number;
 }
 
-/** Every item with the one before it. */
+/** Every item with the previous one. */
 export function pairs<T extends object>(items: readonly T[]): Pair<T>[] {
   const found: Pair<T>[] = [];
   let a: T | undefined;
@@ -144,24 +145,27 @@ export function pairs<T extends object>(items: readonly T[]): Pair<T>[] {
   return found;
 }
 
-/** Whether media time between two samples moved in a way that playing cannot. */
+/** Whether media time changed between two samples as playback cannot change it. */
 export function isSeek(a: PlaybackSample, b: PlaybackSample): boolean {
   const movedMs = b.positionMs - a.positionMs;
   return movedMs < -CORRECTION_MS || movedMs > 1.5 * (b.tMs - a.tMs) + 1_000;
 }
 
-/** Whether media stood still for part of the time between two samples, which play `shownMs`. */
+/**
+ * Whether media time did not advance for part of the time between two samples, which show
+ * `shownMs`.
+ */
 export function isShort(a: PlaybackSample, b: PlaybackSample, shownMs: number): boolean {
   const wallMs = b.tMs - a.tMs;
   return wallMs > 0 && (shownMs <= wallMs * STANDING_SHARE || wallMs - shownMs > NOISE_MS);
 }
 
 /**
- * The sample at which the content was over although the recording went on, if there is one.
+ * The sample at which the content ended although the recording continued, if there is one.
  *
- * The recordings have no word for "ended". At the end of content media time stands still as in a
- * stall, but the player does not say `buffering`, the buffer was played out to nothing, and for
- * long before nothing more was left to download.
+ * The recordings have no event for the end. At the end of content media time does not advance, as
+ * in a stall, but there is no `buffering` event, the buffer is empty, and downloads ended long
+ * before.
  */
 export function contentEnd(trace: PlaybackTrace): number | undefined {
   const { samples } = trace;
@@ -183,7 +187,7 @@ function lastEvent(samples: readonly PlaybackSample[], upTo: number): PlaybackSa
   return samples.slice(0, upTo + 1).findLast(({ event }) => event !== undefined)?.event;
 }
 
-/** What the player of a trace did. What is shown adds up to {@link watchedOf} exactly. */
+/** The segments of a trace. Their shown content adds up to {@link watchedOf} exactly. */
 export function traceSegments(trace: PlaybackTrace): Segment[] {
   const end = contentEnd(trace);
   const samples = end === undefined ? trace.samples : trace.samples.slice(0, end + 1);
@@ -226,7 +230,7 @@ function stepSegments(step: Step, event: PlaybackSample["event"]): Segment[] {
     playedMs: 0,
   });
   if (event === "paused") return [play(shownMs), still("paused")].filter(lasts);
-  // What was in the buffer is shown before the stall, the rest once it is over.
+  // The buffer is shown before the stall, the rest after it.
   const before = event === "buffering" ? 0 : Math.min(shownMs, Math.max(0, a.bufferMs));
   return [play(before), still("rebuffering"), play(shownMs - before)].filter(lasts);
 }
@@ -235,8 +239,8 @@ function lasts({ ms }: Segment): boolean {
   return ms > 0;
 }
 
-// A position read late shows as a step faster than time. Such credit is moved to the next steps,
-// so that no heartbeat claims more than the schema finds plausible.
+// A position that was read late looks like playback faster than time. The excess is moved to the
+// next steps, so that no heartbeat exceeds the limit of the schema.
 function plausible(segments: readonly Segment[]): Segment[] {
   let owedMs = 0;
   const out = segments.map((segment): Segment => {
@@ -257,7 +261,7 @@ interface ShownSample extends PlaybackSample {
   readonly shownMs: number;
 }
 
-/** Content shown up to each sample: runs between seeks, each from its first to its last position. */
+/** Content shown up to each sample, as the sum of the runs between seeks. */
 function shownAt(samples: readonly PlaybackSample[]): ShownSample[] {
   const shown: ShownSample[] = [];
   for (const run of runsOf(samples)) {
@@ -268,7 +272,7 @@ function shownAt(samples: readonly PlaybackSample[]): ShownSample[] {
     const lastMs = Math.max(first.positionMs, last.positionMs);
     let highMs = first.positionMs;
     for (const sample of run) {
-      // The player corrects its position by fractions of a second; shown content stays shown.
+      // The player corrects its position by fractions of a second; shown content is not taken back.
       highMs = Math.min(lastMs, Math.max(highMs, sample.positionMs));
       shown.push({ ...sample, shownMs: baseMs + highMs - first.positionMs });
     }
@@ -276,7 +280,7 @@ function shownAt(samples: readonly PlaybackSample[]): ShownSample[] {
   return shown;
 }
 
-/** The samples, cut at every seek. */
+/** The samples, split at every seek. */
 function runsOf(samples: readonly PlaybackSample[]): PlaybackSample[][] {
   const done: PlaybackSample[][] = [];
   let run: PlaybackSample[] = [];
@@ -291,7 +295,7 @@ function runsOf(samples: readonly PlaybackSample[]): PlaybackSample[][] {
   return [...done, run];
 }
 
-/** Content shown in a trace, straight from its positions: the advance between first and last. */
+/** Content shown in a trace: the advance of its positions without seeks. */
 export function watchedOf({ samples }: PlaybackTrace): number {
   let watchedMs = (samples.at(-1)?.positionMs ?? 0) - (samples.at(0)?.positionMs ?? 0);
   for (const { a, b } of pairs(samples)) {
@@ -300,12 +304,12 @@ export function watchedOf({ samples }: PlaybackTrace): number {
   return Math.max(0, watchedMs);
 }
 
-/** The sessions' file counts stalls and does not time them; each is taken to last this long. */
+/** The file of sessions counts stalls without their durations; this is assumed for each. */
 export const ASSUMED_STALL_MS = 2_000;
-/** Nor does it time start-up. */
+/** It has no start-up time either. */
 const ASSUMED_STARTUP_MS = 1_000;
 
-/** What the player of a counted session did: its stalls spread evenly over what it showed. */
+/** The segments of a counted session: its stalls spread evenly over the content shown. */
 export function sessionSegments({ watchedMs, stalls }: WatchedSession): Segment[] {
   const out: Segment[] = [{ state: "startup", ms: ASSUMED_STARTUP_MS, playedMs: 0 }];
   for (let part = 0; part <= stalls; part++) {

@@ -24,7 +24,7 @@ import { Truth } from "../fleet/truth.ts";
 
 const START_MS = Date.UTC(2026, 0, 5);
 
-Deno.test("time before media moves is start-up, however long, and no stall", () => {
+Deno.test("the time before media time advances is start-up, not a stall", () => {
   const trace = aTrace([
     { tMs: 0, positionMs: 0, bufferMs: 0, event: "buffering" },
     { tMs: 28_507, positionMs: 18, bufferMs: 5_450, event: "playing" },
@@ -33,7 +33,7 @@ Deno.test("time before media moves is start-up, however long, and no stall", () 
   assertEquals(merged(traceSegments(trace)), ["startup 28489", "playing 20018"]);
 });
 
-Deno.test("media that stands still is a stall unless the session is paused", () => {
+Deno.test("media time that does not advance is a stall unless the session is paused", () => {
   const stalled = aTrace([
     { tMs: 0, positionMs: 0, bufferMs: 0, event: "playing" },
     ...played(0, 0, 10),
@@ -53,7 +53,7 @@ Deno.test("media that stands still is a stall unless the session is paused", () 
   assertEquals(merged(traceSegments(paused)), ["playing 10400", "paused 4000", "playing 5000"]);
 });
 
-Deno.test("a hole in the samples plays out the buffer, stalls, and plays the rest", () => {
+Deno.test("a gap in the samples shows the buffer, then a stall, then the rest", () => {
   const trace = aTrace([
     { tMs: 0, positionMs: 0, bufferMs: 0, event: "playing" },
     ...played(0, 0, 10),
@@ -66,7 +66,7 @@ Deno.test("a hole in the samples plays out the buffer, stalls, and plays the res
   ]);
 });
 
-Deno.test("a jump of media time is a seek and earns nothing", () => {
+Deno.test("a jump of media time is a seek and is not credited", () => {
   const trace = aTrace([
     { tMs: 0, positionMs: 0, bufferMs: 0, event: "playing" },
     ...played(0, 0, 5),
@@ -79,7 +79,7 @@ Deno.test("a jump of media time is a seek and earns nothing", () => {
   assertEquals(shown(traceSegments(trace)), 12_000);
 });
 
-Deno.test("content that is over is told apart from a stall that never ends", () => {
+Deno.test("the end of content is distinguished from a stall that never ends", () => {
   const before = played(0, 0, 120).map((sample) => ({
     ...sample,
     bufferMs: 120_000 - sample.positionMs,
@@ -105,7 +105,7 @@ Deno.test("content that is over is told apart from a stall that never ends", () 
   assertEquals(contentEnd(aTrace([first, ...streaming, ...still])), undefined);
 });
 
-Deno.test("property: what is shown is the advance of the position, to the millisecond", () => {
+Deno.test("property: the content shown equals the advance of the position to the millisecond", () => {
   const random = propertyRandom("traces");
   for (let round = 0; round < 400; round++) {
     const trace = randomTrace(random);
@@ -122,14 +122,14 @@ Deno.test("property: what is shown is the advance of the position, to the millis
   }
 });
 
-Deno.test("a line that is no sample is named with its reason", () => {
+Deno.test("an invalid line is reported with its number and reason", () => {
   const header = '{"trace":"a"}';
   const sample = '{"t_ms":0,"position_s":0}';
   const cases: [string, string][] = [
     ["", "line 1: this is not JSON"],
     ["{}", "line 1: trace: "],
     ['{"trace":"../x"}', "line 1: trace: "],
-    [header, "line 1: a trace needs two samples"],
+    [header, "line 1: a trace needs at least two samples"],
     [`${header}\n${sample}\n{"t_ms":1`, "line 3: this is not JSON"],
     [`${header}\n${sample}\n{"t_ms":"1","position_s":0}`, "line 3: t_ms: "],
     [`${header}\n${sample}\n{"t_ms":1,"position_s":null}`, "line 3: position_s: "],
@@ -141,7 +141,7 @@ Deno.test("a line that is no sample is named with its reason", () => {
   }
 });
 
-Deno.test("counted sessions show what they watched and stall as often as they say", () => {
+Deno.test("counted sessions show their watched time and have their number of stalls", () => {
   const csv = "session_id,title_id,watched_s,buffering_events\r\na,t-1,10.001,2\r\nb,t_2,5,0\r\n";
   const sessions = parseSessions(csv);
   assertEquals(sessions, [
@@ -157,7 +157,7 @@ Deno.test("counted sessions show what they watched and stall as often as they sa
   assertStringIncludes(assertThrows(() => parseSessions(wrong)).message, "line 2: watched_s");
 });
 
-Deno.test("a replay sends what was recorded, for every viewer, none of it ahead of its receipt", () => {
+Deno.test("a replay sends the recording for every viewer, without event times after receipt", () => {
   const good = calmTrace("good");
   const recordings = {
     traces: [stallingTrace("bad"), good],
@@ -184,7 +184,7 @@ Deno.test("a replay sends what was recorded, for every viewer, none of it ahead 
   }
 });
 
-Deno.test("a stall that enough viewers share must alert; calm ones and lonely ones must not", () => {
+Deno.test("a stall with enough viewers must alert; titles without stalls or with few viewers must not", () => {
   const expected = (trace: PlaybackTrace, viewers: number) => {
     const recordings = { traces: [trace], sessions: [] };
     const replay = new Replay(recordings, optionsOf({ viewers, acceleration: 2 }));
@@ -204,7 +204,7 @@ Deno.test("a stall that enough viewers share must alert; calm ones and lonely on
   assertEquals(expected(calmTrace("good"), 60).alert, "must_not");
 });
 
-Deno.test("when content may be over or stalled, neither is asserted", () => {
+Deno.test("a recording that may have ended or stalled is not judged", () => {
   const still = [...Array(40).keys()].map((s) => ({
     tMs: (181 + s) * 1000,
     positionMs: 180_000,
@@ -223,7 +223,7 @@ Deno.test("when content may be over or stalled, neither is asserted", () => {
   assertStringIncludes(expected.why ?? "", "end of content");
 });
 
-Deno.test("a folder is read as far as it can be, and each bad file gets one line", async () => {
+Deno.test("the valid files of a folder are read, and each invalid file gives one line", async () => {
   const folder = await Deno.makeTempDir();
   try {
     await Deno.mkdir(`${folder}/traces`);

@@ -47,7 +47,7 @@ export interface ReplayOptions {
   readonly rule: ExpectationRule;
 }
 
-/** What `deno task replay` does unless it is told otherwise. */
+/** The defaults of `deno task replay`. */
 export const DEFAULT_REPLAY: Omit<ReplayOptions, "seed" | "startEpochMs"> = {
   viewers: 40,
   sessions: 400,
@@ -68,11 +68,11 @@ interface Viewer {
   readonly lengthMs: number;
 }
 
-/** One replay: its sends, and what the recordings say must come of them. */
+/** One replay: its sends, and the results that the recordings require. */
 export class Replay {
   /** Length of the run in wall time, ms. */
   readonly durationMs: number;
-  /** Content shown per title by the recordings' own account, independent of any heartbeat. */
+  /** Content shown per title according to the recordings, independent of heartbeats. */
   readonly recordedMs: ReadonlyMap<string, number>;
   /** Alerts by the independent rule; times are ms since the start of the run. */
   readonly expectations: readonly AlertExpectation[];
@@ -107,7 +107,8 @@ export class Replay {
   /** The whole run, tick by tick. May be iterated once. */
   *ticks(): Generator<Tick> {
     const { acceleration, startEpochMs, tickMs, uplink } = this.options;
-    // Recording time ends at the receipt of the last heartbeat, so none is ahead of its receipt.
+    // Recording time ends at the receipt of the last heartbeat, so no event time is after its
+    // receipt.
     const originMs = Math.floor(startEpochMs - this.#lengthMs + this.#lengthMs / acceleration);
     const due = new Calendar<Turn>(tickMs);
     const out = new Uplink(this.#random, uplink, this.durationMs, tickMs);
@@ -160,7 +161,8 @@ export class Replay {
       return curve.expected(this.options.rule);
     };
     const end = contentEnd(trace);
-    const why = "media stands still to the end of the recording: a stall or the end of content";
+    const why =
+      "media time does not advance to the end of the recording: a stall or the end of content";
     const expected = end === undefined ? curve() : eitherReading(curve(), curve(end), why);
     return this.#inRunTime(`trace-${trace.name}`, expected);
   }

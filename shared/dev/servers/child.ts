@@ -1,13 +1,17 @@
 /**
- * One child process: its output in a file, its end observed.
+ * A server or a service as a child process: its output in a file, its end observed, and ended with
+ * the process that started it.
  *
  * @module
  */
+import { ChildProcess } from "../testing/child_process.ts";
 import type { Workspace } from "./workspace.ts";
 
+/** What to run, and where. */
 export interface ChildOptions {
   readonly command: string;
   readonly args: readonly string[];
+  /** Variables beyond those of this process. */
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
   readonly uid?: number;
@@ -18,47 +22,37 @@ export interface ChildOptions {
 
 /** A running child. */
 export class Child {
-  /** Exit code, or null while it runs. */
-  exitCode: number | null = null;
-  readonly ended: Promise<number>;
-
   private constructor(
     readonly name: string,
     readonly logFile: string,
-    readonly process: Deno.ChildProcess,
-  ) {
-    this.ended = process.status.then((status) => (this.exitCode = status.code));
-  }
+    readonly process: ChildProcess,
+  ) {}
 
   get pid(): number {
     return this.process.pid;
+  }
+  /** Exit code, or null while it runs. */
+  get exitCode(): number | null {
+    return this.process.exitCode;
+  }
+  /** Resolves with the exit code. */
+  get ended(): Promise<number> {
+    return this.process.exited;
   }
 
   /** Starts a child; standard output and error are appended to `<workspace>/<name>.log`. */
   static async start(workspace: Workspace, options: ChildOptions): Promise<Child> {
     const { name, command, args, ...surroundings } = options;
     const logFile = `${workspace.folder}/${name}.log`;
-    const process = new Deno.Command(command, {
-      ...surroundings,
-      args: [...args],
-      stdin: "null",
-      stdout: "piped",
-      stderr: "piped",
-    }).spawn();
-    for (const stream of [process.stdout, process.stderr]) {
-      void append(stream, await Deno.open(logFile, { append: true, create: true }));
-    }
+    const sink = () => appender(logFile);
+    const process = new ChildProcess(command, args, { ...surroundings, sink });
     await workspace.watch(process);
     return new Child(name, logFile, process);
   }
 
-  /** Sends `signal` and waits for the end; after `graceMs` it is SIGKILL. */
-  async stop(signal: Deno.Signal = "SIGTERM", graceMs = 14_000): Promise<number> {
-    this.#kill(signal);
-    const timer = setTimeout(() => this.#kill("SIGKILL"), graceMs);
-    const code = await this.ended;
-    clearTimeout(timer);
-    return code;
+  /** Sends `signal` and returns the exit code; sends SIGKILL after `graceMs`. */
+  async stop(signal: Deno.Signal = "SIGTERM", graceMs?: number): Promise<number> {
+    return await this.process.stop(signal, graceMs);
   }
 
   /** The last `lines` lines of its log. */
@@ -66,24 +60,17 @@ export class Child {
     const text = await Deno.readTextFile(this.logFile).catch(() => "");
     return text.trimEnd().split("\n").slice(-lines).join("\n");
   }
-
-  #kill(signal: Deno.Signal): void {
-    if (this.exitCode !== null) return;
-    try {
-      this.process.kill(signal);
-    } catch {
-      // It ended between the check and the signal.
-    }
-  }
 }
 
-// Chunk by chunk: piped into the file's own stream, a line would appear when the process ends.
-async function append(stream: ReadableStream<Uint8Array>, log: Deno.FsFile): Promise<void> {
-  for await (const chunk of stream) {
-    // On a full disk what is said is lost, but read: a child must not stall for its log.
-    await writeAll(log, chunk).catch(() => {});
-  }
-  log.close();
+// Writes each chunk when it arrives: through the file's own stream, a line would appear only when
+// the process ends.
+function appender(path: string): WritableStream<Uint8Array> {
+  const log = Deno.openSync(path, { append: true, create: true });
+  return new WritableStream({
+    // On a full disk the output is lost, but read: a child must not stall because of its log.
+    write: (chunk) => writeAll(log, chunk).catch(() => {}),
+    close: () => log.close(),
+  });
 }
 
 async function writeAll(file: Deno.FsFile, bytes: Uint8Array): Promise<void> {

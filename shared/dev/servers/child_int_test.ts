@@ -3,7 +3,7 @@ import { Child } from "./child.ts";
 import { waitFor } from "../testing/wait_for.ts";
 import { Workspace } from "./workspace.ts";
 
-Deno.test("what a process says is in its log while it runs", async () => {
+Deno.test("the output of a process is in its log while it runs", async () => {
   await using workspace = await Workspace.temporary();
   const child = await Child.start(workspace, {
     name: "talker",

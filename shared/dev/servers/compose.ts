@@ -1,16 +1,17 @@
 /**
- * compose.yaml and .env.example, read as compose reads them, for the tests that hold them true.
+ * Reads compose.yaml and .env.example as compose does, for their tests.
  *
  * @module
  */
 import { ROOT } from "../testing/module_graph.ts";
 import { parse } from "yaml";
 
+/** A service of compose.yaml. */
 export interface ComposeService {
   readonly image: string;
   readonly build?: string;
   readonly command: readonly string[];
-  /** As written, with `${NAME:?...}` in it. */
+  /** As written, with variables as `${NAME:?...}`. */
   readonly environment: Readonly<Record<string, string>>;
   readonly volumes?: readonly string[];
   readonly ports?: readonly string[];
@@ -19,6 +20,7 @@ export interface ComposeService {
   readonly read_only?: boolean;
 }
 
+/** compose.yaml, with the variables of .env.example. */
 export interface Compose {
   readonly text: string;
   readonly services: Readonly<Record<string, ComposeService>>;
@@ -32,6 +34,7 @@ export async function readCommitted(file: string): Promise<string> {
   return await Deno.readTextFile(new URL(file, ROOT));
 }
 
+/** Reads both files. */
 export async function readCompose(): Promise<Compose> {
   const text = await readCommitted("compose.yaml");
   const lines = (await readCommitted(".env.example")).split("\n");
@@ -44,14 +47,14 @@ export async function readCompose(): Promise<Compose> {
   return { ...parse(text, { merge: true }), text, example };
 }
 
-/** A service; throws when compose has none of that name. */
+/** A service. Throws when compose.yaml has no service of that name. */
 export function serviceOf(compose: Compose, name: string): ComposeService {
   const service = compose.services[name];
   if (service === undefined) throw new Error(`compose.yaml has no service ${name}`);
   return service;
 }
 
-/** A variable; throws when .env.example does not have it. */
+/** The value of a variable. Throws when .env.example does not have it. */
 export function exampleOf(compose: Compose, variable: string): string {
   const value = compose.example[variable];
   if (value === undefined) throw new Error(`.env.example has no ${variable}`);

@@ -56,8 +56,10 @@ Deno.test("provisioning and every service start with compose's own commands and 
   const passwords = passwordsFor((user) =>
     exampleOf(compose, `TWOFOLD_NATS_${user.toUpperCase()}_PASSWORD`)
   );
-  const nats = await NatsServer.start(workspace, { passwords });
-  const postgres = await PostgresServer.start(workspace);
+  const [nats, postgres] = await Promise.all([
+    NatsServer.start(workspace, { passwords }),
+    PostgresServer.start(workspace),
+  ]);
   const admin = postgres.connect();
   await admin`create database ${admin(DATABASE)}`;
   await admin.end();
@@ -96,8 +98,9 @@ Deno.test("provisioning and every service start with compose's own commands and 
     return (await (await fetch(`${royalty.url}/metrics`)).text())
       .includes("twofold_royalty_close_overdue_seconds 0");
   });
-  for (const { name, child } of services) {
-    assertEquals([name, await child.stop()], [name, 0], await child.tail());
+  const codes = await Promise.all(services.map(({ child }) => child.stop()));
+  for (const [i, { name, child }] of services.entries()) {
+    assertEquals([name, codes[i]], [name, 0], await child.tail());
   }
   await Promise.all([nats.stop(), postgres.stop()]);
 });
@@ -131,7 +134,7 @@ function onThisMachine(
 ): string {
   const mounts = (serviceOf(compose, "nats").volumes ?? []).map((volume) => volume.split(":"));
   const local = mounts.reduce((path, [from = "", to = ""]) => {
-    const target = from.startsWith("./") ? new URL(from).pathname : `${folder}/compose-data`;
+    const target = from.startsWith("./") ? new URL(from, ROOT).pathname : `${folder}/compose-data`;
     return path.replace(`=${to}`, `=${target}`);
   }, arg);
   return local.replace("=0.0.0.0", "=127.0.0.1")

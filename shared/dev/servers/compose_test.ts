@@ -1,3 +1,4 @@
+import { ROOT } from "../testing/module_graph.ts";
 import { assert, assertEquals } from "@std/assert";
 import { ingestSettings } from "../../../ingest/settings.ts";
 import { liveSettings } from "../../../live/settings.ts";
@@ -60,14 +61,14 @@ Deno.test("every file that compose mounts and the Dockerfile copies or caches ex
   );
   const cached = dockerfile.match(/\S+\.ts/g) ?? [];
   for (const file of [...mounts.filter((mount) => mount.startsWith("./")), ...copied, ...cached]) {
-    assert(await Deno.stat(new URL(file)).catch(() => undefined), `${file} does not exist`);
+    assert(await Deno.stat(new URL(file, ROOT)).catch(() => undefined), `${file} does not exist`);
   }
   for (const volume of mounts.filter((mount) => !mount.startsWith("./"))) {
     assert(volume in compose.volumes, `volume ${volume} is not declared`);
   }
 });
 
-Deno.test("every process gets settings it accepts and none that it does not know", () => {
+Deno.test("every process gets only valid settings that it knows", () => {
   for (const [name, shape] of Object.entries(OURS)) {
     const env = environmentOf(compose, name);
     // Throws with every setting that is missing or wrong.
@@ -78,7 +79,7 @@ Deno.test("every process gets settings it accepts and none that it does not know
   }
 });
 
-Deno.test(".env.example names exactly what compose asks for, and holds no secret", () => {
+Deno.test(".env.example has exactly the variables of compose, and no secret", () => {
   const asked = [...compose.text.matchAll(/\$\{(\w+)/g)].map((match) => match[1]);
   assertEquals(Object.keys(compose.example).sort(), [...new Set(asked)].sort());
   for (const [name, value] of Object.entries(compose.example)) {

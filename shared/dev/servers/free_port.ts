@@ -1,16 +1,16 @@
 /**
- * Ports for servers that are started a moment later.
+ * Ports for servers that start next.
  *
  * @module
  */
 
-// Below the ports that the kernel takes for outgoing connections (from 32768 on Linux, 49152 on
-// others): one of those may be taken by a client before the server is up.
+// Below the ports that the kernel uses for outgoing connections (from 32768 on Linux, 49152 on
+// others): a client may take one of those before the server listens.
 const FIRST = 16_384;
 const COUNT = 16_384;
 const given = new Set<number>();
 
-/** A TCP port on the loopback address that nobody listens on, and that was not given out before. */
+/** A free TCP port of the loopback address that this process has not returned before. */
 export function freePort(): number {
   for (let tries = 0; tries < COUNT; tries++) {
     const port = FIRST + Math.floor(Math.random() * COUNT);

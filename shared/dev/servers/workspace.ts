@@ -1,11 +1,12 @@
 /**
- * A folder and the processes that work in it, both gone afterwards whatever ends this process.
+ * A folder and the processes that work in it. Both are removed when this process ends, whatever
+ * ends it.
  *
  * @module
  */
 
 // Reads "pid N" and "dir D" lines until its standard input closes, which happens when the parent
-// ends, even by SIGKILL; then it takes down what is left. Ctrl-C must not stop the guard itself.
+// ends, even by SIGKILL; then it ends what is left. Ctrl-C must not stop the guard itself.
 const GUARD = `
 trap '' INT TERM HUP
 pids=; dir=
@@ -30,34 +31,34 @@ export class Workspace implements AsyncDisposable {
     this.#writer = guard.stdin.getWriter();
   }
 
-  /** A new temporary folder, removed at the end. */
+  /** A new temporary folder, which is removed at the end. */
   static async temporary(): Promise<Workspace> {
     const folder = await Deno.makeTempDir({ prefix: "twofold-" });
     // Postgres runs as another user when this process is root, and has to reach its own folder.
     await Deno.chmod(folder, 0o755);
     const workspace = new Workspace(folder, startGuard());
-    await workspace.#tell(`dir ${folder}`);
+    await workspace.#send(`dir ${folder}`);
     return workspace;
   }
 
-  /** `folder` itself, which stays; only the processes end. */
+  /** `folder` itself, which remains; only the processes end. */
   static async at(folder: string): Promise<Workspace> {
     await Deno.mkdir(folder, { recursive: true });
     return new Workspace(await Deno.realPath(folder), startGuard());
   }
 
-  /** Has `child` taken down when this process ends without doing so itself. */
-  async watch(child: Deno.ChildProcess): Promise<void> {
-    await this.#tell(`pid ${child.pid}`);
+  /** Ends the process `pid` when this process ends without doing so itself. */
+  async watch({ pid }: { readonly pid: number }): Promise<void> {
+    await this.#send(`pid ${pid}`);
   }
 
-  /** Ends every watched process still alive and removes the folder if it is temporary. */
+  /** Ends every watched process that is still alive and removes the folder if it is temporary. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#writer.close().catch(() => {});
     await this.guard.status;
   }
 
-  async #tell(line: string): Promise<void> {
+  async #send(line: string): Promise<void> {
     await this.#writer.write(new TextEncoder().encode(line + "\n"));
   }
 }

@@ -71,8 +71,7 @@ export function assertLessOrEqual<T>(actual: T, expected: T, msg?: string): void
   }
 }
 
-// deno-lint-ignore no-explicit-any
-type ErrorClass<E extends Error> = new (...args: any[]) => E;
+type ErrorClass<E extends Error> = new (...args: never[]) => E;
 
 function isExpectedError<E extends Error>(
   error: unknown,

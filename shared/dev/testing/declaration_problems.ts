@@ -1,5 +1,5 @@
 /**
- * What is wrong with the declaration of a command line, for the test of a task.
+ * Finds mistakes in the declaration of a command line, for the test of a task.
  *
  * Pure.
  *
@@ -19,8 +19,8 @@ import { Misuse } from "../../process/cli/misuse.ts";
 import { parsed } from "../../process/cli/read.ts";
 
 /**
- * What is wrong with the declaration of `task`, one line each; for its test, which expects none:
- * names, defaults and examples that cannot be read, positionals in an order that cannot be.
+ * The mistakes in the declaration of `task`, one line each, for its test, which expects none:
+ * invalid names, defaults and examples that do not parse, positionals in an impossible order.
  */
 export function declarationProblems(task: Task): string[] {
   const commands = isGroup(task) ? task.commands : [task];
@@ -54,7 +54,7 @@ function commandProblems(path: string, declared: Command): string[] {
   return [...describedProblems(path, declared), ...problems.map((what) => `${path}: ${what}`)];
 }
 
-/** Defaults that cannot be read, and values with two ways to be left out. */
+/** Defaults that do not parse, and values with more than one rule for their absence. */
 function valueProblems({ positionals, options }: Command): string[] {
   const values = [
     ...positionals.map((each) => [capitals(each.name), each] as const),
@@ -98,7 +98,7 @@ function repeated(names: readonly string[]): string[] {
   return [...new Set(names.filter((name, index) => names.indexOf(name) !== index))];
 }
 
-/** The mistake that `read` finds, if it finds one. */
+/** The mistake that `read` reports, if there is one. */
 function problemOf(read: () => unknown): string[] {
   try {
     read();

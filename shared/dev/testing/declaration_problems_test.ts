@@ -20,7 +20,7 @@ function group(...commands: readonly Command[]): CommandGroup {
   return { name: "royalty", summary: "finance's commands", commands };
 }
 
-Deno.test("what is wrong with a declaration is named", () => {
+Deno.test("every mistake in a declaration is reported", () => {
   assertEquals(declarationProblems(right), []);
   assertEquals(declarationProblems(group(right)), []);
   const about = "x";

@@ -1,8 +1,9 @@
 /**
- * Figures of benchmarks: rates, shares of CPU, ratios to a floor measured in the same run.
+ * Figures of benchmarks: rates, CPU shares, and ratios to a floor measured in the same run.
  *
  * @module
  */
+import { ChildProcess } from "./child_process.ts";
 import { type Column, left, renderTable, right } from "../../process/cli/table.ts";
 
 /** Clock ticks a second in /proc; 100 on every Linux that Deno runs on. */
@@ -22,13 +23,17 @@ export function cpuSeconds(pid: number): number {
 
 /** CPU seconds of a process and its children; Postgres works in children. */
 export function cpuSecondsOfTree(pid: number): number {
-  return treeOf(pid).reduce((sum, each) => sum + (cpuSeconds(each) || 0), 0);
+  return processTree(pid).reduce((sum, each) => sum + (cpuSeconds(each) || 0), 0);
 }
 
-function treeOf(pid: number): number[] {
+/** A process and everything that it started, by process id; itself first. */
+export function processTree(pid: number): number[] {
   try {
     const children = Deno.readTextFileSync(`/proc/${pid}/task/${pid}/children`);
-    return [pid, ...children.trim().split(" ").filter(Boolean).flatMap((c) => treeOf(Number(c)))];
+    return [
+      pid,
+      ...children.trim().split(" ").filter(Boolean).flatMap((c) => processTree(Number(c))),
+    ];
   } catch {
     return [pid];
   }
@@ -61,10 +66,10 @@ export async function measure(
   return { name, events, seconds, cores: Object.fromEntries(cores) };
 }
 
-/** A command that was measured from its start to its end. */
+/** A command that was measured from start to end. */
 export interface MeasuredCommand {
   readonly figure: Figure;
-  /** The most memory that it had resident; 0 where /proc is missing. */
+  /** Peak resident memory, bytes; 0 where /proc is missing. */
   readonly peakBytes: number;
   readonly exitCode: number;
   /** Its standard output. */
@@ -74,8 +79,8 @@ export interface MeasuredCommand {
 }
 
 /**
- * Runs a Deno program to its end and measures it, and the processes `pids` meanwhile; `events` is how
- * much it handles.
+ * Runs a Deno program to its end and measures it and the processes `pids`. `events` is the number
+ * of events that it handles.
  */
 export async function measureCommand(
   name: string,
@@ -86,35 +91,28 @@ export async function measureCommand(
     readonly pids?: Readonly<Record<string, number>>;
   },
 ): Promise<MeasuredCommand> {
-  const child = new Deno.Command(Deno.execPath(), {
-    args: [...args],
-    env,
-    stdout: "piped",
-    stderr: "piped",
-  }).spawn();
-  // Its figures are gone with the process.
+  const child = new ChildProcess(Deno.execPath(), args, { env });
+  // /proc has no figures of a process that has ended.
   let peakBytes = 0;
   let cpuUsed = 0;
   const sampling = setInterval(() => {
     peakBytes = Math.max(peakBytes, peakBytesOf(child.pid));
     cpuUsed = Math.max(cpuUsed, cpuSeconds(child.pid) || 0);
   }, 50);
-  const ended = child.output();
-  const measured = await measure(name, pids, () => ended.then(() => events));
+  const measured = await measure(name, pids, () => child.ended.then(() => events));
   clearInterval(sampling);
-  const { code, stdout, stderr } = await ended;
-  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+  const { code, out, err } = await child.ended;
   const cores = { [name]: cpuUsed / measured.seconds, ...measured.cores };
   return {
     figure: { ...measured, cores },
     peakBytes,
     exitCode: code,
-    text: text(stdout),
-    errors: text(stderr),
+    text: out,
+    errors: err,
   };
 }
 
-/** The most memory that a process has had resident so far; 0 where /proc is missing. */
+/** Peak resident memory of a process so far, bytes; 0 where /proc is missing. */
 function peakBytesOf(pid: number): number {
   try {
     const status = Deno.readTextFileSync(`/proc/${pid}/status`);

@@ -1,5 +1,5 @@
 /**
- * Heartbeats that V8's `JSON.parse` misreads, see `shared/json.ts`.
+ * Heartbeats that V8's `JSON.parse` misreads, see `shared/contract/json.ts`.
  *
  * @module
  */
@@ -12,8 +12,8 @@ export function escaped(char: string): string {
 }
 
 /**
- * Brings V8 to misread the key that is spelled `spelling` in `text`: in an object, V8 expects what
- * came at that place in one with as many keys, which now looks like the beginning of the spelling.
+ * Makes V8 misread the key with the spelling `spelling` in `text`: at each position of an object,
+ * V8 expects the key that it saw there before, which now is the beginning of the spelling.
  */
 export function poison(text: string, spelling: string, decodedLength: number): void {
   JSON.parse(text.replace(`"${spelling}"`, JSON.stringify(spelling.slice(0, decodedLength))));
@@ -24,7 +24,7 @@ export function misreadable(random: Random, heartbeat: Heartbeat): Uint8Array {
   const [key, value] = random.pick(Object.entries(heartbeat));
   const escapedAt = random.int(0, key.length - 1);
   const spelling = [...key].map((char, at) => at === escapedAt ? escaped(char) : char).join("");
-  // A first key of its own: V8 expects nothing after it but what it is brought to.
+  // A unique first key: after it V8 expects only the key of the poisoned text.
   const first = `x${random.int(0, 2 ** 48)}`;
   const rest = JSON.stringify({ ...heartbeat, [key]: undefined }).slice(1);
   const text = `{"${first}":1,"${spelling}":${JSON.stringify(value)},${rest}`;

@@ -1,5 +1,5 @@
 /**
- * Who imports whom, as Deno itself resolves it (`deno info --json`).
+ * The graph of imports, as Deno resolves it (`deno info --json`).
  *
  * @module
  */
@@ -23,7 +23,7 @@ export async function filesBelow(folder: string): Promise<string[]> {
 export interface Edge {
   readonly from: string;
   readonly to: string;
-  /** Types only: gone at run time. */
+  /** Whether it imports types only, which do not exist at run time. */
   readonly isType: boolean;
 }
 
@@ -64,7 +64,7 @@ function pathOf(specifier: string): string | undefined {
   return specifier.startsWith(ROOT.href) ? specifier.slice(ROOT.href.length) : undefined;
 }
 
-/** Everything that `roots` reach, themselves included. */
+/** All files that `roots` reach, including themselves. */
 export function reachedFrom(roots: readonly string[], edges: readonly Edge[]): Set<string> {
   const targets = Map.groupBy(edges, ({ from }) => from);
   const reached = new Set<string>();
@@ -77,7 +77,7 @@ export function reachedFrom(roots: readonly string[], edges: readonly Edge[]): S
   return reached;
 }
 
-/** One circle of imports, from a file back to itself, or undefined when there is none. */
+/** A circle of imports, from a file back to itself; undefined without one. */
 export function circleIn(edges: readonly Edge[]): string[] | undefined {
   const targets = Map.groupBy(edges, ({ from }) => from);
   const finished = new Set<string>();

@@ -1,5 +1,5 @@
 /**
- * Heartbeats that are odd in some way, for tests that hold a fast judgement to the schema.
+ * Heartbeats with unusual values, for tests that compare the fast judgement with the schema.
  *
  * @module
  */
@@ -68,7 +68,7 @@ export function* oddHeartbeats(random: Random): Generator<unknown> {
   }
 }
 
-/** A heartbeat with up to two odd values, and sometimes more than it needs. */
+/** A heartbeat with up to two odd values, and sometimes with optional and unknown fields. */
 export function oddHeartbeat(random: Random): unknown {
   let value: Record<string, unknown> = aHeartbeat(random, ODD_TS);
   if (random.chance(0.5)) Object.assign(value, extras(random));

@@ -29,12 +29,12 @@ export class Random {
   chance(p: number): boolean {
     return this.next() < p;
   }
-  /** One of `items`; there has to be one. */
+  /** One of `items`. Throws a `RangeError` when it is empty. */
   pick<T>(items: readonly T[]): T {
     const at = Math.floor(this.next() * items.length);
     // A loop, because an item may itself be undefined.
     for (const item of items.slice(at, at + 1)) return item;
-    throw new RangeError("there is nothing to pick from");
+    throw new RangeError("there are no items");
   }
   /** `items` in a random order. */
   shuffle<T>(items: readonly T[]): T[] {
@@ -57,8 +57,8 @@ export class Random {
 }
 
 /**
- * The generator of a property test. The seed is printed and may be given in `TWOFOLD_SEED`, so that
- * a failure can be repeated.
+ * The generator of a property test. It prints its seed; `TWOFOLD_SEED` sets it, to repeat a
+ * failure.
  */
 export function propertyRandom(test: string): Random {
   const given = Deno.env.get("TWOFOLD_SEED");

@@ -1,21 +1,21 @@
 /**
- * `deno task test [PATH …]`, `test:unit`, `test:int`: runs tests and says what took longest.
+ * `deno task test [PATH …]`, `test:unit`, `test:int`: runs tests and prints the slowest ones.
  *
  * Unit tests are the `_test.ts` files that start no server; integration tests (`_int_test.ts`) run
- * against real servers on free ports. Both kinds run two files at a time, in that order.
+ * against real servers on free ports. Unit tests run first. Two files run at a time.
  *
  * @module
  */
 import { left, renderTable, right } from "../../process/cli/table.ts";
 import { filesBelow } from "./module_graph.ts";
 
-/** Files that run at a time; integration tests mostly wait, and each has its own servers. */
+/** Files that run at a time; each integration test has its own servers. */
 const JOBS = 2;
 const SLOWEST = 10;
 
 type TestKind = "unit" | "int";
 
-/** One test as the report has it. */
+/** One test of the report. */
 interface TestCase {
   readonly file: string;
   readonly name: string;
@@ -24,6 +24,8 @@ interface TestCase {
 }
 
 if (import.meta.main) {
+  // Ctrl-C reaches the tests, too; this process stays to remove their folder and to report.
+  Deno.addSignalListener("SIGINT", () => {});
   const [kind = "all", ...paths] = Deno.args;
   const kinds: readonly TestKind[] = kind === "unit" || kind === "int" ? [kind] : ["unit", "int"];
   const cases: TestCase[] = [];
@@ -38,7 +40,7 @@ if (import.meta.main) {
   Deno.exit(conclude(cases, isComplete));
 }
 
-/** The test files of a kind at or below `paths`; everywhere when there are none. */
+/** The test files of a kind at or below `paths`; all files when `paths` is empty. */
 async function testFiles(kind: TestKind, paths: readonly string[]): Promise<string[]> {
   const wanted = paths.map((path) => path.replace(/^\.\//, "").replace(/\/$/, ""));
   return (await filesBelow("")).filter((path) => path.endsWith("_test.ts"))
@@ -51,7 +53,10 @@ async function testFiles(kind: TestKind, paths: readonly string[]): Promise<stri
 async function runFiles(
   files: readonly string[],
 ): Promise<{ readonly cases: TestCase[]; readonly isComplete: boolean }> {
-  const report = await Deno.makeTempFile({ suffix: ".xml" });
+  const folder = await Deno.makeTempDir({ prefix: "twofold-tests-" });
+  // Postgres runs as another user when this process is root.
+  await Deno.chmod(folder, 0o755);
+  const report = `${folder}/report.xml`;
   try {
     const { code } = await new Deno.Command(Deno.execPath(), {
       args: [
@@ -63,13 +68,14 @@ async function runFiles(
         `--junit-path=${report}`,
         ...files,
       ],
-      env: { DENO_JOBS: String(JOBS) },
+      // See servers/postgres_server.ts.
+      env: { DENO_JOBS: String(JOBS), TWOFOLD_POSTGRES_TEMPLATE: folder },
     }).spawn().status;
     const cases = casesOf(await Deno.readTextFile(report));
     const isComplete = code === 0 || cases.some(({ hasFailed }) => hasFailed);
     return { cases, isComplete };
   } finally {
-    await Deno.remove(report);
+    await Deno.remove(folder, { recursive: true });
   }
 }
 
@@ -103,7 +109,7 @@ function conclude(cases: readonly TestCase[], isComplete: boolean): number {
   const slowest = [...cases].sort((a, b) => b.seconds - a.seconds).slice(0, SLOWEST);
   const rows = slowest.map(({ seconds, file, name }) => [`${seconds.toFixed(1)} s`, file, name]);
   console.log(
-    `\nWhat took longest:\n${renderTable([right("time"), left("file"), left("test", 80)], rows)}\n`,
+    `\nSlowest tests:\n${renderTable([right("time"), left("file"), left("test", 80)], rows)}\n`,
   );
   const failed = cases.filter(({ hasFailed }) => hasFailed).length;
   if (!isComplete) console.log("the test run did not finish");

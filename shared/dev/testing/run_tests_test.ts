@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { casesOf } from "./run_tests.ts";
 
-Deno.test("a report's tests are read, steps are part of theirs", () => {
+Deno.test("the tests of a report are read, and steps are part of their test", () => {
   const xml = `<testsuite name="./a_test.ts">
     <testcase name="a &lt;b&gt;" classname="./a_test.ts" time="1.5" line="1" col="6">
       <failure message="1 test step failed">1 test step failed.</failure>

@@ -119,6 +119,23 @@ Deno.test("no test is skipped or left alone", () => {
   );
 });
 
+Deno.test("tests do not sleep: a timer in a test says above it why it is none", () => {
+  assertTidy(
+    code.filter(({ path }) => isTest(path)).flatMap(({ path, text }) =>
+      sleeps(text).map((line) => `${path}:${line} sleeps; poll with waitFor`)
+    ),
+  );
+});
+
+/** The numbers of the lines that set a timer without a comment `No sleep: <reason>` above them. */
+function sleeps(text: string): number[] {
+  const lines = text.split("\n");
+  return lines.flatMap((line, at) => {
+    const isExplained = /\/\/ No sleep: \w/.test(lines[at - 1] ?? "");
+    return /\bsetTimeout\(/.test(line) && !isExplained ? [at + 1] : [];
+  });
+}
+
 // Patterns hold `[.]` and alternations where the plain word would make this file find itself.
 const UNWANTED: readonly { readonly what: string; readonly pattern: RegExp }[] = [
   { what: "unfinished work", pattern: /\b(TO[D]O|FIX[M]E|X[X]X)\b/ },
@@ -244,6 +261,11 @@ Deno.test("tidy itself finds what it is there to find", () => {
   const long = `function long() {\n${"  f();\n".repeat(MAX_FUNCTION_LINES)}}`;
   const source = { path: "live/rules.ts", text: long };
   assertEquals(longFunctions(source), [`long has ${MAX_FUNCTION_LINES + 2} lines`]);
+  const timer = "setTimeout" + "(resolve, 5)";
+  assertEquals(sleeps(`a\n${timer}\n// No sleep: a deadline.\n${timer}\n// No sleep:\n${timer}`), [
+    2,
+    6,
+  ]);
   for (const text of ["x /" + "home/me", "see https://" + "registry.example.org/x", "TO" + "DO"]) {
     assert(UNWANTED.some(({ pattern }) => pattern.test(text)), text);
   }

@@ -1,13 +1,13 @@
 /**
- * Waiting for a condition, instead of sleeping and hoping.
+ * Waits for a condition by polling, instead of sleeping for a fixed time.
  *
  * @module
  */
 import { messageOf } from "../../process/errors.ts";
 
 /**
- * Calls `probe` every 25 ms until it returns something truthy, and returns that. When `timeoutMs`
- * runs out it throws with `what` and the last thing the probe returned or threw.
+ * Calls `probe` every 25 ms until it returns a truthy value, and returns that. After `timeoutMs` it
+ * throws an error that names `what` and the last value or error of the probe.
  */
 export async function waitFor<T>(
   what: string,

@@ -1,12 +1,12 @@
 /**
- * Makes a command of its declaration.
+ * Creates a command from its declaration.
  *
  * @module
  */
 import type { Command, CommandDeclaration, Options, Positionals, Values } from "./declaration.ts";
 import { readValues } from "./read.ts";
 
-/** Declares a command; the types of the values that `run` gets follow from the declaration. */
+/** Declares a command; the compiler infers the types of the values that `run` receives. */
 export function command<
   const O extends Options = Record<never, never>,
   const P extends Positionals = readonly [],
@@ -17,7 +17,7 @@ export function command<
     positionals,
     options,
     prepare: (args) => {
-      // The compiler cannot follow that reading gives each declaration the value of its own type.
+      // The compiler cannot infer that each value has the type of its declaration.
       const values = readValues(options, positionals, args) as Values<O, P>;
       return (io) => run(values, io);
     },

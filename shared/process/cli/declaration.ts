@@ -1,5 +1,5 @@
 /**
- * How a command line is declared: options, positionals and examples, a command, a group of them.
+ * Declarations of command lines: options, positionals, examples, commands and command groups.
  *
  * Options are declared in camelCase and written in kebab-case: `asOf` is `--as-of`.
  *
@@ -8,57 +8,57 @@
 import type { Io } from "./io.ts";
 
 /**
- * Reads the text of a value. An object and not a function, because the compiler infers nothing from
- * a generic call that returns a function, such as one of {@link oneOf} would be.
+ * Parses the text of a value. An object and not a function, because the compiler does not infer the
+ * type of a generic call that returns a function, such as `oneOf`.
  */
 export interface Parser<T> {
   /**
-   * Throws {@link Misuse} for a wrong text; option and text are put before its message, so that `is
-   * not a day` is shown as `--day 2026-02-30 is not a day`.
+   * Returns the value of `text`; throws {@link Misuse} for invalid text. Option and text are
+   * prepended to its message: `is not a day` is shown as `--day 2026-02-30 is not a day`.
    */
   readonly parse: (text: string) => T;
 }
 
-/** An option without a value: false unless it is given. */
+/** An option without a value: true if given, else false. */
 export interface FlagOption {
   readonly type: "boolean";
-  /** What it does, for the help. */
+  /** Help text. */
   readonly about: string;
 }
 
-/** What options with a value and positionals have in common. */
+/** Common part of options with a value and positionals. */
 export interface ValueDeclaration<T> {
-  /** What it is, for the help; a unit belongs here. */
+  /** Help text, with the unit if the value has one. */
   readonly about: string;
   readonly parser: Parser<T>;
-  /** It has to be given. */
+  /** Whether it must be given. */
   readonly required?: true;
-  /** Text that is parsed when it is not given, and shown in the help. */
+  /** Text to parse when it is not given; shown in the help. */
   readonly default?: string;
-  /** For the help: what happens when it is not given and has no default, such as `now`. */
+  /** Help text for when it is not given and has no default, such as `now`. */
   readonly absent?: string;
 }
 
-/** An option with a value. Without `required` and `default` it is undefined when not given. */
+/** An option with a value: undefined if not given, without `required` or `default`. */
 export interface ValueOption<T> extends ValueDeclaration<T> {
   readonly type: "string";
-  /** Stands for the value in the help: `YYYY-MM-DD`, `N`, `FILE`. */
+  /** Placeholder of the value in the help: `YYYY-MM-DD`, `N`, `FILE`. */
   readonly value: string;
-  /** Messages do not show the text given, such as a URL with a password. */
+  /** Messages do not show the given text, for example a URL with a password. */
   readonly isSecret?: true;
 }
 
-/** One option, of either kind. */
+/** An option of either kind. */
 export type Option = FlagOption | ValueOption<unknown>;
 
 /** Options by name in camelCase. */
 export type Options = Readonly<Record<string, Option>>;
 
-/** An argument without a name. Without `required` and `default` it is undefined when not given. */
+/** An argument without a name: undefined if not given, without `required` or `default`. */
 export interface Positional<T = unknown> extends ValueDeclaration<T> {
   /** In camelCase; the help shows it in capitals. */
   readonly name: string;
-  /** Takes all that are left, as an array; only the last positional can, without a default. */
+  /** Takes all remaining arguments as an array; only for the last positional, without default. */
   readonly variadic?: true;
 }
 
@@ -75,74 +75,77 @@ type PositionalValue<D> = D extends { readonly variadic: true; readonly parser: 
   ? readonly T[]
   : Parsed<D>;
 
-/** What `run` is given: a value per option and positional, by name. */
+/** The values that `run` receives: one per option and positional, by name. */
 export type Values<O extends Options, P extends Positionals> =
   & { readonly [K in keyof O]: OptionValue<O[K]> }
   & { readonly [D in P[number] as D["name"]]: PositionalValue<D> };
 
-/** A command line that works, for the help; {@link declarationProblems} checks that it does. */
+/** An example for the help; `declarationProblems` checks in tests that it parses. */
 export interface Example {
-  /** From after the name of the command on, one element per argument. */
+  /** The arguments after the name of the command. */
   readonly args: readonly string[];
+  /** Explanation, shown below the example. */
   readonly about?: string;
 }
 
-/** What commands and groups of them have in common. */
+/** Common part of commands and command groups. */
 export interface Described {
-  /** As it is typed. */
+  /** The name on the command line. */
   readonly name: string;
-  /** One line: lower case, no full stop. */
+  /** One line for the help: lower case, no full stop. */
   readonly summary: string;
-  /** More for the help, in paragraphs with an empty line between; wrapped when shown. */
+  /** More help text: paragraphs separated by empty lines; wrapped when shown. */
   readonly details?: string;
 }
 
-/** What {@link command} takes. */
+/** The argument of {@link command}. */
 export interface CommandDeclaration<O extends Options, P extends Positionals> extends Described {
   readonly positionals?: P;
   readonly options?: O;
   readonly examples: readonly [Example, ...Example[]];
   /**
-   * Does it and returns the exit code: 0 done, 1 not. Throws {@link Misuse} for values that do not
-   * go together, and otherwise as `run.ts` says.
+   * Runs the command and returns the exit code: 0 for success, 1 for failure. Throws {@link Misuse}
+   * for values that cannot be combined; `run.ts` describes the other errors.
    */
   readonly run: (values: Values<O, P>, io: Io) => number | Promise<number>;
 }
 
-/** A declared command; made by {@link command}. */
+/** A declared command; created by {@link command}. */
 export interface Command extends Described {
   readonly positionals: Positionals;
   readonly options: Options;
   readonly examples: readonly Example[];
-  /** Reads `args` and returns what there is to do. Throws {@link Misuse}. */
+  /** Parses `args` and returns the function to run. Throws {@link Misuse}. */
   readonly prepare: (args: readonly string[]) => (io: Io) => number | Promise<number>;
 }
 
-/** A task with several commands: `deno task NAME COMMAND`. Its help shows their first examples. */
+/**
+ * A task with several commands: `deno task NAME COMMAND`. Its help shows the first example of each.
+ */
 export interface CommandGroup extends Described {
   readonly commands: readonly Command[];
 }
 
-/** What `deno task NAME` starts. */
+/** What `deno task NAME` runs. */
 export type Task = Command | CommandGroup;
 
-/** `--json`, for a command that prints data; such a command prints with `toJson`. */
+/** The option `--json` of a command that prints data; the command then prints with `toJson`. */
 export const JSON_OPTION = {
   type: "boolean",
   about: "print JSON instead of text",
 } as const satisfies FlagOption;
 
-/** Whether `task` has several commands. */
+/** Whether `task` is a command group. */
 export function isGroup(task: Task): task is CommandGroup {
   return "commands" in task;
 }
 
-/** The name of an option as it is typed, without its `--`. */
+/** `key` in kebab-case: the name of an option on the command line, without `--`. */
 export function kebab(key: string): string {
   return key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
 
-/** The name of a positional as the help shows it. */
+/** `name` in UPPER_SNAKE_CASE: a positional as the help shows it. */
 export function capitals(name: string): string {
   return kebab(name).replaceAll("-", "_").toUpperCase();
 }

@@ -1,5 +1,5 @@
 /**
- * Help and usage, written from the declaration.
+ * Renders help and usage from declarations.
  *
  * Pure.
  *
@@ -16,31 +16,36 @@ import {
   type ValueDeclaration,
 } from "./declaration.ts";
 
-/** Columns that help is wrapped to. */
-const LINE_COLUMNS = 100;
+/** Maximum width of help text. */
+const MAX_LINE_COLUMNS = 100;
 
-/** A task or one of its commands, and how it is called after `deno task`. */
-export interface Place {
+/** A task or one of its commands. */
+export interface HelpTarget {
+  /** Its name after `deno task`, for example `royalty close`. */
   readonly path: string;
-  readonly of: Task;
+  readonly task: Task;
 }
 
-/** How to call it, for a mistake: short, so that the mistake stays in sight. */
-export function usageText(place: Place): string {
-  const more = `deno task ${place.path} --help says more\n`;
-  if (!isGroup(place.of)) return `${synopsis(place.path, place.of)}\n${more}`;
-  return `${groupSynopsis(place.of)}\n\n${commandLines(place.of)}\n\n${more}`;
+/** The usage of a task or command: short, to be shown after an error message. */
+export function usageText({ path, task }: HelpTarget): string {
+  const more = `see deno task ${path} --help\n`;
+  if (!isGroup(task)) return `${synopsis(path, task)}\n${more}`;
+  return `${groupSynopsis(task)}\n\n${commandLines(task)}\n\n${more}`;
 }
 
-/** All about a task or a command, ending in a line break. */
-export function helpText({ path, of }: Place): string {
-  const details =
-    of.details?.trim().split(/\n\s*\n/).map((each) => wrapped(each.split(/\s+/), "", "")) ??
-      [];
-  const head = [of.summary, ...details];
-  const sections = isGroup(of)
-    ? [groupSynopsis(of), ...head, commandLines(of), exampleLines(firstExamples(of))]
-    : [synopsis(path, of), ...head, ...declarationLines(of), exampleLines(examplesOf(path, of))];
+/** The help of a task or command, ending in a line break. */
+export function helpText({ path, task }: HelpTarget): string {
+  const paragraphs = task.details?.trim().split(/\n\s*\n/) ?? [];
+  const details = paragraphs.map((each) => wrapped(each.split(/\s+/), "", ""));
+  const head = [task.summary, ...details];
+  const sections = isGroup(task)
+    ? [groupSynopsis(task), ...head, commandLines(task), exampleLines(firstExamples(task))]
+    : [
+      synopsis(path, task),
+      ...head,
+      ...declarationLines(task),
+      exampleLines(examplesOf(path, task)),
+    ];
   return sections.join("\n\n") + "\n";
 }
 
@@ -65,7 +70,7 @@ function optionForm(key: string, option: Option): string {
 }
 
 function commandLines({ name, commands }: CommandGroup): string {
-  return `commands (deno task ${name} COMMAND --help says more):\n${
+  return `commands (see deno task ${name} COMMAND --help):\n${
     entries(commands.map((each) => [each.name, each.summary]))
   }`;
 }
@@ -82,7 +87,7 @@ function declarationLines({ positionals, options }: Command): string[] {
   );
   return [
     ...(operands.length > 0 ? [`arguments:\n${entries(operands)}`] : []),
-    `options:\n${entries([...flags, ["-h, --help", "print this"]])}`,
+    `options:\n${entries([...flags, ["-h, --help", "print this help"]])}`,
   ];
 }
 
@@ -120,13 +125,13 @@ function exampleLines(examples: readonly FullExample[]): string {
   return `examples:\n${lines.join("\n")}`;
 }
 
-/** `argument` as a shell takes it for one word. */
+/** `argument` quoted for a POSIX shell, if needed. */
 export function shellWord(argument: string): string {
   if (/^[\w./:+@=,%-]+$/.test(argument)) return argument;
   return `'${argument.replaceAll("'", "'\\''")}'`;
 }
 
-/** Names and what they are, in two columns. */
+/** Names and their descriptions, in two columns. */
 function entries(rows: readonly (readonly [name: string, about: string])[]): string {
   const widest = Math.max(...rows.map(([name]) => name.length));
   const indent = " ".repeat(widest + 4);
@@ -135,13 +140,16 @@ function entries(rows: readonly (readonly [name: string, about: string])[]): str
   }).join("\n");
 }
 
-/** Words as lines of at most {@link LINE_COLUMNS}; `first` and `indent` begin them. */
+/**
+ * Wraps words into lines of at most {@link MAX_LINE_COLUMNS}; the first line begins with `first`,
+ * the others with `indent`.
+ */
 function wrapped(words: readonly string[], first: string, indent: string): string {
   const lines: string[] = [];
   let line = first;
   let isEmpty = true;
   for (const word of words) {
-    if (!isEmpty && line.length + 1 + word.length > LINE_COLUMNS) {
+    if (!isEmpty && line.length + 1 + word.length > MAX_LINE_COLUMNS) {
       lines.push(line);
       line = indent;
       isEmpty = true;

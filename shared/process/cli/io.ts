@@ -1,20 +1,20 @@
 /**
- * What a command writes to: standard output and standard error, or text that a test keeps.
+ * Output of commands: standard output and standard error, or text that a test captures.
  *
  * @module
  */
 
-/** Where text goes. */
+/** A destination of text or bytes. */
 export interface Output {
-  /** Writes all of it as it is, however slowly it is read. */
+  /** Writes all of `content` unchanged; blocks while the reader is slow. */
   readonly write: (content: string | Uint8Array) => void;
-  /** Writes it and a line break. */
+  /** Writes `text` and a line break. */
   readonly line: (text: string) => void;
-  /** Whether a person is looking. */
+  /** Whether it is a terminal. */
   readonly isTerminal: boolean;
 }
 
-/** What a command writes to: results to `out`, and what else a person should know to `err`. */
+/** The outputs of a command: results go to `out`, everything else to `err`. */
 export interface Io {
   readonly out: Output;
   readonly err: Output;
@@ -25,19 +25,22 @@ export function processIo(): Io {
   return { out: outputTo(Deno.stdout), err: outputTo(Deno.stderr) };
 }
 
-/** A stream of bytes, such as `Deno.stdout`. */
+/** A byte stream, such as `Deno.stdout`. */
 export interface ByteSink {
   readonly writeSync: (bytes: Uint8Array) => number;
   readonly isTerminal: () => boolean;
 }
 
-/** The pipe that is written to has no reader any more. A socket can break too, so not BrokenPipe. */
-export class ReaderGone extends Error {
-  override readonly name = "ReaderGone";
+/**
+ * The reader of the output has closed its pipe. Not Deno's `BrokenPipe`, which a socket can throw
+ * too.
+ */
+export class OutputClosed extends Error {
+  override readonly name = "OutputClosed";
 }
 
-/** How long to wait for a reader whose pipe is full, ms. */
-const FULL_PIPE_MS = 5;
+/** Wait before the next write to a full pipe, in ms. */
+const FULL_PIPE_WAIT_MS = 5;
 
 /** The output that writes to `sink`. */
 export function outputTo(sink: ByteSink): Output {
@@ -49,28 +52,28 @@ export function outputTo(sink: ByteSink): Output {
   return { write, line: (text) => write(`${text}\n`), isTerminal: sink.isTerminal() };
 }
 
-// Another process may have made the pipe non-blocking; then a full one is an error.
+// Another process may have made the pipe non-blocking; then a full pipe is an error.
 function writeSome(sink: ByteSink, bytes: Uint8Array): number {
   try {
     return sink.writeSync(bytes);
   } catch (error) {
     if (error instanceof Deno.errors.BrokenPipe) {
-      throw new ReaderGone("nobody reads the output", { cause: error });
+      throw new OutputClosed("the reader of the output has closed it", { cause: error });
     }
     if (!(error instanceof Deno.errors.WouldBlock)) throw error;
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, FULL_PIPE_MS);
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, FULL_PIPE_WAIT_MS);
     return 0;
   }
 }
 
-/** What was written to an {@link Io} of {@link captureIo}. */
+/** An {@link Io} and the text that was written to it. */
 export interface CapturedIo {
   readonly io: Io;
   readonly out: () => string;
   readonly err: () => string;
 }
 
-/** An {@link Io} that keeps what is written, as UTF-8, for tests. */
+/** Creates an {@link Io} that captures what is written as text, for tests. */
 export function captureIo(isTerminal = false): CapturedIo {
   const captured = () => {
     const decoder = new TextDecoder();

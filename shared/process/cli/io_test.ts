@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { outputTo } from "./io.ts";
 
-Deno.test("an output writes everything, though its reader is slow", () => {
+Deno.test("an output writes everything to a slow reader", () => {
   const written: number[] = [];
   let calls = 0;
   const output = outputTo({

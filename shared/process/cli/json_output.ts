@@ -1,22 +1,22 @@
 /**
- * The one convention for JSON that Twofold prints or answers with:
+ * The convention for all JSON that Twofold prints or returns:
  *
- * - Keys are snake_case, and a unit is the end of a key: `credited_ms`, `size_bytes`.
+ * - Keys are snake_case with the unit last: `credited_ms`, `size_bytes`.
  * - Counts and milliseconds are numbers while they are safe integers (up to 2^53 - 1), and decimal
- *   strings beyond, so that no reader rounds them. A `bigint` goes the same way.
+ *   strings beyond, so that no reader rounds them. The same applies to `bigint`.
  * - What does not exist is left out (`undefined`); what is not known is `null`.
- * - Keys that are data and not names, such as a count by stream, come in a `Map` and stay as they
- *   are.
- * - Bytes have no form of their own: the caller says `text`, `hex` or `base64`.
- * - Strings show a terminal nothing to obey, and mean the same to a program: control, format
- *   (bidirectional overrides), unassigned characters and line separators are `\u` escapes.
+ * - Keys that are data, such as the streams of a count by stream, are passed in a `Map` and
+ *   unchanged.
+ * - Bytes have no default form: the caller encodes them as text, hex or base64.
+ * - Strings are safe to print on a terminal: control characters, format characters (bidirectional
+ *   overrides), unassigned characters and line separators are `\u` escapes.
  *
  * Pure.
  *
  * @module
  */
 
-/** A value that JSON has. */
+/** A JSON value. */
 export type Json =
   | null
   | boolean
@@ -26,24 +26,25 @@ export type Json =
   | { readonly [key: string]: Json };
 
 /**
- * `value` as JSON text: by the convention above, indented by two spaces, a line break at the end.
+ * `value` as JSON text by the convention above, indented by two spaces, with a line break at the
+ * end.
  *
- * @throws {TypeError} For what {@link snakeCased} refuses.
+ * @throws {TypeError} For values that {@link snakeCased} refuses.
  */
 export function toJson(value: unknown): string {
-  // JSON.stringify escapes up to U+001F and lone surrogates; its own line breaks stay.
+  // JSON.stringify escapes up to U+001F and lone surrogates; its line breaks between values stay.
   const text = JSON.stringify(snakeCased(value), null, 2);
   return text.replace(/[^\n\P{C}]|[\p{Zl}\p{Zp}]/gu, escaped) + "\n";
 }
 
 /**
- * `value` as JSON has it, by the convention above: camelCase keys become snake_case at every depth,
- * whole numbers become numbers or decimal strings. Takes null, booleans, finite numbers, bigints,
- * strings, arrays, plain objects and maps with string keys; keys that are not camelCase stay.
+ * `value` as a JSON value by the convention above: camelCase keys become snake_case at every depth,
+ * whole numbers become numbers or decimal strings. Accepts null, booleans, finite numbers, bigints,
+ * strings, arrays, plain objects and maps with string keys; other keys are unchanged.
  *
- * @throws {TypeError} For anything else, which would be lost or look different from what it is:
- * bytes, dates and other class instances, functions, NaN and infinities, undefined outside of an
- * object, a value that contains itself, two keys that become the same. The message says where.
+ * @throws {TypeError} For any other value, which JSON would drop or change: bytes, dates and other
+ * class instances, functions, NaN and infinities, undefined outside of an object, a value that
+ * contains itself, two keys that become the same. The message has the path of the value.
  */
 export function snakeCased(value: unknown): Json {
   return converted(value, "$", []);

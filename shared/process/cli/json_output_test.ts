@@ -2,7 +2,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { propertyRandom } from "../../dev/testing/random.ts";
 import { snakeCased, toJson } from "./json_output.ts";
 
-Deno.test("keys become snake_case at every depth, other keys stay", () => {
+Deno.test("camelCase keys become snake_case at every depth, other keys are unchanged", () => {
   const value = { manifestSha256: 1, perMinute: [{ firstSeen: { p99Ms: 2 } }], dbURLPath: 3 };
   assertEquals(
     JSON.stringify(snakeCased(value)),
@@ -12,7 +12,7 @@ Deno.test("keys become snake_case at every depth, other keys stay", () => {
   assertEquals(snakeCased(others), others);
 });
 
-Deno.test("the keys of a map are data and stay", () => {
+Deno.test("the keys of a map are unchanged", () => {
   const map = new Map<string, unknown>([["titleA", { creditedMs: 1n }], ["__proto__", 2]]);
   assertEquals(
     toJson({ byTitle: map }).replaceAll(/\s/g, ""),
@@ -30,12 +30,12 @@ Deno.test("whole numbers are numbers while they are safe, else decimal strings",
   assertEquals(snakeCased([2 ** 53, max, 0.25, -0]), ["9007199254740992", max, 0.25, 0]);
 });
 
-Deno.test("the text is indented, ends in a line break and leaves undefined out", () => {
+Deno.test("the text is indented, ends in a line break and omits undefined", () => {
   assertEquals(toJson({ aB: undefined, b: null, c: [] }), '{\n  "b": null,\n  "c": []\n}\n');
   assertEquals(toJson("x"), '"x"\n');
 });
 
-Deno.test("what JSON would lose or change is refused, and the message says where", () => {
+Deno.test("values that JSON would drop or change are refused with their path", () => {
   const refusals: readonly (readonly [unknown, string])[] = [
     [undefined, "$ is undefined"],
     [{ list: [1, undefined] }, "$.list[1] is undefined"],
@@ -69,7 +69,7 @@ Deno.test("an object without a prototype is plain; a key named __proto__ is a ke
   assertEquals(toJson(hostile).replaceAll(/\s/g, ""), '{"__proto__":{"x":1}}');
 });
 
-Deno.test("strings mean the same and show a terminal nothing to obey", () => {
+Deno.test("strings keep their value and are safe on a terminal", () => {
   const text = "a\u001b[2J\u007f\u009b\u202e\u2028\ufeff\u{e0001}\n\t🎬 映画 \ud800";
   const json = toJson({ text, [text]: 1 });
   assertEquals(JSON.parse(json), { text, [text]: 1 });

@@ -1,6 +1,5 @@
 /**
- * A command line that cannot be understood, and the words to say so: what was given, and what was
- * probably meant.
+ * Errors about invalid command lines, with suggestions for misspelled names.
  *
  * Pure.
  *
@@ -8,41 +7,50 @@
  */
 import { safeText } from "./table.ts";
 
-/** Characters of a wrong value that a message shows. */
-const SHOWN_CHARS = 60;
+/** Maximum characters of a value in a message. */
+const MAX_SHOWN_CHARS = 60;
 
-/** A command line that cannot be understood; the process exits with 2. */
+/** An invalid command line; the process exits with 2. */
 export class Misuse extends Error {
   override readonly name = "Misuse";
 }
 
-/** A wrong argument for a message: as it is when it is plain, else quoted, safe and cut. */
+/** An argument as a message shows it: unchanged if plain, else quoted, escaped and truncated. */
 export function quoted(argument: string): string {
   const chars = [...argument];
-  const shown = chars.length > SHOWN_CHARS ? `${chars.slice(0, SHOWN_CHARS).join("")}…` : argument;
+  const shown = chars.length > MAX_SHOWN_CHARS
+    ? `${chars.slice(0, MAX_SHOWN_CHARS).join("")}…`
+    : argument;
   return /^[\w./:+@=-]+$/.test(shown) ? shown : `"${safeText(shown)}"`;
 }
 
-/** The end of a message that names what was probably meant, if anything was. */
+/** The suggestion at the end of a message; empty if `near` is undefined. */
 export function didYouMean(near: string | undefined): string {
   return near === undefined ? "" : `; did you mean ${near}?`;
 }
 
-/** The candidate that `given` begins, or that is a few slips of the hand away from it. */
+/**
+ * The candidate closest to `given`: the only one that starts with it, or the one with the smallest
+ * edit distance, up to a third of its letters; undefined if there is none.
+ */
 export function nearest(given: string, candidates: readonly string[]): string | undefined {
-  if (given.length > SHOWN_CHARS) return undefined;
+  if (given.length > MAX_SHOWN_CHARS) return undefined;
   const begun = candidates.filter((each) => given.length > 2 && each.startsWith(given));
   if (begun.length === 1) return begun[0];
   const letters = (word: string) => word.replaceAll("-", "").length;
   const near = candidates
-    .map((name) => ({ name, slips: slipsBetween(given, name) }))
-    .filter(({ name, slips }) => slips <= Math.max(1, Math.floor(letters(name) / 3)))
-    .sort((a, b) => a.slips - b.slips);
+    .map((name) => ({ name, distance: editDistance(given, name) }))
+    .filter(({ name, distance }) => distance <= Math.max(1, Math.floor(letters(name) / 3)))
+    .sort((a, b) => a.distance - b.distance);
   return near[0]?.name;
 }
 
-/** Letters added, left out, replaced or swapped with the next between two words. */
-function slipsBetween(a: string, b: string): number {
+/**
+ * Edit distance of two words: insertions, deletions, substitutions and transpositions of neighbours
+ * (optimal string alignment; F. J. Damerau, "A technique for computer detection and correction of
+ * spelling errors", 1964).
+ */
+function editDistance(a: string, b: string): number {
   let before: readonly number[] = [];
   let row: readonly number[] = Array.from({ length: b.length + 1 }, (_, i) => i);
   for (let i = 0; i < a.length; i++) {

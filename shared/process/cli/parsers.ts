@@ -1,5 +1,5 @@
 /**
- * Parsers of values: numbers, days, instants, text, choices, paths.
+ * Parsers of option values: numbers, days, instants, text, choices and paths.
  *
  * Pure.
  *
@@ -56,7 +56,7 @@ export function instant(): Parser<number> {
   };
 }
 
-/** Free text of 1 to `maxChars` code points, without control characters or outer spaces. */
+/** Text of 1 to `maxChars` code points without control characters and without outer spaces. */
 export function text(maxChars: number): Parser<string> {
   return {
     parse: (given) => {
@@ -69,7 +69,7 @@ export function text(maxChars: number): Parser<string> {
   };
 }
 
-/** One of `choices`; the value has their type. */
+/** One of `choices`. */
 export function oneOf<const T extends string>(...choices: readonly T[]): Parser<T> {
   return {
     parse: (given) => {
@@ -81,7 +81,7 @@ export function oneOf<const T extends string>(...choices: readonly T[]): Parser<
   };
 }
 
-/** Text that `pattern` (from `^` to `$`) matches; `what` is for people: `a postgres:// URL`. */
+/** Text that matches `pattern` (from `^` to `$`); `what` is for messages: `a postgres:// URL`. */
 export function matching(pattern: RegExp, what: string): Parser<string> {
   return {
     parse: (given) => {
@@ -91,7 +91,7 @@ export function matching(pattern: RegExp, what: string): Parser<string> {
   };
 }
 
-/** The path of a file or folder, which is not looked at. */
+/** The path of a file or folder, which need not exist. */
 export function filePath(): Parser<string> {
   return {
     parse: (given) => {

@@ -2,7 +2,7 @@ import { assertEquals, assertThrows } from "@std/assert";
 import { Misuse } from "./misuse.ts";
 import { day, instant, integer, numberWithin, text } from "./parsers.ts";
 
-Deno.test("whole numbers and decimals are written in decimal, within bounds", () => {
+Deno.test("integer and numberWithin accept decimal notation within their limits", () => {
   const whole = integer(-2, 10);
   assertEquals(["0", "10", "-2", "007"].map(whole.parse), [0, 10, -2, 7]);
   for (const given of ["11", "-3", "1.0", "1e1", "0x1", " 1", "1_0", "", "NaN", "+1"]) {
@@ -17,7 +17,7 @@ Deno.test("whole numbers and decimals are written in decimal, within bounds", ()
   }
 });
 
-Deno.test("days and instants are of the calendar", () => {
+Deno.test("day and instant accept dates of the calendar only", () => {
   assertEquals(["2024-02-29", "0001-01-01"].map(day().parse), ["2024-02-29", "0001-01-01"]);
   for (const given of ["2023-02-29", "2024-13-01", "2024-1-1", "20240101", "2024-01-01T00:00Z"]) {
     assertThrows(() => day().parse(given), Misuse, "is not a day");
@@ -32,7 +32,7 @@ Deno.test("days and instants are of the calendar", () => {
   }
 });
 
-Deno.test("free text is short and clean", () => {
+Deno.test("text is limited in length and has no control characters or outer spaces", () => {
   assertEquals(["a", "é 🎬", "🎬🎬🎬"].map(text(3).parse), ["a", "é 🎬", "🎬🎬🎬"]);
   for (const given of ["", "abcd", " a", "a ", "a\nb", "a\u0085", "\ud800", "a\u2028b"]) {
     assertThrows(() => text(3).parse(given), Misuse, "must be 1 to 3 characters");

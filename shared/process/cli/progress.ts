@@ -1,67 +1,68 @@
 /**
- * The progress of long work, for a person at a terminal; nothing at all elsewhere.
+ * Shows the progress of long work on a terminal; does nothing elsewhere.
  *
  * @module
  */
 import { type Output, processIo } from "./io.ts";
 import { safeText, truncated } from "./table.ts";
 
-/** Shortest time between two looks of the line, ms: five a second. */
-const REDRAW_MS = 200;
-/** Columns of a terminal that does not say how many it has. */
-const TERMINAL_COLUMNS = 80;
-/** Back to the start of the line, and what is on it cleared. */
+/** Minimum time between two updates of the line, in ms. */
+const MIN_REDRAW_MS = 200;
+/** Width of a terminal of unknown size. */
+const DEFAULT_COLUMNS = 80;
+/** Moves the cursor to the start of the line and clears the line. */
 const CLEAR_LINE = "\r\x1b[K";
 
-/** Told how much of long work is done, in its own units, and of how many when that is known. */
+/** Receives how much of the work is done and the total if known, both in units of the work. */
 export type OnProgress = (done: number, total?: number) => void;
 
-/** One line on a terminal, rewritten in place while work goes on. */
+/** One line on a terminal, updated in place. */
 export interface Progress extends Disposable {
   /**
-   * `done` units of the work are done since its start, of `total` if that has become known or
-   * another. Cheap: call it as often as wanted.
+   * Reports `done` units since the start, and a new `total` if it has changed. Cheap enough for a
+   * call per unit.
    */
   readonly at: OnProgress;
-  /** Clears the line; nothing is shown after that. `using` calls it too. */
+  /** Clears the line and shows nothing more. `using` calls it at the end of the scope. */
   readonly end: () => void;
 }
 
-/** What progress is shown with; all of it has a default for a process. */
+/** Options of {@link progress}; the defaults are for a process. */
 export interface ProgressOptions {
-  /** Shown only when it is a terminal. Default: standard error. */
+  /** Output, used only if it is a terminal. Default: standard error. */
   readonly to?: Output;
-  /** A clock that does not go back, ms. Default: `performance.now`. */
-  readonly now?: () => number;
-  /** Columns of the terminal now; the line stays shorter. */
+  /** A monotonic clock, in ms. Default: `performance.now`. */
+  readonly nowMs?: () => number;
+  /** Current width of the terminal; the line is shorter. */
   readonly columns?: () => number;
 }
 
 /**
- * Shows the progress of work that is called `label`, of `expected` units when that is known: done and
- * total, percent, rate since the start, time left at that rate. The first line comes after 200 ms,
- * so that short work shows nothing. Wrong figures never fail the work.
+ * Shows the progress of work named `label`, of `expected` units if known: units done and total,
+ * percentage, average rate, time left at that rate. The first line appears after 200 ms, so that
+ * short work shows nothing. Never throws for inconsistent numbers.
  */
 export function progress(
   label: string,
   expected?: number,
   options: ProgressOptions = {},
 ): Progress {
-  const { to = processIo().err, now = () => performance.now(), columns = columnsNow } = options;
+  const { to = processIo().err, columns = terminalColumns } = options;
+  const { nowMs = () => performance.now() } = options;
   if (!to.isTerminal) return { at: () => {}, end: () => {}, [Symbol.dispose]: () => {} };
-  const startedAtMs = now();
+  const startedAtMs = nowMs();
   let drawnAtMs = startedAtMs;
   let isDrawn = false;
   let hasEnded = false;
   let total = expected;
   const at = (done: number, newTotal?: number) => {
     total = newTotal ?? total;
-    const nowMs = now();
-    if (hasEnded || nowMs - drawnAtMs < REDRAW_MS) return;
-    drawnAtMs = nowMs;
+    const atMs = nowMs();
+    if (hasEnded || atMs - drawnAtMs < MIN_REDRAW_MS) return;
+    drawnAtMs = atMs;
     isDrawn = true;
-    const line = progressLine(label, done, total, (nowMs - startedAtMs) / 1000);
-    // A character in the last column would make some terminals go to the next line.
+    const line = progressLine(label, done, total, (atMs - startedAtMs) / 1000);
+    // A character in the last column makes some terminals wrap to the next line.
     to.write(CLEAR_LINE + truncated(line, Math.max(1, columns() - 1)));
   };
   const end = () => {
@@ -71,7 +72,7 @@ export function progress(
   return { at, end, [Symbol.dispose]: end };
 }
 
-/** The line after `seconds` of work (above 0). Pure. */
+/** The progress line after `seconds` of work (more than 0). Pure. */
 export function progressLine(
   label: string,
   done: number,
@@ -104,11 +105,11 @@ function duration(seconds: number): string {
   return `${whole(s / 3600)} h ${two(s % 3600 / 60)} min`;
 }
 
-function columnsNow(): number {
+function terminalColumns(): number {
   try {
-    // A terminal that nobody sized has none.
-    return Deno.consoleSize().columns || TERMINAL_COLUMNS;
+    // A terminal whose size was never set has 0 columns.
+    return Deno.consoleSize().columns || DEFAULT_COLUMNS;
   } catch {
-    return TERMINAL_COLUMNS;
+    return DEFAULT_COLUMNS;
   }
 }

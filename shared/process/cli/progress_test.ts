@@ -8,7 +8,7 @@ function watched(total?: number, isTerminal = true, columns = 60) {
   const clock = { ms: 1_000 };
   const shown = progress("recount", total, {
     to: io.err,
-    now: () => clock.ms,
+    nowMs: () => clock.ms,
     columns: () => columns,
   });
   const at = (ms: number, done: number) => {
@@ -18,7 +18,7 @@ function watched(total?: number, isTerminal = true, columns = 60) {
   return { shown, at, err };
 }
 
-Deno.test("one line is rewritten and cleared at the end", () => {
+Deno.test("one line is updated in place and cleared at the end", () => {
   const { shown, at, err } = watched(10_000);
   at(200, 500);
   at(1_000, 2_500);
@@ -33,13 +33,13 @@ Deno.test("one line is rewritten and cleared at the end", () => {
   ]);
 });
 
-Deno.test("it is written at most five times a second, however often it is called", () => {
+Deno.test("the line is updated at most five times a second", () => {
   const { at, err } = watched(10_000);
   for (let ms = 0; ms <= 2_000; ms++) at(ms, ms);
   assertEquals(err().split("\r").length - 1, 10);
 });
 
-Deno.test("work that ends at once shows nothing, and neither does one that is not watched", () => {
+Deno.test("short work and output that is not a terminal show nothing", () => {
   const short = watched(10);
   short.at(0, 1);
   short.at(199, 10);
@@ -52,7 +52,7 @@ Deno.test("work that ends at once shows nothing, and neither does one that is no
   assertEquals(piped.err(), "");
 });
 
-Deno.test("a total that becomes known later is shown from then on", () => {
+Deno.test("a total that becomes known later is shown", () => {
   const { shown, at, err } = watched();
   at(200, 1);
   shown.at(1, 4);
@@ -63,7 +63,7 @@ Deno.test("a total that becomes known later is shown from then on", () => {
   ]);
 });
 
-Deno.test("using ends it", () => {
+Deno.test("using ends the progress", () => {
   const { shown, at, err } = watched();
   {
     using _ = shown;
@@ -72,13 +72,13 @@ Deno.test("using ends it", () => {
   assert(err().endsWith("\r\x1b[K"));
 });
 
-Deno.test("the line stays within the terminal", () => {
+Deno.test("the line is shorter than the terminal", () => {
   const { at, err } = watched(10_000, true, 20);
   at(200, 500);
   assertEquals(err(), "\r\x1b[Krecount 500/10,000…");
 });
 
-Deno.test("a line says what is known, and nothing that a terminal obeys", () => {
+Deno.test("a line has the known values and no control characters", () => {
   assertEquals(progressLine("read", 1_234, undefined, 10), "read 1,234  123/s");
   assertEquals(progressLine("read", 5, 100, 10), "read 5/100  5%  0.5/s  3 min 10 s left");
   assertEquals(progressLine("read", 1, 10_000, 1), "read 1/10,000  0%  1.0/s  2 h 46 min left");

@@ -1,5 +1,5 @@
 /**
- * Reads arguments as they are declared: a value by name for each option and positional.
+ * Reads command-line arguments by their declarations.
  *
  * Pure.
  *
@@ -17,7 +17,10 @@ import {
 } from "./declaration.ts";
 import { didYouMean, Misuse, nearest, quoted } from "./misuse.ts";
 
-/** The values that `args` give, by name. Throws {@link Misuse} that names the first mistake. */
+/**
+ * The values of `args` by the name of their option or positional. Throws a {@link Misuse} about the
+ * first error.
+ */
 export function readValues(
   options: Options,
   positionals: Positionals,
@@ -57,7 +60,7 @@ function valueOf(
   return parsed(declaration.parser, subject, value, declaration.isSecret);
 }
 
-/** The value of the text given for `subject`, which a {@link Misuse} of the parser then names. */
+/** Parses `value`; prepends `subject`, and `value` unless it is secret, to a {@link Misuse}. */
 export function parsed(
   parser: Parser<unknown>,
   subject: string,
@@ -82,10 +85,12 @@ interface Tokens {
 function readTokens(options: Options, args: readonly string[]): Tokens {
   const keys = new Map(Object.keys(options).map((key) => [kebab(key), key]));
   const types = Object.entries(options).map(([key, { type }]) => [kebab(key), { type }] as const);
-  // Not strict: its messages would be node's, without a nearest name.
+  // Not strict, because the messages of node:util suggest no names.
   const { tokens } = parseArgs({
     args: [...args],
-    ...{ allowPositionals: true, strict: false, tokens: true },
+    allowPositionals: true,
+    strict: false,
+    tokens: true,
     options: Object.fromEntries(types),
   });
   const given = new Map<string, string>();
@@ -113,7 +118,7 @@ interface OptionToken {
 
 function optionText({ rawName, value, inlineValue }: OptionToken, option: ValueOption<unknown>) {
   if (!value) throw new Misuse(`${rawName} needs a value: ${rawName} ${option.value}`);
-  // More likely the next option than a value.
+  // It is more likely the next option than a value.
   if (!inlineValue && value.length > 1 && value.startsWith("-")) {
     throw new Misuse(`${rawName} needs a value; one that begins with - is written ${rawName}=…`);
   }

@@ -1,17 +1,16 @@
 /**
- * Runs a task: reads its arguments as they are declared, helps, and ends as errors say.
+ * Runs a task: parses its arguments, prints help, and maps errors to messages and exit codes.
  *
- * A task is what `deno task NAME` starts: one {@link Command}, or a {@link CommandGroup} of them.
- * Options are declared in camelCase and written in kebab-case: `asOf` is `--as-of`. `-h` and
- * `--help` go everywhere and win over mistakes. How a task ends:
+ * A task is what `deno task NAME` runs: a {@link Command} or a {@link CommandGroup}. `-h` and
+ * `--help` are accepted anywhere and take precedence over errors. Exit codes:
  *
- * | end                                 | prints                            | exit code |
+ * | outcome                             | prints                            | exit code |
  * | ----------------------------------- | --------------------------------- | --------- |
- * | `run` returns                       | what it wrote                     | its value |
+ * | `run` returns                       | its output                        | its value |
  * | {@link Misuse}                      | the message and the usage         | 2         |
  * | {@link Stop}                        | the message                       | its own   |
  * | {@link Refused}, {@link RetryAfter} | the message                       | 1         |
- * | the reader of the output has gone   | nothing                           | 141       |
+ * | the reader has closed the output    | nothing                           | 141       |
  * | any other error                     | its stack and those of its causes | 1         |
  *
  * @module
@@ -19,54 +18,54 @@
 import { isExpected, messageOf, Stop } from "../errors.ts";
 import { safeText } from "./table.ts";
 import { type CommandGroup, isGroup, type Task } from "./declaration.ts";
-import { helpText, type Place, usageText } from "./help.ts";
-import { type Io, processIo, ReaderGone } from "./io.ts";
+import { type HelpTarget, helpText, usageText } from "./help.ts";
+import { type Io, OutputClosed, processIo } from "./io.ts";
 import { didYouMean, Misuse, nearest, quoted } from "./misuse.ts";
 
-/** What a shell reports for a program that wrote to a closed pipe. */
-const READER_GONE = 141;
+/** The exit code that a shell reports for a program that wrote to a closed pipe (128 + SIGPIPE). */
+const OUTPUT_CLOSED_EXIT_CODE = 141;
 
-/** Runs `task` with the arguments of this process, and ends the process. */
+/** Runs `task` with the arguments of this process, and exits with its exit code. */
 export async function main(task: Task): Promise<never> {
   Deno.exit(await runCommandLine(task, Deno.args));
 }
 
 /**
- * Runs `task` with `args` and returns the exit code. What each end prints and returns is the table
- * above; messages begin with the task's name. Rejects only when standard error cannot be written.
+ * Runs `task` with `args` and returns the exit code; see the table above. Messages begin with the
+ * name of the task. Rejects only when standard error cannot be written.
  */
 export async function runCommandLine(
   task: Task,
   args: readonly string[],
   io: Io = processIo(),
 ): Promise<number> {
-  let place: Place = { path: task.name, of: task };
+  let target: HelpTarget = { path: task.name, task };
   try {
     let rest = args;
     const [name, ...others] = args;
     if (isGroup(task) && name !== undefined && !isHelp(name)) {
-      // `help COMMAND` is `COMMAND --help`, and `help` alone that of the group.
+      // `help COMMAND` is `COMMAND --help`; `help` alone is the help of the group.
       const words = name === "help" ? [...others.filter((each) => !isHelp(each)), "--help"] : args;
       const [command = "", ...own] = words;
-      if (!isHelp(command)) place = placeOf(task, command);
+      if (!isHelp(command)) target = targetOf(task, command);
       rest = isHelp(command) ? words : own;
     }
-    if (wantsHelp(rest)) {
-      io.out.write(helpText(place));
+    if (hasHelp(rest)) {
+      io.out.write(helpText(target));
       return 0;
     }
-    if (isGroup(place.of)) throw new Misuse("which command?");
-    return await place.of.prepare(rest)(io);
+    if (isGroup(target.task)) throw new Misuse("which command?");
+    return await target.task.prepare(rest)(io);
   } catch (error) {
-    return report(error, task.name, place, io);
+    return report(error, task.name, target, io);
   }
 }
 
-function placeOf(group: CommandGroup, name: string): Place {
+function targetOf(group: CommandGroup, name: string): HelpTarget {
   const found = group.commands.find((each) => each.name === name);
-  if (found) return { path: `${group.name} ${found.name}`, of: found };
+  if (found) return { path: `${group.name} ${found.name}`, task: found };
   if (name.startsWith("-")) {
-    throw new Misuse(`${quoted(name)} comes before a command; the command is first`);
+    throw new Misuse(`${quoted(name)} is before the command; the command must be first`);
   }
   const near = nearest(name, group.commands.map((each) => each.name));
   throw new Misuse(`unknown command ${quoted(name)}${didYouMean(near)}`);
@@ -76,23 +75,23 @@ function isHelp(arg: string): boolean {
   return arg === "--help" || arg === "-h";
 }
 
-function wantsHelp(args: readonly string[]): boolean {
+function hasHelp(args: readonly string[]): boolean {
   const end = args.indexOf("--");
   return args.slice(0, end < 0 ? args.length : end).some(isHelp);
 }
 
-function report(error: unknown, name: string, place: Place, io: Io): number {
-  if (error instanceof ReaderGone) return READER_GONE;
+function report(error: unknown, name: string, target: HelpTarget, io: Io): number {
+  if (error instanceof OutputClosed) return OUTPUT_CLOSED_EXIT_CODE;
   try {
     if (error instanceof Misuse) {
       io.err.line(safeLines(`${name}: ${error.message}`));
-      io.err.write(`\n${usageText(place)}`);
+      io.err.write(`\n${usageText(target)}`);
       return 2;
     }
     const message = isExpected(error) ? messageOf(error) : stackOf(error);
     io.err.line(safeLines(`${name}: ${message}`));
   } catch (unwritten) {
-    if (!(unwritten instanceof ReaderGone)) throw unwritten;
+    if (!(unwritten instanceof OutputClosed)) throw unwritten;
   }
   return error instanceof Stop ? error.exitCode : 1;
 }
@@ -103,7 +102,7 @@ function stackOf(error: unknown): string {
   return error.cause === undefined ? stack : `${stack}\ncaused by ${stackOf(error.cause)}`;
 }
 
-/** Safe text that keeps its line breaks. */
+/** `safeText` that keeps line breaks. */
 function safeLines(text: string): string {
   return text.split("\n").map(safeText).join("\n");
 }

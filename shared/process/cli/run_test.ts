@@ -7,7 +7,7 @@ import { Misuse } from "./misuse.ts";
 import { day, filePath, instant, integer, matching, numberWithin, oneOf, text } from "./parsers.ts";
 import { runCommandLine } from "./run.ts";
 
-/** True only for two types that are the same. */
+/** `true` for two identical types, else `never`. */
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends (<T>() => T extends B ? 1 : 2) ? true
   : never;
 const same = <A, B>(_: Same<A, B>) => {};
@@ -93,7 +93,7 @@ async function said(task: Task, ...args: readonly string[]) {
   return { code, out: captured.out(), err: captured.err() };
 }
 
-/** First line of a mistake, which has to exit with 2 and print nothing on standard output. */
+/** The first line of the error; asserts exit code 2 and no standard output. */
 async function mistake(task: Task, ...args: readonly string[]): Promise<string> {
   const { code, out, err } = await said(task, ...args);
   assertEquals([code, out], [2, ""], err);
@@ -103,7 +103,7 @@ async function mistake(task: Task, ...args: readonly string[]): Promise<string> 
   return first;
 }
 
-Deno.test("values come by name, typed, with defaults", async () => {
+Deno.test("run receives typed values by name, with defaults", async () => {
   const given = ["close", "--as-of=1970-01-01T01:00+01:00", "--json", "--day", "2024-02-29"];
   assertEquals(await said(GROUP, ...given), {
     code: 0,
@@ -115,18 +115,18 @@ Deno.test("values come by name, typed, with defaults", async () => {
   assertEquals((await said(load, ...all)).out, '["csv",7,["a b","--c"],"p1",2]');
 });
 
-Deno.test("the exit code is the command's", async () => {
+Deno.test("the exit code is that of the command", async () => {
   assertEquals((await said(close, "--day", "2024-02-29", "--by", "nobody")).code, 1);
 });
 
-Deno.test("mistakes exit with 2, the problem first and the usage after it", async () => {
+Deno.test("an invalid command line exits with 2 and prints the error, then the usage", async () => {
   const { code, out, err } = await said(GROUP, "close", "--dya", "2024-02-29");
   assertEquals([code, out], [2, ""]);
   assertEquals(err.split("\n"), [
     "royalty: unknown option --dya; did you mean --day?",
     "",
     "usage: deno task royalty close --day YYYY-MM-DD [--as-of INSTANT] [--by PERSON] [--json]",
-    "deno task royalty close --help says more",
+    "see deno task royalty close --help",
     "",
   ]);
   const mistakes: readonly (readonly [args: readonly string[], problem: string])[] = [
@@ -155,7 +155,7 @@ Deno.test("mistakes exit with 2, the problem first and the usage after it", asyn
   }
 });
 
-Deno.test("a group says which commands there are and which was meant", async () => {
+Deno.test("a group lists its commands and suggests one for a misspelled name", async () => {
   assertEquals(await mistake(GROUP), "royalty: which command?");
   assertEquals(
     await mistake(GROUP, "clsoe"),
@@ -166,16 +166,16 @@ Deno.test("a group says which commands there are and which was meant", async () 
   assertEquals(await mistake(GROUP, ""), 'royalty: unknown command ""');
   assertEquals(
     await mistake(GROUP, "--json", "close"),
-    "royalty: --json comes before a command; the command is first",
+    "royalty: --json is before the command; the command must be first",
   );
   assertEquals((await said(GROUP)).err.split("\n").slice(2), [
     "usage: deno task royalty COMMAND [arguments]",
     "",
-    "commands (deno task royalty COMMAND --help says more):",
+    "commands (see deno task royalty COMMAND --help):",
     "  close  close a day and issue its statement",
     "  load   load files",
     "",
-    "deno task royalty --help says more",
+    "see deno task royalty --help",
     "",
   ]);
 });
@@ -197,7 +197,7 @@ Deno.test("help of a command has its options, defaults and examples", async () =
     "  --as-of INSTANT   taken for the present (default: now)",
     "  --by PERSON       who vouches",
     "  --json            print JSON instead of text",
-    "  -h, --help        print this",
+    "  -h, --help        print this help",
     "",
     "examples:",
     "  deno task royalty close --day 2026-11-22",
@@ -216,7 +216,7 @@ Deno.test("help of a command has its options, defaults and examples", async () =
   ]);
 });
 
-Deno.test("help goes everywhere and wins over mistakes", async () => {
+Deno.test("help is accepted anywhere and takes precedence over errors", async () => {
   const help = (await said(GROUP, "close", "--help")).out;
   const others = [
     ["close", "--day", "-h"],
@@ -247,7 +247,9 @@ Deno.test("long help is wrapped", async () => {
     details: "word ".repeat(60),
     options: { day: { type: "string", value: "D", about: "text ".repeat(60), parser: text(9) } },
     positionals: Array.from({ length: 12 }, (_, i) => ({
-      ...{ name: `argument${i}`, about: "", parser: text(9) },
+      name: `argument${i}`,
+      about: "",
+      parser: text(9),
     })),
     examples: [{ args: [], about: "about ".repeat(40) }],
     run: () => 0,
@@ -256,7 +258,7 @@ Deno.test("long help is wrapped", async () => {
   for (const line of out.split("\n")) assert(line.length <= 100 && line === line.trimEnd(), line);
 });
 
-Deno.test("an error ends as its type says", async () => {
+Deno.test("exit code and message depend on the type of the error", async () => {
   const failing = (error: unknown) =>
     command({
       name: "fail",
@@ -285,7 +287,7 @@ Deno.test("an error ends as its type says", async () => {
   assertMatch(unexpected.err, /\ncaused by RangeError: inner\n +at /);
 });
 
-Deno.test("a reader who has gone ends a command quietly, a broken socket does not", async () => {
+Deno.test("a closed output ends a command silently, a broken socket does not", async () => {
   const broken = outputTo({
     writeSync: () => {
       throw new Deno.errors.BrokenPipe("gone");

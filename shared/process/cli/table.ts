@@ -1,11 +1,11 @@
 /**
- * Tables as text for a terminal or a log.
+ * Renders tables as text for a terminal or a log.
  *
- * Devices and other people choose some of the text shown here, so nothing that a terminal would
- * obey gets through: {@link safeText} escapes it, and {@link renderTable} applies that to every
- * cell. The width of text is counted in terminal columns by one rule: every code point is one
- * column, and a wide one (East Asian wide and full-width characters, emoji) is two. Terminals
- * differ on combined characters; there a line may be out of step by a column or two.
+ * Some of the text comes from devices and users, so {@link safeText} escapes everything that a
+ * terminal could interpret; {@link renderTable} applies it to every cell. The width of text is
+ * counted in terminal columns: one per code point, two for wide ones (East Asian wide and
+ * full-width characters, emoji). Terminals differ on combined characters, so such a line may be
+ * misaligned by a column or two.
  *
  * Pure.
  *
@@ -14,18 +14,20 @@
 
 /** One column of a table. */
 export interface Column {
-  /** First line of the column. */
+  /** The first line of the column. */
   readonly heading: string;
-  /** The side at which cells and heading line up: numbers belong to the right. */
+  /** Alignment of cells and heading; numbers are aligned to the right. */
   readonly align: "left" | "right";
-  /** Terminal columns, at least 1; longer cells end in `…`. Not set: as wide as the widest cell. */
+  /** Maximum terminal columns, at least 1; longer cells end in `…`. Default: no limit. */
   readonly maxWidth?: number;
 }
 
 const GAP = "  ";
 const ELLIPSIS = "…";
 
-/** What terminals draw two columns wide, in the ranges of Unicode's East Asian Width W and F. */
+/**
+ * Characters that are two columns wide: ranges of Unicode's East Asian Width W and F, and emoji.
+ */
 const WIDE = new RegExp(
   "[\\u1100-\\u115f\\u2e80-\\u303e\\u3041-\\u4dbf\\u4e00-\\ua4cf\\ua960-\\ua97f\\uac00-\\ud7a3" +
     "\\uf900-\\ufaff\\ufe30-\\ufe6f\\uff01-\\uff60\\uffe0-\\uffe6\\u{20000}-\\u{3fffd}" +
@@ -34,9 +36,9 @@ const WIDE = new RegExp(
 );
 
 /**
- * `text` without anything that a terminal would obey: control, format (bidirectional overrides),
- * unassigned and private characters, lone surrogates and line separators become `\u{hex}`. The rest
- * stays as it is, so text that is safe already stays the same.
+ * `text` that is safe to print on a terminal: control characters, format characters (bidirectional
+ * overrides), unassigned and private characters, lone surrogates and line separators become
+ * `\u{hex}`. Other characters are unchanged, so the function is idempotent.
  */
 export function safeText(text: string): string {
   return text.replace(
@@ -45,14 +47,14 @@ export function safeText(text: string): string {
   );
 }
 
-/** Terminal columns that `text` takes, which has to be safe text: see the rule above. */
+/** The width of `text` in terminal columns, as described above; `text` must be safe text. */
 export function widthOf(text: string): number {
   let width = 0;
   for (const char of text) width += WIDE.test(char) ? 2 : 1;
   return width;
 }
 
-/** `text` in at most `maxWidth` terminal columns (at least 1); what is cut off shows as `…`. */
+/** `text` in at most `maxWidth` terminal columns (at least 1); truncated text ends in `…`. */
 export function truncated(text: string, maxWidth: number): string {
   if (widthOf(text) <= maxWidth) return text;
   let kept = "";
@@ -65,21 +67,21 @@ export function truncated(text: string, maxWidth: number): string {
   return kept + ELLIPSIS;
 }
 
-/** A column of words: aligned to the left. */
+/** A column that is aligned to the left, for words. */
 export function left(heading: string, maxWidth?: number): Column {
   return { heading, align: "left", ...(maxWidth === undefined ? {} : { maxWidth }) };
 }
 
-/** A column of numbers: aligned to the right. */
+/** A column that is aligned to the right, for numbers. */
 export function right(heading: string, maxWidth?: number): Column {
   return { heading, align: "right", ...(maxWidth === undefined ? {} : { maxWidth }) };
 }
 
 /**
- * The headings and one line per row, two spaces between columns, no spaces at the end of a line and
- * no line break at the end of the text. Each row has one cell per column.
+ * Renders the headings and one line per row, with two spaces between columns, no trailing spaces
+ * and no line break at the end. Each row has one cell per column.
  *
- * @param empty The line that is shown instead when there are no rows; without it, the headings are.
+ * @param empty Text to return when there are no rows; by default the headings.
  * @throws {RangeError} When a row has more or fewer cells than there are columns.
  */
 export function renderTable(
@@ -92,31 +94,32 @@ export function renderTable(
     if (row.length === columns.length) continue;
     throw new RangeError(`row ${index} has ${row.length} cells for ${columns.length} columns`);
   }
-  return joined(
+  return joinColumns(
     columns.map((column, index) => [column.heading, ...rows.map((row) => row[index] ?? "")]),
     columns,
   );
 }
 
-/** Names and what they are, a pair per line, without headings: a list of facts. */
+/** Renders names and values in two columns, one pair per line, without headings. */
 export function renderPairs(pairs: readonly (readonly [name: string, value: string])[]): string {
   const columns = [left(""), left("")];
-  return joined([pairs.map(([name]) => name), pairs.map(([, value]) => value)], columns);
+  return joinColumns([pairs.map(([name]) => name), pairs.map(([, value]) => value)], columns);
 }
 
-/** The cells of each column, a line per cell. */
-function joined(cells: readonly (readonly string[])[], columns: readonly Column[]): string {
-  const lanes = columns.map((column, index) => lane(column, cells[index] ?? []));
-  const [first = []] = lanes;
-  return first.map((_, line) => lanes.map((lane) => lane[line]).join(GAP).trimEnd()).join("\n");
+/** Lines of text from the cells of each column. */
+function joinColumns(cells: readonly (readonly string[])[], columns: readonly Column[]): string {
+  const aligned = columns.map((column, index) => alignCells(column, cells[index] ?? []));
+  const [first = []] = aligned;
+  return first.map((_, line) => aligned.map((column) => column[line]).join(GAP).trimEnd())
+    .join("\n");
 }
 
-/** The cells of one column, all equally wide. */
-function lane({ align, maxWidth = Infinity }: Column, cells: readonly string[]): string[] {
+/** The cells of one column, padded to the same width. */
+function alignCells({ align, maxWidth = Infinity }: Column, cells: readonly string[]): string[] {
   const shown = cells.map((cell) => truncated(safeText(cell), maxWidth));
   const widths = shown.map(widthOf);
-  // A loop, because a spread has too many arguments for a long table.
-  const widest = widths.reduce((most, width) => Math.max(most, width), 0);
+  // Not by spread: a long table would be too many arguments.
+  const widest = widths.reduce((max, width) => Math.max(max, width), 0);
   return shown.map((cell, index) => {
     const padding = " ".repeat(widest - (widths[index] ?? widest));
     return align === "right" ? padding + cell : cell + padding;

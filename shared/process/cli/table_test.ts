@@ -4,7 +4,7 @@ import { left, renderPairs, renderTable, right, safeText, truncated, widthOf } f
 
 const lines = (...text: readonly string[]) => text.join("\n");
 
-Deno.test("words line up to the left, numbers to the right, nothing trails", () => {
+Deno.test("columns are aligned left or right, without trailing spaces", () => {
   const columns = [left("stream"), right("counted"), left("note")];
   assertEquals(
     renderTable(columns, [["HEARTBEATS", "7", ""], ["H2", "12345678", "behind"]]),
@@ -16,14 +16,14 @@ Deno.test("words line up to the left, numbers to the right, nothing trails", () 
   );
 });
 
-Deno.test("without rows there are the headings, or the caller's line", () => {
+Deno.test("a table without rows is its headings, or the text for empty tables", () => {
   assertEquals(renderTable([left("a"), right("b")], []), "a  b");
   assertEquals(renderTable([left("a")], [], "the quarantine is empty"), "the quarantine is empty");
   assertEquals(renderTable([left("a")], [["x"]], "not shown"), "a\nx");
   assertEquals(renderTable([], []), "");
 });
 
-Deno.test("pairs line up without headings, and are safe too", () => {
+Deno.test("pairs are aligned without headings, and escaped", () => {
   assertEquals(
     renderPairs([["edge", "http://a"], ["postgres", "b\x1b[2J"], ["none", ""]]),
     lines("edge      http://a", "postgres  b\\u{1b}[2J", "none"),
@@ -31,12 +31,12 @@ Deno.test("pairs line up without headings, and are safe too", () => {
   assertEquals(renderPairs([]), "");
 });
 
-Deno.test("a row of another length is refused", () => {
+Deno.test("a row with another number of cells is refused", () => {
   assertThrows(() => renderTable([left("a")], [["x"], []]), RangeError, "row 1 has 0 cells for 1");
   assertThrows(() => renderTable([left("a")], [["x", "y"]]), RangeError, "row 0 has 2 cells");
 });
 
-Deno.test("wide characters count two columns", () => {
+Deno.test("wide characters are two columns", () => {
   assertEquals(["", "aé", "映画", "ｱ", "Ａ", "🎬a", "한"].map(widthOf), [0, 2, 4, 1, 2, 3, 2]);
   assertEquals(
     renderTable([left("t"), right("n")], [["映画", "1"], ["🎬", "2"], ["abcd", "3"]]),
@@ -44,7 +44,7 @@ Deno.test("wide characters count two columns", () => {
   );
 });
 
-Deno.test("long cells end in an ellipsis within the width, headings too", () => {
+Deno.test("long cells and headings are truncated with an ellipsis", () => {
   assertEquals(truncated("abcdef", 6), "abcdef");
   assertEquals(truncated("abcdef", 4), "abc…");
   assertEquals(truncated("abcdef", 1), "…");
@@ -56,7 +56,7 @@ Deno.test("long cells end in an ellipsis within the width, headings too", () => 
   );
 });
 
-Deno.test("what a terminal would obey is escaped, the rest stays", () => {
+Deno.test("control characters are escaped, other characters are unchanged", () => {
   assertEquals(safeText("\u001b[31mred\u0000\r\n"), "\\u{1b}[31mred\\u{0}\\u{d}\\u{a}");
   assertEquals(
     safeText("a\u202eb\u2028c\ufeffd\u009be"),
@@ -66,7 +66,7 @@ Deno.test("what a terminal would obey is escaped, the rest stays", () => {
   assertEquals(safeText("\ud800"), "\\u{d800}");
 });
 
-Deno.test("a table of hostile text has its lines and nothing to obey", () => {
+Deno.test("a table of hostile text has one line per row and no control characters", () => {
   const random = propertyRandom("hostile cells");
   const cell = () =>
     String.fromCodePoint(...Array.from({ length: random.int(0, 12) }, () => {

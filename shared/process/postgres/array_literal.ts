@@ -1,20 +1,23 @@
 /**
- * Arrays as parameters: literals of Postgres, sent as texts and cast (`${…}::text::text[]`).
+ * Array parameters as Postgres array literals, sent as text and cast (`${…}::text::text[]`).
  *
- * The driver's own arrays need a query for types on each connection, and joining here costs a third
- * of its serialiser.
+ * The driver's own arrays need a query for types on every connection, and its serialiser takes three
+ * times as long.
  *
  * Pure.
  *
  * @module
  */
 
-/** An array literal of `items`; texts of letters, digits and `-` only, see {@link textArrayOf}. */
+/**
+ * An array literal of `items`. Strings may have letters, digits and `-` only; for others use
+ * {@link textArrayOf}.
+ */
 export function arrayOf(items: readonly (string | number)[]): string {
   return `{${items.join(",")}}`;
 }
 
-/** An array literal of any texts; undefined is null. */
+/** An array literal of any strings; undefined becomes null. */
 export function textArrayOf(items: readonly (string | undefined)[]): string {
   return arrayOf(items.map((item) => item === undefined ? "null" : quoted(item)));
 }

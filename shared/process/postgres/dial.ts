@@ -1,5 +1,5 @@
 /**
- * The way to a Postgres server: what its URL says, and a socket to it, with TLS or without.
+ * Parses a Postgres URL and opens a socket to the server, with or without TLS.
  *
  * @module
  */
@@ -9,17 +9,18 @@ import { connect as connectTcp, type Socket } from "node:net";
 import { clearTimeout, setTimeout } from "node:timers";
 import { connect as connectTls } from "node:tls";
 import { Stop } from "../errors.ts";
-import { lostError, retryable } from "./passing.ts";
+import { lostError, retryable } from "./transient.ts";
 
-/** Longest wait for a socket, TLS included, and then for any byte before the first query, ms. */
-export const OPEN_MS = 5_000;
+/** Maximum wait for a socket including TLS, and for any byte until the connection is ready, ms. */
+export const OPEN_TIMEOUT_MS = 5_000;
 
-/** What a Postgres URL says. */
+/** A Postgres server, from its URL. */
 export interface Server {
   readonly host: string;
   readonly port: number;
+  /** `encrypted` does not verify the certificate. */
   readonly tls: "off" | "encrypted" | "verified";
-  /** Without what the driver must not see. */
+  /** The URL for the driver, without `sslmode`. */
   readonly driverUrl: string;
 }
 
@@ -30,8 +31,8 @@ const TLS_BY_SSLMODE: Readonly<Record<string, Server["tls"]>> = {
 };
 
 /**
- * The server of `url`. Throws {@link Stop} for parameters other than `sslmode`: they would take
- * precedence over the settings of the connection.
+ * Parses a Postgres URL. Throws {@link Stop} for parameters other than `sslmode`, because they would
+ * override the settings of the connection.
  */
 export function serverOf(url: string): Server {
   const parsed = new URL(url);
@@ -51,36 +52,36 @@ export function serverOf(url: string): Server {
   };
 }
 
-/** A socket to `server`, or why there is none. */
+/** Opens a socket to `server`. Never rejects: returns the error when that fails. */
 export async function dial(server: Server): Promise<Socket | Error> {
   const { host, port, tls } = server;
   const socket = connectTcp({ host, port, noDelay: true, keepAlive: true });
-  // Errors before somebody listens are no reason to end the process.
+  // An error event without a listener would end the process.
   socket.on("error", () => {});
-  const late = setTimeout(
-    () => socket.destroy(lostError(`no connection within ${OPEN_MS / 1_000} s`)),
-    OPEN_MS,
+  const timeout = setTimeout(
+    () => socket.destroy(lostError(`no connection within ${OPEN_TIMEOUT_MS / 1_000} s`)),
+    OPEN_TIMEOUT_MS,
   );
   try {
     await once(socket, "connect");
-    return tls === "off" ? socket : await secure(socket, server);
+    return tls === "off" ? socket : await startTls(socket, server);
   } catch (error) {
     socket.destroy();
     const reason = retryable(error);
     return reason instanceof Error ? reason : new Error(String(reason));
   } finally {
-    clearTimeout(late);
+    clearTimeout(timeout);
   }
 }
 
 const SSL_REQUEST = Buffer.from([0, 0, 0, 8, 4, 210, 22, 47]);
 const SSL_ACCEPTED = "S";
 
-async function secure(socket: Socket, { host, tls }: Server): Promise<Socket> {
+async function startTls(socket: Socket, { host, tls }: Server): Promise<Socket> {
   socket.write(SSL_REQUEST);
   const [answer] = await once(socket, "data");
   if (String(answer) !== SSL_ACCEPTED) {
-    throw new Stop("the Postgres URL asks for TLS, and the server has none");
+    throw new Stop("the Postgres URL requires TLS, which the server does not support");
   }
   const secured = connectTls({
     socket,

@@ -2,14 +2,14 @@ import { assertEquals, assertThrows } from "@std/assert";
 import { Stop } from "../errors.ts";
 import { serverOf } from "./dial.ts";
 
-Deno.test("a URL cannot change the settings", () => {
+Deno.test("a URL with parameters other than a known sslmode is refused", () => {
   for (const parameter of ["search_path=public", "sslmode=prefer", "DateStyle=SQL"]) {
     const url = `postgres://u:p@127.0.0.1/d?${parameter}`;
     assertThrows(() => serverOf(url), Stop, "sslmode");
   }
 });
 
-Deno.test("what a URL says", () => {
+Deno.test("serverOf parses host, port and sslmode", () => {
   const { host, port, tls, driverUrl } = serverOf(
     "postgres://u:p@[::1]:5433/d?sslmode=verify-full",
   );

@@ -1,5 +1,5 @@
 /**
- * Statements that take no parameters.
+ * Utility statements, which take no parameters.
  *
  * @module
  */
@@ -12,8 +12,8 @@ interface FormattedRow {
 }
 
 /**
- * Runs a utility statement. Its `values` are put into `template` by the server's own `format`, as
- * names where it says `%I` and as texts where it says `%L`.
+ * Runs a utility statement. The server's function `format` inserts `values` into `template`: as an
+ * identifier for `%I`, as a literal for `%L`. Rejects with the error of Postgres.
  */
 export async function runFormatted(
   sql: Queryable,

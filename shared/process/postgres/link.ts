@@ -1,5 +1,5 @@
 /**
- * A connection as the driver sees it, with a deadline for silence; `pool.ts` says what for.
+ * The socket that the driver gets, with a limit for the silence of Postgres; `pool.ts` says why.
  *
  * @module
  */
@@ -7,17 +7,17 @@ import type { Buffer } from "node:buffer";
 import { EventEmitter } from "node:events";
 import type { Socket } from "node:net";
 import { clearInterval, clearTimeout, setImmediate, setInterval, setTimeout } from "node:timers";
-import { OPEN_MS } from "./dial.ts";
-import { lostError, retryable } from "./passing.ts";
+import { OPEN_TIMEOUT_MS } from "./dial.ts";
+import { lostError, retryable } from "./transient.ts";
 import { Protocol } from "./protocol.ts";
 
-/** Longest wait for the end of a connection that is closed in good order, ms. */
-const CLOSE_MS = 1_000;
+/** Maximum wait for the end of a connection that is closed in an orderly way. */
+const CLOSE_TIMEOUT_MS = 1_000;
 const TICK_MS = 250;
 
 /**
- * The part of a socket that the driver uses. It is `open` until it is lost, or the driver ends it
- * while nothing is under way; only then is the driver told `close`.
+ * The part of a socket that the driver uses. It is `open` until it is lost or the driver ends it while
+ * it is idle. Only in the latter case it emits `close`.
  */
 export class Link extends EventEmitter {
   readonly #protocol = new Protocol();
@@ -28,34 +28,36 @@ export class Link extends EventEmitter {
   #silentMs = 0;
 
   /**
-   * `way` is a socket, or why there is none. `limitMs` is asked how long Postgres may owe an answer
-   * and send nothing. `onLost` is told why the link was lost, and whether nothing was under way;
-   * again when the driver uses the link after that.
+   * @param socket a socket, or the error of opening it
+   * @param limitMs how long Postgres may owe an answer and send nothing, ms
+   * @param onLost receives why the link was lost, and whether it was idle; called again when the
+   *   driver uses the link after that
    */
   constructor(
-    way: Socket | Error,
+    socket: Socket | Error,
     readonly limitMs: () => number,
-    readonly onLost: (reason: Error, wasAtRest: boolean) => void,
+    readonly onLost: (reason: Error, wasIdle: boolean) => void,
   ) {
     super();
-    if (way instanceof Error) {
+    if (socket instanceof Error) {
       this.#state = "closed";
-      this.#failure = way;
+      this.#failure = socket;
       return;
     }
-    this.#socket = way;
-    way.on("data", (bytes: Buffer) => this.#received(bytes));
-    way.on("drain", () => this.emit("drain"));
-    way.on("error", (error: Error) => this.#lose(error));
-    way.on("close", () => this.#closed());
+    this.#socket = socket;
+    socket.on("data", (bytes: Buffer) => this.#received(bytes));
+    socket.on("drain", () => this.emit("drain"));
+    socket.on("error", (error: Error) => this.#lose(error));
+    socket.on("close", () => this.#closed());
     this.#ticks = setInterval(() => this.#tick(), TICK_MS);
   }
 
+  /** The state that the driver reads. */
   get readyState(): "open" | "closing" | "closed" {
     return this.#state;
   }
 
-  /** Sends whole messages. On a lost link it fails what waits for an answer, soon. */
+  /** Sends whole messages. On a lost link it emits an error, asynchronously. */
   write(bytes: Uint8Array, sent?: () => void): boolean {
     if (this.#state !== "open" || !this.#socket) {
       setImmediate(() => this.#fail(false));
@@ -64,31 +66,33 @@ export class Link extends EventEmitter {
     if (!this.#protocol.owes) this.#silentMs = 0;
     this.#protocol.sent(bytes);
     return this.#socket.write(bytes, () => {
-      // The system took them: the way is not silent.
+      // The operating system accepted the bytes, which counts as activity.
       this.#silentMs = 0;
       sent?.();
     });
   }
 
-  /** Ends in good order with the message `last`, if nothing is under way. */
+  /** Closes the connection with the message `last` if it is idle; otherwise destroys it. */
   end(last: Uint8Array): void {
-    if (!this.#protocol.isAtRest) return this.destroy();
+    if (!this.#protocol.isIdle) return this.destroy();
     this.#state = "closing";
     const socket = this.#socket;
     socket?.end(last);
-    const late = setTimeout(() => socket?.destroy(), CLOSE_MS);
-    socket?.once("close", () => clearTimeout(late));
+    const timeout = setTimeout(() => socket?.destroy(), CLOSE_TIMEOUT_MS);
+    socket?.once("close", () => clearTimeout(timeout));
   }
 
-  /** Gives the connection up because of `reason`, unless it ends already. */
+  /** Gives up an open connection because of `reason`. */
   destroy(reason: Error = lostError("the connection was given up")): void {
     if (this.#state === "open") this.#lose(reason);
   }
 
+  /** As of a socket. */
   pause(): void {
     this.#socket?.pause();
   }
 
+  /** As of a socket. */
   resume(): void {
     this.#socket?.resume();
   }
@@ -100,11 +104,11 @@ export class Link extends EventEmitter {
     this.emit("data", bytes);
   }
 
-  // Counted in ticks, not by the clock: while this process was busy, answers could not be read.
+  // Counted in ticks instead of by the clock, because a busy process cannot read answers.
   #tick(): void {
     if (!this.#protocol.owes) return;
     this.#silentMs += TICK_MS;
-    const limitMs = this.#protocol.isOpening ? OPEN_MS : this.limitMs();
+    const limitMs = this.#protocol.isOpening ? OPEN_TIMEOUT_MS : this.limitMs();
     if (this.#silentMs <= limitMs) return;
     this.#lose(lostError(`no byte came for ${limitMs / 1_000} s, the connection was given up`));
   }
@@ -122,7 +126,7 @@ export class Link extends EventEmitter {
     const failure = retryable(reason);
     this.#failure = failure instanceof Error ? failure : reason;
     this.#release();
-    this.#fail(this.#protocol.isAtRest);
+    this.#fail(this.#protocol.isIdle);
   }
 
   #release(): void {
@@ -131,9 +135,10 @@ export class Link extends EventEmitter {
     this.#socket?.destroy();
   }
 
-  // The driver rejects all that waits for an answer here. After its end it does not listen.
-  #fail(wasAtRest: boolean): void {
+  // On the error the driver rejects every query that waits for an answer. Once ended it has no
+  // listener.
+  #fail(wasIdle: boolean): void {
     if (this.listenerCount("error") > 0) this.emit("error", this.#failure);
-    this.onLost(this.#failure, wasAtRest);
+    this.onLost(this.#failure, wasIdle);
   }
 }

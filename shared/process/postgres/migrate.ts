@@ -1,5 +1,5 @@
 /**
- * Numbered SQL migrations of one schema, safe to start from several processes at once.
+ * Numbered SQL migrations of a schema, safe to run from several processes at once.
  *
  * @module
  */
@@ -8,8 +8,9 @@ import { Stop } from "../errors.ts";
 
 /** One migration of a schema. */
 export interface Migration {
-  /** `NNN_what_it_does`, the file's name without `.sql`. */
+  /** `NNN_what_it_does`: the file name without `.sql`. */
   readonly name: string;
+  /** Its statements. */
   readonly sql: string;
 }
 
@@ -17,7 +18,7 @@ interface AppliedRow {
   readonly name: string;
 }
 
-/** The migrations of `folder`, in order. */
+/** Reads the migrations in `folder`, in order. Rejects with errors of the file system. */
 export async function readMigrations(folder: URL): Promise<Migration[]> {
   const files: string[] = [];
   for await (const entry of Deno.readDir(folder)) {
@@ -32,8 +33,8 @@ export async function readMigrations(folder: URL): Promise<Migration[]> {
 }
 
 /**
- * Brings `schema` up to date in one transaction and returns the names applied. Throws {@link Stop}
- * when the database is ahead of this code.
+ * Applies pending migrations to `schema` in one transaction and returns their names. Rejects with
+ * {@link Stop} when the schema has migrations that this version does not know.
  */
 export async function migrate(
   sql: Sql,

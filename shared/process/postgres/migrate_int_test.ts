@@ -1,8 +1,6 @@
 import { assertEquals, assertExists, assertRejects } from "@std/assert";
 import type { Sql } from "postgres";
-import { PostgresServer } from "../../dev/servers/postgres_server.ts";
-import { createDatabase, DATABASE, DEV_PASSWORD } from "../../dev/servers/stack.ts";
-import { Workspace } from "../../dev/servers/workspace.ts";
+import { PostgresStack } from "../../dev/servers/stack.ts";
 import { Stop } from "../errors.ts";
 import { migrate, readMigrations } from "./migrate.ts";
 import { openPool } from "./pool.ts";
@@ -23,7 +21,7 @@ interface ColumnRow {
 
 const checks: { name: string; check: (sql: Sql, connect: () => Sql) => Promise<void> }[] = [
   {
-    name: "migrations are applied in order, once, and new ones on top",
+    name: "migrations are applied once and in order, later ones too",
     check: async (sql) => {
       assertEquals(await migrate(sql, "triage", [FIRST]), ["001_first"]);
       assertEquals(await migrate(sql, "triage", [FIRST]), []);
@@ -46,7 +44,7 @@ const checks: { name: string; check: (sql: Sql, connect: () => Sql) => Promise<v
     },
   },
   {
-    name: "a migration that fails leaves nothing behind, not even those before it",
+    name: "a failing migration rolls back the pending ones before it too",
     check: async (sql) => {
       await migrate(sql, "triage", [FIRST]);
       await assertRejects(() => migrate(sql, "triage", [FIRST, SECOND, BROKEN]), Error, "no_such");
@@ -58,7 +56,7 @@ const checks: { name: string; check: (sql: Sql, connect: () => Sql) => Promise<v
     },
   },
   {
-    name: "an older version refuses a newer database and says what to do",
+    name: "an older version refuses a newer schema and says what to do",
     check: async (sql) => {
       await migrate(sql, "triage", [FIRST, SECOND]);
       const error = await assertRejects(() => migrate(sql, "triage", [FIRST]), Stop, "002_second");
@@ -68,10 +66,8 @@ const checks: { name: string; check: (sql: Sql, connect: () => Sql) => Promise<v
 ];
 
 Deno.test("migrations", async (test) => {
-  await using workspace = await Workspace.temporary();
-  const server = await PostgresServer.start(workspace);
-  await createDatabase(server);
-  const url = server.url(DATABASE, "triage", DEV_PASSWORD);
+  await using stack = await PostgresStack.start();
+  const url = stack.databaseUrl("triage");
   const connect = () => openPool(url, { purpose: "test", max: 1 });
   for (const { name, check } of checks) {
     await test.step(name, async () => {
@@ -81,10 +77,9 @@ Deno.test("migrations", async (test) => {
       await sql.end();
     });
   }
-  await server.stop("SIGQUIT");
 });
 
-Deno.test("only numbered SQL files of a folder are migrations, in the order of their numbers", async () => {
+Deno.test("readMigrations reads numbered SQL files only, in the order of their numbers", async () => {
   const folder = await Deno.makeTempDir();
   const files = ["010_later.sql", "002_second.sql", "notes.md", "2_short.sql", "001_first.sql~"];
   for (const file of files) await Deno.writeTextFile(`${folder}/${file}`, `-- ${file}`);

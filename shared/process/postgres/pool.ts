@@ -1,64 +1,64 @@
 /**
- * Every connection to Postgres is made here.
+ * Makes every connection to Postgres.
  *
- * The driver (postgres.js) has three faults that a service that counts money cannot live with:
- * - It waits for ever for an answer that will never come, as when a link drops packets.
- * - It forgets the socket of a lost connection while a transaction, a cursor or a handshake may still
- *   write to it: that is an error in its own timer, which ends the process.
- * - It uses the state of a lost connection for the next one: queries sent there hang.
+ * The driver (postgres.js) has three faults that this module works around:
+ * - It waits forever for an answer that never arrives, for example when a link drops packets.
+ * - It deletes the socket of a lost connection while a transaction, a cursor or a handshake may still
+ *   write to it. The error is thrown in its own timer and ends the process.
+ * - It reuses the state of a lost connection for the next one, where queries then hang.
  *
- * So the driver is given a {@link Link} instead of a socket. A link watches the protocol, and is lost
- * when Postgres owes an answer and sends nothing for too long. The driver is never told that a lost
- * link is closed, only that there was an error: it keeps the link, whatever it writes there fails at
- * once, and it never connects again by itself. Instead all of the driver's connections of a pool,
- * one {@link Generation}, are given up together, and the next query makes new ones.
+ * The driver therefore gets a {@link Link} instead of a socket. A link follows the protocol, and is
+ * lost when Postgres owes an answer and sends nothing for too long. A lost link emits `error` but not
+ * `close`: the driver keeps it, every write to it fails at once, and the driver does not reconnect.
+ * Instead, all connections of a pool, one {@link Generation}, are given up together, and the next
+ * query makes new ones.
  *
- * For this to hold, do not use `listen`, `subscribe`, `reserve` and `cancel` of the driver. Read
- * long results with `cursor(rows, callback)`: `for await` over a cursor ends like a complete one
- * when the connection is lost while its body waits. Arrays are sent as `array_literal.ts` makes them.
+ * This requires that `listen`, `subscribe`, `reserve` and `cancel` of the driver are not used. Read
+ * long results with `cursor(rows, callback)`: `for await` over a cursor ends without an error when
+ * the connection is lost while its body waits. Send arrays by `array_literal.ts`.
  *
  * @module
  */
 import postgres, { type Sql, type TransactionSql } from "postgres";
 import { dial, type Server, serverOf } from "./dial.ts";
 import { Link } from "./link.ts";
-import { lostError } from "./passing.ts";
+import { lostError } from "./transient.ts";
 
-/** What a pool or a session is for, and its bounds. */
+/** Options of a session. */
 export interface SessionOptions {
-  /** What `pg_stat_activity` shows, after `twofold-`. */
+  /** The application name in `pg_stat_activity`, after `twofold-`. */
   readonly purpose: string;
-  /** How long Postgres may owe an answer and send nothing, ms; {@link SILENCE_MS} if not given. */
+  /** How long Postgres may owe an answer and send nothing, ms; default {@link DEFAULT_SILENCE_MS}. */
   readonly silenceMs?: number;
-  /** Settings of the connections, beyond those that all have. */
+  /** Postgres settings of the connections, in addition to those that all connections have. */
   readonly settings?: Readonly<Record<string, string | number | boolean>>;
 }
 
-/** {@link SessionOptions} of more than one connection. */
+/** Options of a pool. */
 export interface PoolOptions extends SessionOptions {
-  /** Most connections at a time. */
+  /** Maximum number of connections. */
   readonly max: number;
 }
 
-/** A connection or pool, or a transaction of it. */
+/** A pool, a session or a transaction. */
 export type Queryable = Sql | TransactionSql;
 
-/** Longest silence for short statements, ms. */
-export const SILENCE_MS = 10_000;
+/** Maximum silence of Postgres during short statements, ms. */
+export const DEFAULT_SILENCE_MS = 10_000;
 
-/** Settings of every connection: neither the server's nor a role's defaults change what code means. */
+/** Settings of every connection, so that defaults of server or role do not change its behaviour. */
 const SETTINGS = {
   DateStyle: "ISO, YMD",
   IntervalStyle: "postgres",
   TimeZone: "UTC",
   bytea_output: "hex",
-  // Every name in our SQL says its schema; a temporary table hides nothing.
+  // Every name in our SQL has its schema, and temporary tables cannot shadow it.
   search_path: "pg_catalog, pg_temp",
   default_transaction_isolation: "read committed",
   client_min_messages: "warning",
-  // A client that hangs, or whose network does, would keep its locks. Nothing here waits that long.
+  // Releases the locks of a client that hangs or lost its network.
   idle_in_transaction_session_timeout: 60_000,
-  // A server that works or waits for a client that is gone would hold its locks until it is done.
+  // Ends a statement, and releases its locks, when the client disconnected.
   client_connection_check_interval: 1_000,
   tcp_keepalives_idle: 5,
   tcp_keepalives_interval: 2,
@@ -67,53 +67,54 @@ const SETTINGS = {
 } as const;
 
 /**
- * A pool. It connects when it is used, and again after a connection was lost; the loss of one that
- * is at work fails what all others of the pool are doing, because it is seldom alone.
+ * Opens a pool. It connects on first use, and again after a connection was lost. The loss of a
+ * connection that is not idle fails the queries of all connections of the pool, because the others
+ * are probably lost too.
  *
- * What is lost rejects with `RetryAfter` or with what {@link passes} says passes. Throws `Stop` for a
- * URL with parameters other than `sslmode`.
+ * Queries on a lost connection reject with a transient error ({@link isTransient}). Throws `Stop` for
+ * a URL with parameters other than `sslmode`.
  */
 export function openPool(url: string, options: PoolOptions): Sql {
   return new Pool(url, options, "pool").sql;
 }
 
 /**
- * One connection, for what lives as long as it does, like an advisory lock. It connects when it is
- * used. Once it is lost every use throws `RetryAfter`: open another session.
+ * Opens a session: one connection that is never replaced, for example for an advisory lock. It
+ * connects on first use. Once it is lost, every use throws `RetryAfter`; open another session.
  */
 export function openSession(url: string, options: SessionOptions): Sql {
   return new Pool(url, { ...options, max: 1 }, "session").sql;
 }
 
 /**
- * Lets Postgres be silent for up to `silenceMs` while `work` is done with `sql`. All connections of
- * the pool get that patience, so what must notice a dead link sooner belongs to another pool. A
- * transaction has the patience that its pool was given; here it changes nothing.
+ * Runs `work`, during which Postgres may be silent for up to `silenceMs` on `sql`, a pool or a session.
+ * The limit applies to all its connections, so statements that have to detect a dead link sooner need
+ * another pool. For a transaction this has no effect; raise the limit of its pool.
  */
-export async function patiently<T>(
+export async function allowSilence<T>(
   sql: Queryable,
   silenceMs: number,
   work: () => PromiseLike<T>,
 ): Promise<T> {
-  const patience = patienceOf.get(sql);
-  const held = { silenceMs };
-  patience?.add(held);
+  const limits = silenceLimitsOf.get(sql);
+  const limit = { silenceMs };
+  limits?.add(limit);
   try {
     return await work();
   } finally {
-    patience?.delete(held);
+    limits?.delete(limit);
   }
 }
 
-/** Silence that work under way needs. */
-type Patience = Set<{ readonly silenceMs: number }>;
+/** The limits of calls of {@link allowSilence} in progress. */
+type SilenceLimits = Set<{ readonly silenceMs: number }>;
 
-const patienceOf = new WeakMap<Queryable, Patience>();
+const silenceLimitsOf = new WeakMap<Queryable, SilenceLimits>();
 
-/** What stays when connections are lost: the `sql` that callers hold. */
+/** Provides the `sql` that callers hold, which outlives lost connections. */
 class Pool {
   readonly sql: Sql;
-  readonly #patience: Patience = new Set();
+  readonly #silenceLimits: SilenceLimits = new Set();
   #generation: Generation;
   #isEnded = false;
 
@@ -131,7 +132,7 @@ class Pool {
         return name === "begin" ? generation.begin : Reflect.get(generation.sql, name);
       },
     });
-    patienceOf.set(this.sql, this.#patience);
+    silenceLimitsOf.set(this.sql, this.#silenceLimits);
   }
 
   readonly #end = (options?: EndOptions): Promise<void> => {
@@ -148,19 +149,20 @@ class Pool {
   }
 
   #open(): Generation {
-    const { silenceMs = SILENCE_MS } = this.options;
-    const limitMs = () => Math.max(silenceMs, ...[...this.#patience].map((each) => each.silenceMs));
+    const { silenceMs = DEFAULT_SILENCE_MS } = this.options;
+    const limitMs = () =>
+      Math.max(silenceMs, ...[...this.#silenceLimits].map((each) => each.silenceMs));
     return new Generation(this.url, this.options, limitMs);
   }
 }
 
-/** How a pool ends. */
+/** Options of `sql.end`. */
 interface EndOptions {
-  /** Longest wait for what is under way, s. */
+  /** Maximum wait for queries in progress, s. */
   readonly timeout?: number;
 }
 
-/** The driver and its connections until one of them is lost. */
+/** An instance of the driver and its connections, used until one of them is lost. */
 class Generation {
   readonly sql: Sql;
   readonly #links = new Set<Link>();
@@ -179,13 +181,13 @@ class Generation {
       max,
       socket: () => this.#connect(server),
       connection: { ...SETTINGS, ...settings, application_name: `twofold-${purpose}` },
-      // Its failure would be a rejection that nobody handles.
+      // A failure of that query would be an unhandled rejection.
       fetch_types: false,
-      // What these would do, links do.
+      // Links do this.
       ssl: false,
       connect_timeout: 0,
       keep_alive: null,
-      // The driver would close connections that hold locks.
+      // Otherwise the driver would close connections that hold locks.
       max_lifetime: null,
       idle_timeout: 0,
       onnotice: () => {},
@@ -193,14 +195,14 @@ class Generation {
     this.sql = postgres(server.driverUrl, options);
   }
 
-  /** Whether new queries belong to another generation; those under way may still succeed. */
+  /** Whether new queries need another generation; queries in progress may still succeed. */
   get isLost(): boolean {
     return this.#isLost;
   }
 
   /**
-   * The driver's `begin`, rejected once a connection is lost. The driver itself rejects it when it
-   * is told `close`; without that, a `rollback` could wait for ever for its turn.
+   * The driver's `begin`, rejected when a connection is lost. The driver itself would reject it only on
+   * `close`; without that event, a `rollback` could wait forever in the queue.
    */
   readonly begin = (...args: readonly unknown[]): Promise<unknown> => {
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
@@ -210,20 +212,20 @@ class Generation {
     return promise;
   };
 
-  /** Ends every connection: when it is at rest, or after `timeout` s at the latest. */
+  /** Ends every connection when it is idle, or after `timeout` seconds at the latest. */
   async end(options: EndOptions = {}): Promise<void> {
     await Promise.race([this.sql.end(options), this.#broken.promise]);
     this.#isOver = true;
     for (const link of this.#links) link.destroy();
   }
 
-  // Must not reject: the driver would lose count of its connections.
+  // Must not reject, because the driver would then lose a connection from its count.
   async #connect(server: Server): Promise<Link> {
-    const link = new Link(await dial(server), this.limitMs, (reason, wasAtRest) => {
+    const link = new Link(await dial(server), this.limitMs, (reason, wasIdle) => {
       this.#links.delete(link);
       this.#isLost = true;
-      // Nobody waits for this one, and the others can finish.
-      if (wasAtRest) void this.end();
+      // No query was in progress on this connection, and the others may finish theirs.
+      if (wasIdle) void this.end();
       else this.#break(reason);
     });
     this.#links.add(link);
@@ -235,7 +237,7 @@ class Generation {
     if (this.#isOver) return;
     this.#isOver = true;
     for (const link of this.#links) link.destroy(reason);
-    // Rejects what waits for a connection.
+    // Rejects queries that wait for a connection.
     void this.sql.end({ timeout: 0 });
     for (const reject of this.#begun) reject(reason);
     this.#broken.resolve();

@@ -1,29 +1,29 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import type { Sql } from "postgres";
-import { PostgresServer } from "../../dev/servers/postgres_server.ts";
+import type { PostgresServer } from "../../dev/servers/postgres_server.ts";
 import { TcpProxy } from "../../dev/servers/tcp_proxy.ts";
 import { waitFor } from "../../dev/testing/wait_for.ts";
-import { Workspace } from "../../dev/servers/workspace.ts";
 import { pause } from "../retry.ts";
 import { migrate, readMigrations } from "./migrate.ts";
 import { messageOf, RetryAfter } from "../errors.ts";
 import { arrayOf, textArrayOf } from "./array_literal.ts";
 import { runFormatted } from "./formatted.ts";
-import { passes } from "./passing.ts";
-import { openPool, openSession, patiently, type PoolOptions } from "./pool.ts";
+import { isTransient } from "./transient.ts";
+import { allowSilence, openPool, openSession, type PoolOptions } from "./pool.ts";
+import { PostgresStack } from "../../dev/servers/stack.ts";
 
 const SHORT_MS = 1_000;
 
-/** A server, a link to it, and a superuser's connection past the link. */
+/** A server, a proxied link to it, and a superuser's connection without the proxy. */
 interface Rig {
   readonly server: PostgresServer;
   readonly link: TcpProxy;
   readonly admin: Sql;
   open(options?: Partial<PoolOptions>): Sql;
   session(): Sql;
-  /** How many backends of `open` and `session` have a state like `state`. */
+  /** Number of backends of `open` and `session` whose state matches `state`. */
   count(state?: string): Promise<number>;
-  /** Ends those backends, and returns how many they were. */
+  /** Terminates those backends and returns their number. */
   kill(state?: string): Promise<number>;
 }
 
@@ -44,7 +44,7 @@ interface CommentRow {
 type Check = (rig: Rig) => Promise<void>;
 
 const checks: Readonly<Record<string, Check>> = {
-  "every connection has the settings": async (rig) => {
+  "every connection has the common and its own settings": async (rig) => {
     const sql = rig.open({ settings: { enable_seqscan: "off" } });
     const names = ["DateStyle", "TimeZone", "search_path", "enable_seqscan", "application_name"];
     const rows = await sql<SettingRow[]>`
@@ -71,7 +71,7 @@ const checks: Readonly<Record<string, Check>> = {
     await sql.end();
   },
 
-  "arrays are parameters": async (rig) => {
+  "array literals are sent as parameters": async (rig) => {
     const sql = rig.open();
     const texts = ["plain", 'quo"te', "back\\slash", "com,ma", "{brace}", "", "null", undefined];
     const [row] = await sql<ArraysRow[]>`
@@ -95,7 +95,7 @@ const checks: Readonly<Record<string, Check>> = {
     await sql.end();
   },
 
-  "a silent link fails a statement, a transaction and what waits, and heals": async (rig) => {
+  "a silent link fails transactions and queued queries, and the pool recovers": async (rig) => {
     const sql = rig.open({ max: 2 });
     await Promise.all([sql`select pg_sleep(0.1)`, sql`select pg_sleep(0.1)`]);
     const transaction = sql.begin(async (tx) => {
@@ -109,14 +109,14 @@ const checks: Readonly<Record<string, Check>> = {
       [transaction, ...waiting].map((each) => within(3 * SHORT_MS, each.then(String, messageOf))),
     );
     assert(failures[0]?.includes("no byte came for 1 s"), failures[0]);
-    // New connections cannot be had either.
+    // New connections fail too.
     await within(7_000, assertRejects(async () => await sql`select 1`, RetryAfter, "no byte came"));
     rig.link.heal();
     assertEquals([...await sql`select 1 as one`], [{ one: 1 }]);
     await within(2_000, sql.end());
   },
 
-  "a session at rest on a silent link is noticed at its next use, and ends": async (rig) => {
+  "an idle session on a silent link fails at its next use and can be ended": async (rig) => {
     const session = rig.session();
     await session`select pg_advisory_lock(1)`;
     rig.link.silence();
@@ -135,21 +135,21 @@ const checks: Readonly<Record<string, Check>> = {
     rig.link.heal();
   },
 
-  "waiting for a lock is silence, unless patience was asked for": async (rig) => {
+  "waiting for a lock counts as silence, unless allowSilence raises the limit": async (rig) => {
     const sql = rig.open({ max: 2 });
     const lock = () => sql.begin((tx) => tx`select pg_advisory_xact_lock(7), 1 as had`);
     const had = await rig.admin.begin(async (tx) => {
       await tx`select pg_advisory_xact_lock(7)`;
       await assertRejects(lock, RetryAfter, "no byte came for 1 s");
-      const patient = patiently(sql, 10_000, lock);
+      const waiting = allowSilence(sql, 10_000, lock);
       await pause(3 * SHORT_MS);
-      return { patient };
+      return { waiting };
     });
-    assertEquals((await had.patient)[0]?.had, 1);
+    assertEquals((await had.waiting)[0]?.had, 1);
     await sql.end();
   },
 
-  "rows, and a reader that takes its time, are no silence": async (rig) => {
+  "arriving rows and a slow reader do not count as silence": async (rig) => {
     const sql = rig.open({ max: 1 });
     let rows = 0;
     await sql`select n, pg_sleep(0.3) from generate_series(1, 6) as n`.cursor(2, async (some) => {
@@ -165,7 +165,7 @@ const checks: Readonly<Record<string, Check>> = {
     await sql.end();
   },
 
-  "while this process is busy nothing is silent": async (rig) => {
+  "time in which this process is busy does not count as silence": async (rig) => {
     const sql = rig.open();
     await sql`select 1`;
     const answer = sql`select 1 as one`;
@@ -201,13 +201,13 @@ const checks: Readonly<Record<string, Check>> = {
       await pause(round < 10 ? 80 : 20);
       await rig.kill();
       const error = await within(2_000, outcome);
-      assert(passes(error), `${round}: ${messageOf(error)}`);
+      assert(isTransient(error), `${round}: ${messageOf(error)}`);
       assertEquals([...await within(2_000, sql`select ${round}::int as n`)], [{ n: round }]);
     }
     await sql.end();
   },
 
-  "a cursor with a callback that loses its connection rejects": async (rig) => {
+  "a cursor rejects when its connection is lost during its callback": async (rig) => {
     const sql = rig.open({ max: 1 });
     let rows = 0;
     const reading = sql`select generate_series(1, 1000) as n`.cursor(100, async (some) => {
@@ -216,12 +216,12 @@ const checks: Readonly<Record<string, Check>> = {
       await rig.kill();
       await pause(100);
     });
-    assert(passes(await reading.then(() => undefined, (error) => error)));
+    assert(isTransient(await reading.then(() => undefined, (error) => error)));
     assertEquals(rows, 300);
     await sql.end();
   },
 
-  "the loss of a connection at rest disturbs no other": async (rig) => {
+  "the loss of an idle connection does not affect the others": async (rig) => {
     const sql = rig.open({ max: 2, silenceMs: 5_000 });
     await Promise.all([sql`select pg_sleep(0.1)`, sql`select pg_sleep(0.1)`]);
     const busy = sql.begin(async (tx) => {
@@ -231,7 +231,7 @@ const checks: Readonly<Record<string, Check>> = {
     });
     await waitFor("one at work", async () => (await rig.count("active")) === 1);
     assertEquals(await rig.kill("idle"), 1);
-    // A query that is sent before the loss is noticed would fail, and the other with it.
+    // A query sent before the loss is noticed would fail, together with the other one.
     await pause(100);
     assertEquals([...await sql`select 2 as two`], [{ two: 2 }]);
     assertEquals([...await busy], [{ one: 1 }]);
@@ -239,9 +239,11 @@ const checks: Readonly<Record<string, Check>> = {
     await sql.end();
   },
 
-  "a link that is cut, and a server that crashes and comes back": async (rig) => {
+  "queries fail as transient when the link is cut or the server crashes, and work again": async (
+    rig,
+  ) => {
     const sql = rig.open({ max: 3 });
-    const all = () => range(20).map(() => sql`select pg_sleep(0.05)`.then(() => true, passes));
+    const all = () => range(20).map(() => sql`select pg_sleep(0.05)`.then(() => true, isTransient));
     let answers = all();
     await pause(60);
     rig.link.cut();
@@ -256,12 +258,12 @@ const checks: Readonly<Record<string, Check>> = {
     await sql.end();
   },
 
-  "who may not connect, and what is not there, may come": async (rig) => {
+  "a missing role, a missing database and a refused connection are transient": async (rig) => {
     for (const path of ["nobody@127.0.0.1:PORT/postgres", "postgres@127.0.0.1:PORT/nothing"]) {
       const url = `postgres://${path.replace("PORT", String(rig.server.port))}`;
       const sql = openPool(url, { purpose: "test", max: 1 });
       const error = await sql`select 1`.then(() => undefined, (error) => error);
-      assert(passes(error), messageOf(error));
+      assert(isTransient(error), messageOf(error));
       await within(1_000, sql.end({ timeout: 0 }));
     }
     const refused = openPool("postgres://postgres@127.0.0.1:1/postgres", { purpose: "t", max: 1 });
@@ -271,8 +273,8 @@ const checks: Readonly<Record<string, Check>> = {
 };
 
 Deno.test("connections to Postgres", async (test) => {
-  await using workspace = await Workspace.temporary();
-  const server = await PostgresServer.start(workspace);
+  await using stack = await PostgresStack.start();
+  const server = stack.postgres;
   for (const [name, check] of Object.entries(checks)) {
     await test.step(name, async () => {
       using link = new TcpProxy(server.port);
@@ -281,7 +283,6 @@ Deno.test("connections to Postgres", async (test) => {
       await admin.end();
     });
   }
-  await server.stop("SIGQUIT");
 });
 
 function rigOf(server: PostgresServer, link: TcpProxy, admin: Sql): Rig {
@@ -308,9 +309,10 @@ function range(length: number): number[] {
   return Array.from({ length }, (_, index) => index);
 }
 
-/** What `promise` comes to; rejects when that takes longer than `ms`. */
+/** The result of `promise`; rejects when it takes longer than `ms`. */
 async function within<T>(ms: number, promise: Promise<T>): Promise<T> {
   const { promise: late, reject } = Promise.withResolvers<never>();
+  // No sleep: a deadline.
   const timer = setTimeout(() => reject(new Error(`took longer than ${ms} ms`)), ms);
   try {
     return await Promise.race([promise, late]);

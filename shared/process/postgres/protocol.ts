@@ -1,12 +1,13 @@
 /**
- * Whose turn it is to speak on a connection, by Postgres's frontend/backend protocol, version 3.
+ * Follows a connection in the Postgres frontend/backend protocol, version 3, to know whether Postgres
+ * owes an answer (https://www.postgresql.org/docs/current/protocol.html).
  *
  * Pure.
  *
  * @module
  */
 const READY = "Z".charCodeAt(0);
-const AT_REST = "I".charCodeAt(0);
+const IDLE = "I".charCodeAt(0);
 const QUERY = "Q".charCodeAt(0);
 const SYNC = "S".charCodeAt(0);
 const FLUSH = "H".charCodeAt(0);
@@ -15,37 +16,38 @@ const COPY_IN = "G".charCodeAt(0);
 const COPY_DONE = "c".charCodeAt(0);
 const COPY_FAIL = "f".charCodeAt(0);
 
-/** Follows the bytes of one connection, both ways. */
+/** Follows the bytes of one connection in both directions. */
 export class Protocol {
   readonly #incoming = new Frames();
   readonly #outgoing = new Frames();
   #isOpening = true;
-  /** Answers to these end with ReadyForQuery. */
+  /** Messages sent whose answer, which ends with ReadyForQuery, has not arrived. */
   #rounds = 0;
   #isFlushed = false;
   #isCopying = false;
-  #isIdle = false;
+  /** Whether the last ReadyForQuery reported that no transaction is open. */
+  #isOutsideTransaction = false;
 
-  /** Until the first ReadyForQuery. */
+  /** Whether the first ReadyForQuery has not arrived yet. */
   get isOpening(): boolean {
     return this.#isOpening;
   }
 
-  /** Whether Postgres has to say something. */
+  /** Whether Postgres has to send something. */
   get owes(): boolean {
     return this.#isOpening || ((this.#rounds > 0 || this.#isFlushed) && !this.#isCopying);
   }
 
-  /** Whether nothing is under way, neither a statement nor a transaction. */
-  get isAtRest(): boolean {
-    return this.#isIdle && this.#rounds === 0 && !this.#isFlushed;
+  /** Whether neither a statement nor a transaction is in progress. */
+  get isIdle(): boolean {
+    return this.#isOutsideTransaction && this.#rounds === 0 && !this.#isFlushed;
   }
 
-  /** Follows `bytes` that go to Postgres. */
+  /** Follows `bytes` that were sent to Postgres. */
   sent(bytes: Uint8Array): void {
-    // What opens a connection is not framed alike.
+    // The messages that open a connection have another framing.
     if (this.#isOpening) return;
-    this.#isIdle = false;
+    this.#isOutsideTransaction = false;
     this.#outgoing.feed(bytes, (type) => {
       if (type === QUERY || type === SYNC) this.#rounds += 1;
       if (type === FLUSH) this.#isFlushed = true;
@@ -53,7 +55,7 @@ export class Protocol {
     });
   }
 
-  /** Follows `bytes` that came from Postgres. */
+  /** Follows `bytes` that were received from Postgres. */
   received(bytes: Uint8Array): void {
     this.#incoming.feed(bytes, (type, state) => {
       if (type === SUSPENDED) this.#isFlushed = false;
@@ -62,18 +64,18 @@ export class Protocol {
       if (this.#isOpening) this.#isOpening = false;
       else this.#rounds -= 1;
       this.#isFlushed = this.#isCopying = false;
-      this.#isIdle = state === AT_REST;
+      this.#isOutsideTransaction = state === IDLE;
     });
   }
 }
 
-/** Messages in a stream of bytes: a type, a length of 4 bytes that counts itself, a body. */
+/** Splits bytes into messages: a type byte, a 4-byte length that includes itself, a body. */
 class Frames {
   readonly #head = new DataView(new ArrayBuffer(6));
   #filled = 0;
   #skip = 0;
 
-  /** Calls `onMessage` with the type of each message, and with the first byte of READY's body. */
+  /** Calls `onMessage` with the type of each message, and the first byte of a ReadyForQuery body. */
   feed(bytes: Uint8Array, onMessage: (type: number, first: number) => void): void {
     const head = this.#head;
     for (let at = 0; at < bytes.length;) {

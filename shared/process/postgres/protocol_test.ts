@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { Protocol } from "./protocol.ts";
 
-/** A message of `type` with `body`, as both sides write it. */
+/** A message of `type` with `body`. */
 function message(type: string, body = ""): Uint8Array {
   const bytes = new Uint8Array(5 + body.length);
   new DataView(bytes.buffer).setUint32(1, 4 + body.length);
@@ -17,21 +17,21 @@ function opened(): Protocol {
   return protocol;
 }
 
-function stateOf({ isOpening, owes, isAtRest }: Protocol) {
-  return { isOpening, owes, isAtRest };
+function stateOf({ isOpening, owes, isIdle }: Protocol) {
+  return { isOpening, owes, isIdle };
 }
 
-Deno.test("until the first ReadyForQuery Postgres owes an answer", () => {
+Deno.test("Postgres owes an answer until the first ReadyForQuery", () => {
   const protocol = new Protocol();
-  assertEquals(stateOf(protocol), { isOpening: true, owes: true, isAtRest: false });
+  assertEquals(stateOf(protocol), { isOpening: true, owes: true, isIdle: false });
   protocol.sent(new Uint8Array([0, 0, 0, 8, 0, 3, 0, 0]));
   protocol.received(message("R", "\0\0\0\0"));
   assertEquals(protocol.owes, true);
   protocol.received(message("Z", "I"));
-  assertEquals(stateOf(protocol), { isOpening: false, owes: false, isAtRest: true });
+  assertEquals(stateOf(protocol), { isOpening: false, owes: false, isIdle: true });
 });
 
-Deno.test("messages are found however the bytes are cut", () => {
+Deno.test("messages may be split across any number of reads", () => {
   const answer = [message("D", "x".repeat(300)), message("C", "SELECT 1\0"), message("Z", "I")];
   const bytes = new Uint8Array(answer.flatMap((each) => [...each]));
   for (const size of [1, 2, 3, 5, 7, 64, bytes.length]) {
@@ -41,21 +41,21 @@ Deno.test("messages are found however the bytes are cut", () => {
       assertEquals(protocol.owes, true, `${size}`);
       protocol.received(bytes.subarray(at, at + size));
     }
-    assertEquals(stateOf(protocol), { isOpening: false, owes: false, isAtRest: true }, `${size}`);
+    assertEquals(stateOf(protocol), { isOpening: false, owes: false, isIdle: true }, `${size}`);
   }
 });
 
-Deno.test("pipelined statements are owed until the last is answered; a transaction is no rest", () => {
+Deno.test("pipelined statements are owed until the last answer; an open transaction is not idle", () => {
   const protocol = opened();
   protocol.sent(message("Q", "begin\0"));
   protocol.sent(message("S"));
   protocol.received(message("Z", "T"));
   assertEquals(protocol.owes, true);
   protocol.received(message("Z", "T"));
-  assertEquals(stateOf(protocol), { isOpening: false, owes: false, isAtRest: false });
+  assertEquals(stateOf(protocol), { isOpening: false, owes: false, isIdle: false });
 });
 
-Deno.test("a cursor at rest and a COPY that waits for rows owe nothing", () => {
+Deno.test("a suspended cursor and a COPY that waits for rows owe nothing", () => {
   const protocol = opened();
   protocol.sent(message("H"));
   assertEquals(protocol.owes, true);

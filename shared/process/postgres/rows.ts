@@ -1,10 +1,13 @@
 /**
- * What queries return.
+ * Results of queries.
  *
  * @module
  */
 
-/** The row of a query that always returns exactly one, such as a sum; `what` says which it is. */
+/**
+ * The row of a query that returns exactly one, such as a sum. Throws an `Error` for any other number
+ * of rows; `what` describes the query in its message.
+ */
 export function onlyRow<T>(rows: readonly T[], what: string): T {
   const [row] = rows;
   if (row === undefined || rows.length > 1) {

@@ -1,6 +1,6 @@
 /**
- * What finance may ask for, found or refused with what there is instead: a closed day has a
- * statement, an open one only provisional lines, and no day has both.
+ * Answers the questions of the finance API from the store, or throws a problem that says what exists
+ * instead. A closed day has a statement, an open day has provisional lines, and no day has both.
  *
  * @module
  */
@@ -12,39 +12,45 @@ import { provisionalCsv } from "./provisional.ts";
 import { statementCsv } from "../statement/csv.ts";
 import type { Extent, Issued, StatementRef, StatementStore } from "./store.ts";
 
-export interface DeskOptions {
+/** Options of {@link FinanceQueries}. */
+export interface QueryOptions {
   readonly calendar: BusinessCalendar;
-  /** How long after its end a day closes, ms. */
+  /** Time between the end of a day and its close, ms. */
   readonly graceMs: number;
   /** The clock, ms since the epoch. */
   readonly now: () => number;
 }
 
-/** One version of a statement among all of its day, newest first. */
-export interface Found {
+/** One version of a statement, and all versions of its day, newest first. */
+export interface FoundStatement {
   readonly shown: Issued;
   readonly versions: readonly Issued[];
 }
 
-/** A file made from lines on request, and what it is as of. */
+/** The provisional lines of an open day as CSV. */
 export interface ProvisionalFile {
   readonly csv: Uint8Array<ArrayBuffer>;
+  /** When they were read, ms since the epoch. */
   readonly asOf: number;
 }
 
-/** Files made at a time are one, because each is in memory whole; this many more may wait. */
-const MOST_WAITING = 8;
-const MOST_OPEN_DAYS = 10;
-const MOST_STUDIOS_NAMED = 100;
+/** Files are made one at a time, because each is in memory whole; this many requests may wait. */
+const MAX_WAITING = 8;
+const MAX_OPEN_DAYS = 10;
+const MAX_STUDIOS_NAMED = 100;
 
-export class FinanceDesk {
+/**
+ * Finds statements, files and open days. Every method throws a problem of {@link financeProblems}
+ * when there is none, and rejects with {@link RetryAfter} when the store cannot be read now.
+ */
+export class FinanceQueries {
   #last: Promise<unknown> = Promise.resolve();
   #waiting = 0;
 
-  constructor(readonly store: StatementStore, readonly options: DeskOptions) {}
+  constructor(readonly store: StatementStore, readonly options: QueryOptions) {}
 
-  /** A version of a day's statement, the newest unless `version` says which. */
-  async find(day: string, version?: number): Promise<Found> {
+  /** The given version of a day's statement, or the newest. */
+  async find(day: string, version?: number): Promise<FoundStatement> {
     const versions = await this.store.versions(day);
     if (versions.length === 0) throw this.#notIssued(day, await this.store.extent());
     const shown = versions.find((each) => version === undefined || each.version === version);
@@ -57,23 +63,23 @@ export class FinanceDesk {
     );
   }
 
-  /** The CSV of one studio's lines in a statement; the same bytes each time. */
+  /** The CSV of one studio's lines in a statement; always the same bytes. */
   async studioCsv(ref: StatementRef, studio: string): Promise<Uint8Array<ArrayBuffer>> {
-    return await this.#inTurn(async () => {
+    return await this.#oneAtATime(async () => {
       const lines = await this.store.studioLines(ref, studio);
       if (lines.length > 0) return statementCsv(lines);
       const all = (await this.store.studios(ref)).map((each) => each.studio);
-      const studios = all.slice(0, MOST_STUDIOS_NAMED);
+      const studios = all.slice(0, MAX_STUDIOS_NAMED);
       throw financeProblems.problem(
         "no-such-studio",
-        `No line of ${ref.day}, version ${ref.version}, is of "${studio}". ` +
-          `The statement has ${all.length} studios, named as in \`studios\`.`,
+        `The statement of ${ref.day}, version ${ref.version}, has no studio "${studio}". ` +
+          `It has ${all.length} studios, spelled as in \`studios\`.`,
         { members: { studios } },
       );
     });
   }
 
-  /** What an open day has so far. */
+  /** The lines of an open day so far. */
   async provisional(day: string): Promise<ProvisionalFile> {
     const [versions, extent] = await Promise.all([this.store.versions(day), this.store.extent()]);
     if (versions.length > 0) {
@@ -91,16 +97,16 @@ export class FinanceDesk {
         `${day} has not begun; nothing can be watched on it yet.`,
       );
     }
-    return await this.#inTurn(async () => {
+    return await this.#oneAtATime(async () => {
       const asOf = this.options.now();
       return { csv: provisionalCsv(await this.store.openLines(day), asOf), asOf };
     });
   }
 
-  /** The newest days without a statement, and when they close. */
+  /** The newest days without a statement, and when they are due to close. */
   async openDays(): Promise<OpenDayState[]> {
     const [open, { sealed }] = await Promise.all([
-      this.store.openDays(MOST_OPEN_DAYS),
+      this.store.openDays(MAX_OPEN_DAYS),
       this.store.extent(),
     ]);
     return open.map((each) => ({
@@ -121,27 +127,27 @@ export class FinanceDesk {
       (oldestOpenDay !== undefined && day < oldestOpenDay);
     if (isPast && !isSealed) {
       const detail = firstDay === undefined
-        ? `${day} lies before the first day of the books, ${oldestOpenDay}.`
-        : `There is no statement of ${day}; there are those of ${firstDay} to ${lastDay}.`;
+        ? `${day} is before the first day of the books, ${oldestOpenDay}.`
+        : `There is no statement of ${day}; statements exist for ${firstDay} to ${lastDay}.`;
       const members = { first_day: firstDay, last_day: lastDay };
       return financeProblems.problem("no-statement", detail, { members });
     }
-    return this.#open(day, isSealed);
+    return this.#notClosed(day, isSealed);
   }
 
-  #open(day: string, isSealed: boolean): FinanceProblem {
+  #notClosed(day: string, isSealed: boolean): FinanceProblem {
     const now = this.options.now();
     const closesAt = this.#closesAt(day);
     const when = new Date(closesAt).toISOString();
     const why = isSealed
-      ? "It takes no more events and is being recounted; its statement comes next."
+      ? "It takes no more events and is being recounted; then its statement is issued."
       : closesAt > now
-      ? `It closes at ${when} at the earliest, once every stream is read that far.`
-      : `It is due since ${when} and waits for the days before it, a stream that is behind, a gap ` +
-        `that nobody has settled or its recount: \`deno task royalty close --day ${day}\` says which.`;
+      ? `It closes at ${when} at the earliest, when every stream has been read that far.`
+      : `It is due since ${when} and waits for an earlier day, a stream that is behind, an open gap ` +
+        `or its recount: \`deno task royalty close --day ${day}\` says which.`;
     const begun = day <= this.options.calendar.dayOf(now);
     const provisional = begun ? `/v1/provisional/${day}.csv` : undefined;
-    const instead = begun ? ` Until then there is ${provisional}, which is not a statement.` : "";
+    const instead = begun ? ` Until then use ${provisional}, which is not a statement.` : "";
     return financeProblems.problem(
       "not-closed",
       `${day} has no statement yet. ${why}${instead}`,
@@ -152,13 +158,13 @@ export class FinanceDesk {
     );
   }
 
-  async #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#waiting > MOST_WAITING) {
-      throw new RetryAfter("too many files are being made at once", 5_000);
+  async #oneAtATime<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#waiting > MAX_WAITING) {
+      throw new RetryAfter("too many files are requested at once", 5_000);
     }
     this.#waiting += 1;
     const turn = this.#last.then(work);
-    // The next turn begins however this one ends.
+    // The next one runs whether this one succeeds or fails.
     this.#last = turn.catch(() => {});
     try {
       return await turn;

@@ -1,5 +1,5 @@
 /**
- * A service inside a test's own process: the same face, no signals and no end of the process.
+ * A service inside the process of a test: the same interface, without signals and process exit.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { Metrics } from "../../process/metrics.ts";
 import type { Address, App, Service, ServiceSettings } from "../../process/service.ts";
 import { statusApp } from "../../process/status.ts";
 
-/** A service that the test stops. What it fails with is kept. */
+/** A service that the test stops. Its failures are collected. */
 export class ServiceRig<S extends ServiceSettings> implements Service<S>, AsyncDisposable {
   readonly log = new Log("test", "error");
   readonly metrics = new Metrics();

@@ -127,7 +127,7 @@ Deno.test("the result does not depend on the split into batches", () => {
 
 Deno.test("order and repetition do not change what is credited", () => {
   const random = propertyRandom("accrue under reordering and repetition");
-  for (let run = 0; run < 50; run++) {
+  for (let run = 0; run < 25; run++) {
     const once = Array.from(
       { length: 200 },
       () =>

@@ -1,6 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { waitFor } from "../../shared/dev/testing/wait_for.ts";
 import { ScratchFolder } from "./scratch_folder.ts";
+import { ChildProcess } from "../../shared/dev/testing/child_process.ts";
 
 function namesIn(folder: string): string[] {
   return [...Deno.readDirSync(folder)].map(({ name }) => name).sort();
@@ -14,7 +15,7 @@ Deno.test("making a folder removes those of killed processes and keeps those in 
     const folder = await ScratchFolder.make("${parent}");
     await Deno.writeTextFile(folder.path + "/0", "a run");
     setInterval(() => {}, 1_000);`;
-  const killed = new Deno.Command(Deno.execPath(), { args: ["eval", script] }).spawn();
+  await using killed = new ChildProcess(Deno.execPath(), ["eval", script]);
   await waitFor("the process to write", () => {
     const [folder] = namesIn(parent).filter((name) => !name.endsWith(".lock"));
     return folder !== undefined && namesIn(`${parent}/${folder}`).length === 1;
@@ -23,8 +24,7 @@ Deno.test("making a folder removes those of killed processes and keeps those in 
   {
     await using held = await ScratchFolder.make(parent);
     assertEquals(namesIn(parent).filter((name) => left.includes(name)), left);
-    killed.kill("SIGKILL");
-    await killed.status;
+    await killed.stop("SIGKILL");
     await using next = await ScratchFolder.make(parent);
     const names = [held, next].map(({ path }) => path.slice(parent.length + 1));
     assertEquals(namesIn(parent), names.flatMap((name) => [name, `${name}.lock`]).sort());

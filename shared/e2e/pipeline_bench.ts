@@ -22,6 +22,7 @@ import { pause } from "../process/retry.ts";
 import { inboxPrefix } from "../process/nats.ts";
 import { DURABLE } from "../contract/topology.ts";
 import type { LoadResult } from "./load_main.ts";
+import { ChildProcess } from "../dev/testing/child_process.ts";
 
 /** Two billion events a day. */
 const AIM = 23_148;
@@ -76,7 +77,9 @@ export async function runPipelineBench(seconds = 60, eventsPerSecond = 24_000): 
   );
   console.log(
     `royalty: ${lagAtEnd.toLocaleString("en-US")} events behind at the end of the load, ` +
-      `${lagS.toFixed(1)} s (aim ${ROYALTY_LAG_AIM_SECONDS}); drained ${drainedS.toFixed(1)} s later`,
+      `${lagS.toFixed(1)} s (aim ${ROYALTY_LAG_AIM_SECONDS}); drained ${
+        drainedS.toFixed(1)
+      } s later`,
   );
   const exact = await booksHold(pipeline, observer);
   console.log(`books: ${exact}`);
@@ -220,20 +223,17 @@ async function load(
     concurrency: LOAD_CONNECTIONS,
   };
   const script = new URL("./load_main.ts", import.meta.url).pathname;
-  const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "--quiet", "-A", script, JSON.stringify(options)],
-    stdout: "piped",
-    stderr: "inherit",
-  }).spawn();
+  const args = ["run", "--quiet", "-A", script, JSON.stringify(options)];
+  const child = new ChildProcess(Deno.execPath(), args);
   const before = performance.now();
   const cpu = setInterval(() => lastCpu = cpuSecondsOfTree(child.pid), 250);
   let lastCpu = 0;
-  const { success, stdout } = await child.output();
+  const { code, out, err } = await child.ended;
   clearInterval(cpu);
-  if (!success) throw new Stop("the load generator failed");
+  if (code !== 0) throw new Stop(`the load generator failed: ${err}`);
   const share = lastCpu / ((performance.now() - before) / 1000);
   console.log(`load generator: ${(share * 100).toFixed(0)}% of a core`);
-  return JSON.parse(new TextDecoder().decode(stdout));
+  return JSON.parse(out);
 }
 
 /** Seconds until every reader has caught up. */

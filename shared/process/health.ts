@@ -31,7 +31,7 @@ export interface RoundPart extends HealthPart {
 export class Health {
   readonly #reasons = new Map<string, string>();
   readonly #checks: (() => string | undefined)[] = [];
-  #isStopping = false;
+  #phase: "starting" | "running" | "stopping" = "running";
 
   /** @param nowMs A monotonic clock, in ms. */
   constructor(readonly nowMs: () => number = () => performance.now()) {}
@@ -73,16 +73,27 @@ export class Health {
     this.#checks.push(reason);
   }
 
+  /** Makes the service not ready until {@link started}: parts may still be added. */
+  starts(): void {
+    this.#phase = "starting";
+  }
+
+  /** All parts are added. */
+  started(): void {
+    if (this.#phase === "starting") this.#phase = "running";
+  }
+
   /** Makes the service not ready for good, because it is stopping. */
   stops(): void {
-    this.#isStopping = true;
+    this.#phase = "stopping";
   }
 
   /** All reasons why the service is not ready, or undefined when it is. */
   get notReady(): string | undefined {
-    if (this.#isStopping) return "stopping";
+    if (this.#phase === "stopping") return "stopping";
     const checked = this.#checks.map((check) => check()).filter((reason) => reason !== undefined);
     const reasons = [...this.#reasons.values(), ...checked];
-    return reasons.length === 0 ? undefined : reasons.join("; ");
+    if (reasons.length > 0) return reasons.join("; ");
+    return this.#phase === "starting" ? "starting" : undefined;
   }
 }

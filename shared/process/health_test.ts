@@ -50,3 +50,17 @@ Deno.test("a stopping service is not ready, whatever the state of its parts", ()
   health.stops();
   assertEquals(health.notReady, "stopping");
 });
+
+Deno.test("a service is not ready before its start has added every part", () => {
+  const health = new Health(() => 0);
+  health.starts();
+  const nats = health.part("nats", "NATS has not answered yet");
+  assertEquals(health.notReady, "NATS has not answered yet");
+  nats.works();
+  assertEquals(health.notReady, "starting");
+  health.started();
+  assertEquals(health.notReady, undefined);
+  health.stops();
+  health.started();
+  assertEquals(health.notReady, "stopping");
+});

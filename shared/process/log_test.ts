@@ -1,18 +1,16 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { runCommand } from "../dev/testing/child_process.ts";
 
 const MODULE = import.meta.resolve("./log.ts");
 const ERRORS = import.meta.resolve("./errors.ts");
 
 /** The lines that `body` logs in a separate process. */
 async function linesOf(body: string): Promise<Record<string, unknown>[]> {
-  const { stderr } = await new Deno.Command(Deno.execPath(), {
-    args: [
-      "eval",
-      `import { Log } from "${MODULE}"; import { RetryAfter } from "${ERRORS}"; ${body}`,
-    ],
-    stdout: "null",
-  }).output();
-  return new TextDecoder().decode(stderr).trim().split("\n").map((line) => JSON.parse(line));
+  const { err } = await runCommand(Deno.execPath(), [
+    "eval",
+    `import { Log } from "${MODULE}"; import { RetryAfter } from "${ERRORS}"; ${body}`,
+  ]);
+  return err.trim().split("\n").map((line) => JSON.parse(line));
 }
 
 Deno.test("a line has the event, its text and the fields", async () => {

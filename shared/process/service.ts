@@ -88,7 +88,10 @@ export async function runService<S extends ServiceSettings>(
   // Not awaited, so that a signal also stops a start that hangs.
   (async () => {
     const settings = readSettings(shape, environment());
-    await start(process.service(settings));
+    const service = process.service(settings);
+    service.health.starts();
+    await start(service);
+    service.health.started();
   })().catch(process.fail);
   return await process.run();
 }

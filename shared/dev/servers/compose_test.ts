@@ -7,6 +7,7 @@ import { triageSettings } from "../../../dlq-triage/settings.ts";
 import { readSettings, type SettingsShape } from "../../process/config.ts";
 import { provisionSettings } from "../../provision/main.ts";
 import { environmentOf, readCommitted, readCompose, serviceOf } from "./compose.ts";
+import { runCommand } from "../testing/child_process.ts";
 
 /** What runs on the image of the Dockerfile, and the settings it reads. */
 const OURS: Readonly<Record<string, SettingsShape>> = {
@@ -124,10 +125,8 @@ for (const [status, code] of [[200, 0], [503, 1]] as const) {
       (request) => new Response("", { status: request.url.endsWith("/readyz") ? status : 404 }),
     );
     const [, , ...args] = serviceOf(compose, "triage").healthcheck?.test ?? [];
-    const { code: exitCode } = await new Deno.Command(Deno.execPath(), {
-      args: [...args],
-      env: { TWOFOLD_HTTP_PORT: String(server.addr.port) },
-    }).output();
-    assertEquals(exitCode, code);
+    const env = { TWOFOLD_HTTP_PORT: String(server.addr.port) };
+    const result = await runCommand(Deno.execPath(), args, { env });
+    assertEquals(result.code, code);
   });
 }

@@ -1,5 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { parseMetrics, permissions, SERVICES } from "./service_process.ts";
+import { runCommand } from "../testing/child_process.ts";
 
 const OPTIONS = { httpPort: 4000, reach: ["127.0.0.1:4222"], settings: {} };
 
@@ -28,12 +29,10 @@ for (const name of SERVICES) {
   Deno.test(`${name} runs without rights it does not need`, async () => {
     const file = await Deno.makeTempFile({ suffix: ".js" });
     await Deno.writeTextFile(file, ATTEMPTS);
-    const { stdout } = await new Deno.Command(Deno.execPath(), {
-      args: ["run", "--quiet", ...permissions(name, OPTIONS), file],
-      stderr: "inherit",
-    }).output();
+    const args = ["run", "--quiet", ...permissions(name, OPTIONS), file];
+    const { out, err } = await runCommand(Deno.execPath(), args);
     await Deno.remove(file);
-    assertEquals(JSON.parse(new TextDecoder().decode(stdout)), []);
+    assertEquals([JSON.parse(out), err], [[], ""]);
   });
 }
 

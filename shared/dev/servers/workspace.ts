@@ -19,7 +19,11 @@ for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
   [ -z "$alive" ] && break; sleep 0.1
 done
 for pid in $pids; do kill -KILL $pid 2>/dev/null; done
-[ -n "$dir" ] && rm -rf "$dir"
+# What was killed may still write for a moment.
+for i in 1 2 3 4 5 6 7 8 9 10; do
+  [ -n "$dir" ] && rm -rf "$dir" 2>/dev/null
+  [ -e "$dir" ] || break; sleep 0.2
+done
 exit 0
 `;
 

@@ -31,7 +31,7 @@ export const heartbeatSchema = z.object({
   region: z.string().regex(/^[a-z0-9-]{2,32}$/, "expected 2 to 32 of a-z, 0-9 and -"),
   ts: z.int().min(0),
   interval_ms: interval,
-  state: z.enum(["playing", "rebuffering", "paused", "seeking", "ad", "ended"]),
+  state: z.enum(["starting", "playing", "rebuffering", "paused", "seeking", "ad", "ended"]),
   played_ms: interval,
   rebuffer_ms: duration,
   rebuffer_count: duration,
@@ -171,7 +171,7 @@ function isWhole(value: unknown, max = Number.MAX_SAFE_INTEGER): boolean {
 
 function isState(state: unknown): boolean {
   return state === "playing" || state === "rebuffering" || state === "paused" ||
-    state === "seeking" || state === "ad" || state === "ended";
+    state === "starting" || state === "seeking" || state === "ad" || state === "ended";
 }
 
 function hasCommonExtras({ media_ms, bitrate_kbps, cdn, isp }: Heartbeat): boolean {

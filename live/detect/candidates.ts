@@ -1,0 +1,157 @@
+/**
+ * Finds the cells whose impaired sessions are improbable: one pass over the counts each second.
+ *
+ * @module
+ */
+import { type CellTable, COUNT_STRIDE, KINDS } from "../watch/cells.ts";
+import { type Baselines, channelOf } from "./baseline.ts";
+import { BoundTable } from "./bound.ts";
+import {
+  CHANNEL_COUNT,
+  CHANNELS,
+  SIGNAL_OF_CHANNEL,
+  type SignalRule,
+  SIGNALS,
+} from "./channels.ts";
+
+/** A baseline above which no share is twice as much. */
+const MAX_BASELINE = 0.8;
+/** An excess has at least this many times the odds of what is expected. */
+const MIN_ODDS_RATIO = 2;
+const COLUMNS = CHANNELS.map(({ impaired }, channel) => ({
+  impaired,
+  minImpaired: ruleOf(channel).minImpaired,
+}));
+const NO_COLUMN = { impaired: 0, minImpaired: Infinity };
+/** Kinds before this one have children. */
+const FIRST_CHILD_KIND = KINDS.indexOf("title_region");
+
+/** Candidates of one signal, in columns. */
+export class CandidateList {
+  size = 0;
+  readonly cells: Int32Array;
+  readonly channels: Uint8Array;
+  /** 1: improbable, but too small a share to open unless a child of it would. */
+  readonly weak: Uint8Array;
+
+  constructor(capacity: number) {
+    this.cells = new Int32Array(capacity);
+    this.channels = new Uint8Array(capacity);
+    this.weak = new Uint8Array(capacity);
+  }
+
+  /** Adds a cell; of two channels of a cell the one with the larger share stays. */
+  add(cell: number, channel: number, isWeak: boolean, isLarger: (than: number) => boolean): void {
+    const last = this.size - 1;
+    const isKnown = last >= 0 && this.cells[last] === cell;
+    if (isKnown && (isWeak && !this.weak[last] || !isLarger(this.channels[last] ?? 0))) return;
+    const at = isKnown ? last : this.size++;
+    this.cells[at] = cell;
+    this.channels[at] = channel;
+    this.weak[at] = isWeak ? 1 : 0;
+  }
+}
+
+/** The test of a cell against its baseline, and the list of those that fail it. */
+export class Candidates {
+  /** By signal number. */
+  readonly lists: readonly CandidateList[];
+  readonly #tables: readonly (readonly BoundTable[])[];
+
+  constructor(readonly cells: CellTable, readonly baselines: () => Baselines, alpha: number) {
+    this.lists = SIGNALS.map(() => new CandidateList(cells.limits.cells));
+    // Kinds of one precision share a table.
+    this.#tables = SIGNALS.map(({ precision }) => {
+      const tables = new Map([...new Set(precision)].map((m) => [m, new BoundTable(m, alpha)]));
+      return precision.map((m) => tables.get(m) ?? new BoundTable(m, alpha));
+    });
+  }
+
+  /** Impaired sessions and the whole, in `channel` of `cell`. */
+  impaired(cell: number, channel: number): number {
+    return this.cells.counts[cell * COUNT_STRIDE + channelOf(channel).impaired] ?? 0;
+  }
+  of(cell: number, channel: number): number {
+    return this.cells.counts[cell * COUNT_STRIDE + channelOf(channel).of] ?? 0;
+  }
+  /** Impaired share, 0 to 1. */
+  share(cell: number, channel: number): number {
+    const of = this.of(cell, channel);
+    return of === 0 ? 0 : Math.min(1, this.impaired(cell, channel) / of);
+  }
+  /** The learned share. */
+  baseline(cell: number, channel: number): number {
+    return this.baselines().share[cell * CHANNEL_COUNT + channel] ?? 0;
+  }
+  /** Impaired sessions that are improbable if `expected` is the usual share. */
+  bound(cell: number, channel: number, expected: number): number {
+    const tables = this.#tables[SIGNAL_OF_CHANNEL[channel] ?? 0];
+    const table = tables?.[this.cells.kinds[cell] ?? 0];
+    return table?.bound(this.of(cell, channel), expected) ?? Infinity;
+  }
+
+  /** Whether the impaired of a cell are improbable under its baseline. */
+  isOver(cell: number, channel: number): boolean {
+    const { minImpaired, minWatching } = ruleOf(channel);
+    const x = this.impaired(cell, channel);
+    if (x < minImpaired || this.of(cell, channel) < minWatching) return false;
+    const p = this.baseline(cell, channel);
+    return p < MAX_BASELINE && this.share(cell, channel) >= 2 * p &&
+      x >= this.bound(cell, channel, p);
+  }
+
+  /** Whether they are more than `expected`, the share that incidents explain, makes probable. */
+  exceeds(cell: number, channel: number, expected: number): boolean {
+    if (expected >= MAX_BASELINE) return false;
+    const share = this.share(cell, channel);
+    return odds(share) >= MIN_ODDS_RATIO * odds(expected) &&
+      this.impaired(cell, channel) >= this.bound(cell, channel, expected);
+  }
+
+  /** Fills the lists. */
+  collect(): void {
+    for (const list of this.lists) list.size = 0;
+    const { counts, end } = this.cells;
+    for (let cell = 0, at = 0; cell < end; cell++, at += COUNT_STRIDE) {
+      if (counts[at] === 0) continue;
+      for (let channel = 0; channel < CHANNEL_COUNT; channel++) {
+        const { impaired, minImpaired } = COLUMNS[channel] ?? NO_COLUMN;
+        const x = counts[at + impaired] ?? 0;
+        if (x < minImpaired) continue;
+        this.#consider(cell, channel);
+      }
+    }
+  }
+
+  #consider(cell: number, channel: number): void {
+    const kind = this.cells.kinds[cell] ?? 0;
+    const rule = ruleOf(channel);
+    // A longer span adds nothing to a share of half.
+    const isKnown = channel > rule.first && channel < rule.first + rule.count &&
+      this.share(cell, rule.first) >= 0.5 && this.isOver(cell, rule.first);
+    if (isKnown) return;
+    const minShare = rule.minShare[kind] ?? 1;
+    const isWeak = this.share(cell, channel) < minShare;
+    if (isWeak && (kind >= FIRST_CHILD_KIND || minShare > 1)) return;
+    if (!this.isOver(cell, channel)) return;
+    const { isLearning } = this.baselines();
+    if (isLearning && this.share(cell, channel) < channelOf(channel).outageShare) return;
+    this.lists[SIGNAL_OF_CHANNEL[channel] ?? 0]?.add(
+      cell,
+      channel,
+      isWeak,
+      (than) => this.share(cell, channel) > this.share(cell, than),
+    );
+  }
+}
+
+/** The rule of the signal that `channel` belongs to. */
+export function ruleOf(channel: number): SignalRule {
+  const rule = SIGNALS[SIGNAL_OF_CHANNEL[channel] ?? 0];
+  if (rule === undefined) throw new RangeError(`there is no channel ${channel}`);
+  return rule;
+}
+
+function odds(share: number): number {
+  return share >= 1 ? Infinity : share / (1 - share);
+}

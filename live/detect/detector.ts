@@ -1,0 +1,288 @@
+/**
+ * The detector: heartbeats in, findings out.
+ *
+ * Heartbeats change the counts of cells at once; {@link Detector.tick}, once a second, compares the
+ * counts with learned baselines and decides. What is decided how stands in `signal_watch.ts` (which
+ * cell is the cause), `bound.ts` (what is improbable), `baseline.ts` (what is normal) and
+ * `open_incident.ts` (what is over).
+ *
+ * Pure: no clock. All times are ms since the epoch as receipts are. While receipts lag behind the
+ * clock, tick with the newest receipt: otherwise everybody seems to be silent.
+ *
+ * @module
+ */
+import { type CellLimits, CellTable, DEFAULT_CELL_LIMITS } from "../watch/cells.ts";
+import { type SessionCounters, SessionTable, type WatchedHeartbeat } from "../watch/sessions.ts";
+import { Baselines, type BaselineSnapshot, channelOf } from "./baseline.ts";
+import { alphaFor } from "./bound.ts";
+import { Candidates } from "./candidates.ts";
+import { type SignalRule, SIGNALS } from "./channels.ts";
+import type { CellName, Finding, FindingSignal, Measurement } from "./finding.ts";
+import { findingsOf } from "./report.ts";
+import { impairedOf, OpenIncident } from "./open_incident.ts";
+import { Passes } from "./passes.ts";
+import { overlap } from "./relation.ts";
+import { SignalWatch } from "./signal_watch.ts";
+
+/** Options of a {@link Detector}. */
+export interface DetectorOptions {
+  /** False pages a day that are acceptable; default 1. */
+  readonly falsePagesPerDay?: number;
+  /** Cells that are watched, for that budget; default 100,000. */
+  readonly budgetKeys?: number;
+  readonly maxSessions?: number;
+  readonly limits?: Partial<CellLimits>;
+}
+
+/** An open incident that {@link Detector.restore} takes from an earlier process. */
+export interface RestoredIncident {
+  readonly signal: FindingSignal;
+  readonly cell: CellName;
+  readonly openedMs: number;
+  readonly onsetMs: number;
+  readonly peak: Measurement;
+}
+
+/** An open incident. */
+export interface OpenView extends RestoredIncident {
+  readonly now: Measurement;
+}
+
+/** Why a cell has or has no incident, for one signal. */
+export interface Explained {
+  readonly signal: FindingSignal;
+  readonly now: Measurement;
+  /** Share that open incidents explain. */
+  readonly expected: number;
+  readonly decision: "open" | "folded" | "improbable" | "learning" | "normal" | "unknown";
+  /** The cell of the incident that it is folded into. */
+  readonly into?: CellName;
+}
+
+/** What the detector has seen and refused. */
+export interface DetectorCounters extends Readonly<SessionCounters> {
+  readonly sessions: number;
+  readonly rows: number;
+  readonly cells: number;
+  readonly refusedCells: number;
+  readonly otherValues: number;
+  readonly displacedValues: number;
+  readonly refusedIncidents: number;
+}
+
+/** Watches all cells. */
+export class Detector {
+  readonly cells: CellTable;
+  readonly sessions: SessionTable;
+  readonly baselines: Baselines;
+  readonly #tests: Candidates;
+  readonly #passes: Passes;
+  readonly #watches: readonly SignalWatch[];
+
+  constructor(options: DetectorOptions = {}) {
+    const { falsePagesPerDay = 1, budgetKeys = 100_000, maxSessions, limits } = options;
+    this.cells = new CellTable({ ...DEFAULT_CELL_LIMITS, ...limits });
+    this.sessions = new SessionTable(this.cells, maxSessions);
+    const alpha = alphaFor(falsePagesPerDay, budgetKeys);
+    this.#tests = new Candidates(this.cells, () => this.baselines, alpha);
+    this.baselines = new Baselines(this.cells, (cell, channel) => this.#isFrozen(cell, channel));
+    this.#passes = new Passes(this.sessions);
+    this.#watches = SIGNALS.map((rule) =>
+      new SignalWatch(
+        rule,
+        this.#tests,
+        this.#passes,
+        this.measure,
+        (cell) => rule.signal === "silent" && this.#isMostlyImpaired(cell),
+      )
+    );
+  }
+
+  /** Takes in a heartbeat that was received at `receivedAtMs`. */
+  heartbeat(heartbeat: WatchedHeartbeat, receivedAtMs: number): void {
+    this.sessions.heartbeat(heartbeat, receivedAtMs);
+  }
+
+  /** Decides about everything received until `nowMs`; to be called once a second. */
+  tick(nowMs: number): Finding[] {
+    this.sessions.advance(nowMs);
+    this.baselines.advance(nowMs);
+    this.#tests.collect();
+    return this.#watches.flatMap((watch, i) => {
+      const list = this.#tests.lists[i];
+      const changes = list === undefined ? [] : watch.step(list, nowMs);
+      for (const { why, incident } of changes) {
+        if (why === "chronic") this.#adopt(incident);
+      }
+      return findingsOf({ changes, watch, tests: this.#tests, passes: this.#passes, nowMs });
+    });
+  }
+
+  /** The open incidents, by {@link openKey}. */
+  get open(): ReadonlyMap<string, OpenView> {
+    const out = new Map<string, OpenView>();
+    for (const watch of this.#watches) {
+      for (const { cell, openedMs, onsetMs, peak, rule } of watch.open) {
+        const name = this.cells.name(cell);
+        const view = { signal: rule.signal, cell: name, openedMs, onsetMs, peak };
+        out.set(openKey(rule.signal, name), { ...view, now: this.measure(cell, rule) });
+      }
+    }
+    return out;
+  }
+
+  /** Takes over incidents that an earlier process opened. */
+  restore(incidents: Iterable<RestoredIncident>, nowMs: number): void {
+    for (const { signal, cell: name, openedMs, onsetMs, peak } of incidents) {
+      const watch = this.#watches.find(({ rule }) => rule.signal === signal);
+      const cell = this.cells.named(name, nowMs, true);
+      if (watch === undefined || cell < 0 || watch.incidentOn(cell)) continue;
+      watch.restore(new OpenIncident(watch.rule, cell, openedMs, peak, onsetMs));
+    }
+  }
+
+  /** The baselines, as JSON; see {@link Baselines.snapshot}. */
+  snapshot(): BaselineSnapshot {
+    return this.baselines.snapshot();
+  }
+
+  /** Loads the baselines of an earlier process, before the first heartbeat. */
+  load(snapshot: BaselineSnapshot, nowMs: number): void {
+    this.baselines.load(snapshot, nowMs);
+  }
+
+  /** Why `name` has or has no incident now, by signal. */
+  explain(name: CellName): Explained[] {
+    const cell = this.cells.named(name, 0, false);
+    return this.#watches.map((watch) => {
+      const { rule } = watch;
+      const { signal } = rule;
+      if (cell < 0) return { signal, now: NOTHING, expected: 0, decision: "unknown" };
+      const now = this.measure(cell, rule);
+      const expected = Math.max(now.baseline, watch.explainedBy(cell));
+      return { signal, now, expected, ...this.#decisionOn(watch, cell) };
+    });
+  }
+
+  /** What was seen and refused. */
+  get counters(): DetectorCounters {
+    const sum = (of: (interner: { others: number; displaced: number }) => number) =>
+      this.cells.interners.reduce((total, interner) => total + of(interner), 0);
+    return {
+      ...this.sessions.counters,
+      sessions: this.sessions.watching,
+      rows: this.sessions.rows,
+      cells: this.cells.size,
+      refusedCells: this.cells.refused,
+      otherValues: sum(({ others }) => others),
+      displacedValues: sum(({ displaced }) => displaced),
+      refusedIncidents: this.#watches.reduce((total, { refused }) => total + refused, 0),
+    };
+  }
+
+  /** The figures of a cell in `channel`, or in the one of the rule with the largest share. */
+  readonly measure = (cell: number, rule: SignalRule, channel?: number): Measurement => {
+    const at = channel ?? this.#worstChannel(cell, rule);
+    const baseline = this.#tests.baseline(cell, at);
+    const { watching, impaired } = rule.signal === "silent"
+      ? this.#vanished(cell, at)
+      : { watching: this.#tests.of(cell, at), impaired: impairedOf(this.#tests, rule, cell, at) };
+    return {
+      watching,
+      impaired,
+      spanMs: channelOf(at).spanMs,
+      share: watching === 0 ? 0 : impaired / watching,
+      baseline,
+      bound: Math.max(rule.minImpaired, this.#tests.bound(cell, at, baseline)),
+      rebufferMs: 0,
+      playedMs: 0,
+    };
+  };
+
+  // Of the audience of a minute ago, those no longer heard, whether expired yet or not.
+  #vanished(cell: number, channel: number): Pick<Measurement, "watching" | "impaired"> {
+    const present = this.#tests.of(cell, channel);
+    const watching = Math.max(present, this.baselines.audience[cell] ?? 0);
+    return { watching, impaired: watching - present + this.#tests.impaired(cell, channel) };
+  }
+
+  #worstChannel(cell: number, rule: SignalRule): number {
+    let worst = rule.first;
+    for (let channel = rule.first; channel < rule.first + rule.count; channel++) {
+      if (this.#tests.share(cell, channel) > this.#tests.share(cell, worst)) worst = channel;
+    }
+    return worst;
+  }
+
+  #decisionOn(watch: SignalWatch, cell: number): Pick<Explained, "decision" | "into"> {
+    if (watch.incidentOn(cell)) return { decision: "open" };
+    if (!this.#isOverAny(watch.rule, cell)) return { decision: "normal" };
+    const into = watch.open.find(({ members }) =>
+      members.some((member) => this.cells.contains(member.cell, cell))
+    );
+    if (into) return { decision: "folded", into: this.cells.name(into.cell) };
+    return { decision: this.baselines.isLearning ? "learning" : "improbable" };
+  }
+
+  #isFrozen(cell: number, channel: number): boolean {
+    const watch = this.#watches.find(({ rule }) =>
+      channel >= rule.first && channel < rule.first + rule.count
+    );
+    return (watch?.explainedBy(cell) ?? 0) > 0 || this.#tests.isOver(cell, channel);
+  }
+
+  // Viewers who are impaired leave: that is no other incident.
+  #isMostlyImpaired(cell: number): boolean {
+    return this.#watches.some(({ rule, explainedBy }) =>
+      rule.signal !== "silent" && explainedBy(cell) >= MOSTLY
+    );
+  }
+
+  // A chronic level becomes the baseline of its cells, of all inside them that have less, and of
+  // the cells that are over their bound because they overlap.
+  #adopt({ members, rule }: OpenIncident): void {
+    for (const member of members) {
+      for (let cell = 0; cell < this.cells.end; cell++) {
+        if (!this.cells.has(cell)) continue;
+        const lies = overlap(this.cells, member.cell, cell);
+        if (lies === "inside") this.#adoptShares(rule, cell, member.cell);
+        else if (lies === "partly" && this.#isOverAny(rule, cell)) {
+          this.#adoptShares(rule, cell, cell);
+        }
+      }
+    }
+  }
+
+  #adoptShares({ first, count }: SignalRule, cell: number, from: number): void {
+    for (let channel = first; channel < first + count; channel++) {
+      const share = this.#tests.share(from, channel);
+      if (this.#tests.baseline(cell, channel) < share) this.baselines.adopt(cell, channel, share);
+    }
+  }
+
+  #isOverAny({ first, count }: SignalRule, cell: number): boolean {
+    for (let channel = first; channel < first + count; channel++) {
+      if (this.#tests.isOver(cell, channel)) return true;
+    }
+    return false;
+  }
+}
+
+/** Share of an incident that explains that its audience leaves. */
+const MOSTLY = 0.5;
+const NOTHING: Measurement = {
+  watching: 0,
+  impaired: 0,
+  spanMs: 0,
+  share: 0,
+  baseline: 0,
+  bound: 0,
+  rebufferMs: 0,
+  playedMs: 0,
+};
+
+/** The key of an incident: its signal and the values that its cell fixes. */
+export function openKey(signal: FindingSignal, cell: CellName): string {
+  const { kind, region, title, cdn, isp, build, model } = cell;
+  return JSON.stringify([signal, kind, region, title, cdn, isp, build, model]);
+}

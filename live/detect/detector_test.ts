@@ -1,0 +1,372 @@
+import { assert, assertEquals } from "@std/assert";
+import { propertyRandom } from "../../shared/dev/testing/random.ts";
+import { Scene, stallsFrom, type Viewer } from "./detector_scene_test.ts";
+
+/** Longer than the detector learns what is normal. */
+const STEP_S = 180;
+const FROZEN = { state: "rebuffering", rebuffer_ms: 10_000, played_ms: 0 } as const;
+
+function frozenFrom(from: number): Viewer["behave"] {
+  return (second) => (second >= from ? FROZEN : undefined);
+}
+
+/** 2,000 healthy viewers of 40 titles in two regions. */
+function withOthers(seed: number): Scene {
+  const scene = new Scene(seed);
+  scene.add(2_000, (i) => ({ title: `other${i % 40}`, region: i % 3 ? "fr" : "de" }));
+  return scene;
+}
+
+Deno.test("a 40 % step on 50 viewers of one title opens within 12 s, and resolves once over", () => {
+  for (let seed = 1; seed <= 10; seed++) {
+    const scene = withOthers(seed);
+    scene.add(50, () => ({ behave: stallsFrom(STEP_S, 0.4, 300) }));
+    scene.run(420);
+    const [found] = scene.findings;
+    assertEquals(scene.list("open"), [`${found?.second} rebuffer de t1`]);
+    assert((found?.second ?? Infinity) - STEP_S <= 12, `${found?.second}`);
+    const onsetS = ((found?.finding.onsetMs ?? 0) - (scene.nowMs - 420_000)) / 1_000 - STEP_S;
+    assert(Math.abs(onsetS) <= 6, `onset ${onsetS} s after the step`);
+    assertEquals(scene.list("resolve").length, 1);
+    const last = scene.findings.at(-1);
+    assert((last?.second ?? Infinity) <= 360, `${last?.second}`);
+    assert((last?.finding.now.share ?? 1) < 0.1, "a resolve shows health");
+  }
+});
+
+Deno.test("three devices that report 600 s at once page nothing", () => {
+  const scene = new Scene();
+  for (let t = 0; t < 40; t++) scene.add(200, () => ({ title: `t${t}` }));
+  for (let t = 0; t < 40; t++) {
+    scene.add(3, () => ({
+      title: `t${t}`,
+      intervalMs: 600_000,
+      nextMs: scene.nowMs + 200_000,
+      behave: () => ({ rebuffer_ms: 300_000 }),
+    }));
+  }
+  scene.run(300);
+  assertEquals(scene.findings, []);
+});
+
+Deno.test("a region that always stalls 5 % is its own normal, and an outage in it is one finding", () => {
+  const scene = new Scene(3);
+  const chronic = (i: number): Partial<Viewer> => ({
+    title: `t${i % 30}`,
+    region: "br",
+    behave: (second) => {
+      if (second >= 600 && (i * 7919) % 1_000 < 400) return { rebuffer_ms: 8_000 };
+      return (Math.floor(second / 20) * 7919 + i * 104_729) % 1_000 < 50
+        ? { rebuffer_ms: 4_000 }
+        : undefined;
+    },
+  });
+  scene.add(3_000, (i) => ({ title: `t${i % 30}`, region: i % 2 ? "fr" : "de" }));
+  scene.add(1_500, chronic);
+  scene.run(600);
+  assertEquals(scene.findings, []);
+  scene.run(200);
+  const [found] = scene.findings;
+  assertEquals(scene.list("open"), [`${found?.second} rebuffer br`]);
+  assert((found?.second ?? Infinity) <= 612, `${found?.second}`);
+});
+
+Deno.test("an outage of a region of 1,000 titles with 3 viewers each opens on the region", () => {
+  const scene = new Scene(4);
+  scene.add(3_000, (i) => ({ title: `t${i % 1_000}`, region: "fr", behave: frozenFrom(STEP_S) }));
+  scene.add(6_000, (i) => ({ title: `t${i % 1_000}`, region: `r${i % 9}` }));
+  scene.run(STEP_S + 60);
+  const [found] = scene.findings;
+  assertEquals(scene.list("open"), [`${found?.second} rebuffer fr`]);
+  assert((found?.second ?? Infinity) <= STEP_S + 6, `${found?.second}`);
+});
+
+Deno.test("a build with 3 % of all devices that freezes is named", () => {
+  const scene = new Scene(5);
+  scene.add(5_000, (i) => {
+    const isBroken = i % 33 === 0;
+    return {
+      title: `t${i % 20}`,
+      region: `r${i % 7}`,
+      build: isBroken ? "9.2" : `9.${3 + i % 4}`,
+      behave: isBroken ? frozenFrom(STEP_S) : () => undefined,
+    };
+  });
+  scene.run(STEP_S + 60);
+  const [found] = scene.findings;
+  assertEquals(scene.list("open"), [`${found?.second} rebuffer 9.2`]);
+  assert((found?.second ?? Infinity) <= STEP_S + 8, `${found?.second}`);
+});
+
+Deno.test("an ISP of a region, and a CDN, are named", () => {
+  const scene = new Scene(6);
+  scene.add(8_000, (i) => {
+    const region = `r${i % 8}`;
+    const isp = `isp${Math.floor(i / 8) % 10}`;
+    const isCut = region === "r3" && isp === "isp4";
+    return {
+      title: `t${i % 50}`,
+      region,
+      isp,
+      cdn: `cdn${Math.floor(i / 80) % 5}`,
+      behave: isCut ? frozenFrom(STEP_S) : () => undefined,
+    };
+  });
+  scene.run(STEP_S + 60);
+  assertEquals(scene.list("open").map((text) => text.replace(/^\d+ /, "")), ["rebuffer r3 isp4"]);
+  for (const viewer of scene.viewers) {
+    if (viewer.cdn === "cdn2") viewer.behave = stallsFrom(STEP_S + 400, 0.2);
+    else viewer.behave = () => undefined;
+  }
+  scene.run(400);
+  const opened = scene.list("open").map((text) => text.replace(/^\d+ /, ""));
+  assertEquals(opened, ["rebuffer r3 isp4", "rebuffer cdn2"]);
+});
+
+Deno.test("when 60 % stall and then nearly everybody dies, nothing has recovered", () => {
+  const scene = withOthers(7);
+  scene.add(400, (i) => ({
+    region: "jp",
+    title: `t${i % 20}`,
+    behave: (second) => {
+      if (second >= STEP_S + 60 && i >= 10) return "silent";
+      return second >= STEP_S && i % 5 < 3 && i >= 10 ? FROZEN : undefined;
+    },
+  }));
+  scene.run(STEP_S + 60 + 700);
+  assertEquals(scene.list("resolve"), []);
+  assertEquals(scene.list("open").length, 1, scene.list("open").join());
+  assert(scene.list("close").every((text) => text.endsWith("rebuffer jp gone")));
+  assertEquals(scene.list("close").length, 1);
+});
+
+Deno.test("an incident stays open when the viewers start again and nobody can", () => {
+  const scene = withOthers(8);
+  const first = scene.add(300, () => ({ region: "jp", behave: stallsFrom(STEP_S, 0.4) }));
+  scene.run(STEP_S + 60);
+  assertEquals(scene.list("open").length, 1);
+  for (const viewer of first) viewer.behave = () => "silent";
+  scene.add(
+    300,
+    () => ({ region: "jp", seq: 0, behave: () => ({ state: "starting", played_ms: 0 }) }),
+  );
+  scene.run(900);
+  assertEquals(scene.list("resolve"), []);
+});
+
+Deno.test("start failures: players that show no first frame open a finding of their own", () => {
+  const scene = withOthers(9);
+  scene.run(STEP_S);
+  scene.add(100, () => ({
+    region: "jp",
+    seq: 0,
+    behave: (second) => (second < 300 ? { state: "starting", played_ms: 0 } : undefined),
+  }));
+  scene.run(60);
+  const [found] = scene.findings;
+  assertEquals(found?.finding.signal, "start");
+  assertEquals(scene.list("open").length, 1, scene.list("open").join());
+  assert((found?.second ?? Infinity) <= STEP_S + 20, `${found?.second}`);
+});
+
+Deno.test("an audience that vanishes opens a silent finding, and so does everything", () => {
+  const scene = withOthers(10);
+  scene.add(500, (i) => ({
+    region: "jp",
+    title: `t${i % 9}`,
+    behave: (second) => (second >= STEP_S && second < 400 ? "silent" : undefined),
+  }));
+  scene.run(STEP_S + 60);
+  const [found] = scene.findings;
+  assertEquals(scene.list("open"), [`${found?.second} silent jp`]);
+  assert((found?.second ?? Infinity) <= STEP_S + 30, `${found?.second}`);
+  scene.run(300);
+  assertEquals(scene.list("resolve").length, 1, scene.list("close").join());
+  const startS = scene.second + 100;
+  for (const viewer of scene.viewers) {
+    viewer.behave = (second) => (second >= startS ? "silent" : undefined);
+  }
+  scene.run(1_000);
+  assertEquals(scene.list("open").at(-1)?.replace(/^\d+ /, ""), "silent all");
+  assertEquals(scene.list("resolve").length, 1);
+  assertEquals(scene.detector.open.size, 1);
+});
+
+Deno.test("viewers that leave, saying so, or within minutes, are no silence", () => {
+  const scene = withOthers(11);
+  scene.add(1_000, (i) => ({
+    region: "jp",
+    behave: (second) => {
+      if (i % 2 && second >= 200) return { state: "ended" };
+      return second >= 200 + i / 6 ? "silent" : undefined;
+    },
+  }));
+  scene.run(500);
+  assertEquals(scene.findings, []);
+});
+
+Deno.test("devices two minutes slow, or years off, are heard", () => {
+  for (const clockMs of [-120_000, 120_000, -3e11, 3e11]) {
+    const scene = withOthers(12);
+    scene.add(50, () => ({ clockMs, behave: stallsFrom(STEP_S, 0.4) }));
+    scene.run(STEP_S + 14);
+    assertEquals(scene.list("open").length, 1, `${clockMs}`);
+  }
+});
+
+Deno.test("uploads of the past are counted apart and open nothing", () => {
+  const scene = withOthers(13);
+  const cut = scene.add(300, () => ({ region: "jp" }));
+  scene.run(STEP_S);
+  // Half are known to the detector, half are new to it.
+  for (const [i, viewer] of cut.entries()) {
+    if (i % 2) viewer.id = `new${i}`;
+    for (let beat = 46; beat >= 4; beat--) {
+      scene.detector.heartbeat({
+        session_id: viewer.id,
+        title_id: "t1",
+        region: "jp",
+        seq: viewer.seq++,
+        ts: scene.nowMs - beat * 10_000,
+        interval_ms: 10_000,
+        state: "playing",
+        played_ms: 2_000,
+        rebuffer_ms: 8_000,
+        device: { model: "tv", os: "os", build: "b1" },
+      }, scene.nowMs + 46 - beat);
+    }
+  }
+  scene.run(60);
+  assertEquals(scene.list("open"), []);
+  const { late, unconfirmed } = scene.detector.counters;
+  assert(late + unconfirmed > 300 * 30, `${late} ${unconfirmed}`);
+});
+
+Deno.test("a region and an unrelated title at once are two findings", () => {
+  const scene = new Scene(14);
+  scene.add(6_000, (i) => ({
+    title: `t${i % 30}`,
+    region: `r${i % 8}`,
+    behave: i % 8 === 2 ? stallsFrom(STEP_S, 0.4) : () => undefined,
+  }));
+  scene.add(200, () => ({ title: "premiere", region: "r5", behave: stallsFrom(STEP_S, 0.6) }));
+  scene.run(STEP_S + 120);
+  const opened = scene.list("open").map((text) => text.replace(/^\d+ /, "")).sort();
+  assertEquals(opened, ["rebuffer r2", "rebuffer r5 premiere"]);
+});
+
+Deno.test("a steady incident becomes normal after an hour, and its children with it", () => {
+  const scene = withOthers(15);
+  scene.add(300, (i) => ({
+    region: "jp",
+    title: `t${i % 6}`,
+    behave: (second) =>
+      second >= STEP_S && Math.floor(second / 30 + i * 0.37) % 5 === 0
+        ? { rebuffer_ms: 8_000 }
+        : undefined,
+  }));
+  scene.run(2 * 3_600);
+  assertEquals(scene.list("open").map((text) => text.replace(/^\d+ /, "")), ["rebuffer jp"]);
+  assertEquals(scene.list("close").map((text) => text.replace(/^\d+ /, "")), [
+    "rebuffer jp chronic",
+  ]);
+});
+
+Deno.test("baselines and open incidents survive a restart", () => {
+  const first = withOthers(16);
+  first.add(300, (i) => ({
+    region: "br",
+    behave: (second) =>
+      Math.floor(second / 20 + i * 0.37) % 24 === 0 ? { rebuffer_ms: 8_000 } : undefined,
+  }));
+  first.add(60, () => ({ title: "bad", behave: stallsFrom(500, 0.4, 800) }));
+  first.run(600);
+  assertEquals(first.list("open").length, 1);
+  const snapshot = JSON.parse(JSON.stringify(first.detector.snapshot()));
+  const second = new Scene(17);
+  second.second = 600;
+  second.detector.load(snapshot, second.nowMs);
+  second.detector.restore(first.detector.open.values(), second.nowMs);
+  for (const viewer of first.viewers) second.viewers.push(viewer);
+  second.run(120);
+  assertEquals(second.list("open"), []);
+  second.run(200);
+  assertEquals(second.list("resolve").map((text) => text.replace(/^\d+ /, "")), [
+    "rebuffer de bad recovered",
+  ]);
+});
+
+Deno.test("explain says what a cell is folded into", () => {
+  const scene = new Scene(18);
+  scene.add(4_000, (i) => ({
+    title: `t${i % 10}`,
+    region: `r${i % 8}`,
+    behave: i % 8 === 2 ? frozenFrom(STEP_S) : () => undefined,
+  }));
+  scene.run(STEP_S + 30);
+  const [rebuffer] = scene.detector.explain({ kind: "title_region", title: "t2", region: "r2" });
+  assertEquals(rebuffer?.decision, "folded");
+  assertEquals(rebuffer?.into, { kind: "region", region: "r2" });
+  const [healthy] = scene.detector.explain({ kind: "region", region: "r3" });
+  assertEquals(healthy?.decision, "normal");
+  assertEquals(scene.detector.explain({ kind: "region", region: "xx" })[0]?.decision, "unknown");
+});
+
+Deno.test("50,000 invented titles that stall do not delay a real one", () => {
+  const openedAt = (invented: number): number => {
+    const scene = new Scene(19, { limits: { title: 5_000, cells: 60_000 } });
+    scene.add(3_000, (i) => ({ title: `t${i % 100}`, region: `r${i % 5}` }));
+    scene.add(50, () => ({ title: "real", region: "r0", behave: stallsFrom(STEP_S, 0.4) }));
+    scene.run(STEP_S - 20);
+    scene.add(invented, (i) => ({
+      title: `x${i}`,
+      region: "zz",
+      build: `x${i}`,
+      behave: () => FROZEN,
+    }));
+    scene.run(40);
+    const found = scene.findings.find(({ finding: { change, cell } }) =>
+      change === "open" && cell.title === "real"
+    );
+    return found?.second ?? Infinity;
+  };
+  assertEquals(openedAt(50_000), openedAt(0));
+});
+
+Deno.test("bad input: any clock, seq, state and value does not crash it or open anything", () => {
+  const scene = withOthers(20);
+  const random = propertyRandom("bad input");
+  scene.add(60, () => ({
+    behave: (second) => ({
+      seq: random.int(0, 5),
+      ts: Math.floor(random.next() * 4e12),
+      region: random.pick(["de", "zz", "none"]),
+      title_id: random.pick(["t1", "\u{1f3ac}".repeat(32), "a'; DROP"]),
+      interval_ms: random.int(0, 600_000),
+      rebuffer_ms: second % 7 < 1 ? random.int(0, 900_000) : 0,
+      cdn: "c".repeat(random.int(0, 5_000)),
+      device: { model: "m", os: "o", build: String.fromCodePoint(random.int(0xa0, 0xffff)) },
+    }),
+  }));
+  scene.run(300);
+  assertEquals(scene.findings.map(({ finding }) => finding.cell), []);
+});
+
+Deno.test("an audience that grows or shrinks fivefold pages nothing", () => {
+  const scene = withOthers(21);
+  const stalls: Viewer["behave"] = (second, { id }) =>
+    (Math.floor(second / 20) * 31 + Number(id.slice(1)) * 17) % 200 === 0
+      ? { rebuffer_ms: 5_000 }
+      : undefined;
+  scene.add(100, () => ({ behave: stalls }));
+  scene.run(STEP_S);
+  scene.add(400, () => ({ seq: 0, behave: stalls }));
+  scene.run(120);
+  const leaving = scene.viewers.filter(({ title }, i) => title === "t1" && i % 5 > 0);
+  for (const [i, viewer] of leaving.entries()) {
+    const at = scene.second + i / 8;
+    viewer.behave = (second, each) => (second >= at ? "silent" : stalls(second, each));
+  }
+  scene.run(200);
+  assertEquals(scene.list("open"), []);
+});

@@ -130,10 +130,10 @@ export class Quarantine implements AsyncDisposable {
    */
   async open(incident: Incident, message: OutboxMessage): Promise<boolean> {
     return await this.#decide(message, (tx) =>
-      tx`
+      tx<IncidentRow[]>`
       insert into triage.incident (incident_id, measure, opened_at_ms)
       values (${incident.incidentId}, ${incident.measure}, ${incident.openedAt})
-      on conflict do nothing returning incident_id`);
+      on conflict do nothing returning incident_id as "incidentId"`);
   }
 
   /**
@@ -141,10 +141,10 @@ export class Quarantine implements AsyncDisposable {
    */
   async resolve(incident: Incident, at: number, message: OutboxMessage): Promise<boolean> {
     return await this.#decide(message, (tx) =>
-      tx`
+      tx<IncidentRow[]>`
       update triage.incident set resolved_at_ms = ${at}
       where incident_id = ${incident.incidentId} and resolved_at_ms is null
-      returning incident_id`);
+      returning incident_id as "incidentId"`);
   }
 
   /** Alerts not yet published, oldest first, at most 100. */
@@ -168,7 +168,7 @@ export class Quarantine implements AsyncDisposable {
 
   async #decide(
     { messageId, subject, alert }: OutboxMessage,
-    change: (tx: TransactionSql) => PromiseLike<readonly unknown[]>,
+    change: (tx: TransactionSql) => PromiseLike<readonly IncidentRow[]>,
   ): Promise<boolean> {
     return await retryable(() =>
       this.#sql.begin(async (tx) => {
@@ -180,6 +180,11 @@ export class Quarantine implements AsyncDisposable {
       })
     );
   }
+}
+
+/** An incident that was changed. */
+interface IncidentRow {
+  readonly incidentId: string;
 }
 
 interface AddedRow {

@@ -16,9 +16,8 @@
  *
  * @module
  */
-import { ALL, type CellTable, COUNT_STRIDE, KINDS } from "../watch/cells.ts";
+import { ALL, type CellName, type CellTable, COUNT_STRIDE, KINDS } from "../watch/cells.ts";
 import { CHANNEL_COUNT, CHANNELS, SIGNAL_OF_CHANNEL, SIGNALS } from "./channels.ts";
-import type { CellName } from "./finding.ts";
 
 /** How long a detector without baselines learns before it opens on less than an outage, in ms. */
 export const LEARNING_MS = 120_000;

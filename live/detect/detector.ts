@@ -11,13 +11,13 @@
  *
  * @module
  */
-import { type CellLimits, CellTable, DEFAULT_CELL_LIMITS } from "../watch/cells.ts";
+import { type CellLimits, type CellName, CellTable, DEFAULT_CELL_LIMITS } from "../watch/cells.ts";
 import { type SessionCounters, SessionTable, type WatchedHeartbeat } from "../watch/sessions.ts";
 import { Baselines, type BaselineSnapshot, channelOf } from "./baseline.ts";
 import { alphaFor } from "./bound.ts";
 import { Candidates } from "./candidates.ts";
 import { type SignalRule, SIGNALS } from "./channels.ts";
-import type { CellName, Finding, FindingSignal, Measurement } from "./finding.ts";
+import type { Finding, FindingSignal, Measurement } from "./finding.ts";
 import { findingsOf } from "./report.ts";
 import { impairedOf, OpenIncident } from "./open_incident.ts";
 import { Passes } from "./passes.ts";

@@ -6,8 +6,6 @@
 
 import type { CellName } from "../watch/cells.ts";
 
-export type { CellKind, CellName } from "../watch/cells.ts";
-
 /**
  * What is wrong: viewers stall (`rebuffer`), wait for the first frame for 10 s (`start`), or
  * stopped sending heartbeats together (`silent`).

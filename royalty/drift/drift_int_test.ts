@@ -57,6 +57,7 @@ class DriftRig implements AsyncDisposable {
 
   /** Publishes heartbeats from now on: some repeated, some unreadable, some hours or weeks late. */
   startPublishing(): void {
+    // No sleep: a source of heartbeats that keeps its rate.
     this.#timer = setInterval(() => {
       this.sent += 1;
       const lateMs = this.sent % 20 === 3 ? 3_600_000 : this.sent % 20 === 7 ? 30 * 86_400_000 : 0;

@@ -65,20 +65,19 @@ function valueOf(header: string, name: string): string | undefined {
   return header.slice(from, header.indexOf("\r\n", from));
 }
 
-// The second parsed last, because thousands of messages share one.
-let cachedSecond = "";
-let cachedSecondMs = 0;
+// Cache: the second parsed last, because thousands of messages share one.
+let cached = { second: "", ms: 0 };
 
 /**
  * Parses an RFC 3339 time in UTC with up to nine decimals to ms since the epoch, truncated. NaN for
  * anything else.
  */
 export function millisecondsOf(timestamp: string): number {
-  if (!timestamp.startsWith(cachedSecond) || cachedSecond === "") {
-    cachedSecond = timestamp.slice(0, "2026-11-23T00:00:00".length);
-    cachedSecondMs = Date.parse(`${cachedSecond}Z`);
+  if (!timestamp.startsWith(cached.second) || cached.second === "") {
+    const second = timestamp.slice(0, "2026-11-23T00:00:00".length);
+    cached = { second, ms: Date.parse(`${second}Z`) };
   }
   if (!timestamp.endsWith("Z")) return NaN;
-  const decimals = timestamp.slice(cachedSecond.length + 1, -1).slice(0, 3);
-  return cachedSecondMs + Number(decimals.padEnd(3, "0"));
+  const decimals = timestamp.slice(cached.second.length + 1, -1).slice(0, 3);
+  return cached.ms + Number(decimals.padEnd(3, "0"));
 }

@@ -38,10 +38,10 @@ export class BooksRig implements AsyncDisposable {
 
   /** Replaces the books by new ones, in `zone`. */
   async renew(zone: string): Promise<void> {
-    const admin = this.stack.postgres.connect("twofold");
-    await admin`drop schema royalty cascade`;
-    await admin`create schema royalty authorization royalty`;
-    await admin.end();
+    const sql = this.stack.postgres.connect("twofold");
+    await sql`drop schema royalty cascade`;
+    await sql`create schema royalty authorization royalty`;
+    await sql.end();
     await openBooks(this.url, zone);
   }
 

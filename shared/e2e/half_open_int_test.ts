@@ -153,6 +153,7 @@ Deno.test("a half-open link is said within 15 s, and healed within 15 s", async 
       rig.link.silence();
       await rig.publish(300, 20);
       const noticed = await rig.untilAnswered(503);
+      // No sleep: the link stays silent for this long.
       await pause(heldMs);
       rig.link.heal();
       const healed = performance.now();
@@ -186,9 +187,11 @@ Deno.test("under load, killed sessions and a killed server end no service and co
         select pg_terminate_backend(pid) from pg_stat_activity where usename <> 'postgres'`
         .catch(() => []);
       kills += ended.length;
+      // No sleep: the rate of kills is part of the load.
       await pause(KILL_EVERY_MS);
     }
   })();
+  // No sleep: the server is killed in the middle of the load.
   await pause(LOAD_MS / 3);
   await rig.stack.postgres.stop("SIGKILL");
   // Sessions of the old server may have to end first.

@@ -157,6 +157,7 @@ class Incidents {
       const titleId = `stalling-${i}`;
       await this.#stall(titleId);
       this.#answeredAtMs.set(titleId, Date.now());
+      // No sleep: the rate of incidents is part of the load.
       await pause(INCIDENT_EVERY_MS, signal);
     }
   }
@@ -226,6 +227,7 @@ async function load(
   const args = ["run", "--quiet", "-A", script, JSON.stringify(options)];
   const child = new ChildProcess(Deno.execPath(), args);
   const before = performance.now();
+  // No sleep: the CPU time is sampled while the child runs.
   const cpu = setInterval(() => lastCpu = cpuSecondsOfTree(child.pid), 250);
   let lastCpu = 0;
   const { code, out, err } = await child.ended;

@@ -9,6 +9,7 @@
 import process from "node:process";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 
+/** The metrics of `prom-client`, so that only this module imports it. */
 export type { Counter, Gauge, Histogram };
 
 /** One sample: a set of labels and its value. */

@@ -27,10 +27,12 @@ Deno.test("an abort ends waiting at once", async () => {
     log,
     () => Promise.reject(new RetryAfter("not yet", 3_600_000)),
   );
+  // No sleep: an hour that the abort ends.
   const paused = pause(3_600_000, abort.signal);
   abort.abort(new Error("enough"));
   await paused;
   const error = await assertRejects(() => waiting, Error);
   assertStringIncludes(error.message, "enough");
+  // No sleep: an hour that the abort ends.
   await pause(3_600_000, abort.signal);
 });

@@ -3,10 +3,14 @@ import {
   circleIn,
   type Edge,
   filesBelow,
+  isTest,
   reachedFrom,
   readModuleGraph,
   ROOT,
 } from "./module_graph.ts";
+import { linksOf } from "./source/code_findings.ts";
+import { impurities } from "./source/purity.ts";
+import { readSources, withoutComments } from "./source/syntax.ts";
 
 /**
  * The floors of each house, the highest first; a name is a folder, or a file at the folder's root.
@@ -38,16 +42,33 @@ const FLOORS: Readonly<Record<string, readonly (readonly string[])[]>> = {
   ],
 };
 
-const SERVICES = ["ingest", "live", "royalty", "dlq-triage"];
 /** A newcomer sees a folder at a glance. Tests and benches stand beside what they are about. */
 const MAX_FILES_PER_FOLDER = 13;
 
+/** Files of development that load a package whose name depends on the machine. */
+const LOADS_BY_MACHINE = [
+  "shared/dev/servers/nats_server.ts",
+  "shared/dev/servers/postgres_server.ts",
+];
+/** Tests that import the tasks that start servers, to read what they declare, and start none. */
+const READ_DECLARATIONS = ["shared/dev/demo/tasks_test.ts", "shared/dev/testing/documents_test.ts"];
+
 const files = await filesBelow("");
-const edges = await readModuleGraph(files);
+const sources = await readSources(files);
+const services = files.filter((path) => /^[^/]+\/main\.ts$/.test(path)).map(houseOf);
+const imports = await readModuleGraph(files);
+const links = sources.map((source) => ({ path: source.path, ...linksOf(source) }));
+/** Imports, and what a file starts or reads by a path relative to itself. */
+const edges = [
+  ...imports,
+  ...links.flatMap(({ path, targets }) =>
+    targets.map((to): Edge => ({ from: path, to, isType: false }))
+  ),
+];
 const product = edges.filter(({ from }) => !isTest(from));
 
-function isTest(path: string): boolean {
-  return /_(test|bench)\.ts$/.test(path);
+function houseOf(path: string): string {
+  return path.split("/")[0] ?? "";
 }
 
 function isDevelopment(path: string): boolean {
@@ -64,7 +85,7 @@ function importText({ from, to }: Edge): string {
 }
 
 function serviceOf(path: string): string | undefined {
-  return SERVICES.find((service) => path.startsWith(`${service}/`));
+  return services.find((service) => path.startsWith(`${service}/`));
 }
 
 interface Place {
@@ -76,7 +97,7 @@ interface Place {
 
 /** Where `path` is in its house; undefined where no floor is declared for it. */
 function placeOf(path: string): Place | undefined {
-  const [house = ""] = path.split("/");
+  const house = houseOf(path);
   for (const [floor, rooms] of (FLOORS[house] ?? []).entries()) {
     const room = rooms.find((each) =>
       path === `${house}/${each}` || path.startsWith(`${house}/${each}/`)
@@ -100,10 +121,24 @@ Deno.test("imports run downwards: a room stands on the floors below it", () => {
   );
 });
 
-Deno.test("every file of a house with floors is on one", () => {
+Deno.test("every file is in a service or in shared/; a house without floors has no folders", () => {
   assertHolds(
-    files.filter((path) => (path.split("/")[0] ?? "") in FLOORS && !isTest(path))
-      .filter((path) => placeOf(path) === undefined),
+    files.flatMap((path) => {
+      const house = houseOf(path);
+      if (![...services, "shared"].includes(house)) return [`${path} is in no house`];
+      if (!path.endsWith(".ts")) return [`${path} is not named .ts`];
+      const isPlaced = house in FLOORS
+        ? placeOf(path) !== undefined || isTest(path)
+        : path.split("/").length === 2;
+      return isPlaced ? [] : [`${path} is on no floor`];
+    }),
+  );
+});
+
+Deno.test("what a file imports or starts is written out, so that these rules see it", () => {
+  assertHolds(
+    links.filter(({ path }) => !isTest(path) && !LOADS_BY_MACHINE.includes(path))
+      .flatMap(({ computed }) => computed),
   );
 });
 
@@ -132,6 +167,14 @@ Deno.test("only tests, benches, shared/dev and shared/e2e import shared/dev", ()
       !isDevelopment(from) && (isDevelopment(to) || to === "@std/assert")
     ).map(importText),
   );
+  assertHolds(product.filter(({ to }) => isTest(to)).map(importText));
+});
+
+Deno.test("only shared/process/postgres makes connections to Postgres", () => {
+  assertHolds(
+    product.filter(({ to, isType }) => to === "postgres" && !isType)
+      .filter(({ from }) => !/^shared\/(dev|process\/postgres)\//.test(from)).map(importText),
+  );
 });
 
 Deno.test("the recount shares nothing with posting but what its docstring admits", async () => {
@@ -152,7 +195,7 @@ Deno.test("the recount shares nothing with posting but what its docstring admits
 });
 
 Deno.test("there is no circle of imports", () => {
-  const circle = circleIn(product);
+  const circle = circleIn(imports.filter(({ from }) => !isTest(from)));
   assertEquals(circle, undefined, circle?.join(" → "));
 });
 
@@ -167,27 +210,23 @@ Deno.test("every file is reached from an entry point; development files also fro
   );
 });
 
-/** What deno.json's tasks start, and what is started by its URL: threads and child processes. */
+/** What deno.json's tasks start; threads and child processes are edges of what starts them. */
 async function entryPoints(): Promise<string[]> {
   const config = await Deno.readTextFile(new URL("deno.json", ROOT));
   // `task bench` starts the benches that it lists.
-  const benches = await Deno.readTextFile(new URL("shared/e2e/bench.ts", ROOT));
+  const benches = sources.filter(({ path }) => path === "shared/e2e/bench.ts").map(withoutComments);
   const started = [...`${config}\n${benches}`.matchAll(/[\w/-]+\.ts/g)].map(([path]) => path);
-  for (const path of files.filter((each) => !isTest(each))) {
-    const text = await Deno.readTextFile(new URL(path, ROOT));
-    for (const [, file] of text.matchAll(/new URL\("([^"]+\.ts)", import\.meta\.url\)/g)) {
-      started.push(new URL(file ?? "", new URL(path, ROOT)).href.slice(ROOT.href.length));
-    }
-  }
   return started.filter((path) => files.includes(path));
 }
 
 Deno.test("tests that need servers say so in their name", () => {
-  const servers = /\/(stack|nats_server|postgres_server)\.ts$/;
+  const servers = /\/(nats_server|postgres_server)\.ts$/;
+  const atRunTime = edges.filter(({ isType }) => !isType);
   assertHolds(
-    edges.filter(({ from, to, isType }) =>
-      from.endsWith("_test.ts") && !from.endsWith("_int_test.ts") && !isType && servers.test(to)
-    ).map(({ from }) => `${from} starts servers; name it _int_test.ts`),
+    files.filter((path) => path.endsWith("_test.ts") && !path.endsWith("_int_test.ts"))
+      .filter((path) => !READ_DECLARATIONS.includes(path))
+      .filter((path) => [...reachedFrom([path], atRunTime)].some((each) => servers.test(each)))
+      .map((path) => `${path} reaches servers; name it _int_test.ts`),
   );
 });
 
@@ -203,31 +242,25 @@ const PURE_PACKAGES = [
   "node:crypto",
   "zod",
 ];
-const IMPURE =
-  /\bDeno\b|\bDate\.now\b|\bnew Date\(\)|\bperformance\b|\bfetch\(|\bset(Timeout|Interval)\b|\bMath\.random\b|\bcrypto\.(random|getRandom)|\bconsole\b|\b(NatsConnection|JetStreamClient|JetStreamManager|JsMsg|Consumer)\b/;
 
 Deno.test("a file is pure unless its folder's README names it as an adapter", async () => {
-  const adapters = await adaptersOf(["ingest", "live", "royalty", "dlq-triage", "shared"]);
+  const adapters = await adaptersOf([...services, "shared"]);
   const pure = files.filter((path) => !isTest(path) && !isDevelopment(path))
     .filter((path) => !adapters.has(path));
-  const complaints = await Promise.all(pure.map(async (path) => {
-    const code = withoutComments(await Deno.readTextFile(new URL(path, ROOT)));
-    const touched = code.match(IMPURE)?.[0];
-    const imported = product.filter(({ from, to, isType }) =>
-      from === path && (to === "postgres" || (!isType && !isPure(to, pure)))
-    );
-    return [...touched ? [`${path} uses ${touched}`] : [], ...imported.map(importText)];
-  }));
+  const imported = product.filter(({ from, to, isType }) =>
+    pure.includes(from) && (to === "postgres" || (!isType && !isPure(to, pure)))
+  );
+  const uses = sources.filter(({ path }) => pure.includes(path)).flatMap(impurities);
   const gone = [...adapters].filter((path) => !files.includes(path));
-  assertHolds([...complaints.flat(), ...gone.map((path) => `${path} does not exist`)]);
+  assertHolds([
+    ...uses,
+    ...imported.map(importText),
+    ...gone.map((path) => `${path} does not exist`),
+  ]);
 });
 
 function isPure(target: string, pure: readonly string[]): boolean {
   return pure.includes(target) || PURE_PACKAGES.includes(target) || target.endsWith("/deno.json");
-}
-
-function withoutComments(text: string): string {
-  return text.replace(/\/\*[\s\S]*?\*\/|(?<=^|\s)\/\/.*$/gm, "");
 }
 
 /** The adapters that the READMEs of `houses` name: `| room | what it holds | adapters |`. */
@@ -258,12 +291,12 @@ Deno.test("a folder holds few files", () => {
 });
 
 Deno.test("packages come from the import map", async () => {
-  const { imports } = JSON.parse(await Deno.readTextFile(new URL("deno.json", ROOT)));
-  const names = Object.keys(imports);
+  const config = JSON.parse(await Deno.readTextFile(new URL("deno.json", ROOT)));
+  const names = Object.keys(config.imports);
   const isMapped = (to: string) =>
     names.some((name) => to === name || (name.endsWith("/") && to.startsWith(name)));
   assertHolds(
-    edges.filter(({ to }) => !files.includes(to) && !to.startsWith("node:") && !isMapped(to))
+    imports.filter(({ to }) => !files.includes(to) && !to.startsWith("node:") && !isMapped(to))
       .filter(({ to }) => to !== "deno.json")
       .map(importText),
   );

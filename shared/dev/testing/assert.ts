@@ -9,6 +9,7 @@
  */
 import assertions, { AssertionError } from "node:assert";
 
+/** What every assertion of this module throws. */
 export { AssertionError };
 
 /** Fails unless `expr` is truthy. */

@@ -8,13 +8,21 @@ import { z } from "zod";
 /** The checkout. */
 export const ROOT = new URL("../../../", import.meta.url);
 
-/** Every TypeScript file at or below `folder` (`""` or a path that ends in `/`), from the root. */
+/** How the file begins that is there while the graph is read. */
+export const GRAPH_FILE = ".graph_";
+
+/** Whether `path` is a test or a benchmark. */
+export function isTest(path: string): boolean {
+  return /_(test|bench)\.ts$/.test(path);
+}
+
+/** Every file of code at or below `folder` (`""` or a path that ends in `/`), from the root. */
 export async function filesBelow(folder: string): Promise<string[]> {
   const found: string[] = [];
   for await (const { name, isDirectory } of Deno.readDir(new URL(folder || ".", ROOT))) {
     if (name.startsWith(".") || name === "node_modules") continue;
     if (isDirectory) found.push(...await filesBelow(`${folder}${name}/`));
-    else if (name.endsWith(".ts")) found.push(`${folder}${name}`);
+    else if (/\.[cm]?[jt]sx?$/.test(name)) found.push(`${folder}${name}`);
   }
   return found.sort();
 }
@@ -38,7 +46,7 @@ const infoSchema = z.object({
 
 /** The imports of every file of `paths`, which are from the root. */
 export async function readModuleGraph(paths: readonly string[]): Promise<Edge[]> {
-  const entry = await Deno.makeTempFile({ dir: ROOT.pathname, prefix: ".graph_", suffix: ".ts" });
+  const entry = await Deno.makeTempFile({ dir: ROOT.pathname, prefix: GRAPH_FILE, suffix: ".ts" });
   try {
     await Deno.writeTextFile(entry, paths.map((path) => `import "./${path}";\n`).join(""));
     const { stdout } = await new Deno.Command(Deno.execPath(), {

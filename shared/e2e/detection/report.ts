@@ -5,7 +5,7 @@
  *
  * @module
  */
-import type { CellName } from "../../../live/detect/finding.ts";
+import type { CellName } from "../../../live/watch/cells.ts";
 import { left, renderTable, right } from "../../process/cli/table.ts";
 import type { HealthyResult, Result, ScenarioResult, Spread } from "./results.ts";
 import { detectionTotals } from "./results.ts";

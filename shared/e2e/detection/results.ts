@@ -5,7 +5,7 @@
  *
  * @module
  */
-import type { CellName } from "../../../live/detect/finding.ts";
+import type { CellName } from "../../../live/watch/cells.ts";
 import type { DetectionScenario } from "./scenarios.ts";
 import { poissonUpper95, quantile, type Score } from "./score.ts";
 

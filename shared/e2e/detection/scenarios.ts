@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { CellName } from "../../../live/detect/finding.ts";
+import type { CellName } from "../../../live/watch/cells.ts";
 import type { Effect, Scope, WorldFault } from "../worlds/fault.ts";
 import type { PopulationOptions } from "../worlds/population.ts";
 import type { LabelledTruth, Trial } from "./trial.ts";

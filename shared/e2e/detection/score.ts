@@ -5,7 +5,7 @@
  *
  * @module
  */
-import type { CellName } from "../../../live/detect/finding.ts";
+import type { CellName } from "../../../live/watch/cells.ts";
 import type { Scope } from "../worlds/fault.ts";
 import type { Decided, Heard, LabelledTruth, Trial } from "./trial.ts";
 

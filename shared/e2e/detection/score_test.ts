@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
-import type { CellName, Finding, Measurement } from "../../../live/detect/finding.ts";
+import type { Finding, Measurement } from "../../../live/detect/finding.ts";
+import type { CellName } from "../../../live/watch/cells.ts";
 import { healthyResult, resultOf } from "./results.ts";
 import { poissonUpper95, quantile, scoreOf } from "./score.ts";
 import type { Decided, Trial } from "./trial.ts";

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import type { CellName, Finding, FindingSignal } from "../../../live/detect/finding.ts";
+import type { Finding, FindingSignal } from "../../../live/detect/finding.ts";
+import type { CellName } from "../../../live/watch/cells.ts";
 import type { Heartbeat } from "../../contract/event.ts";
 import type { Scope } from "../worlds/fault.ts";
 import { World, WORLD_START_MS, type WorldOptions } from "../worlds/world.ts";

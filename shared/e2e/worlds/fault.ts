@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { CellName } from "../../../live/detect/finding.ts";
+import type { CellName } from "../../../live/watch/cells.ts";
 import type { Traits } from "./population.ts";
 
 /** The dimensions that a fault fixes; all sessions that match them are in it. */

@@ -142,6 +142,7 @@ const checks: Readonly<Record<string, Check>> = {
       await tx`select pg_advisory_xact_lock(7)`;
       await assertRejects(lock, RetryAfter, "no byte came for 1 s");
       const waiting = allowSilence(sql, 10_000, lock);
+      // No sleep: the lock is held for longer than silence may last.
       await pause(3 * SHORT_MS);
       return { waiting };
     });
@@ -154,11 +155,13 @@ const checks: Readonly<Record<string, Check>> = {
     let rows = 0;
     await sql`select n, pg_sleep(0.3) from generate_series(1, 6) as n`.cursor(2, async (some) => {
       rows += some.length;
+      // No sleep: a reader slower than silence may last.
       if (rows === 2) await pause(2 * SHORT_MS);
     });
     assertEquals(rows, 6);
     await sql.begin(async (tx) => {
       await tx`select 1`;
+      // No sleep: the transaction is idle for longer than silence may last.
       await pause(2 * SHORT_MS);
       await tx`select 1`;
     });
@@ -170,6 +173,7 @@ const checks: Readonly<Record<string, Check>> = {
     await sql`select 1`;
     const answer = sql`select 1 as one`;
     answer.execute();
+    // No sleep: the query leaves before this process is busy.
     await pause(1);
     for (const end = performance.now() + 3 * SHORT_MS; performance.now() < end;);
     assertEquals([...await answer], [{ one: 1 }]);
@@ -185,12 +189,14 @@ const checks: Readonly<Record<string, Check>> = {
         () =>
           sql.begin(async (tx) => {
             await tx`select 1`;
+            // No sleep: the time in which the backend is killed.
             await pause(200);
             await tx`select ${2}::int`;
           }),
         () => sql.begin((tx) => Promise.all(range(50).map(() => tx`select pg_sleep(0.01)`))),
         () =>
           sql.begin(async (tx) => {
+            // No sleep: a slow reader, so that the backend is killed in between.
             await tx`select n from generate_series(1, 100) n`.cursor(10, () => pause(30));
           }),
         () => Promise.all(range(50).map((n) => sql`select pg_sleep(0.01), ${n}::int`)),
@@ -198,6 +204,7 @@ const checks: Readonly<Record<string, Check>> = {
       const work = works[round % works.length];
       if (!work) continue;
       const outcome = work().then(() => undefined, (error) => error);
+      // No sleep: the backend is killed at different moments of the work.
       await pause(round < 10 ? 80 : 20);
       await rig.kill();
       const error = await within(2_000, outcome);
@@ -214,6 +221,7 @@ const checks: Readonly<Record<string, Check>> = {
       rows += some.length;
       if (rows !== 300) return;
       await rig.kill();
+      // No sleep: the callback outlasts the connection.
       await pause(100);
     });
     assert(isTransient(await reading.then(() => undefined, (error) => error)));
@@ -226,12 +234,13 @@ const checks: Readonly<Record<string, Check>> = {
     await Promise.all([sql`select pg_sleep(0.1)`, sql`select pg_sleep(0.1)`]);
     const busy = sql.begin(async (tx) => {
       await tx`select pg_sleep(1)`;
+      // No sleep: the transaction goes on while the idle connection is lost.
       await pause(200);
       return await tx`select 1 as one`;
     });
     await waitFor("one at work", async () => (await rig.count("active")) === 1);
     assertEquals(await rig.kill("idle"), 1);
-    // A query sent before the loss is noticed would fail, together with the other one.
+    // No sleep: a query sent before the loss is noticed would fail, together with the other one.
     await pause(100);
     assertEquals([...await sql`select 2 as two`], [{ two: 2 }]);
     assertEquals([...await busy], [{ one: 1 }]);
@@ -245,10 +254,12 @@ const checks: Readonly<Record<string, Check>> = {
     const sql = rig.open({ max: 3 });
     const all = () => range(20).map(() => sql`select pg_sleep(0.05)`.then(() => true, isTransient));
     let answers = all();
+    // No sleep: some queries are answered and others are not yet.
     await pause(60);
     rig.link.cut();
     assertEquals((await within(2_000, Promise.all(answers))).every(Boolean), true);
     answers = all();
+    // No sleep: some queries are answered and others are not yet.
     await pause(60);
     await rig.server.stop("SIGQUIT");
     assertEquals((await within(2_000, Promise.all(answers))).every(Boolean), true);

@@ -64,7 +64,7 @@ export class Alarm {
 
   async #open(limit: Limit, value: number, nowMs: number): Promise<void> {
     const incidentId = crypto.randomUUID();
-    const incident = { incidentId, measure: limit.measure, openedAt: nowMs };
+    const incident = { incidentId, measure: limit.measure, openedAtMs: nowMs };
     const largest = await this.store.largestGroup(nowMs);
     await this.store.open(
       incident,

@@ -102,13 +102,11 @@ async function readGroup(store: Quarantine, prefix: string, limit: number): Prom
   const [group, other] = await store.groupsLike(Date.now(), prefix, 2);
   if (!group) throw noGroup(prefix);
   if (other) {
-    throw new Stop(`several groups start with ${prefix}; give more digits of the id`, {
-      exitCode: 2,
-    });
+    throw new Stop(`several groups start with ${prefix}; give more digits of the id`);
   }
   return { group, samples: await store.entries(group.groupId, limit) };
 }
 
 function noGroup(id: string): Stop {
-  return new Stop(`no group ${JSON.stringify(id)}; see deno task triage list`, { exitCode: 2 });
+  return new Stop(`no group ${JSON.stringify(id)}; see deno task triage list`);
 }

@@ -12,6 +12,7 @@ import { deliveryOf } from "../shared/contract/delivery.ts";
 import { headerValue } from "../shared/contract/quarantine.ts";
 import { messageOf, RetryAfter } from "../shared/process/errors.ts";
 import type { RoundPart } from "../shared/process/health.ts";
+import { durableProblem, natsMessageOf } from "../shared/process/nats.ts";
 import { pause, untilReady } from "../shared/process/retry.ts";
 import type { Log } from "../shared/process/log.ts";
 import type { Counter } from "../shared/process/metrics.ts";
@@ -66,8 +67,8 @@ export async function findDurable(nc: NatsConnection): Promise<Consumer> {
   try {
     return await jetstream(nc).consumers.get(QUARANTINE, DURABLE.triage);
   } catch (error) {
-    const message = `durable ${DURABLE.triage} of ${QUARANTINE}: ${messageOf(error)}`;
-    throw new RetryAfter(`${message} (has deno task provision run?)`, 1_000, { cause: error });
+    const problem = durableProblem(QUARANTINE, DURABLE.triage, error);
+    throw new RetryAfter(problem, 1_000, { cause: error });
   }
 }
 
@@ -79,7 +80,7 @@ async function fetchBatch(durable: Consumer): Promise<JsMsg[]> {
   } catch (error) {
     // Messages that did arrive are stored; a lasting failure fails the next fetch too.
     if (messages.length > 0) return messages;
-    throw new RetryAfter(`QUARANTINE: ${messageOf(error)}`, 500, { cause: error });
+    throw new RetryAfter(`QUARANTINE: ${natsMessageOf(error)}`, 500, { cause: error });
   }
   return messages;
 }

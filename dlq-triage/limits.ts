@@ -24,7 +24,7 @@ export interface Incident {
   readonly incidentId: string;
   readonly measure: Measure;
   /** ms since the epoch. */
-  readonly openedAt: number;
+  readonly openedAtMs: number;
 }
 
 /** The effect of a measurement on an incident. */
@@ -58,7 +58,7 @@ export function alertOf(
   at: number,
   largest?: LargestGroup,
 ): QuarantineAlert {
-  const { incidentId, measure, openedAt } = incident;
+  const { incidentId, measure, openedAtMs } = incident;
   const what = measure === "depth"
     ? `the quarantine holds ${value} entries`
     : `the quarantine grew by ${value} entries in a minute`;
@@ -76,7 +76,7 @@ export function alertOf(
     status,
     // Growth indicates a bad rollout in progress; depth is a backlog for working hours.
     severity: measure === "growth_per_minute" ? "page" : "ticket",
-    opened_at: openedAt,
+    opened_at: openedAtMs,
     at,
     summary: `${what}, ${bound}${cause}`,
     reason: "all",

@@ -37,7 +37,7 @@ Deno.test("opens and resolves alternate, whatever the values", () => {
 });
 
 Deno.test("an alert matches the schema, names the largest group and the command that shows it", () => {
-  const incident = { incidentId: "i-1", measure: LIMIT.measure, openedAt: 1_000 };
+  const incident = { incidentId: "i-1", measure: LIMIT.measure, openedAtMs: 1_000 };
   const largest = {
     groupId: "0123456789ab",
     reason: "malformed",

@@ -32,9 +32,9 @@ const SERVICE_SILENCE_MS = 8_000;
 
 /** A group as `deno task triage list` shows it; times are ms since the epoch. */
 export interface GroupRow extends Group {
-  /** Receipt of its first and last heartbeat. */
-  readonly firstSeen: number;
-  readonly lastSeen: number;
+  /** Receipt of its first and last heartbeat, ms since the epoch. */
+  readonly firstSeenMs: number;
+  readonly lastSeenMs: number;
   readonly entries: number;
   /** Entries per minute over the last five minutes. */
   readonly perMinute: number;
@@ -132,7 +132,7 @@ export class Quarantine implements AsyncDisposable {
     return await this.#decide(message, (tx) =>
       tx<IncidentRow[]>`
       insert into triage.incident (incident_id, measure, opened_at_ms)
-      values (${incident.incidentId}, ${incident.measure}, ${incident.openedAt})
+      values (${incident.incidentId}, ${incident.measure}, ${incident.openedAtMs})
       on conflict do nothing returning incident_id as "incidentId"`);
   }
 
@@ -248,8 +248,8 @@ async function selectGroups(
 ): Promise<GroupRow[]> {
   return [
     ...await sql<GroupRow[]>`
-    select g.group_id as "groupId", reason, path, build, first_seen_ms::float8 as "firstSeen",
-      last_seen_ms::float8 as "lastSeen", g.entries::float8 as entries,
+    select g.group_id as "groupId", reason, path, build, first_seen_ms::float8 as "firstSeenMs",
+      last_seen_ms::float8 as "lastSeenMs", g.entries::float8 as entries,
       recent.n::float8 / ${RATE_WINDOW_MS / 60_000} as "perMinute", seen.n::float8 as devices
     from triage.entry_group g,
       lateral (select count(*) as n from triage.entry e
@@ -303,7 +303,7 @@ async function selectLargestGroup(sql: Sql, nowMs: number): Promise<LargestGroup
 async function selectOpenIncidents(sql: Sql): Promise<Incident[]> {
   return [
     ...await sql<Incident[]>`
-    select incident_id as "incidentId", measure, opened_at_ms::float8 as "openedAt"
+    select incident_id as "incidentId", measure, opened_at_ms::float8 as "openedAtMs"
     from triage.incident where resolved_at_ms is null order by measure`,
   ];
 }

@@ -143,15 +143,15 @@ guarantee("groups equal a naive count of the entries stored", async (rig) => {
     const recent = own.filter((entry) => entry.quarantinedAt > NOW - 300_000);
     assertEquals({ ...row }, {
       ...one.group,
-      firstSeen: Math.min(...times),
-      lastSeen: Math.max(...times),
+      firstSeenMs: Math.min(...times),
+      lastSeenMs: Math.max(...times),
       entries: own.length,
       perMinute: recent.length / 5,
       devices: devices.size,
     });
   }
   assertEquals(rows.reduce((sum, row) => sum + row.entries, 0), kept.length);
-  assertEquals(rows, rows.toSorted((a, b) => b.lastSeen - a.lastSeen), "newest first");
+  assertEquals(rows, rows.toSorted((a, b) => b.lastSeenMs - a.lastSeenMs), "newest first");
   const [first] = rows;
   assertExists(first);
   assertEquals(await rig.store.groupsLike(NOW, first.groupId.slice(0, 6), 2), [first]);
@@ -180,7 +180,7 @@ guarantee(
     const incidentOf = (incidentId: string): Incident => ({
       incidentId,
       measure: "depth",
-      openedAt: NOW,
+      openedAtMs: NOW,
     });
     const outgoingOf = (incidentId: string, status: "open" | "resolved") => ({
       messageId: `${incidentId}.${status}`,

@@ -57,8 +57,8 @@ function groupRow(group: GroupRow): string[] {
     String(group.entries),
     group.perMinute.toFixed(1),
     String(group.devices),
-    isoTime(group.firstSeen),
-    isoTime(group.lastSeen),
+    isoTime(group.firstSeenMs),
+    isoTime(group.lastSeenMs),
   ];
 }
 
@@ -71,8 +71,8 @@ export function renderGroup(group: GroupRow, samples: readonly EntryRow[]): stri
     ["build", group.build],
     ["entries", `${group.entries}, ${group.perMinute.toFixed(1)} per minute now`],
     ["devices", String(group.devices)],
-    ["first seen", isoTime(group.firstSeen)],
-    ["last seen", isoTime(group.lastSeen)],
+    ["first seen", isoTime(group.firstSeenMs)],
+    ["last seen", isoTime(group.lastSeenMs)],
   ]);
   return [facts, ...samples.map(renderSample)].join("\n\n");
 }

@@ -6,11 +6,11 @@
 import {
   decimal,
   natsSettings,
-  postgresSettings,
   processSettings,
   type SettingsShape,
   wholeNumber,
 } from "../shared/process/config.ts";
+import { postgresSettings } from "../shared/process/postgres/server_url.ts";
 
 /** Settings of the service by environment variable; `dlq-triage/README.md` lists them. */
 export const triageSettings = {

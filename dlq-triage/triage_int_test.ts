@@ -24,8 +24,8 @@ interface ListedGroup {
   readonly reason: string;
   readonly path: string;
   readonly build: string;
-  readonly first_seen: number;
-  readonly last_seen: number;
+  readonly first_seen_ms: number;
+  readonly last_seen_ms: number;
   readonly entries: number;
   readonly devices: number;
 }
@@ -126,7 +126,7 @@ Deno.test("rejects become groups that the CLI lists and shows", async () => {
   const malformed = groups.find(({ reason }) => reason === "malformed");
   assert(malformed);
   assertEquals(
-    [malformed.first_seen, malformed.last_seen],
+    [malformed.first_seen_ms, malformed.last_seen_ms],
     [RECEIVED + 1, RECEIVED + 5],
     "seen at the time of receipt",
   );
@@ -146,12 +146,12 @@ Deno.test("rejects become groups that the CLI lists and shows", async () => {
   assert(!table.out.includes("\u001b"), "an escape reached the terminal");
 });
 
-Deno.test("the CLI reports errors, and exits with 2 for a wrong command", async () => {
+Deno.test("the CLI exits with 1 for what it cannot find, with 2 for a wrong command", async () => {
   await using triage = await TriageRig.start();
   for (const args of [["show", "0123456789ab"], ["show", "nonsense"]]) {
     const { code, out, err } = await triage.cli(...args);
-    assertEquals([code, out], [2, ""]);
-    assertStringIncludes(err, `no group "${args[1]}"; see deno task triage list`);
+    assertEquals([code, out], [1, ""]);
+    assertEquals(err, `triage: no group "${args[1]}"; see deno task triage list\n`);
   }
   for (const args of [[], ["show"], ["list", "x"], ["drop"], ["list", "--limit", "0"], ["--x"]]) {
     assertEquals((await triage.cli(...args)).code, 2, args.join(" "));

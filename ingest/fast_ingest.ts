@@ -12,7 +12,7 @@
  *
  * @module
  */
-import { type Msg, type MsgHdrs, type NatsConnection, nuid, TimeoutError } from "nats";
+import { headers, type Msg, type MsgHdrs, type NatsConnection, nuid, TimeoutError } from "nats";
 import { JetStreamApiError } from "nats/jetstream";
 import type { RoutedEvent } from "./admit.ts";
 
@@ -138,10 +138,10 @@ class Batch {
   #send(operation: number): void {
     const event = this.events[this.#sent];
     if (event === undefined) throw new RangeError("every event of the batch is already sent");
-    const headers = this.#headers.of(this.#sent);
+    const messageHeaders = this.#headers.of(this.#sent);
     this.#sent += 1;
     const reply = `${this.replyPrefix}${this.#sent}.${operation}.$FI`;
-    this.nc.publish(event.subject, event.bytes, { reply, headers });
+    this.nc.publish(event.subject, event.bytes, { reply, headers: messageHeaders });
   }
 }
 
@@ -152,6 +152,9 @@ const HEADER_END = "\r\n\r\n";
 class MessageIdHeaders {
   readonly #bytes: Uint8Array;
   readonly #ends: number[] = [];
+  #encoded: Uint8Array = new Uint8Array();
+  /** The client encodes the headers of a message while it publishes it, so one object is enough. */
+  readonly #headers = Object.assign(headers(), { encode: () => this.#encoded });
 
   constructor(events: readonly RoutedEvent[]) {
     const text = events.map(({ msgId }) => HEADER_START + msgId + HEADER_END);
@@ -160,10 +163,10 @@ class MessageIdHeaders {
     for (const { length } of text) this.#ends.push(end += length);
   }
 
-  /** The headers of the event at `index`; the client calls only `encode`. */
+  /** The headers of the event at `index`, until the next call. */
   of(index: number): MsgHdrs {
     const start = index === 0 ? 0 : this.#ends[index - 1];
-    const bytes = this.#bytes.subarray(start, this.#ends[index]);
-    return { encode: () => bytes } as unknown as MsgHdrs;
+    this.#encoded = this.#bytes.subarray(start, this.#ends[index]);
+    return this.#headers;
   }
 }

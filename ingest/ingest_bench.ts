@@ -10,15 +10,17 @@
 import { connect, type NatsConnection } from "nats";
 import { jetstreamManager } from "nats/jetstream";
 import { startFastIngest } from "nats/jetstream/internal";
+import { ChildProcess } from "../shared/dev/testing/child_process.ts";
 import { aHeartbeat } from "../shared/dev/testing/heartbeats.ts";
 import { type Figure, measure, rateOf, report } from "../shared/dev/testing/measure.ts";
 import { Random } from "../shared/dev/testing/random.ts";
+import { waitFor } from "../shared/dev/testing/wait_for.ts";
 import { NatsStack } from "../shared/dev/servers/stack.ts";
 import { inboxPrefix } from "../shared/process/nats.ts";
 import { admit, type RoutedEvent } from "./admit.ts";
 
 /** Target rate of batched ingest on two cores, events per second. */
-const AIM = 45_000;
+const TARGET = 45_000;
 const BATCH_EVENTS = 500;
 const KEY = "bench-0123456789abcdef";
 const WARM_UP_SECONDS = 2;
@@ -50,7 +52,7 @@ export async function runIngestBench(seconds = 5): Promise<Figure[]> {
   const batched = await generate("HTTP, 100 events per request", http(100, 48), pids);
   const single = await generate("HTTP, 1 event per request", http(1, 600), pids);
   console.log(report([floor]));
-  console.log(report([batched], floor, AIM));
+  console.log(report([batched], floor, TARGET));
   console.log(report([single], floor));
   for (const figure of [batched, single]) {
     const microseconds = (figure.cores.edge ?? NaN) * 1_000_000 / rateOf(figure);
@@ -68,25 +70,24 @@ async function generate(
   load: Load,
   pids: Readonly<Record<string, number>>,
 ): Promise<Figure> {
-  const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "--quiet", new URL(import.meta.url).pathname, "--generate"],
-    stdin: "piped",
-    stdout: "piped",
-  }).spawn();
-  const input = child.stdin.getWriter();
-  const lines = linesOf(child.stdout);
-  const say = (text: string) => input.write(new TextEncoder().encode(`${text}\n`));
-  await say(JSON.stringify(load));
-  await lines.next();
-  const figure = await measure(name, { ...pids, generator: child.pid }, async () => {
-    await say("go");
-    const { value } = await lines.next();
-    if (value === undefined) throw new Error(`${name}: the load generator failed`);
-    return Number(value);
+  const program = new URL(import.meta.url).pathname;
+  await using child = new ChildProcess(
+    Deno.execPath(),
+    ["run", "-A", "--quiet", program, "--generate"],
+    { hasInput: true },
+  );
+  const timeoutMs = (WARM_UP_SECONDS + load.seconds + 30) * 1_000;
+  const line = (index: number) =>
+    waitFor(`line ${index + 1} of the load generator`, () => {
+      if (child.exitCode) throw new Error(`${name}: the load generator failed: ${child.err}`);
+      return child.out.split("\n").slice(0, -1)[index];
+    }, { timeoutMs });
+  await child.write(`${JSON.stringify(load)}\n`);
+  await line(0);
+  return await measure(name, { ...pids, generator: child.pid }, async () => {
+    await child.write("go\n");
+    return Number(await line(1));
   });
-  await input.close();
-  await child.status;
-  return figure;
 }
 
 async function runGenerator(): Promise<void> {

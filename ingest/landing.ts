@@ -14,6 +14,7 @@ import {
 } from "nats/jetstream";
 import { messageOf, RetryAfter } from "../shared/process/errors.ts";
 import type { Log } from "../shared/process/log.ts";
+import { natsMessageOf } from "../shared/process/nats.ts";
 import type { RoutedEvent } from "./admit.ts";
 import { FastIngest } from "./fast_ingest.ts";
 import type { Landing } from "./publisher.ts";
@@ -92,7 +93,7 @@ export class JetStreamLanding implements Landing {
         this.#choose(lane, allow_batched ? "fast" : "plain");
         lane.problem = undefined;
       } catch (error) {
-        lane.problem = messageOf(error);
+        lane.problem = natsMessageOf(error);
       }
     }));
   }
@@ -125,10 +126,10 @@ export class JetStreamLanding implements Landing {
     }
   }
 
-  async #landPlain(events: readonly RoutedEvent[], timeout: number): Promise<void> {
+  async #landPlain(events: readonly RoutedEvent[], timeoutMs: number): Promise<void> {
     const results = await Promise.allSettled(
       events.map(({ subject, bytes, msgId }) =>
-        this.#js.publish(subject, bytes, { msgID: msgId, timeout })
+        this.#js.publish(subject, bytes, { msgID: msgId, timeout: timeoutMs })
       ),
     );
     for (const result of results) if (result.status === "rejected") throw result.reason;

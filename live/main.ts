@@ -3,17 +3,12 @@
  *
  * @module
  */
-import { Stop } from "../shared/process/errors.ts";
 import { connectService } from "../shared/process/nats.ts";
 import { runService, type Service } from "../shared/process/service.ts";
 import { startLive } from "./service.ts";
-import { liveSettings } from "./settings.ts";
+import { liveRule, liveSettings } from "./settings.ts";
 
 async function start(service: Service<typeof liveSettings>): Promise<void> {
-  const { TWOFOLD_LIVE_RESOLVE_RATIO, TWOFOLD_LIVE_OPEN_RATIO } = service.settings;
-  if (TWOFOLD_LIVE_RESOLVE_RATIO >= TWOFOLD_LIVE_OPEN_RATIO) {
-    throw new Stop("TWOFOLD_LIVE_RESOLVE_RATIO must be below TWOFOLD_LIVE_OPEN_RATIO");
-  }
   service.listen();
   const starting = service.health.part("start", "live is starting");
   const nc = await connectService(service, (connection) => connection.drain());
@@ -21,4 +16,4 @@ async function start(service: Service<typeof liveSettings>): Promise<void> {
   starting.works();
 }
 
-if (import.meta.main) await runService("live", liveSettings, start);
+if (import.meta.main) await runService("live", liveSettings, start, liveRule);

@@ -32,8 +32,10 @@ const TICK_MS = 1_000;
 /** Maximum alerts that wait for NATS; beyond it live makes no decisions. */
 const MAX_WAITING_ALERTS = 1_000;
 const COPY_LIMITS = { concurrency: 256, maxWaiting: 4_000, giveUpAfterMs: 8_000 };
-/** Maximum time that a stop waits for copies and alerts. */
+/** Maximum time that a stop waits for reading, copies and alerts together. */
 const MAX_FINISH_MS = 3_000;
+/** Maximum time that it then waits for the last acknowledgement. */
+const MAX_ACK_MS = 1_000;
 
 /** The parts of live. */
 interface Parts extends LiveParts {
@@ -175,12 +177,14 @@ function run(service: LiveProcess, parts: Parts, nowMs: () => number): void {
     ticking.works();
   }, TICK_MS);
   service.onStop("reading", async () => {
-    await reading;
-    clearInterval(timer);
+    // Each of these may wait for a server that hangs.
     const deadlineMs = performance.now() + MAX_FINISH_MS;
+    const deadline = pause(MAX_FINISH_MS);
+    await Promise.race([reading, deadline]);
+    clearInterval(timer);
     while (!copies.idle && performance.now() < deadlineMs) await pause(25);
-    await Promise.race([outbox.flush(), pause(MAX_FINISH_MS)]);
-    await Promise.all(readers.map((reader) => reader.finish()));
+    await Promise.race([outbox.flush(), deadline]);
+    await Promise.race([Promise.all(readers.map((reader) => reader.finish())), pause(MAX_ACK_MS)]);
   });
 }
 

@@ -7,6 +7,7 @@ import {
   decimal,
   natsSettings,
   processSettings,
+  type SettingsRule,
   type SettingsShape,
   totalsSettings,
   wholeNumber,
@@ -46,3 +47,12 @@ export const liveSettings = {
   TWOFOLD_LIVE_SILENCE_MS: wholeNumber(1_000, 3_600_000).default(30_000)
     .describe("time without any heartbeat after which alerts.pipeline.no-data opens, ms"),
 } satisfies SettingsShape;
+
+/** What the settings may not say together. */
+export const liveRule: SettingsRule<typeof liveSettings> = (
+  { TWOFOLD_LIVE_RESOLVE_RATIO: resolveRatio = -1, TWOFOLD_LIVE_OPEN_RATIO: openRatio = 2 },
+) => ({
+  TWOFOLD_LIVE_RESOLVE_RATIO: resolveRatio < openRatio
+    ? undefined
+    : `is ${resolveRatio}, not below TWOFOLD_LIVE_OPEN_RATIO, ${openRatio}`,
+});

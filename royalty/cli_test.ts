@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { declarationProblems } from "../shared/dev/testing/declaration_problems.ts";
 import { captureIo } from "../shared/process/cli/io.ts";
 import { runCommandLine } from "../shared/process/cli/run.ts";
@@ -15,7 +15,11 @@ Deno.test("a mistake in the command line exits with 2 before anything is connect
     [["close", "--day", "2026-11-22", "--by", "Ada"], "--without-recount REASON and --by PERSON"],
     [["settle-gap", "--stream", "HEARTBEATS"], "--first SEQUENCE is missing"],
     [["reissue", "--day", "2026-11-22", "--reason", " "], '--reason " " must be 1 to 200'],
-    [["rebuild", "--day", "2026-11-22", "--into", "x:secret"], "--into is not a postgres:// URL"],
+    [["rebuild", "--day", "2026-11-22", "--into", "x:secret"], "--into is wrong: expected a post"],
+    [
+      ["rebuild", "--day", "2026-11-22", "--into", "postgres://u:secret@h:notaport/d"],
+      "--into is wrong: expected a host, and a port from 1 to 65535",
+    ],
     [["audit", "--day", "2026-11-22", "--limit", "3"], "--title ID is missing"],
     [["export", "--day", "2026-02-30"], "--day 2026-02-30 is not a day"],
     [["catalogue"], "FILE is missing"],
@@ -24,5 +28,6 @@ Deno.test("a mistake in the command line exits with 2 before anything is connect
     const { io, out, err } = captureIo();
     assertEquals([await runCommandLine(royaltyTask, args, io), out()], [2, ""], err());
     assertEquals(err().slice(0, `royalty: ${problem}`.length), `royalty: ${problem}`);
+    assert(!err().includes("secret"), err());
   }
 });

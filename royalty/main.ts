@@ -15,7 +15,7 @@ import { startKeyPartitions } from "./posting/key_partitions.ts";
 import { watchLag } from "./posting/lag_watch.ts";
 import { PostingMetrics } from "./posting/posting_metrics.ts";
 import { StreamWorker, type WorkerOptions } from "./posting/worker.ts";
-import { countedStreams, royaltySettings } from "./settings.ts";
+import { countedStreams, royaltyRule, royaltySettings } from "./settings.ts";
 import { BusinessCalendar } from "./statement/business_day.ts";
 
 type RoyaltyProcess = Service<typeof royaltySettings>;
@@ -73,4 +73,4 @@ function workerOptions(settings: RoyaltyProcess["settings"]): WorkerOptions {
   };
 }
 
-if (import.meta.main) await runService("royalty", royaltySettings, start);
+if (import.meta.main) await runService("royalty", royaltySettings, start, royaltyRule);

@@ -7,15 +7,15 @@ import { z } from "zod";
 import {
   decimal,
   natsSettings,
-  postgresSettings,
   processSettings,
   type Settings,
+  type SettingsRule,
   type SettingsShape,
   totalsSettings,
   wholeNumber,
 } from "../shared/process/config.ts";
-import { Stop } from "../shared/process/errors.ts";
 import { keyringSetting } from "../shared/process/keyring.ts";
+import { postgresSettings } from "../shared/process/postgres/server_url.ts";
 import { heartbeatStreams } from "../shared/contract/topology.ts";
 import { isZone } from "./statement/business_day.ts";
 
@@ -37,7 +37,7 @@ export const financeSettings = {
 /** Settings of the comparison of live's and royalty's totals. */
 export const driftSettings = {
   ...totalsSettings,
-  TWOFOLD_DRIFT_LIMIT: decimal(0, 1).default(0.01)
+  TWOFOLD_DRIFT_LIMIT_RATIO: decimal(0, 1).default(0.01)
     .describe(
       "maximum relative difference between live's and royalty's totals, 0 to 1; above it, " +
         "alerts.pipeline.drift opens",
@@ -65,22 +65,27 @@ export const countedSettings = {
     ),
 } satisfies SettingsShape;
 
-/**
- * Names of the streams that are counted in this database. Throws {@link Stop} when
- * `TWOFOLD_ROYALTY_PARTITIONS` names a partition that does not exist.
- */
-export function countedStreams(
-  { TWOFOLD_PARTITIONS: partitions, TWOFOLD_ROYALTY_PARTITIONS: counted }:
-    & Settings<typeof countedSettings>
-    & { readonly TWOFOLD_PARTITIONS: number },
-): string[] {
+/** Settings that {@link countedStreams} reads. */
+type CountedSettings = Settings<typeof countedSettings> & { readonly TWOFOLD_PARTITIONS: number };
+
+/** `TWOFOLD_ROYALTY_PARTITIONS` names partitions that exist. */
+export function countedRule(
+  { TWOFOLD_PARTITIONS: partitions = Infinity, TWOFOLD_ROYALTY_PARTITIONS: counted }: Partial<
+    CountedSettings
+  >,
+) {
   const unknown = [...counted ?? []].filter((partition) => partition >= partitions);
-  if (unknown.length > 0) {
-    throw new Stop(
-      `TWOFOLD_ROYALTY_PARTITIONS names ${unknown.join(", ")}, but there are ${partitions} ` +
-        "partitions, counted from 0",
-    );
-  }
+  if (unknown.length === 0) return {};
+  return {
+    TWOFOLD_ROYALTY_PARTITIONS: `names ${unknown.join(", ")}, but TWOFOLD_PARTITIONS is ` +
+      `${partitions} and they count from 0`,
+  };
+}
+
+/** Names of the streams that are counted in this database. */
+export function countedStreams(
+  { TWOFOLD_PARTITIONS: partitions, TWOFOLD_ROYALTY_PARTITIONS: counted }: CountedSettings,
+): string[] {
   return heartbeatStreams(partitions).filter((_, partition) => counted?.has(partition) ?? true);
 }
 
@@ -126,7 +131,7 @@ export const royaltySettings = {
     .describe("port of the HTTP server"),
   TWOFOLD_BUSINESS_ZONE: z.string().refine(isZone, "expected an IANA time zone").default("UTC")
     .describe("time zone of the business day; cannot be changed once the books are opened"),
-  TWOFOLD_OTHER_KEYS_MS: wholeNumber(0, 3_660 * 86_400_000).default(0)
+  TWOFOLD_OTHER_KEYS_MAX_AGE_MS: wholeNumber(0, 3_660 * 86_400_000).default(0)
     .describe(
       "how long keys of ids other than UUIDv7 are kept, ms; 0: forever, so that none counts twice",
     ),
@@ -137,6 +142,14 @@ export const royaltySettings = {
       "maximum time that a batch waits to fill, ms; the NATS client requires at least 1000",
     ),
 } satisfies SettingsShape;
+
+/** What the settings of the service may not say together. */
+export const royaltyRule: SettingsRule<typeof royaltySettings> = (settings) => ({
+  ...countedRule(settings),
+  ...(settings.TWOFOLD_FINANCE_KEYS && settings.TWOFOLD_FINANCE_POSTGRES_URL === undefined
+    ? { TWOFOLD_FINANCE_POSTGRES_URL: "is not set, but TWOFOLD_FINANCE_KEYS is" }
+    : {}),
+});
 
 /** Settings of `deno task royalty`, besides those of NATS, which some commands can do without. */
 export const royaltyCliSettings = {

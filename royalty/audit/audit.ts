@@ -14,7 +14,7 @@ import type { StoredStatement } from "../statement/chain.ts";
 import type { OpenGap } from "../books/gaps.ts";
 import { amountText, lineKey, pairLines } from "../statement/day_line.ts";
 import { type SettledGap, sha256, type StreamRange } from "../statement/manifest.ts";
-import type { StatementLine } from "../statement/csv.ts";
+import type { StatementLine } from "../statement/statement_csv.ts";
 
 /** A stored statement and its lines in `royalty.statement_line`. */
 export interface BookedStatement extends StoredStatement {
@@ -28,7 +28,7 @@ export interface AuditedDay {
   /** The first and the last recognised day in the books; undefined while they are empty. */
   readonly known: { readonly first: string; readonly last: string } | undefined;
   /** The instant as of which the day was sealed, ms since the epoch; undefined while it is open. */
-  readonly sealedAsOf: number | undefined;
+  readonly sealedAsOfMs: number | undefined;
   /** The newest version; undefined while the day is not closed. */
   readonly statement: BookedStatement | undefined;
   /** The credits recognised on the day. */
@@ -76,16 +76,16 @@ const manifestSchema = z.object({
 type Manifest = z.infer<typeof manifestSchema>;
 
 /** Whether the books have anything about the day. */
-export function isKnown({ sealedAsOf, statement, credits }: AuditedDay): boolean {
-  return sealedAsOf !== undefined || statement !== undefined || credits.length > 0;
+export function isKnown({ sealedAsOfMs, statement, credits }: AuditedDay): boolean {
+  return sealedAsOfMs !== undefined || statement !== undefined || credits.length > 0;
 }
 
 /** Audits a day. `booksDisagreements` are those of the books as a whole; they are appended. */
 export function auditOf(audited: AuditedDay, booksDisagreements: readonly string[] = []): Audit {
-  const { statement, credits, ranges, sealedAsOf } = audited;
+  const { statement, credits, ranges, sealedAsOfMs } = audited;
   if (!statement) {
     return {
-      state: sealedAsOf === undefined ? "open" : "sealed",
+      state: sealedAsOfMs === undefined ? "open" : "sealed",
       ranges,
       lines: credits,
       settledGaps: [],

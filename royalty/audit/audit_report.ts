@@ -6,7 +6,7 @@
  * @module
  */
 import { left, renderTable, right } from "../../shared/process/cli/table.ts";
-import { lineType, minutesOf, type StatementLine } from "../statement/csv.ts";
+import { lineType, minutesOf, type StatementLine } from "../statement/statement_csv.ts";
 import type { StreamRange } from "../statement/manifest.ts";
 import { accountOf, type Audit, type AuditedDay, sumOfLines } from "./audit.ts";
 
@@ -53,14 +53,14 @@ export function auditText(audited: AuditedDay, audit: Audit): string {
 
 /** The report for `toJson`. */
 export function auditFacts(audited: AuditedDay, audit: Audit) {
-  const { day, zone, sealedAsOf, statement, openGaps } = audited;
+  const { day, zone, sealedAsOfMs, statement, openGaps } = audited;
   const { state, ranges, lines, settledGaps, disagreements } = audit;
   return {
     day,
     zone,
     state,
     version: statement?.version,
-    sealedAsOfMs: sealedAsOf,
+    sealedAsOfMs,
     complete: disagreements.length === 0,
     disagreements,
     streams: ranges.map((range) => ({ ...range, identityHolds: holds(range) })),
@@ -73,10 +73,14 @@ export function auditFacts(audited: AuditedDay, audit: Audit) {
   };
 }
 
-function headline({ day, sealedAsOf, statement }: AuditedDay, { state }: Audit): string {
-  const asOf = sealedAsOf === undefined ? "" : `, as of ${new Date(sealedAsOf).toISOString()}`;
-  if (statement) return `${day} is closed: version ${statement.version}${asOf}`;
-  if (state === "sealed") return `${day} takes no more credits${asOf}; its statement is not issued`;
+function headline({ day, sealedAsOfMs, statement }: AuditedDay, { state }: Audit): string {
+  const asOfMs = sealedAsOfMs === undefined
+    ? ""
+    : `, as of ${new Date(sealedAsOfMs).toISOString()}`;
+  if (statement) return `${day} is closed: version ${statement.version}${asOfMs}`;
+  if (state === "sealed") {
+    return `${day} takes no more credits${asOfMs}; its statement is not issued`;
+  }
   return `${day} is open: the books as they are now, with all sequences since the last close`;
 }
 

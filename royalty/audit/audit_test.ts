@@ -3,7 +3,7 @@ import { toJson } from "../../shared/process/cli/json_output.ts";
 import { type AuditedDay, auditOf, isKnown } from "./audit.ts";
 import { auditFacts, auditText } from "./audit_report.ts";
 import { manifestOf, sha256, type StreamRange } from "../statement/manifest.ts";
-import { statementCsv, type StatementLine } from "../statement/csv.ts";
+import { statementCsv, type StatementLine } from "../statement/statement_csv.ts";
 
 const DAY = "2026-11-20";
 const LINES: readonly StatementLine[] = [
@@ -57,7 +57,7 @@ function closedDay(changes: Partial<AuditedDay> = {}): AuditedDay {
     version: 1,
     zone: "UTC",
     graceMs: 3_600_000,
-    closedAt: Date.UTC(2026, 10, 21, 1),
+    closedAtMs: Date.UTC(2026, 10, 21, 1),
     lines: LINES,
     csv,
     streams: RANGES,
@@ -71,7 +71,7 @@ function closedDay(changes: Partial<AuditedDay> = {}): AuditedDay {
     day: DAY,
     zone: "UTC",
     known: { first: DAY, last: DAY },
-    sealedAsOf: Date.UTC(2026, 10, 21, 1),
+    sealedAsOfMs: Date.UTC(2026, 10, 21, 1),
     statement: {
       day: DAY,
       version: 1,
@@ -181,7 +181,7 @@ Deno.test("a change of the catalogue after the close is not a disagreement", () 
 
 Deno.test("an open day is audited by the current books, with its open gaps", () => {
   const audited = closedDay({
-    sealedAsOf: undefined,
+    sealedAsOfMs: undefined,
     statement: undefined,
     openGaps: [{ stream: "HEARTBEATS_0", firstSeq: 12, lastSeq: 12 }],
   });
@@ -201,7 +201,7 @@ Deno.test("an open day is audited by the current books, with its open gaps", () 
 });
 
 Deno.test("a day without seal, statement and credits is unknown", () => {
-  const nothing = { sealedAsOf: undefined, statement: undefined, credits: [] };
+  const nothing = { sealedAsOfMs: undefined, statement: undefined, credits: [] };
   assertEquals(isKnown(closedDay(nothing)), false);
   assertEquals(isKnown(closedDay({ ...nothing, credits: LINES })), true);
   // An empty day that is closed has a statement.

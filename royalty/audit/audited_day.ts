@@ -32,7 +32,7 @@ export async function readAuditedDay(sql: Sql, day: string): Promise<AuditedDay>
           day,
           zone: await readZone(tx),
           known: first === null || last === null ? undefined : { first, last },
-          sealedAsOf: await readSealedAsOf(tx, day),
+          sealedAsOfMs: await readSealedAsOf(tx, day),
           statement: await readBookedStatement(tx, day),
           credits: await readRecognisedLines(tx, day),
           ranges: await readRanges(tx, day),

@@ -16,7 +16,7 @@ import { type AccrualRules, accrue } from "../posting/accrue.ts";
 import { BusinessCalendar, nextDay } from "../statement/business_day.ts";
 import { type Cursor, follow } from "../posting/continuity.ts";
 import type { Position } from "../books/accounts.ts";
-import { putCatalogue } from "../books/catalogue.ts";
+import { putCatalogue } from "../books/stored_catalogue.ts";
 import { connectBooks, openBooks, WHOLE_DAY_MS } from "../books/connection.ts";
 import { readRecognisedLines } from "../books/lines.ts";
 import { LedgerSession, type Posting } from "../posting/ledger.ts";
@@ -27,7 +27,7 @@ import { checkEmpty, openFrom, readRebuildBasis, type SealPoint } from "./rebuil
 import { readBooksOfDay } from "../recount/books_of_day.ts";
 import type { RecountOptions } from "../recount/day.ts";
 import { keptSources } from "../recount/sources.ts";
-import { statementCsv } from "../statement/csv.ts";
+import { statementCsv } from "../statement/statement_csv.ts";
 
 /** Options of {@link rebuildDay}. */
 export interface RebuildOptions extends Omit<RecountOptions, "folder"> {

@@ -9,7 +9,7 @@ import { allowSilence } from "../../shared/process/postgres/pool.ts";
 import { readZone, WHOLE_DAY_MS } from "../books/connection.ts";
 import { readEntries } from "../books/statements.ts";
 import type { CatalogueEntry } from "../statement/catalogue.ts";
-import { UNMAPPED } from "../statement/csv.ts";
+import { UNMAPPED } from "../statement/statement_csv.ts";
 
 /** The positions of the streams at the seal of a day. */
 export interface SealPoint {

@@ -12,7 +12,7 @@
 import { judge } from "../../shared/contract/event.ts";
 import type { Claim } from "../posting/accrue.ts";
 import { lineKey } from "../statement/day_line.ts";
-import type { StatementLine } from "../statement/csv.ts";
+import type { StatementLine } from "../statement/statement_csv.ts";
 
 /** Selects lines of a recognised day. Undefined selects every territory or event day. */
 export interface LineFilter {

@@ -17,7 +17,7 @@ import { firstSequenceSince, type RawExtent, rawExtent, readRaw } from "../raw/r
 import { readBooksOfDay, type StreamSpan } from "../recount/books_of_day.ts";
 import type { RecountOptions } from "../recount/day.ts";
 import { DayStarts } from "../recount/appraise.ts";
-import { lineType, type StatementLine } from "../statement/csv.ts";
+import { lineType, type StatementLine } from "../statement/statement_csv.ts";
 import { type LineFilter, Trace } from "./trace.ts";
 
 /** Maximum ids in memory, about 150 MB. */
@@ -38,14 +38,14 @@ export async function traceLines(
   const [firstDay] = lines.map(({ eventDay }) => eventDay).sort();
   if (firstDay === undefined) throw new RangeError("no line to trace");
   // The oldest receipt of an event of that day: a device's clock may be ahead by the tolerance.
-  const neededSince = new DayStarts(zone).startOf(firstDay) - rules.futureToleranceMs;
+  const neededSinceMs = new DayStarts(zone).startOf(firstDay) - rules.futureToleranceMs;
   const calendar = new BusinessCalendar(zone);
   const accrualRules = { ...rules, dayOf: (instant: number) => calendar.dayOf(instant) };
   const ranges: Range[] = [];
   for (const span of spans) {
     const extent = await rawExtent(nc, span.stream);
-    checkKept(span, extent, lines, neededSince, now());
-    const from = await firstSequenceSince(nc, span.stream, neededSince);
+    checkKept(span, extent, lines, neededSinceMs, now());
+    const from = await firstSequenceSince(nc, span.stream, neededSinceMs);
     if (from !== undefined && from <= span.through) ranges.push({ ...span, from });
   }
   const total = ranges.reduce((sum, range) => sum + sequencesOf(range), 0);
@@ -64,7 +64,7 @@ function checkKept(
   { stream, through, closedThrough }: StreamSpan,
   { firstSeq, lastSeq, firstReceivedAt, maxAgeMs }: RawExtent,
   lines: readonly StatementLine[],
-  neededSince: number,
+  neededSinceMs: number,
   nowMs: number,
 ): void {
   if (lastSeq < through) {
@@ -73,13 +73,15 @@ function checkKept(
         "recreated, and its sequences name other heartbeats than those counted",
     );
   }
-  const keptSince = Math.min(firstReceivedAt ?? Infinity, nowMs - maxAgeMs);
-  if (firstSeq === 1 || keptSince <= neededSince) return;
+  const keptSinceMs = Math.min(firstReceivedAt ?? Infinity, nowMs - maxAgeMs);
+  if (firstSeq === 1 || keptSinceMs <= neededSinceMs) return;
   const isAdjustment = lines.every((line) => lineType(line) === "ADJUSTMENT");
   if (isAdjustment && closedThrough !== undefined && firstSeq <= closedThrough + 1) return;
   throw new Refused(
-    `${stream} keeps raw heartbeats since ${new Date(keptSince).toISOString()} only; these lines ` +
-      `need those since ${new Date(neededSince).toISOString()}. Without --title none are needed`,
+    `${stream} keeps raw heartbeats since ${
+      new Date(keptSinceMs).toISOString()
+    } only; these lines ` +
+      `need those since ${new Date(neededSinceMs).toISOString()}. Without --title none are needed`,
   );
 }
 

@@ -6,7 +6,7 @@
  * @module
  */
 import { left, renderTable, right } from "../../shared/process/cli/table.ts";
-import { lineType } from "../statement/csv.ts";
+import { lineType } from "../statement/statement_csv.ts";
 import { addsUp, lineAddsUp, type Trace, type TracedEvent, type TracedLine } from "./trace.ts";
 
 const EVENT_COLUMNS = [

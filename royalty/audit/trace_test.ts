@@ -4,7 +4,7 @@ import { propertyRandom, type Random } from "../../shared/dev/testing/random.ts"
 import { toJson } from "../../shared/process/cli/json_output.ts";
 import type { Heartbeat } from "../../shared/contract/event.ts";
 import { accrue, type Claim } from "../posting/accrue.ts";
-import type { StatementLine } from "../statement/csv.ts";
+import type { StatementLine } from "../statement/statement_csv.ts";
 import { addsUp, type LineFilter, matchingLines, Trace, type TraceOutcome } from "./trace.ts";
 import { titleMatcher } from "./trace_raw.ts";
 import { traceFacts, traceText } from "./trace_report.ts";

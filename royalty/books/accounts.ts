@@ -15,7 +15,7 @@ export interface Position {
   readonly stream: string;
   readonly lastSeq: number;
   /** Receipt of the message `lastSeq`, ms since the epoch; 0 before the first. */
-  readonly lastReceivedAt: number;
+  readonly lastReceivedAtMs: number;
   readonly counted: number;
   readonly duplicates: number;
   readonly quarantined: number;
@@ -40,7 +40,7 @@ export function positionOf(row: PositionRow): Position {
   return {
     stream: row.stream,
     lastSeq: Number(row.last_seq),
-    lastReceivedAt: Number(row.last_received_ms),
+    lastReceivedAtMs: Number(row.last_received_ms),
     counted: Number(row.counted),
     duplicates: Number(row.duplicates),
     quarantined: Number(row.quarantined),

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Queryable } from "../../shared/process/postgres/pool.ts";
-import type { StatementLine } from "../statement/csv.ts";
+import type { StatementLine } from "../statement/statement_csv.ts";
 import { type DayLine, dayLineOf } from "../statement/day_line.ts";
 
 /** Reads the lines recognised on `day` (`YYYY-MM-DD`), in the order of a statement. */

@@ -6,7 +6,7 @@
 import { onlyRow } from "../../shared/process/postgres/rows.ts";
 import type { Queryable } from "../../shared/process/postgres/pool.ts";
 import type { StoredStatement } from "../statement/chain.ts";
-import { type StatementLine, UNMAPPED } from "../statement/csv.ts";
+import { type StatementLine, UNMAPPED } from "../statement/statement_csv.ts";
 import type { StatementLink } from "../statement/manifest.ts";
 
 /** A stored statement without its bytes. */

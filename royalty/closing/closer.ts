@@ -28,7 +28,7 @@ import {
   type NewStatement,
   readClosingState,
   sealDay,
-} from "./seals.ts";
+} from "./sealing.ts";
 import { BusinessCalendar, nextDay } from "../statement/business_day.ts";
 import type { StoredStatement } from "../statement/chain.ts";
 import type { Recount } from "../recount/day.ts";
@@ -36,12 +36,12 @@ import { differences } from "../statement/day_line.ts";
 import { type CloseRequest, nextToClose, obstaclesTo, refusalText } from "./conditions.ts";
 import { connectBooks, WHOLE_DAY_MS } from "../books/connection.ts";
 import { manifestOf, type RecountNote, sha256, totalsOf } from "../statement/manifest.ts";
-import { statementCsv } from "../statement/csv.ts";
+import { statementCsv } from "../statement/statement_csv.ts";
 import type { StatementFiles } from "../statement/files.ts";
 
 const LOCK_POLL_MS = 250;
 const MAX_DIFFERENCES_NAMED = 10;
-/** Maximum time ahead of the clock as of which a day may be closed. */
+/** Maximum time by which the effective close time may be ahead of the clock, ms. */
 const MAX_AHEAD_MS = 7 * 86_400_000;
 
 /** Options of a {@link Closer}. */
@@ -105,23 +105,23 @@ export class Closer {
   }
 
   /**
-   * Closes `day` (`YYYY-MM-DD`) as of `asOf` (ms since the epoch) or now; with `waiver`, without a
+   * Closes `day` (`YYYY-MM-DD`) as of `asOfMs` (ms since the epoch) or now; with `waiver`, without a
    * recount. A day that is closed already is not changed; its missing files are written.
    */
-  async close(day: string, asOf?: number, waiver?: Waiver): Promise<Closed> {
+  async close(day: string, asOfMs?: number, waiver?: Waiver): Promise<Closed> {
     const { graceMs } = this.options;
-    this.#checkAsOf(asOf);
+    this.#checkAsOf(asOfMs);
     return await this.#exclusively(async (sql) => {
       const stored = await readStored(sql, day);
       if (stored) return await this.#writeFiles("closed before", stored);
-      await this.#seal(sql, day, asOf);
+      await this.#seal(sql, day, asOfMs);
       const recount = waiver
         ? { waived_by: waiver.by, reason: waiver.reason }
         : await this.#recount(sql, day);
       await issue(sql, day, (basis) => {
         if (basis.newest) return undefined;
-        const closedAt = basis.sealedAsOf;
-        return compose(day, basis, { closedAt, graceMs, recount, reason: null });
+        const closedAtMs = basis.sealedAsOfMs;
+        return compose(day, basis, { closedAtMs, graceMs, recount, reason: null });
       });
       return await this.#writeFiles("closed", await readIssued(sql, day));
     });
@@ -139,7 +139,7 @@ export class Closer {
       const { recount, grace_ms } = JSON.parse(new TextDecoder().decode(stored.manifest));
       const issued = await issue(sql, day, (basis) => {
         const next = compose(day, basis, {
-          closedAt: this.options.now(),
+          closedAtMs: this.options.now(),
           graceMs: grace_ms,
           recount,
           reason,
@@ -172,21 +172,21 @@ export class Closer {
     });
   }
 
-  #checkAsOf(asOf: number | undefined): void {
+  #checkAsOf(asOfMs: number | undefined): void {
     const latest = this.options.now() + MAX_AHEAD_MS;
-    if (asOf === undefined || asOf <= latest) return;
+    if (asOfMs === undefined || asOfMs <= latest) return;
     throw new Refused(
-      `as of ${new Date(asOf).toISOString()} is more than seven days ahead of the clock; days ` +
+      `as of ${new Date(asOfMs).toISOString()} is more than seven days ahead of the clock; days ` +
         `can be closed as of ${new Date(latest).toISOString()} at the latest`,
     );
   }
 
-  async #seal(sql: Sql, day: string, asOf: number | undefined): Promise<void> {
+  async #seal(sql: Sql, day: string, asOfMs: number | undefined): Promise<void> {
     const state = await readClosingState(sql);
     const nowMs = this.options.now();
-    const request: CloseRequest = { day, asOf: asOf ?? nowMs, due: this.#due(state, day) };
+    const request: CloseRequest = { day, asOfMs: asOfMs ?? nowMs, due: this.#due(state, day) };
     const ends = await this.options.streamEnds();
-    await sealDay(sql, day, nextDay(day), request.asOf, ends, (books) => {
+    await sealDay(sql, day, nextDay(day), request.asOfMs, ends, (books) => {
       const obstacles = obstaclesTo(request, books);
       if (obstacles.length > 0) throw new Refused(refusalText(day, obstacles));
     });
@@ -283,9 +283,9 @@ function linkOf({ recognised_day, version, sha256 }: StatementEntry) {
   return { recognised_day, version, sha256 };
 }
 
-/** What a statement contains besides its basis. */
+/** Close time, grace, recount and reason: what a statement contains besides its lines and sums. */
 interface Terms {
-  readonly closedAt: number;
+  readonly closedAtMs: number;
   readonly graceMs: number;
   readonly recount: RecountNote | null;
   readonly reason: string | null;
@@ -294,7 +294,7 @@ interface Terms {
 function compose(
   day: string,
   basis: IssueBasis,
-  { closedAt, graceMs, recount, reason }: Terms,
+  { closedAtMs, graceMs, recount, reason }: Terms,
 ): NewStatement {
   const { lines, newest, previous } = basis;
   const csv = statementCsv(lines);
@@ -304,7 +304,7 @@ function compose(
     day,
     version,
     graceMs,
-    closedAt,
+    closedAtMs,
     csv,
     recount,
     previous: previous ? linkOf(previous) : null,
@@ -322,7 +322,7 @@ function compose(
     rows,
     events: BigInt(events),
     ms: BigInt(ms),
-    closedAt,
+    closedAtMs,
     reason,
   };
 }

@@ -26,7 +26,7 @@ import { readEntries, readIssued } from "../books/statements.ts";
 import { BusinessCalendar, nextDay } from "../statement/business_day.ts";
 import { Closer, type CloserOptions } from "./closer.ts";
 import { readAccounts } from "../books/accounts.ts";
-import { putCatalogue } from "../books/catalogue.ts";
+import { putCatalogue } from "../books/stored_catalogue.ts";
 import { LedgerSession } from "../posting/ledger.ts";
 import { StatementFiles } from "../statement/files.ts";
 

@@ -15,7 +15,7 @@ export interface StreamState {
   readonly stream: string;
   readonly lastSeq: number;
   /** Receipt of the message `lastSeq`; 0 before the first. */
-  readonly lastReceivedAt: number;
+  readonly lastReceivedAtMs: number;
   /** The last sequence of the stream, read for this close; undefined when NATS did not answer. */
   readonly endSeq: number | undefined;
 }
@@ -33,8 +33,8 @@ export interface BooksState {
 /** A request to close a day. */
 export interface CloseRequest {
   readonly day: string;
-  /** The instant as of which to close it. A person may choose one ahead of the clock. */
-  readonly asOf: number;
+  /** Effective close time, ms since the epoch. A person may choose one ahead of the clock. */
+  readonly asOfMs: number;
   /** The earliest instant at which it may close: end of the day plus grace. */
   readonly due: number;
 }
@@ -54,7 +54,7 @@ const MAX_GAPS_NAMED = 5;
 export function obstaclesTo(request: CloseRequest, books: BooksState): Obstacle[] {
   const wrongDay = wrongDayObstacle(request, books);
   if (wrongDay) return [wrongDay];
-  if (request.asOf < request.due) return [notDueObstacle(request)];
+  if (request.asOfMs < request.due) return [notDueObstacle(request)];
   return [
     ...books.streams.flatMap((each) => unreadObstacles(request, each)),
     ...gapObstacles(books.openGaps),
@@ -76,7 +76,7 @@ export function refusalText(day: string, obstacles: readonly Obstacle[]): string
     : `${day} cannot be closed:\n${lines.map((line) => `  - ${line}`).join("\n")}`;
 }
 
-function wrongDayObstacle({ day, asOf }: CloseRequest, books: BooksState): Obstacle | undefined {
+function wrongDayObstacle({ day, asOfMs }: CloseRequest, books: BooksState): Obstacle | undefined {
   const { oldestOpenDay, firstCreditedDay } = books;
   if (oldestOpenDay !== undefined) {
     if (day === oldestOpenDay) return undefined;
@@ -96,7 +96,7 @@ function wrongDayObstacle({ day, asOf }: CloseRequest, books: BooksState): Obsta
       remedy: `close ${firstCreditedDay} first`,
     };
   }
-  if (Date.parse(day) < asOf - MAX_FIRST_STATEMENT_AGE_MS) {
+  if (Date.parse(day) < asOfMs - MAX_FIRST_STATEMENT_AGE_MS) {
     return {
       reason: "it would be the first statement, more than a year ago",
       remedy: `start with ${firstCreditedDay ?? "a later day"}`,
@@ -104,17 +104,17 @@ function wrongDayObstacle({ day, asOf }: CloseRequest, books: BooksState): Obsta
   }
 }
 
-function notDueObstacle({ asOf, due }: CloseRequest): Obstacle {
+function notDueObstacle({ asOfMs, due }: CloseRequest): Obstacle {
   return {
-    reason: `as of ${iso(asOf)} it is not over: its end plus grace is ${iso(due)}`,
+    reason: `as of ${iso(asOfMs)} it is not over: its end plus grace is ${iso(due)}`,
     remedy: "wait until then",
   };
 }
 
 function unreadObstacles({ due }: CloseRequest, state: StreamState): Obstacle[] {
-  const { stream, lastSeq, lastReceivedAt, endSeq } = state;
-  if (lastReceivedAt >= due || (endSeq !== undefined && endSeq <= lastSeq)) return [];
-  const where = lastReceivedAt === 0 ? "at its beginning" : `at ${iso(lastReceivedAt)}`;
+  const { stream, lastSeq, lastReceivedAtMs, endSeq } = state;
+  if (lastReceivedAtMs >= due || (endSeq !== undefined && endSeq <= lastSeq)) return [];
+  const where = lastReceivedAtMs === 0 ? "at its beginning" : `at ${iso(lastReceivedAtMs)}`;
   return [
     endSeq === undefined
       ? {

@@ -11,8 +11,8 @@ import type { DayLine } from "../statement/day_line.ts";
 
 const HOUR_MS = 3_600_000;
 const DUE = Date.UTC(2026, 10, 23, 1);
-const REQUEST: CloseRequest = { day: "2026-11-22", asOf: DUE, due: DUE };
-const READ = { stream: "HEARTBEATS", lastSeq: 10, lastReceivedAt: DUE, endSeq: 12 };
+const REQUEST: CloseRequest = { day: "2026-11-22", asOfMs: DUE, due: DUE };
+const READ = { stream: "HEARTBEATS", lastSeq: 10, lastReceivedAtMs: DUE, endSeq: 12 };
 const BOOKS: BooksState = {
   oldestOpenDay: "2026-11-22",
   firstCreditedDay: undefined,
@@ -26,14 +26,14 @@ function reasons(request: Partial<CloseRequest>, books: Partial<BooksState>): st
 
 Deno.test("a day may close from its end plus grace on, to the millisecond", () => {
   assertEquals(reasons({}, {}), []);
-  assertEquals(reasons({ asOf: DUE - 1 }, {}), [
+  assertEquals(reasons({ asOfMs: DUE - 1 }, {}), [
     "as of 2026-11-23T00:59:59.999Z it is not over: its end plus grace is " +
     "2026-11-23T01:00:00.000Z",
   ]);
 });
 
 Deno.test("every stream has to be read past the day's end plus grace, or to its own end", () => {
-  const early = { ...READ, lastReceivedAt: DUE - 1 };
+  const early = { ...READ, lastReceivedAtMs: DUE - 1 };
   assertEquals(reasons({}, { streams: [READ, { ...early, endSeq: 10 }] }), []);
   assertEquals(reasons({}, { streams: [{ ...early, endSeq: 9 }] }), []);
   const behind = { ...early, stream: "HEARTBEATS_1" };
@@ -42,7 +42,7 @@ Deno.test("every stream has to be read past the day's end plus grace, or to its 
     "HEARTBEATS is posted up to sequence 10, at 2026-11-23T00:59:59.999Z, and its lag is unknown " +
     "without NATS",
   ]);
-  const never = { stream: "HEARTBEATS_2", lastSeq: 0, lastReceivedAt: 0, endSeq: 0 };
+  const never = { stream: "HEARTBEATS_2", lastSeq: 0, lastReceivedAtMs: 0, endSeq: 0 };
   assertEquals(reasons({}, { streams: [never] }), []);
 });
 

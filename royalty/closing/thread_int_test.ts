@@ -74,9 +74,9 @@ Deno.test("days close automatically and by command, and late events are recognis
   const early = await rig.command("close", "--day", today);
   assertEquals(early.code, 1);
   assertStringIncludes(early.err, "it is not over");
-  const asOf = new Date(now + DAY_MS).toISOString();
+  const asOfMs = new Date(now + DAY_MS).toISOString();
   const closes = await Promise.all(
-    [1, 2].map(() => rig.command("close", "--day", today, "--as-of", asOf)),
+    [1, 2].map(() => rig.command("close", "--day", today, "--as-of", asOfMs)),
   );
   assertEquals(closes.map(({ code }) => code), [0, 0], closes.map(({ err }) => err).join("\n"));
   assertEquals(closes.filter(({ out }) => out.includes("was closed before")).length, 1);

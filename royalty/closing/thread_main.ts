@@ -16,7 +16,7 @@ import type { ClosingMessage } from "./thread.ts";
 import { streamEnds } from "../raw/stream_ends.ts";
 import { serviceRecount } from "../recount/day.ts";
 import { Scheduler } from "./scheduler.ts";
-import { countedStreams, royaltySettings } from "../settings.ts";
+import { countedStreams, royaltyRule, royaltySettings } from "../settings.ts";
 import { StatementFiles } from "../statement/files.ts";
 
 /** The scope of this thread; the compiler types `globalThis` as that of a main thread. */
@@ -29,7 +29,7 @@ const now = Date.now;
 
 /** Closes days until `signal` is aborted, which also aborts a recount in progress. */
 async function run(signal: AbortSignal): Promise<void> {
-  const settings = readSettings(royaltySettings, environment());
+  const settings = readSettings(royaltySettings, environment(), royaltyRule);
   const log = new Log("royalty", settings.TWOFOLD_LOG_LEVEL);
   const nc = await untilReady(signal, log, () => connectNats(settings, log));
   try {

@@ -26,7 +26,7 @@ import { traceFacts, traceText } from "../audit/trace_report.ts";
 import { readAccounts } from "../books/accounts.ts";
 import { withBooks, withRawStreams } from "./connections.ts";
 
-const DEFAULT_LIMIT = 100;
+const DEFAULT_MAX_EVENTS = 100;
 /** Ids are sent by devices, so any text may be one. */
 const anyText = matching(/./s, "an id");
 
@@ -57,7 +57,7 @@ export const auditCommand = command({
       value: "N",
       about: "maximum heartbeats shown",
       parser: integer(1),
-      absent: String(DEFAULT_LIMIT),
+      absent: String(DEFAULT_MAX_EVENTS),
     },
     json: JSON_OPTION,
   },
@@ -73,7 +73,7 @@ export const auditCommand = command({
     const { audited, audit } = await auditDay(day);
     if (!json) io.out.line(auditText(audited, audit));
     const filter = title === undefined ? undefined : { day, titleId: title, territory, eventDay };
-    const traced = filter && await traceTitle(filter, audit, limit ?? DEFAULT_LIMIT, io);
+    const traced = filter && await traceTitle(filter, audit, limit ?? DEFAULT_MAX_EVENTS, io);
     if (json) {
       const trace = traced && traceFacts(traced.trace, traced.lines);
       io.out.write(toJson({ ...auditFacts(audited, audit), trace }));

@@ -10,7 +10,7 @@ import { filePath } from "../../shared/process/cli/parsers.ts";
 import { messageOf, Refused } from "../../shared/process/errors.ts";
 import { toJson } from "../../shared/process/cli/json_output.ts";
 import { progress } from "../../shared/process/cli/progress.ts";
-import { putCatalogue, type PutTitles } from "../books/catalogue.ts";
+import { putCatalogue, type PutTitles } from "../books/stored_catalogue.ts";
 import { type BadRow, type CatalogueEntry, parseCatalogue } from "../statement/catalogue.ts";
 import { withBooks } from "./connections.ts";
 

@@ -13,7 +13,7 @@ import { isSchemaMissing } from "../../shared/process/postgres/transient.ts";
 import { allowSilence } from "../../shared/process/postgres/pool.ts";
 import { connectBooks, WHOLE_DAY_MS } from "../books/connection.ts";
 import type { RecountOptions } from "../recount/day.ts";
-import { countedSettings, countedStreams, royaltyCliSettings } from "../settings.ts";
+import { countedRule, countedSettings, countedStreams, royaltyCliSettings } from "../settings.ts";
 
 /** A connection to the books. */
 export type Books = ReturnType<typeof connectBooks>;
@@ -50,7 +50,7 @@ export async function queryNats<T>(
   const env = localEnvironment("royalty");
   if (!env.TWOFOLD_NATS_USER) return "TWOFOLD_NATS_USER is not set";
   try {
-    const settings = readSettings({ ...natsSettings, ...countedSettings }, env);
+    const settings = readSettings({ ...natsSettings, ...countedSettings }, env, countedRule);
     const nc = await connectNats(settings, new Log("royalty-cli", "error"));
     try {
       return await query(nc, countedStreams(settings));

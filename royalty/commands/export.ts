@@ -8,7 +8,7 @@ import { day, filePath, integer } from "../../shared/process/cli/parsers.ts";
 import { messageOf, Refused } from "../../shared/process/errors.ts";
 import { readRecognisedLines } from "../books/lines.ts";
 import { readEntries, readStored } from "../books/statements.ts";
-import { statementCsv } from "../statement/csv.ts";
+import { statementCsv } from "../statement/statement_csv.ts";
 import { type Books, withBooks } from "./connections.ts";
 
 /** `deno task royalty export`: writes the CSV of a day. */

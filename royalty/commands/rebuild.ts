@@ -5,8 +5,9 @@
  */
 import { command } from "../../shared/process/cli/command.ts";
 import { JSON_OPTION } from "../../shared/process/cli/declaration.ts";
-import { day, matching } from "../../shared/process/cli/parsers.ts";
+import { checkedText, day } from "../../shared/process/cli/parsers.ts";
 import { toJson } from "../../shared/process/cli/json_output.ts";
+import { postgresUrlProblem } from "../../shared/process/postgres/server_url.ts";
 import { progress } from "../../shared/process/cli/progress.ts";
 import { rebuildDay, type Rebuilt } from "../audit/rebuild.ts";
 import { withRawStreams } from "./connections.ts";
@@ -23,7 +24,7 @@ export const rebuildCommand = command({
       type: "string",
       value: "POSTGRES_URL",
       about: "an empty database; the rebuilt books stay in it",
-      parser: matching(/^postgres(ql)?:\/\//, "a postgres:// URL"),
+      parser: checkedText(postgresUrlProblem),
       required: true,
       isSecret: true,
     },

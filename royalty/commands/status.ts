@@ -73,7 +73,7 @@ function statusFacts({ streams, disagreements }: Accounts, lag: Lag) {
   return {
     balanced: disagreements.length === 0,
     disagreements,
-    streams: streams.map(({ lastReceivedAt: _, ...account }) => ({
+    streams: streams.map(({ lastReceivedAtMs: _, ...account }) => ({
       ...account,
       lag: lagOfStream(account.stream, lag),
     })),

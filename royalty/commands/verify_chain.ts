@@ -8,7 +8,7 @@ import { JSON_OPTION } from "../../shared/process/cli/declaration.ts";
 import { toJson } from "../../shared/process/cli/json_output.ts";
 import { type OnProgress, progress } from "../../shared/process/cli/progress.ts";
 import { readEntries, readIssued, readStatementLines } from "../books/statements.ts";
-import { readClosingState } from "../closing/seals.ts";
+import { readClosingState } from "../closing/sealing.ts";
 import { ChainCheck } from "../statement/chain.ts";
 import type { StatementFiles } from "../statement/files.ts";
 import { type Books, withBooks } from "./connections.ts";

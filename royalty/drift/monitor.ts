@@ -58,7 +58,7 @@ export function startDriftMonitor(
   const { settings, metrics, log } = service;
   const intervalMs = settings.TWOFOLD_TOTALS_INTERVAL_MS;
   const rules = {
-    limit: settings.TWOFOLD_DRIFT_LIMIT,
+    limit: settings.TWOFOLD_DRIFT_LIMIT_RATIO,
     minEvents: settings.TWOFOLD_DRIFT_MIN_EVENTS,
     openAfter: OPEN_AFTER,
     resolveAfter: RESOLVE_AFTER,

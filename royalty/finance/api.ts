@@ -15,7 +15,7 @@ import { describeFinanceApi, type StatementList } from "./openapi.ts";
 import { type ClosedDay, type Html, listPage, problemPage, statementPage, STYLE } from "./page.ts";
 import { readDay, readLimit, readParameters, readStudio, readVersion } from "./parameters.ts";
 import { type FinanceProblem, financeProblems } from "./problem.ts";
-import { minutesOf } from "../statement/csv.ts";
+import { minutesOf } from "../statement/statement_csv.ts";
 import { fileNames } from "../statement/files.ts";
 import type { Issued, StatementStore, StoredFile } from "./store.ts";
 
@@ -150,7 +150,7 @@ function closedDay([newest, ...older]: readonly Issued[]): ClosedDay[] {
 function listedVersion(issued: Issued): StatementList["statements"][number]["versions"][number] {
   return {
     version: issued.version,
-    closed_at: new Date(issued.closedAt).toISOString(),
+    closed_at: new Date(issued.closedAtMs).toISOString(),
     reason: issued.reason ?? null,
     rows: issued.rows,
     events: Number(issued.events),
@@ -227,7 +227,7 @@ async function studioFile(queries: FinanceQueries, issued: Issued, studio: strin
 async function sendProvisional(c: Context<Env>, queries: FinanceQueries): Promise<Response> {
   const { day } = readFileName(c.req.param("file") ?? "", ["csv"]);
   readParameters(c.req.url, []);
-  const { csv, asOf } = await queries.provisional(day);
+  const { csv, asOfMs } = await queries.provisional(day);
   return new Response(csv, {
     headers: {
       "content-type": CSV,
@@ -235,7 +235,7 @@ async function sendProvisional(c: Context<Env>, queries: FinanceQueries): Promis
       "content-disposition": `attachment; filename="PROVISIONAL-${day}.csv"`,
       "cache-control": "private, no-store, no-transform",
       "twofold-provisional": "true",
-      "twofold-as-of": new Date(asOf).toISOString(),
+      "twofold-as-of": new Date(asOfMs).toISOString(),
     },
   });
 }

@@ -8,7 +8,7 @@ import { Log, type LogFields } from "../../shared/process/log.ts";
 import { Metrics } from "../../shared/process/metrics.ts";
 import { BusinessCalendar } from "../statement/business_day.ts";
 import { financeApp } from "./api.ts";
-import { statementCsv, type StatementLine, UNMAPPED } from "../statement/csv.ts";
+import { statementCsv, type StatementLine, UNMAPPED } from "../statement/statement_csv.ts";
 import type {
   Extent,
   Issued,
@@ -57,7 +57,7 @@ class MemoryStatements implements StatementStore {
       manifestBytes: manifest.length,
       csvSha256: sha256(csv),
       manifestSha256: sha256(manifest),
-      closedAt: Date.parse(day) + 25 * HOUR_MS,
+      closedAtMs: Date.parse(day) + 25 * HOUR_MS,
     };
     this.shelf.push(issued);
     this.shelf.sort((a, b) => a.day < b.day ? 1 : a.day > b.day ? -1 : b.version - a.version);

@@ -8,7 +8,7 @@
  */
 import { html, raw } from "hono/html";
 import type { HtmlEscapedString } from "hono/utils/html";
-import { minutesOf } from "../statement/csv.ts";
+import { minutesOf } from "../statement/statement_csv.ts";
 import type { Issued, OpenDay, StudioTotals, Totals } from "./store.ts";
 
 /** HTML as hono makes it; a promise only when a value in a template is one. */
@@ -105,7 +105,7 @@ function closedTable({ closed }: ListView): Html {
           aria-label="Statement of ${newest.day}">${newest.day}</a></th>
         <td>${older.length === 0 ? "Closed" : `Closed, ${older.length + 1} versions`}</td>
         ${totalCells(newest)}
-        <td>${time(newest.closedAt)}</td>
+        <td>${time(newest.closedAtMs)}</td>
         <td class="files">${fileLinks(newest)}</td>
       </tr>
     `;
@@ -145,7 +145,7 @@ export function statementPage({ zone, shown, versions, studios }: StatementView)
       ${isNewest ? "" : html`<p role="note"><strong>Superseded.</strong>
       <a href="/statements/${shown.day}">See the newest version</a>.</p>`}
       <dl>
-        <dt>State</dt><dd>Closed as of ${time(shown.closedAt)}, version ${shown.version}</dd>
+        <dt>State</dt><dd>Closed as of ${time(shown.closedAtMs)}, version ${shown.version}</dd>
         ${shown.reason === undefined ? "" : html`
           <dt>Reason</dt>
           <dd>${shown.reason}</dd>
@@ -203,7 +203,7 @@ function versionTable(shown: Issued, versions: readonly Issued[]): Html {
           <a href="/statements/${each.day}?version=${each.version}"
             aria-label="Version ${each.version}">${each.version}</a>
         `}</th>
-        <td>${time(each.closedAt)}</td>
+        <td>${time(each.closedAtMs)}</td>
         <td>${each.reason ?? ""}</td>
         ${totalCells(each)}
         <td class="files">${fileLinks(each)}</td>

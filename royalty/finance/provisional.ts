@@ -6,14 +6,19 @@
  *
  * @module
  */
-import { csvBytes, csvLine, STATEMENT_COLUMNS, type StatementLine } from "../statement/csv.ts";
+import {
+  csvBytes,
+  csvLine,
+  STATEMENT_COLUMNS,
+  type StatementLine,
+} from "../statement/statement_csv.ts";
 
-/** The lines of an open day so far, as of `asOf` (ms since the epoch), as the bytes of a file. */
+/** The lines of an open day so far, as of `asOfMs` (ms since the epoch), as the bytes of a file. */
 export function provisionalCsv(
   lines: readonly StatementLine[],
-  asOf: number,
+  asOfMs: number,
 ): Uint8Array<ArrayBuffer> {
-  const mark = `PROVISIONAL,${new Date(asOf).toISOString()},`;
+  const mark = `PROVISIONAL,${new Date(asOfMs).toISOString()},`;
   const columns = ["provisional", "as_of", ...STATEMENT_COLUMNS];
   return csvBytes(columns, lines, (line) => mark + csvLine(line));
 }

@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { parseCsv } from "../../shared/dev/testing/csv.ts";
 import { provisionalCsv } from "./provisional.ts";
-import { statementCsv, type StatementLine } from "../statement/csv.ts";
+import { statementCsv, type StatementLine } from "../statement/statement_csv.ts";
 
 const AS_OF = Date.UTC(2026, 10, 23, 10);
 const LINE: StatementLine = {

@@ -9,7 +9,7 @@ import type { BusinessCalendar } from "../statement/business_day.ts";
 import type { OpenDayState } from "./page.ts";
 import { type FinanceProblem, financeProblems } from "./problem.ts";
 import { provisionalCsv } from "./provisional.ts";
-import { statementCsv } from "../statement/csv.ts";
+import { statementCsv } from "../statement/statement_csv.ts";
 import type { Extent, Issued, StatementRef, StatementStore } from "./store.ts";
 
 /** Options of {@link FinanceQueries}. */
@@ -31,7 +31,7 @@ export interface FoundStatement {
 export interface ProvisionalFile {
   readonly csv: Uint8Array<ArrayBuffer>;
   /** When they were read, ms since the epoch. */
-  readonly asOf: number;
+  readonly asOfMs: number;
 }
 
 /** Files are made one at a time, because each is in memory whole; this many requests may wait. */
@@ -98,8 +98,8 @@ export class FinanceQueries {
       );
     }
     return await this.#oneAtATime(async () => {
-      const asOf = this.options.now();
-      return { csv: provisionalCsv(await this.store.openLines(day), asOf), asOf };
+      const asOfMs = this.options.now();
+      return { csv: provisionalCsv(await this.store.openLines(day), asOfMs), asOfMs };
     });
   }
 

@@ -7,7 +7,6 @@
  *
  * @module
  */
-import { Stop } from "../../shared/process/errors.ts";
 import { untilReady } from "../../shared/process/retry.ts";
 import type { Service } from "../../shared/process/service.ts";
 import type { royaltySettings } from "../settings.ts";
@@ -20,8 +19,8 @@ const MAX_DOWNLOAD_STOP_MS = 2_000;
 
 /**
  * Serves the finance API if `TWOFOLD_FINANCE_KEYS` is set. The books have to be opened. Resolves once
- * the API listens. Rejects with {@link Stop} when the finance role or its URL is missing. `now` is ms
- * since the epoch.
+ * the API listens. Rejects with a `Stop` when the finance role is missing. `now` is ms since the
+ * epoch.
  */
 export async function startFinance(
   service: Service<typeof royaltySettings>,
@@ -30,13 +29,7 @@ export async function startFinance(
   const { settings, log, metrics, signal } = service;
   const keys = settings.TWOFOLD_FINANCE_KEYS;
   const url = settings.TWOFOLD_FINANCE_POSTGRES_URL;
-  if (!keys) return;
-  if (!url) {
-    throw new Stop(
-      "TWOFOLD_FINANCE_KEYS is set, so TWOFOLD_FINANCE_POSTGRES_URL must be set too: the URL of " +
-        "Postgres for the read-only role finance",
-    );
-  }
+  if (!keys || url === undefined) return;
   const part = service.health.part("finance", "the finance API is starting");
   await untilReady(signal, log, () => grantFinanceRead(settings.TWOFOLD_POSTGRES_URL), part);
   const sql = connectStatements(url);
@@ -46,6 +39,10 @@ export async function startFinance(
     { calendar, graceMs: settings.TWOFOLD_CLOSE_GRACE_MS, now },
     { store: new PostgresStatements(sql), keys, metrics, log },
   );
-  const address = { hostname: settings.TWOFOLD_HTTP_HOST, port: settings.TWOFOLD_FINANCE_PORT };
+  const address = {
+    hostname: settings.TWOFOLD_HTTP_HOST,
+    port: settings.TWOFOLD_FINANCE_PORT,
+    portSetting: "TWOFOLD_FINANCE_PORT",
+  };
   service.listenAt(address, app, MAX_DOWNLOAD_STOP_MS);
 }

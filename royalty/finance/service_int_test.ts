@@ -22,7 +22,12 @@ import { startFinance } from "./service.ts";
 import { readRecognisedLines } from "../books/lines.ts";
 import { onlyRow } from "../../shared/process/postgres/rows.ts";
 import { royaltySettings } from "../settings.ts";
-import { lineType, statementCsv, type StatementLine, UNMAPPED } from "../statement/csv.ts";
+import {
+  lineType,
+  statementCsv,
+  type StatementLine,
+  UNMAPPED,
+} from "../statement/statement_csv.ts";
 import { grantFinanceRead } from "./store.ts";
 import { BooksRig } from "../../shared/e2e/books_rig.ts";
 

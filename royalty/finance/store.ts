@@ -12,7 +12,7 @@ import { connectBooks } from "../books/connection.ts";
 import { readRecognisedLines } from "../books/lines.ts";
 import { readStatementLines } from "../books/statements.ts";
 import { onlyRow } from "../../shared/process/postgres/rows.ts";
-import type { StatementLine } from "../statement/csv.ts";
+import type { StatementLine } from "../statement/statement_csv.ts";
 
 /** Identifies a statement: a recognised day, `YYYY-MM-DD`, and a version. */
 export interface StatementRef {
@@ -35,7 +35,7 @@ export interface Issued extends StatementRef, Totals {
   readonly csvBytes: number;
   readonly manifestBytes: number;
   /** Ms since the epoch. */
-  readonly closedAt: number;
+  readonly closedAtMs: number;
   /** Why this version was issued; undefined for version 1. */
   readonly reason: string | undefined;
 }
@@ -297,7 +297,7 @@ function issuedOf(row: IssuedRow): Issued {
     csvBytes: row.csv_bytes,
     manifestBytes: row.manifest_bytes,
     ...totalsOf(row),
-    closedAt: Number(row.closed_ms),
+    closedAtMs: Number(row.closed_ms),
     reason: row.reason ?? undefined,
   };
 }

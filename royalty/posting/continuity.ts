@@ -22,7 +22,7 @@ export interface Cursor {
   /** The last sequence accounted for. */
   readonly lastSeq: number;
   /** When the stream received that message, ms since the epoch; 0 before the first. */
-  readonly lastReceivedAt: number;
+  readonly lastReceivedAtMs: number;
   /** Deliveries since the reset. */
   readonly deliveries: number;
 }
@@ -51,7 +51,7 @@ export type Continuation =
 export function follow(cursor: Cursor, deliveries: readonly NumberedDelivery[]): Continuation {
   const fresh: NumberedDelivery[] = [];
   const gaps: Gap[] = [];
-  let { lastSeq, lastReceivedAt, deliveries: number } = cursor;
+  let { lastSeq, lastReceivedAtMs, deliveries: number } = cursor;
   for (const delivery of deliveries) {
     number += 1;
     const { sequence, receivedAt, deliverySequence, redelivered } = delivery;
@@ -59,8 +59,8 @@ export function follow(cursor: Cursor, deliveries: readonly NumberedDelivery[]):
       const reason = `expected delivery ${number}, received ${deliverySequence}`;
       return { kind: "broken", reason };
     }
-    if (sequence === lastSeq && receivedAt !== lastReceivedAt) {
-      const reason = `sequence ${sequence} was received at ${lastReceivedAt}, now ${receivedAt}`;
+    if (sequence === lastSeq && receivedAt !== lastReceivedAtMs) {
+      const reason = `sequence ${sequence} was received at ${lastReceivedAtMs}, now ${receivedAt}`;
       return { kind: "rewritten", reason };
     }
     // Only the message at the cursor may be delivered a second time without being marked as
@@ -72,12 +72,12 @@ export function follow(cursor: Cursor, deliveries: readonly NumberedDelivery[]):
     if (sequence > lastSeq + 1) gaps.push({ firstSeq: lastSeq + 1, lastSeq: sequence - 1 });
     fresh.push(delivery);
     lastSeq = sequence;
-    lastReceivedAt = receivedAt;
+    lastReceivedAtMs = receivedAt;
   }
   return {
     kind: "continues",
     fresh,
     gaps,
-    cursor: { lastSeq, lastReceivedAt, deliveries: number },
+    cursor: { lastSeq, lastReceivedAtMs, deliveries: number },
   };
 }

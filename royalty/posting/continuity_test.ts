@@ -9,7 +9,7 @@ function delivered(sequence: number, deliverySequence: number, redelivered = fal
 }
 
 function cursor(lastSeq: number, deliveries = 0) {
-  return { lastSeq, lastReceivedAt: lastSeq * 10, deliveries };
+  return { lastSeq, lastReceivedAtMs: lastSeq * 10, deliveries };
 }
 
 Deno.test("after a reset the message at the cursor is delivered again and skipped", () => {

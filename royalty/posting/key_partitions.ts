@@ -99,11 +99,11 @@ export async function checkDroppedKeys(sql: Sql, retention: KeyRetention): Promi
     select before_day::text from royalty.keys_forgotten`;
   const readTo = await readToOf(sql, retention.streams);
   if (!row || readTo === undefined) return;
-  const keptSince = Date.parse(`${row.before_day}T00:00:00Z`);
-  const neededSince = readTo - idAgeLimitMs(retention.latenessHorizonMs);
+  const keptSinceMs = Date.parse(`${row.before_day}T00:00:00Z`);
+  const neededSinceMs = readTo - idAgeLimitMs(retention.latenessHorizonMs);
   // Before the first books there were no keys to drop.
-  if (keptSince <= neededSince || keptSince <= KEYS_SINCE_MS) return;
-  const neededDay = dateOf(dayNumber(neededSince));
+  if (keptSinceMs <= neededSinceMs || keptSinceMs <= KEYS_SINCE_MS) return;
+  const neededDay = dateOf(dayNumber(neededSinceMs));
   throw new Stop(
     `keys of events before ${row.before_day} are dropped, but TWOFOLD_LATENESS_HORIZON_MS ` +
       `${retention.latenessHorizonMs} needs them from ${neededDay} on: an event could count ` +
@@ -126,7 +126,9 @@ async function readToOf(
   streams: readonly string[],
 ): Promise<number | undefined> {
   const positions = await readPositions(sql);
-  const readTo = new Map(positions.map(({ stream, lastReceivedAt }) => [stream, lastReceivedAt]));
+  const readTo = new Map(
+    positions.map(({ stream, lastReceivedAtMs }) => [stream, lastReceivedAtMs]),
+  );
   for (const stream of streams) if (!readTo.has(stream)) readTo.set(stream, 0);
   return Math.min(...readTo.values()) || undefined;
 }
@@ -228,7 +230,7 @@ export async function startKeyPartitions(
   const retention: KeyRetention = {
     streams: countedStreams(settings),
     latenessHorizonMs: settings.TWOFOLD_LATENESS_HORIZON_MS,
-    otherKeysMs: settings.TWOFOLD_OTHER_KEYS_MS,
+    otherKeysMs: settings.TWOFOLD_OTHER_KEYS_MAX_AGE_MS,
   };
   await untilReady(signal, log, async () => {
     await withRetryable(() => checkDroppedKeys(sql, retention));

@@ -36,7 +36,8 @@ export async function watchLag(
     } catch (error) {
       for (const stream of metrics.streams) metrics.lag(stream, undefined);
       health.fails(`the lag cannot be read from NATS: ${messageOf(error)}`);
-      if (isKnown) log.warn("royalty.posting.lag_unknown", { error });
+      // Only the message: an answer that does not come is no bug.
+      if (isKnown) log.warn("royalty.posting.lag_unknown", { error: messageOf(error) });
       isKnown = false;
     }
     await pause(POLL_MS, signal);

@@ -47,7 +47,7 @@ export interface Posting {
   /** The last sequence of the position that it continues. */
   readonly after: number;
   /** The new position. */
-  readonly through: Pick<Cursor, "lastSeq" | "lastReceivedAt">;
+  readonly through: Pick<Cursor, "lastSeq" | "lastReceivedAtMs">;
   readonly claims: readonly Claim[];
   /** Refusals that were copied to quarantine. */
   readonly refusals: readonly Refusal[];
@@ -294,7 +294,7 @@ async function advance(
   const rows = await tx<PositionRow[]>`
     update royalty.stream_position set
       last_seq = ${through.lastSeq},
-      last_received_ms = ${through.lastReceivedAt},
+      last_received_ms = ${through.lastReceivedAtMs},
       counted = counted + ${settlement.counted.length},
       duplicates = duplicates + ${settlement.duplicates},
       quarantined = quarantined + ${refusals.length + settlement.conflicts.length},

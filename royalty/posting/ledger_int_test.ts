@@ -105,7 +105,7 @@ Deno.test("the ledger", async (t) => {
         ...next,
         stream: "HEARTBEATS_1",
         after: elsewhere.lastSeq,
-        through: { lastSeq: elsewhere.lastSeq + 1, lastReceivedAt: NOW },
+        through: { lastSeq: elsewhere.lastSeq + 1, lastReceivedAtMs: NOW },
         claims: [claim],
       });
       assertEquals(await session.commit(next, plan), { kind: "outdated" });

@@ -13,7 +13,8 @@ import {
 } from "nats/jetstream";
 import { deliveryOf } from "../../shared/contract/delivery.ts";
 import { DURABLE } from "../../shared/contract/topology.ts";
-import { messageOf, Refused, RetryAfter } from "../../shared/process/errors.ts";
+import { Refused, RetryAfter } from "../../shared/process/errors.ts";
+import { durableProblem } from "../../shared/process/nats.ts";
 import type { Cursor, NumberedDelivery } from "./continuity.ts";
 
 /** Time after the end of a fetch at which a server that did not answer is considered lost. */
@@ -64,13 +65,7 @@ export class StreamReader implements Disposable {
       const consumer = await jsm.jetstream().consumers.get(stream, DURABLE.royalty);
       return new StreamReader(nc, stream, options, jsm, consumer);
     } catch (error) {
-      throw new RetryAfter(
-        `durable ${stream}/${DURABLE.royalty}: ${
-          messageOf(error)
-        } (created by deno task provision)`,
-        1_000,
-        { cause: error },
-      );
+      throw new RetryAfter(durableProblem(stream, DURABLE.royalty, error), 1_000, { cause: error });
     }
   }
 
@@ -82,8 +77,8 @@ export class StreamReader implements Disposable {
    * Rejects with {@link Refused} when the stream ends before the position: it was restored or
    * recreated, and its sequences name other messages than those counted.
    */
-  async rewind(books: Pick<Cursor, "lastSeq" | "lastReceivedAt">): Promise<Cursor> {
-    const { lastSeq, lastReceivedAt } = books;
+  async rewind(books: Pick<Cursor, "lastSeq" | "lastReceivedAtMs">): Promise<Cursor> {
+    const { lastSeq, lastReceivedAtMs } = books;
     this.#connection = "same";
     const { state } = await this.jsm.streams.info(this.stream);
     if (state.last_seq < lastSeq) {
@@ -93,7 +88,7 @@ export class StreamReader implements Disposable {
       );
     }
     await this.jsm.consumers.reset(this.stream, DURABLE.royalty, Math.max(lastSeq, 1));
-    return { lastSeq, lastReceivedAt, deliveries: 0 };
+    return { lastSeq, lastReceivedAtMs, deliveries: 0 };
   }
 
   /**

@@ -16,7 +16,7 @@ import { heartbeatStreams } from "../../shared/contract/topology.ts";
 import { readIssued } from "../books/statements.ts";
 import { readAccounts } from "../books/accounts.ts";
 import { readRecognisedLines } from "../books/lines.ts";
-import type { StatementLine } from "../statement/csv.ts";
+import type { StatementLine } from "../statement/statement_csv.ts";
 
 const PARTITIONS = 4;
 const STREAMS = heartbeatStreams(PARTITIONS);

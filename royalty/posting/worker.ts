@@ -16,6 +16,7 @@ import { quarantine } from "../../shared/contract/quarantine.ts";
 import { messageOf, Refused, RetryAfter } from "../../shared/process/errors.ts";
 import type { RoundPart } from "../../shared/process/health.ts";
 import { pause } from "../../shared/process/retry.ts";
+import { natsFailure } from "../../shared/process/nats.ts";
 import type { Log } from "../../shared/process/log.ts";
 import { alertSubject, DURABLE } from "../../shared/contract/topology.ts";
 import { type Accrual, type AccrualRules, accrue, type Refusal } from "./accrue.ts";
@@ -82,7 +83,8 @@ export class StreamWorker {
         await using session = new LedgerSession(this.options.databaseUrl, this.stream);
         await this.#waitForLead(session, signal);
         if (!signal.aborted) await this.#lead(session, signal);
-      } catch (error) {
+      } catch (thrown) {
+        const error = natsFailure(thrown, RETRY_MS);
         this.#reportFailure(error);
         await pause(retryMs(error), signal);
       }

@@ -44,10 +44,10 @@ const FIRST_KEY_MS = Date.parse("2026-11-01T00:00:00Z");
 
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** Judges the heartbeat in `bytes`, received at `receivedAt` (ms since the epoch). Never throws. */
+/** Judges the heartbeat in `bytes`, received at `receivedAtMs` (ms since the epoch). Never throws. */
 export function appraise(
   bytes: Uint8Array,
-  receivedAt: number,
+  receivedAtMs: number,
   { latenessHorizonMs, futureToleranceMs }: RecountRules,
 ): Earning | Unearned {
   let value: unknown;
@@ -61,10 +61,10 @@ export function appraise(
   const { event_id, ts, title_id, region, played_ms, rebuffer_ms, interval_ms } = heartbeat;
   // Both sides are doubled, so that one and a half intervals is a whole number.
   if (2 * (played_ms + rebuffer_ms) > 3 * interval_ms + 2_000) return "implausible";
-  if (ts < receivedAt - latenessHorizonMs) return "too_late";
-  if (ts > receivedAt + futureToleranceMs) return "from_the_future";
+  if (ts < receivedAtMs - latenessHorizonMs) return "too_late";
+  if (ts > receivedAtMs + futureToleranceMs) return "from_the_future";
   const madeMs = instantOf(event_id);
-  const droppedBeforeMs = receivedAt - latenessHorizonMs - ID_ALLOWANCE_MS;
+  const droppedBeforeMs = receivedAtMs - latenessHorizonMs - ID_ALLOWANCE_MS;
   if (madeMs >= FIRST_KEY_MS && madeMs < droppedBeforeMs) return "too_late";
   return {
     eventId: event_id,
@@ -88,9 +88,9 @@ const MAX_INTERVAL_MS = 600_000;
  * the schema, which would take most of the time of a recount.
  */
 function isPlain(value: unknown): value is Heartbeat {
-  // A value that is not an object has none of these fields.
-  const it = (value ?? {}) as Record<string, unknown>;
-  const device = (it.device ?? {}) as Record<string, unknown>;
+  if (!isRecord(value) || !isRecord(value.device)) return false;
+  const it = value;
+  const device = value.device;
   return it.v === 1 && isText(it.event_id, ID) && STATES.has(it.state) &&
     isText(it.session_id) && isText(it.device_id) && isText(it.title_id) &&
     isText(it.region, REGION) && isWhole(it.seq) && isWhole(it.ts) &&
@@ -100,6 +100,10 @@ function isPlain(value: unknown): value is Heartbeat {
     (it.media_ms === undefined || isWhole(it.media_ms)) &&
     (it.bitrate_kbps === undefined || isWhole(it.bitrate_kbps)) &&
     (it.cdn === undefined || isText(it.cdn)) && (it.isp === undefined || isText(it.isp));
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null;
 }
 
 function isText(value: unknown, shape = TEXT): boolean {

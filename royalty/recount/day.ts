@@ -6,8 +6,9 @@
  */
 import type { NatsConnection } from "nats";
 import type { Sql } from "postgres";
-import type { postgresSettings, Settings } from "../../shared/process/config.ts";
+import type { Settings } from "../../shared/process/config.ts";
 import type { OnProgress } from "../../shared/process/cli/progress.ts";
+import type { postgresSettings } from "../../shared/process/postgres/server_url.ts";
 import { connectBooks } from "../books/connection.ts";
 import type { recountSettings } from "../settings.ts";
 import { type DayLine, lineKey } from "../statement/day_line.ts";

@@ -40,7 +40,7 @@ export interface RawSource {
    * Everything received since this instant (ms since the epoch) is read; -Infinity when everything
    * ever received is.
    */
-  readonly completeSince: number;
+  readonly completeSinceMs: number;
   /** Reads the heartbeats up to `through`, in the order of their sequences. */
   readonly read: () => AsyncIterable<readonly RawMessage[]>;
 }
@@ -146,9 +146,9 @@ class RecordWriter {
 
   constructor(readonly task: RecountTask) {
     this.#days = new DayStarts(task.zone);
-    const completeSince = Math.max(...task.sources.map((source) => source.completeSince));
+    const completeSinceMs = Math.max(...task.sources.map((source) => source.completeSinceMs));
     // A copy may have been received before its ts by at most the future tolerance.
-    this.#doubtfulBefore = completeSince + task.rules.futureToleranceMs;
+    this.#doubtfulBefore = completeSinceMs + task.rules.futureToleranceMs;
   }
 
   /**

@@ -110,8 +110,8 @@ Deno.test("days are recounted before they close, and a rebuild gives the same by
       );
       assertEquals((await rig.command("catalogue", file)).code, 0);
       await Deno.remove(file);
-      const asOf = new Date(Date.parse(today) + DAY_MS).toISOString();
-      const closed = await rig.command("close", "--day", today, "--as-of", asOf);
+      const asOfMs = new Date(Date.parse(today) + DAY_MS).toISOString();
+      const closed = await rig.command("close", "--day", today, "--as-of", asOfMs);
       assertEquals([closed.code, closed.err], [0, ""]);
       for (const day of [yesterday, today]) {
         const { code, out, err } = await commandAs("auditor", "recount", "--day", day);
@@ -128,8 +128,8 @@ Deno.test("days are recounted before they close, and a rebuild gives the same by
     async () => {
       const late = traffic(random, 60, () => aimedAt(yesterday));
       await land(rig, [...late.events, ...random.shuffle(first.good).slice(0, 30)]);
-      const asOf = new Date(Date.parse(tomorrow) + DAY_MS).toISOString();
-      const close = ["close", "--day", tomorrow, "--as-of", asOf];
+      const asOfMs = new Date(Date.parse(tomorrow) + DAY_MS).toISOString();
+      const close = ["close", "--day", tomorrow, "--as-of", asOfMs];
       const settings = { TWOFOLD_RECOUNT_LOOK_BACK_MS: "0" };
       const closed = await rig.commandIn({ settings }, ...close);
       assertEquals([closed.code, closed.err], [0, ""]);

@@ -93,7 +93,7 @@ function taskOf(model: Model, day: string, folder: string, runRecords = 64): Rec
     stream: "HEARTBEATS",
     through,
     closedThrough: model.seals.get(before),
-    completeSince: -Infinity,
+    completeSinceMs: -Infinity,
     read: async function* () {
       for (let at = 0; at < messages.length; at += 50) yield messages.slice(at, at + 50);
     },
@@ -234,7 +234,7 @@ Deno.test("late events are doubtful when older heartbeats were deleted, other ev
       const since = Date.parse("2026-11-22") - 300_000;
       const aged = { ...model, messages: model.messages.filter((m) => m.receivedAt >= since) };
       const task = taskOf(aged, "2026-11-22", folder);
-      const sources = task.sources.map((source) => ({ ...source, completeSince: since }));
+      const sources = task.sources.map((source) => ({ ...source, completeSinceMs: since }));
       const recounted = await recount({ ...task, sources });
       const exact = recounted.lines.filter(({ eventDay, doubtfulEvents }) =>
         eventDay === "2026-11-22" && doubtfulEvents > 0n
@@ -308,7 +308,7 @@ Deno.test("an id on two streams counts once with the same content, and is doubtf
       stream: `HEARTBEATS_${i}`,
       through: 9,
       closedThrough: 0,
-      completeSince: -Infinity,
+      completeSinceMs: -Infinity,
       read: async function* () {
         yield events.map((event, at) => ({
           sequence: at + 1,

@@ -32,14 +32,14 @@ export async function keptSources(
   lookBackMs = Infinity,
 ): Promise<KeptSource[]> {
   // A device's clock may be ahead, so heartbeats of a day may be received before it begins.
-  const neededSince = new DayStarts(zone).startOf(day) - futureToleranceMs;
+  const neededSinceMs = new DayStarts(zone).startOf(day) - futureToleranceMs;
   return await Promise.all(spans.map(async (span) => {
     const extent = await rawExtent(nc, span.stream);
-    const keptSince = completeSince(span, extent, neededSince, nowMs);
-    const readSince = neededSince - lookBackMs;
-    const from = await firstSequenceToRead(nc, span, extent, readSince);
+    const keptSinceMs = completeSince(span, extent, neededSinceMs, nowMs);
+    const readSinceMs = neededSinceMs - lookBackMs;
+    const from = await firstSequenceToRead(nc, span, extent, readSinceMs);
     const isCut = from > extent.firstSeq;
-    return sourceOf(nc, span, from, isCut ? Math.max(keptSince, readSince) : keptSince);
+    return sourceOf(nc, span, from, isCut ? Math.max(keptSinceMs, readSinceMs) : keptSinceMs);
   }));
 }
 
@@ -59,12 +59,12 @@ function sourceOf(
   nc: NatsConnection,
   span: StreamSpan,
   from: number,
-  completeSince: number,
+  completeSinceMs: number,
 ): KeptSource {
   const { stream, through } = span;
   const source = {
     ...span,
-    completeSince,
+    completeSinceMs,
     from,
     messages: 0,
     read: async function* () {
@@ -80,12 +80,12 @@ function sourceOf(
 /**
  * The instant since which everything that the stream received is kept, ms since the epoch; -Infinity
  * when everything ever received is kept. Throws {@link Refused} when the day needs more: everything
- * received since `neededSince`, and everything posted since the seal of the day before.
+ * received since `neededSinceMs`, and everything posted since the seal of the day before.
  */
 export function completeSince(
   { stream, through, closedThrough }: StreamSpan,
   { firstSeq, lastSeq, firstReceivedAt, maxAgeMs }: RawExtent,
-  neededSince: number,
+  neededSinceMs: number,
   nowMs: number,
 ): number {
   if (lastSeq < through) {
@@ -98,10 +98,10 @@ export function completeSince(
   // Deleted messages were older than the maximum age, and older than the oldest message kept.
   const since = Math.min(firstReceivedAt ?? Infinity, nowMs - maxAgeMs);
   const isCut = closedThrough !== undefined && firstSeq > closedThrough + 1;
-  if (since <= neededSince && !isCut) return since;
+  if (since <= neededSinceMs && !isCut) return since;
   throw new Refused(
     `${stream} keeps raw heartbeats from sequence ${firstSeq} on, all since ${iso(since)}; this ` +
-      `day needs all since ${iso(neededSince)}` +
+      `day needs all since ${iso(neededSinceMs)}` +
       (isCut ? ` and from sequence ${closedThrough + 1} on` : "") +
       ". It can no longer be recounted",
   );

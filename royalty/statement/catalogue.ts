@@ -7,7 +7,7 @@
  * @module
  */
 import { type CsvRow, csvRows } from "../../shared/process/csv.ts";
-import { UNMAPPED } from "./csv.ts";
+import { UNMAPPED } from "./statement_csv.ts";
 
 /** One title and its studio. `titleName` is undefined when the file has none. */
 export interface CatalogueEntry {

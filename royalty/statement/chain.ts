@@ -7,7 +7,7 @@
  */
 import { nextDay } from "./business_day.ts";
 import { sha256, totalsOf } from "./manifest.ts";
-import { statementCsv, type StatementLine } from "./csv.ts";
+import { statementCsv, type StatementLine } from "./statement_csv.ts";
 
 /** A statement as it is stored. The hashes are SHA-256 in lower-case hex. */
 export interface StoredStatement {

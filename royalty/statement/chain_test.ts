@@ -2,7 +2,7 @@ import { assert, assertEquals, assertExists } from "@std/assert";
 import { propertyRandom } from "../../shared/dev/testing/random.ts";
 import { ChainCheck, type StoredStatement } from "./chain.ts";
 import { manifestOf, sha256 } from "./manifest.ts";
-import { statementCsv, type StatementLine } from "./csv.ts";
+import { statementCsv, type StatementLine } from "./statement_csv.ts";
 
 interface Kept {
   readonly statement: StoredStatement;
@@ -46,7 +46,7 @@ function issued(
     version,
     zone: "UTC",
     graceMs: 0,
-    closedAt: 0,
+    closedAtMs: 0,
     lines,
     csv,
     streams: [],

@@ -11,7 +11,7 @@
  */
 import { createHash } from "node:crypto";
 import type { DeviceLossEstimate } from "./device_loss.ts";
-import { lineType, type StatementLine } from "./csv.ts";
+import { lineType, type StatementLine } from "./statement_csv.ts";
 
 /** Incremented when the same events would be credited with different minutes. */
 export const RULE_VERSION = "1";
@@ -78,7 +78,7 @@ export interface ManifestBasis {
   readonly zone: string;
   readonly graceMs: number;
   /** The instant as of which the day was closed, ms since the epoch. */
-  readonly closedAt: number;
+  readonly closedAtMs: number;
   readonly lines: readonly StatementLine[];
   readonly csv: Uint8Array;
   readonly streams: readonly StreamRange[];
@@ -106,7 +106,7 @@ export function manifestOf(basis: ManifestBasis): Uint8Array<ArrayBuffer> {
     zone: basis.zone,
     grace_ms: basis.graceMs,
     rule_version: RULE_VERSION,
-    closed_at: new Date(basis.closedAt).toISOString(),
+    closed_at: new Date(basis.closedAtMs).toISOString(),
     row_count: all.rows,
     total_events: all.events,
     total_ms: all.ms,

@@ -142,21 +142,62 @@ const REGION = /^[a-z0-9-]{2,32}$/;
  * of live's CPU time.
  */
 function acceptFast(value: unknown): Heartbeat | undefined {
-  const from = value as Heartbeat | null;
-  if (typeof from !== "object" || from === null || from.v !== 1) return undefined;
-  const { device } = from;
-  if (typeof device !== "object" || device === null) return undefined;
-  const isCommon = typeof from.event_id === "string" && COMMON_UUID.test(from.event_id) &&
-    typeof from.region === "string" && REGION.test(from.region) &&
-    isAsciiLabel(from.session_id) && isAsciiLabel(from.device_id) && isAsciiLabel(from.title_id) &&
-    isAsciiLabel(device.model) && isAsciiLabel(device.os) && isAsciiLabel(device.build) &&
-    isWhole(from.seq) && isWhole(from.ts) && isWhole(from.rebuffer_ms) &&
-    isWhole(from.rebuffer_count) && isWhole(from.played_ms, 600_000) &&
-    isWhole(from.interval_ms, 600_000) && isState(from.state) && hasCommonExtras(from);
-  return isCommon ? copyOf(from) : undefined;
+  if (!isRecord(value) || value.v !== 1 || !isRecord(value.device)) return undefined;
+  const { event_id, session_id, device_id, title_id, seq, region, ts, interval_ms, state } = value;
+  const { played_ms, rebuffer_ms, rebuffer_count, media_ms, bitrate_kbps, cdn, isp } = value;
+  const { model, os, build } = value.device;
+  if (
+    !isText(event_id, COMMON_UUID) || !isText(region, REGION) ||
+    !isAsciiLabel(session_id) || !isAsciiLabel(device_id) || !isAsciiLabel(title_id) ||
+    !isAsciiLabel(model) || !isAsciiLabel(os) || !isAsciiLabel(build) ||
+    !isWhole(seq) || !isWhole(ts) || !isWhole(rebuffer_ms) || !isWhole(rebuffer_count) ||
+    !isWhole(played_ms, 600_000) || !isWhole(interval_ms, 600_000) || !isState(state)
+  ) return undefined;
+  // Like the schema: known keys only, and optional keys only when present.
+  const heartbeat: Heartbeat = {
+    v: 1,
+    event_id,
+    session_id,
+    device_id,
+    title_id,
+    seq,
+    region,
+    ts,
+    interval_ms,
+    state,
+    played_ms,
+    rebuffer_ms,
+    rebuffer_count,
+    device: { model, os, build },
+  };
+  if (media_ms !== undefined) {
+    if (!isWhole(media_ms)) return undefined;
+    heartbeat.media_ms = media_ms;
+  }
+  if (bitrate_kbps !== undefined) {
+    if (!isWhole(bitrate_kbps)) return undefined;
+    heartbeat.bitrate_kbps = bitrate_kbps;
+  }
+  if (cdn !== undefined) {
+    if (typeof cdn !== "string") return undefined;
+    heartbeat.cdn = cdn;
+  }
+  if (isp !== undefined) {
+    if (typeof isp !== "string") return undefined;
+    heartbeat.isp = isp;
+  }
+  return heartbeat;
 }
 
-function isAsciiLabel(text: unknown): boolean {
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null;
+}
+
+function isText(value: unknown, form: RegExp): value is string {
+  return typeof value === "string" && form.test(value);
+}
+
+function isAsciiLabel(text: unknown): text is string {
   if (typeof text !== "string" || text.length === 0 || text.length > 64) return false;
   for (let i = 0; i < text.length; i++) {
     const unit = text.charCodeAt(i);
@@ -165,46 +206,13 @@ function isAsciiLabel(text: unknown): boolean {
   return true;
 }
 
-function isWhole(value: unknown, max = Number.MAX_SAFE_INTEGER): boolean {
-  return Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= max;
+function isWhole(value: unknown, max = Number.MAX_SAFE_INTEGER): value is number {
+  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0 && value <= max;
 }
 
-function isState(state: unknown): boolean {
+function isState(state: unknown): state is Heartbeat["state"] {
   return state === "playing" || state === "rebuffering" || state === "paused" ||
     state === "starting" || state === "seeking" || state === "ad" || state === "ended";
-}
-
-function hasCommonExtras({ media_ms, bitrate_kbps, cdn, isp }: Heartbeat): boolean {
-  return (media_ms === undefined || isWhole(media_ms)) &&
-    (bitrate_kbps === undefined || isWhole(bitrate_kbps)) &&
-    (cdn === undefined || typeof cdn === "string") &&
-    (isp === undefined || typeof isp === "string");
-}
-
-// Like the schema: known keys only, and optional keys only when present.
-function copyOf(from: Heartbeat): Heartbeat {
-  const { model, os, build } = from.device;
-  const heartbeat: Heartbeat = {
-    v: 1,
-    event_id: from.event_id,
-    session_id: from.session_id,
-    device_id: from.device_id,
-    title_id: from.title_id,
-    seq: from.seq,
-    region: from.region,
-    ts: from.ts,
-    interval_ms: from.interval_ms,
-    state: from.state,
-    played_ms: from.played_ms,
-    rebuffer_ms: from.rebuffer_ms,
-    rebuffer_count: from.rebuffer_count,
-    device: { model, os, build },
-  };
-  if (from.media_ms !== undefined) heartbeat.media_ms = from.media_ms;
-  if (from.bitrate_kbps !== undefined) heartbeat.bitrate_kbps = from.bitrate_kbps;
-  if (from.cdn !== undefined) heartbeat.cdn = from.cdn;
-  if (from.isp !== undefined) heartbeat.isp = from.isp;
-  return heartbeat;
 }
 
 type Issue = Pick<z.core.$ZodIssue, "path" | "message">;
@@ -229,10 +237,7 @@ export function printable(text: string): string {
 
 function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
   return path.reduce<unknown>(
-    (inner, key) =>
-      typeof inner === "object" && inner !== null
-        ? (inner as Record<PropertyKey, unknown>)[key]
-        : undefined,
+    (inner, key) => isRecord(inner) ? Reflect.get(inner, key) : undefined,
     value,
   );
 }

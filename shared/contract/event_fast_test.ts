@@ -26,7 +26,9 @@ Deno.test("a judgement equals the result of the schema, for any values", () => {
     } else {
       assert(!parsed.success, show(value));
       const paths = parsed.error.issues.map(({ path }) => ["$", ...path.map(String)].join("."));
-      assertEquals(paths.includes(judgement.rejection.path), true, show(value));
+      // The first issue, but for the version, which explains every other one.
+      const expected = paths.find((path) => path === "$.v") ?? paths[0];
+      assertEquals(judgement.rejection.path, expected, show(value));
     }
   }
   assertEquals(accepted > 500 && accepted < ROUNDS - 500, true, `${accepted} were accepted`);

@@ -56,12 +56,12 @@ export class IntervalTally {
     readonly onFinished: (totals: IntervalTotals) => void,
   ) {}
 
-  /** Adds a usable heartbeat received at `receivedAt`, in the order of the stream. */
-  add(receivedAt: number, playedMs: number): void {
+  /** Adds a usable heartbeat received at `receivedAtMs`, in the order of the stream. */
+  add(receivedAtMs: number, playedMs: number): void {
     // The clock of a new leader may be slightly behind; every reader counts that in the same
     // interval.
-    if (receivedAt >= this.#until || receivedAt < this.#from - this.intervalMs) {
-      this.#startInterval(receivedAt);
+    if (receivedAtMs >= this.#until || receivedAtMs < this.#from - this.intervalMs) {
+      this.#startInterval(receivedAtMs);
     }
     this.#events += 1;
     this.#playedMs += playedMs;
@@ -72,9 +72,9 @@ export class IntervalTally {
     this.#from = this.#until = 0;
   }
 
-  #startInterval(receivedAt: number): void {
+  #startInterval(receivedAtMs: number): void {
     // An interval is not whole if reading started inside it or the stream went back in time.
-    const continues = this.#until > 0 && receivedAt >= this.#until;
+    const continues = this.#until > 0 && receivedAtMs >= this.#until;
     if (continues && this.#isWhole) {
       this.onFinished({
         from: this.#from,
@@ -85,7 +85,7 @@ export class IntervalTally {
     }
     this.#isWhole = continues;
     this.#quietSince = this.#until;
-    this.#from = Math.floor(receivedAt / this.intervalMs) * this.intervalMs;
+    this.#from = Math.floor(receivedAtMs / this.intervalMs) * this.intervalMs;
     this.#until = this.#from + this.intervalMs;
     this.#events = this.#playedMs = 0;
   }

@@ -72,7 +72,8 @@ function textOf(options: Readonly<Record<string, unknown>>): string[] {
   });
 }
 
-// In a process of its own: a benchmark must not inherit another's warm heap.
+// In a process of its own: a benchmark must not inherit another's warm heap. It writes to the
+// terminal itself, so that its progress is seen.
 async function runBench(program: string, args: readonly string[]): Promise<number> {
   const { code } = await new Deno.Command(Deno.execPath(), {
     args: ["run", "--quiet", "-A", new URL(program, ROOT).pathname, ...args],

@@ -77,7 +77,7 @@ export function postingOf(
   return {
     stream,
     after,
-    through: { lastSeq: first + bodies.length - 1, lastReceivedAt: receivedAt },
+    through: { lastSeq: first + bodies.length - 1, lastReceivedAtMs: receivedAt },
     gaps: lost > 0 ? [{ firstSeq: after + 1, lastSeq: after + lost }] : [],
     ...accrue(deliveries, rules),
   };

@@ -27,13 +27,23 @@ export function decimal(min: number, max: number): z.ZodType<number, string> {
     .pipe(z.number().min(min).max(max));
 }
 
+/** The {@link Stop} of a process with wrong settings; it exits with 2, as for a wrong command line. */
+export function wrongSettings(lines: readonly string[]): Stop {
+  return new Stop(
+    `invalid settings, nothing was started:\n${lines.map((line) => `  ${line}`).join("\n")}`,
+    { exitCode: 2 },
+  );
+}
+
 /** Renamed settings by their old name: an old name is an error, never silently ignored. */
 const RENAMED: Readonly<Record<string, string>> = {
   TWOFOLD_LIVE_WINDOW_SECONDS: "TWOFOLD_LIVE_WINDOW_MS",
   TWOFOLD_LIVE_RESOLVE_AFTER_SECONDS: "TWOFOLD_LIVE_RESOLVE_AFTER_MS",
   TWOFOLD_LIVE_CLOSE_WITHOUT_DATA_SECONDS: "TWOFOLD_LIVE_CLOSE_WITHOUT_DATA_MS",
   TWOFOLD_LIVE_SILENCE_SECONDS: "TWOFOLD_LIVE_SILENCE_MS",
-  TWOFOLD_OTHER_KEYS_DAYS: "TWOFOLD_OTHER_KEYS_MS",
+  TWOFOLD_OTHER_KEYS_DAYS: "TWOFOLD_OTHER_KEYS_MAX_AGE_MS",
+  TWOFOLD_OTHER_KEYS_MS: "TWOFOLD_OTHER_KEYS_MAX_AGE_MS",
+  TWOFOLD_DRIFT_LIMIT: "TWOFOLD_DRIFT_LIMIT_RATIO",
 };
 
 function renamedSettings(
@@ -42,27 +52,49 @@ function renamedSettings(
 ): string[] {
   return Object.entries(RENAMED)
     .filter(([old, name]) => env[old] && name in shape)
-    .map(([old, name]) => `  ${old}: renamed to ${name}, in ms`);
+    .map(([old, name]) => `${old}: renamed to ${name}${name.endsWith("_MS") ? ", in ms" : ""}`);
 }
 
-/** Reads the settings of `shape` from `env`; throws a {@link Stop} that names every invalid one. */
+/**
+ * A rule about several settings of a process: what is wrong, by the name of the setting to change.
+ * Settings that are invalid by themselves are undefined for it.
+ */
+export type SettingsRule<S extends SettingsShape> = (
+  settings: Partial<Settings<S>>,
+) => { readonly [K in keyof S]?: string | undefined };
+
+/**
+ * Reads the settings of `shape` from `env`. Throws {@link wrongSettings} that name every setting that
+ * is invalid by itself or by `rule`.
+ */
 export function readSettings<S extends SettingsShape>(
   shape: S,
   env: Readonly<Record<string, string | undefined>>,
+  rule: SettingsRule<S> = () => ({}),
 ): Settings<S> {
-  // An empty value in an env file means "not set".
-  const given = Object.keys(shape).filter((name) => env[name]);
-  const values = Object.fromEntries(given.map((name) => [name, env[name]]));
-  const parsed = z.object(shape as z.ZodRawShape).safeParse(values);
-  const renamed = renamedSettings(shape, env);
-  if (parsed.success && renamed.length === 0) return parsed.data as Settings<S>;
-  const invalid = (parsed.error?.issues ?? []).map((issue) => {
-    const name = String(issue.path[0]);
-    const description = (shape as Record<string, z.ZodType>)[name]?.description ?? "";
-    const problem = env[name] ? issue.message : "is not set";
-    return `  ${name}: ${problem} (${description})`;
-  });
-  throw new Stop(`invalid settings, nothing was started:\n${[...renamed, ...invalid].join("\n")}`);
+  const settings: Record<string, unknown> = {};
+  const problems = new Map<string, string>();
+  const schemas = new Map<string, z.ZodType>(Object.entries(shape));
+  for (const [name, schema] of schemas) {
+    // An empty value in an env file means "not set".
+    const { success, data, error } = schema.safeParse(env[name] || undefined);
+    if (success) settings[name] = data;
+    else {problems.set(
+        name,
+        env[name] ? error.issues.map(({ message }) => message).join("; ") : "is not set",
+      );}
+  }
+  for (const [name, problem] of Object.entries(rule(settings as Partial<Settings<S>>))) {
+    if (problem !== undefined && !problems.has(name)) problems.set(name, problem);
+  }
+  const wrong = [
+    ...renamedSettings(shape, env),
+    ...[...problems].map(([name, problem]) =>
+      `${name}: ${problem} (${schemas.get(name)?.description})`
+    ),
+  ];
+  if (wrong.length > 0) throw wrongSettings(wrong);
+  return settings as Settings<S>;
 }
 
 /** The environment variables of this process; each is read when it is accessed. */
@@ -101,9 +133,26 @@ export function localEnvironment(
   });
 }
 
+/**
+ * What is wrong with a list of NATS servers, or undefined. Shows no part of it, because a person may
+ * have put a password there.
+ */
+function serversProblem(text: string): string | undefined {
+  for (const [index, pair] of text.split(",").entries()) {
+    const server = pair.trim().replace(/^nats:\/\//, "");
+    const [, host = "", port = "4222"] = server.match(/^(\[[^\]]*\]|[^:]*)(?::(\d+))?$/) ?? [];
+    const isHost = /^(\[[\da-f:.]+\]|[\w.-]+)$/i.test(host) && URL.canParse(`http://${host}`);
+    if (isHost && Number(port) >= 1 && Number(port) <= 65_535) continue;
+    return `expected host:port pairs with commas between; pair ${index + 1} is none (user, ` +
+      "password and TLS have settings of their own)";
+  }
+}
+
 /** Settings of every process that connects to NATS. */
 export const natsSettings = {
-  TWOFOLD_NATS_URL: z.string().min(1).default("127.0.0.1:4222")
+  TWOFOLD_NATS_URL: z.string().refine((text) => serversProblem(text) === undefined, {
+    error: ({ input }) => serversProblem(String(input)),
+  }).default("127.0.0.1:4222")
     .describe("NATS servers, host:port pairs separated by commas"),
   TWOFOLD_NATS_USER: z.string().min(1).describe("NATS user of this role"),
   TWOFOLD_NATS_PASSWORD: z.string().min(1).describe("password of that user"),
@@ -122,12 +171,6 @@ export const processSettings = {
     .describe("address that the HTTP server binds"),
   TWOFOLD_DRAIN_MS: wholeNumber(0, 60_000).default(2_000)
     .describe("time after SIGTERM in which requests are served while /readyz answers 503, ms"),
-} satisfies SettingsShape;
-
-/** Settings of every process that has a schema in Postgres. */
-export const postgresSettings = {
-  TWOFOLD_POSTGRES_URL: z.string().regex(/^postgres(ql)?:\/\//, "expected a postgres:// URL")
-    .describe("Postgres of this role, postgres://user:password@host:port/database"),
 } satisfies SettingsShape;
 
 /** Settings of every process that totals HEARTBEATS; see `totals.ts`. */

@@ -1,14 +1,8 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { z } from "zod";
-import {
-  decimal,
-  natsSettings,
-  postgresSettings,
-  processSettings,
-  readSettings,
-  wholeNumber,
-} from "./config.ts";
+import { decimal, natsSettings, processSettings, readSettings, wholeNumber } from "./config.ts";
 import { Stop } from "./errors.ts";
+import { postgresSettings } from "./postgres/server_url.ts";
 
 const SHAPE = {
   ...natsSettings,
@@ -44,6 +38,7 @@ Deno.test("every invalid setting is named with its description and without secre
     Stop,
     "nothing was started",
   );
+  assertEquals(error.exitCode, 2);
   const [, ...lines] = error.message.split("\n");
   assertEquals(lines.map((line) => line.trim().split(":")[0]).sort(), [
     "TWOFOLD_LOG_LEVEL",
@@ -74,4 +69,58 @@ Deno.test("numbers are in decimal and within their limits", () => {
   for (const text of ["1.01", "-0.1", ".5", "5e-1", "Infinity"]) {
     assertEquals(accepts(share, text), "refused", text);
   }
+});
+
+Deno.test("NATS servers that can never work are refused, and no password is shown", () => {
+  const wrong = [
+    ...["http://[::bad", "localhost:99999999", "a:0", "a:4222,", "a b", "http://a:4222", ":4222"],
+    ...["[::1]4222", "999.1.1.1:4222", "a:4222/x", "a:x", "nats://me:secret-2@a:4222", "tls://a"],
+  ];
+  for (const TWOFOLD_NATS_URL of wrong) {
+    const { message } = assertThrows(
+      () => readSettings(SHAPE, { ...ENOUGH, TWOFOLD_NATS_URL }),
+      Stop,
+      "TWOFOLD_NATS_URL: expected host:port pairs",
+    );
+    assert(!message.includes("secret"), message);
+  }
+  const right = ["a", "a:4222", "[::1]:4222", "[::1]", "nats://a:1", "a:1,b-2.c_3:2", "a:1, b:2"];
+  for (const TWOFOLD_NATS_URL of right) readSettings(SHAPE, { ...ENOUGH, TWOFOLD_NATS_URL });
+});
+
+Deno.test("rules about several settings are refused with the others, and name each once", () => {
+  const shape = {
+    TWOFOLD_LOW: wholeNumber(0, 9).describe("low"),
+    TWOFOLD_HIGH: wholeNumber(0, 9).describe("high"),
+    TWOFOLD_MODE: z.enum(["a", "b"]).describe("mode"),
+  };
+  const linesOf = (env: Record<string, string>) => {
+    const error = assertThrows(
+      () =>
+        readSettings(shape, env, ({ TWOFOLD_LOW: low, TWOFOLD_HIGH: high = 9 }) => ({
+          TWOFOLD_LOW: low === undefined || low >= high ? "must be below TWOFOLD_HIGH" : undefined,
+        })),
+      Stop,
+    );
+    return error.message.split("\n").slice(1).map((line) => line.trim());
+  };
+  assertEquals(linesOf({ TWOFOLD_LOW: "5", TWOFOLD_HIGH: "5", TWOFOLD_MODE: "a" }), [
+    "TWOFOLD_LOW: must be below TWOFOLD_HIGH (low)",
+  ]);
+  const [mode, low, ...more] = linesOf({ TWOFOLD_LOW: "5", TWOFOLD_HIGH: "5", TWOFOLD_MODE: "c" });
+  assert(mode?.startsWith("TWOFOLD_MODE: "), mode);
+  assertEquals([low, more], ["TWOFOLD_LOW: must be below TWOFOLD_HIGH (low)", []]);
+  assertEquals(linesOf({ TWOFOLD_LOW: "x", TWOFOLD_HIGH: "5", TWOFOLD_MODE: "a" }), [
+    "TWOFOLD_LOW: expected a whole number (low)",
+  ]);
+});
+
+Deno.test("a setting that was renamed stops the start and names the new one", () => {
+  const shape = { TWOFOLD_DRIFT_LIMIT_RATIO: decimal(0, 1).default(0.5) };
+  const error = assertThrows(() => readSettings(shape, { TWOFOLD_DRIFT_LIMIT: "0.1" }), Stop);
+  assertEquals(error.exitCode, 2);
+  assertEquals(
+    error.message.split("\n").at(-1),
+    "  TWOFOLD_DRIFT_LIMIT: renamed to TWOFOLD_DRIFT_LIMIT_RATIO",
+  );
 });

@@ -88,12 +88,12 @@ export class Health {
     this.#phase = "stopping";
   }
 
-  /** All reasons why the service is not ready, or undefined when it is. */
+  /** All reasons why the service is not ready, each once, or undefined when it is. */
   get notReady(): string | undefined {
     if (this.#phase === "stopping") return "stopping";
     const checked = this.#checks.map((check) => check()).filter((reason) => reason !== undefined);
-    const reasons = [...this.#reasons.values(), ...checked];
-    if (reasons.length > 0) return reasons.join("; ");
+    const reasons = new Set([...this.#reasons.values(), ...checked]);
+    if (reasons.size > 0) return [...reasons].join("; ");
     return this.#phase === "starting" ? "starting" : undefined;
   }
 }

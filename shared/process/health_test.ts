@@ -64,3 +64,10 @@ Deno.test("a service is not ready before its start has added every part", () => 
   health.started();
   assertEquals(health.notReady, "stopping");
 });
+
+Deno.test("a reason that two parts have is said once", () => {
+  const health = new Health();
+  health.part("a").fails("NATS is disconnected");
+  health.check(() => "NATS is disconnected");
+  assertEquals(health.notReady, "NATS is disconnected");
+});

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { runCommand } from "../dev/testing/child_process.ts";
+import { LOG_EVENTS } from "./log_events.ts";
 
 const MODULE = import.meta.resolve("./log.ts");
 const ERRORS = import.meta.resolve("./errors.ts");
@@ -21,7 +22,7 @@ Deno.test("a line has the event, its text and the fields", async () => {
   assertEquals(more, []);
   const { at, message, ...rest } = line ?? {};
   assert(!Number.isNaN(Date.parse(String(at))));
-  assert(String(message).length > 0);
+  assertEquals(message, LOG_EVENTS["royalty.posting.standby"]);
   assertEquals(rest, {
     level: "warn",
     service: "royalty",

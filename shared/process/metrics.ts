@@ -81,7 +81,10 @@ export class Metrics {
       registers: [this.#registry],
       collect() {
         this.reset();
-        for (const [labels, value] of samplesOf<L>(read())) this.inc(labels, finite(name, value));
+        record<L>(name, read(), {
+          bare: (value) => this.inc(value),
+          labelled: (labels, value) => this.inc(labels, value),
+        });
       },
     });
   }
@@ -100,7 +103,10 @@ export class Metrics {
       registers: [this.#registry],
       collect() {
         this.reset();
-        for (const [labels, value] of samplesOf<L>(read())) this.set(labels, finite(name, value));
+        record<L>(name, read(), {
+          bare: (value) => this.set(value),
+          labelled: (labels, value) => this.set(labels, value),
+        });
       },
     });
   }
@@ -173,10 +179,19 @@ function watchEventLoop(metrics: Metrics): Disposable {
   return { [Symbol.dispose]: () => clearInterval(timer) };
 }
 
-function samplesOf<L extends string>(reading: MetricReading<L>): Iterable<MetricSample<L>> {
-  return typeof reading === "number"
-    ? [[{} as Record<L, string>, reading]]
-    : reading as Iterable<MetricSample<L>>;
+/** How a metric of the library takes one value, with or without labels. */
+interface Sink<L extends string> {
+  readonly bare: (value: number) => void;
+  readonly labelled: (labels: Readonly<Record<L, string>>, value: number) => void;
+}
+
+function record<L extends string>(
+  name: string,
+  reading: number | Iterable<MetricSample<L>>,
+  { bare, labelled }: Sink<L>,
+): void {
+  if (typeof reading === "number") return bare(finite(name, reading));
+  for (const [labels, value] of reading) labelled(labels, finite(name, value));
 }
 
 // The library accepts NaN in a counter, which then stays NaN.

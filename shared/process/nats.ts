@@ -3,13 +3,21 @@
  *
  * @module
  */
-import { connect, type NatsConnection } from "nats";
+import {
+  ClosedConnectionError,
+  connect,
+  type NatsConnection,
+  NoRespondersError,
+  RequestError,
+  TimeoutError,
+} from "nats";
+import { JetStreamApiError, JetStreamError } from "nats/jetstream";
 import type { Settings } from "./config.ts";
 import type { natsSettings } from "./config.ts";
 import { messageOf, RetryAfter, Stop } from "./errors.ts";
 import type { HealthPart } from "./health.ts";
 import type { Log } from "./log.ts";
-import { untilReady } from "./retry.ts";
+import { pause, untilReady } from "./retry.ts";
 import type { Service, ServiceSettings } from "./service.ts";
 
 /** The roles in `shared/nats/accounts.conf`, with one NATS user each. */
@@ -28,6 +36,36 @@ export type Role = typeof ROLES[number];
 /** The prefix of all inboxes of `role`; its user may subscribe to no other inboxes. */
 export function inboxPrefix(role: string): string {
   return `_INBOX_${role}`;
+}
+
+/** Whether `error` of the client says that a stream or durable does not exist. */
+export function isNotFound(error: unknown): boolean {
+  if (error instanceof JetStreamApiError && error.code === 404) return true;
+  // For a missing stream or consumer the client throws errors of its own classes.
+  return error instanceof Error && /not found/.test(error.message);
+}
+
+/** The message of an error of NATS, in words that cannot be taken for those of playback. */
+export function natsMessageOf(error: unknown): string {
+  const message = messageOf(error);
+  if (error instanceof TimeoutError) return "NATS does not answer";
+  return message.replace(/^(idle )?heartbeats missed$/, "consumer idle heartbeats missed");
+}
+
+const NATS_FAILURES = [
+  ...[TimeoutError, NoRespondersError, RequestError, ClosedConnectionError, JetStreamError],
+];
+
+/** `error`, as a {@link RetryAfter} when the client of NATS threw it: a failure that may pass. */
+export function natsFailure(error: unknown, retryAfterMs: number): unknown {
+  if (!NATS_FAILURES.some((kind) => error instanceof kind)) return error;
+  return new RetryAfter(natsMessageOf(error), retryAfterMs, { cause: error });
+}
+
+/** Why a durable cannot be opened; says how to create it only when it does not exist. */
+export function durableProblem(stream: string, durable: string, error: unknown): string {
+  const remedy = isNotFound(error) ? " (created by deno task provision)" : "";
+  return `durable ${stream}/${durable}: ${natsMessageOf(error)}${remedy}`;
 }
 
 /**
@@ -78,6 +116,20 @@ async function logStatus(nc: NatsConnection, log: Log): Promise<void> {
   }
 }
 
+/** Maximum time that a stop waits for NATS; a server that hangs answers nothing. */
+const MAX_CLOSE_MS = 500;
+
+/** Closes `nc` with `close`, or at once when the server does not answer it in time. */
+async function closeWithin(
+  nc: NatsConnection,
+  close: (nc: NatsConnection) => Promise<void>,
+): Promise<void> {
+  const closed = new AbortController();
+  const closing = close(nc).finally(() => closed.abort());
+  await Promise.race([closing, pause(MAX_CLOSE_MS, closed.signal)]);
+  if (!closed.signal.aborted) void nc.close();
+}
+
 /**
  * Connects a service: waits until NATS answers, without limit. The service is not ready until then
  * and while the connection is lost. The stop of the service closes the connection with `close`; if
@@ -92,7 +144,7 @@ export async function connectService<S extends ServiceSettings & typeof natsSett
   const { signal, log } = service;
   const nc = await untilReady(signal, log, () => connectNats(settings, log), part);
   void reportStatus(nc, part);
-  service.onStop("nats", () => close(nc));
+  service.onStop("nats", () => closeWithin(nc, close));
   void nc.closed().then((error) =>
     service.fail(error ?? new Stop("the NATS connection was closed"))
   );

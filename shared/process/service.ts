@@ -13,23 +13,37 @@
  *
  * After SIGTERM or SIGINT, `/readyz` answers 503 at once and `signal` is aborted, so that loops
  * start no new work. Requests are served for `TWOFOLD_DRAIN_MS`; then the stop steps run in reverse
- * order of registration, within {@link STOP_DEADLINE_MS}. A second signal ends the drain time.
+ * order of registration, within {@link STOP_DEADLINE_MS}; a step that hangs is left for the next one.
+ * A second signal ends the drain time.
  * After a failure there is no drain time.
  *
  * @module
  */
 import type { z } from "zod";
 import project from "../../deno.json" with { type: "json" };
-import { environment, type processSettings, readSettings, type Settings } from "./config.ts";
-import { Stop } from "./errors.ts";
+import { command } from "./cli/command.ts";
+import type { Command } from "./cli/declaration.ts";
+import { main } from "./cli/run.ts";
+import {
+  environment,
+  type processSettings,
+  readSettings,
+  type Settings,
+  type SettingsRule,
+} from "./config.ts";
+import { messageOf, Stop } from "./errors.ts";
 import { Health } from "./health.ts";
 import { Log } from "./log.ts";
 import { addProcessMetrics, Metrics } from "./metrics.ts";
 import { pause } from "./retry.ts";
 import { statusApp } from "./status.ts";
 
-/** Maximum time of the stop steps before the process exits anyway, in ms. */
+/** Maximum time of the stop before the process exits anyway, in ms. */
 export const STOP_DEADLINE_MS = 10_000;
+/** Time of the stop after which it no longer waits for the step in progress, in ms. */
+const STEPS_DEADLINE_MS = 8_000;
+/** Time that every later step has all the same, in ms. */
+const MIN_STEP_MS = 200;
 
 /** The settings of a service: {@link processSettings}, its port, and its own settings. */
 export type ServiceSettings = typeof processSettings & {
@@ -45,6 +59,8 @@ export interface App {
 export interface Address {
   readonly hostname: string;
   readonly port: number;
+  /** The setting that has the port, for messages. */
+  readonly portSetting: string;
 }
 
 /** What the start function of a service receives. */
@@ -75,19 +91,51 @@ const MAX_SERVER_STOP_MS = 5_000;
 const READINESS_INTERVAL_MS = 1_000;
 
 /**
- * Runs a service until SIGTERM, SIGINT or a failure, then stops it and exits: with 0 after a
- * signal, with 1 or the code of a {@link Stop} after a failure. Invalid settings are a failure.
+ * Runs the task `serve:<name>`: a service, until SIGTERM, SIGINT or a failure. Then stops it and
+ * exits: with 0 after a signal, with 1 or the code of a {@link Stop} after a failure. Invalid
+ * settings are a failure, with exit code 2. A service takes no arguments but `--help`: any other
+ * argument ends the process with 2 before anything is read.
  */
 export async function runService<S extends ServiceSettings>(
   name: string,
   shape: S,
   start: (service: Service<S>) => Promise<void>,
+  rule?: SettingsRule<S>,
+): Promise<never> {
+  return await main(serveTask(name, () => serve(name, shape, start, rule)));
+}
+
+/**
+ * The task `serve:<name>` that calls `run`, described by its entry in `deno.json`, whose command
+ * runs the main module of the service beside its README.
+ */
+export function serveTask(name: string, run: () => Promise<never>): Command {
+  const tasks: Readonly<
+    Record<string, { readonly description: string; readonly command: string }>
+  > = project.tasks;
+  const task = tasks[`serve:${name}`];
+  const folder = task?.command.match(/(\S+)\/main\.ts$/)?.[1] ?? name;
+  return command({
+    name: `serve:${name}`,
+    summary: task?.description.split(";")[0]?.toLowerCase() ?? `run ${name}`,
+    details: "Runs until SIGTERM or SIGINT. Its settings are environment variables; " +
+      `${folder}/README.md lists them with their defaults.`,
+    examples: [{ args: [] }],
+    run,
+  });
+}
+
+async function serve<S extends ServiceSettings>(
+  name: string,
+  shape: S,
+  start: (service: Service<S>) => Promise<void>,
+  rule?: SettingsRule<S>,
 ): Promise<never> {
   const process = new ProcessRunner(new Log(name));
   process.handleSignals();
   // Not awaited, so that a signal also stops a start that hangs.
   (async () => {
-    const settings = readSettings(shape, environment());
+    const settings = readSettings(shape, environment(), rule);
     const service = process.service(settings);
     service.health.starts();
     await start(service);
@@ -128,7 +176,11 @@ class ProcessRunner {
       health,
       signal: this.#abort.signal,
       listen: (app = statusApp({ metrics, notReady: () => health.notReady })) =>
-        this.#serve({ hostname, port: TWOFOLD_HTTP_PORT }, app, MAX_SERVER_STOP_MS),
+        this.#serve(
+          { hostname, port: TWOFOLD_HTTP_PORT, portSetting: "TWOFOLD_HTTP_PORT" },
+          app,
+          MAX_SERVER_STOP_MS,
+        ),
       listenAt: (address, app, maxStopMs = MAX_SERVER_STOP_MS) =>
         this.#serve(address, app, maxStopMs),
       onStop: (name, run) => void this.#steps.push({ name, run }),
@@ -179,24 +231,34 @@ class ProcessRunner {
       this.#log.error("service.stop_deadline", { deadline_ms: STOP_DEADLINE_MS });
       Deno.exit(1);
     }, STOP_DEADLINE_MS);
+    const endMs = performance.now() + STEPS_DEADLINE_MS;
     // Servers first: requests in progress still use what the steps close.
-    await Promise.all(this.#servers.map((server) => this.#runStep(server)));
-    for (const step of this.#steps.reverse()) await this.#runStep(step);
+    await Promise.all(this.#servers.map((server) => this.#runStep(server, endMs)));
+    for (const step of this.#steps.reverse()) await this.#runStep(step, endMs);
     clearTimeout(deadline);
   }
 
-  async #runStep({ name, run }: Step): Promise<void> {
-    try {
-      await run();
-    } catch (error) {
-      this.#log.warn("service.stop_step_failed", { step: name, error });
-    }
+  async #runStep({ name: step, run }: Step, endMs: number): Promise<void> {
+    const maxMs = Math.max(MIN_STEP_MS, Math.round(endMs - performance.now()));
+    const finished = new AbortController();
+    const running = (async () => {
+      try {
+        await run();
+      } catch (error) {
+        this.#log.warn("service.stop_step_failed", { step, error });
+      }
+      finished.abort();
+    })();
+    await Promise.race([running, pause(maxMs, finished.signal)]);
+    if (finished.signal.aborted) return;
+    const error = `not finished after ${maxMs} ms, and left`;
+    this.#log.warn("service.stop_step_failed", { step, error });
   }
 
   #serve(address: Address, app: App, maxStopMs: number): void {
     const onListen = ({ hostname, port }: Deno.NetAddr) =>
       this.#log.info("service.listening", { hostname, port });
-    const server = Deno.serve({ ...address, onListen }, (request) => app.fetch(request));
+    const server = listening(address, onListen, app);
     const run = async () => {
       // A slow client must not delay the stop beyond the limit.
       const stopped = new AbortController();
@@ -217,5 +279,23 @@ class ProcessRunner {
       else this.#log.warn("service.not_ready", { reason });
     }, READINESS_INTERVAL_MS);
     Deno.unrefTimer(timer);
+  }
+}
+
+/** Starts a server; throws a {@link Stop} when the address cannot be used. */
+function listening(
+  address: Address,
+  onListen: (address: Deno.NetAddr) => void,
+  app: App,
+): Deno.HttpServer {
+  try {
+    return Deno.serve({ ...address, onListen }, (request) => app.fetch(request));
+  } catch (error) {
+    const { hostname, port, portSetting } = address;
+    const settings = `TWOFOLD_HTTP_HOST and ${portSetting}`;
+    throw new Stop(
+      `cannot listen on ${hostname}, port ${port} (${settings}): ${messageOf(error)}`,
+      { cause: error },
+    );
   }
 }

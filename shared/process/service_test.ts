@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertExists } from "@std/assert";
 import { freePort } from "../dev/servers/free_port.ts";
 import { waitFor } from "../dev/testing/wait_for.ts";
+import { serveTask } from "./service.ts";
 import { ChildProcess } from "../dev/testing/child_process.ts";
 
 const MODULE = import.meta.resolve("./service.ts");
@@ -22,6 +23,7 @@ class Program implements AsyncDisposable {
     body: string,
     readonly port: number,
     settings: Readonly<Record<string, string>> = {},
+    args: readonly string[] = [],
   ) {
     const program = `
       import { runService } from "${MODULE}";
@@ -34,7 +36,7 @@ class Program implements AsyncDisposable {
       });`;
     this.#child = new ChildProcess(
       Deno.execPath(),
-      ["run", "-A", "--quiet", "--no-check", "-"],
+      ["run", "-A", "--quiet", "--no-check", "-", ...args],
       {
         env: { TWOFOLD_HTTP_PORT: String(port), TWOFOLD_DRAIN_MS: "0", ...settings },
         hasInput: true,
@@ -95,6 +97,21 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
   });
 }
 
+Deno.test("a stop step that hangs is left, the others run, and the exit code is 0", async () => {
+  await using program = new Program(
+    `service.onStop("a", () => log.info("stop a"));
+     service.onStop("b", () => new Promise(() => {}));
+     log.info("up");`,
+    freePort(),
+  );
+  await program.logged("up");
+  program.kill("SIGTERM");
+  assertEquals(await program.ended(), 0);
+  const [left, ...rest] = program.lines.slice(-3);
+  assertEquals([left?.event, left?.step], ["service.stop_step_failed", "b"]);
+  assertEquals(rest.map(({ event }) => event), ["stop a", "service.stopped"]);
+});
+
 Deno.test("a signal stops a service whose start hangs", async () => {
   await using program = new Program(
     `service.onStop("a", () => log.info("stop a"));
@@ -126,8 +143,41 @@ Deno.test("a failure runs the stop steps and exits with 1 or the code of its Sto
 
 Deno.test("invalid settings end the process before the start", async () => {
   await using program = new Program(`log.info("up");`, freePort(), { TWOFOLD_DRAIN_MS: "soon" });
-  assertEquals(await program.ended(), 1);
+  assertEquals(await program.ended(), 2);
   assertEquals(program.events, ["service.failed", "service.stopped"]);
+});
+
+Deno.test("an argument ends the process before anything is read, and --help prints help", async () => {
+  for (const [args, code] of [[["--help"], 0], [["--port", "1"], 2], [["live"], 2]] as const) {
+    await using program = new Program(`log.info("up");`, freePort(), {}, args);
+    assertEquals(await program.ended(), code, args.join(" "));
+    assertEquals(program.events, []);
+  }
+});
+
+Deno.test("the help of a service names the README that lists its settings", () => {
+  const { summary, details } = serveTask("triage", () => Promise.reject());
+  assertEquals(summary, "run triage: the quarantine");
+  assert(details?.includes(" dlq-triage/README.md "), details);
+});
+
+Deno.test("an address that cannot be used is named with its settings, without a stack", async () => {
+  using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  assert(taken.addr.transport === "tcp");
+  const addresses: readonly (readonly [hostname: string, port: number])[] = [
+    ["8.8.8.8", freePort()],
+    ["no such host", freePort()],
+    ["127.0.0.1", taken.addr.port],
+  ];
+  for (const [hostname, port] of addresses) {
+    const settings = { TWOFOLD_HTTP_HOST: hostname };
+    await using program = new Program(`service.listen();`, port, settings);
+    assertEquals(await program.ended(), 1);
+    const [{ error, stack } = {}] = program.lines;
+    const where = `cannot listen on ${hostname}, port ${port} (TWOFOLD_HTTP_HOST and`;
+    assert(error?.startsWith(`${where} TWOFOLD_HTTP_PORT): `), error);
+    assertEquals(stack, undefined);
+  }
 });
 
 Deno.test("/healthz answers 200 during the start, and /readyz says what is missing", async () => {

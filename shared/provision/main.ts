@@ -13,15 +13,16 @@ import {
   natsSettings,
   readSettings,
   type Settings,
+  type SettingsRule,
   type SettingsShape,
   wholeNumber,
 } from "../process/config.ts";
-import { Stop } from "../process/errors.ts";
 import { toJson } from "../process/cli/json_output.ts";
 import { untilReady } from "../process/retry.ts";
 import { Log } from "../process/log.ts";
 import { connectNats } from "../process/nats.ts";
 import { openPool } from "../process/postgres/pool.ts";
+import { postgresSettings } from "../process/postgres/server_url.ts";
 import { drift, provision, type TopologyDrift } from "./streams.ts";
 import { provisionRoles } from "./roles.ts";
 import { DEFAULT_TOPOLOGY, desiredTopology } from "../contract/topology.ts";
@@ -42,7 +43,7 @@ export const provisionSettings = {
   TWOFOLD_QUARANTINE_MAX_BYTES: wholeNumber(1024, 2 ** 50)
     .default(DEFAULT_TOPOLOGY.quarantineMaxBytes)
     .describe("maximum size of QUARANTINE, bytes; a full stream refuses entries"),
-  TWOFOLD_POSTGRES_ADMIN_URL: z.string().regex(/^postgres(ql)?:\/\//).optional()
+  TWOFOLD_POSTGRES_ADMIN_URL: postgresSettings.TWOFOLD_POSTGRES_URL.optional()
     .describe("Postgres URL of a superuser; if set, the Postgres roles are created too"),
   TWOFOLD_POSTGRES_ROYALTY_PASSWORD: z.string().min(1).optional()
     .describe("password of the Postgres role royalty"),
@@ -51,6 +52,16 @@ export const provisionSettings = {
   TWOFOLD_POSTGRES_FINANCE_PASSWORD: z.string().min(1).optional()
     .describe("password of the Postgres role finance; if unset, the role is not created"),
 } satisfies SettingsShape;
+
+/** A superuser's URL is there to create roles, which need passwords. */
+const provisionRule: SettingsRule<typeof provisionSettings> = (settings) => {
+  if (settings.TWOFOLD_POSTGRES_ADMIN_URL === undefined) return {};
+  const needed = ["TWOFOLD_POSTGRES_ROYALTY_PASSWORD", "TWOFOLD_POSTGRES_TRIAGE_PASSWORD"] as const;
+  return Object.fromEntries(
+    needed.filter((name) => settings[name] === undefined)
+      .map((name) => [name, "is not set, but TWOFOLD_POSTGRES_ADMIN_URL is"]),
+  );
+};
 
 /** `deno task provision`. */
 export const provisionTask = command({
@@ -67,7 +78,7 @@ export const provisionTask = command({
     about: "check whether a stream was changed manually",
   }],
   async run({ check, json }, io) {
-    const settings = readSettings(provisionSettings, localEnvironment("ops"));
+    const settings = readSettings(provisionSettings, localEnvironment("ops"), provisionRule);
     const found = await topologyDrift(settings, check);
     const roles = check ? [] : await createRoles(settings);
     if (json) io.out.write(toJson({ onlyChecked: check, drift: found, roles }));
@@ -122,15 +133,9 @@ async function createRoles(
   settings: Settings<typeof provisionSettings>,
 ): Promise<readonly string[]> {
   const url = settings.TWOFOLD_POSTGRES_ADMIN_URL;
-  if (!url) return [];
   const royalty = settings.TWOFOLD_POSTGRES_ROYALTY_PASSWORD;
   const triage = settings.TWOFOLD_POSTGRES_TRIAGE_PASSWORD;
-  if (!royalty || !triage) {
-    throw new Stop(
-      "TWOFOLD_POSTGRES_ADMIN_URL is set, so TWOFOLD_POSTGRES_ROYALTY_PASSWORD and " +
-        "TWOFOLD_POSTGRES_TRIAGE_PASSWORD must be too",
-    );
-  }
+  if (!url || !royalty || !triage) return [];
   const finance = settings.TWOFOLD_POSTGRES_FINANCE_PASSWORD;
   const sql = openPool(url, { purpose: "provision", max: 1 });
   try {

@@ -6,13 +6,9 @@
  *
  * @module
  */
-import {
-  type ConsumerConfig,
-  JetStreamApiError,
-  type JetStreamManager,
-  type StreamConfig,
-} from "nats/jetstream";
+import type { ConsumerConfig, JetStreamManager, StreamConfig } from "nats/jetstream";
 import type { DesiredConsumer, DesiredTopology } from "../contract/topology.ts";
+import { isNotFound } from "../process/nats.ts";
 
 /** One difference between the server and the topology. */
 export interface TopologyDrift {
@@ -88,14 +84,14 @@ function differences(
   desired: Partial<StreamConfig> | Partial<ConsumerConfig>,
   actual: StreamConfig | ConsumerConfig,
 ): TopologyDrift[] {
-  const is = actual as unknown as Record<string, unknown>;
+  const found: ReadonlyMap<string, unknown> = new Map(Object.entries(actual));
   return Object.entries(desired)
     .filter(([key, value]) =>
-      JSON.stringify(normalized(is[key])) !== JSON.stringify(normalized(value))
+      JSON.stringify(normalized(found.get(key))) !== JSON.stringify(normalized(value))
     )
     .map(([key, value]) => ({
       what,
-      how: `${key} is ${JSON.stringify(is[key])}, should be ${JSON.stringify(value)}`,
+      how: `${key} is ${JSON.stringify(found.get(key))}, should be ${JSON.stringify(value)}`,
     }));
 }
 
@@ -112,9 +108,7 @@ async function undefinedIfMissing<T>(found: Promise<T>): Promise<T | undefined> 
   try {
     return await found;
   } catch (error) {
-    if (error instanceof JetStreamApiError && error.code === 404) return undefined;
-    // For a missing stream or consumer the client throws errors of its own classes.
-    if (error instanceof Error && /not found/.test(error.message)) return undefined;
+    if (isNotFound(error)) return undefined;
     throw error;
   }
 }

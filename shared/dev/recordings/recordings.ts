@@ -119,7 +119,7 @@ export function parseSessions(text: string): WatchedSession[] {
 
 /** A smaller shortfall of media time against wall time is noise of sampling and start. */
 const NOISE_MS = 400;
-/** Below this share of the wall time media time counts as not advancing, however short the time. */
+/** Minimum ratio of media time to wall time for playback to count as advancing, 0 to 1. */
 const STANDING_SHARE = 0.05;
 /** A larger step back of media time is a seek; a smaller one is a correction of the player. */
 const CORRECTION_MS = 2_000;

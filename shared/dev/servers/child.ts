@@ -22,6 +22,8 @@ export interface ChildOptions {
 
 /** A running child. */
 export class Child {
+  #isStopped = false;
+
   private constructor(
     readonly name: string,
     readonly logFile: string,
@@ -52,7 +54,15 @@ export class Child {
 
   /** Sends `signal` and returns the exit code; sends SIGKILL after `graceMs`. */
   async stop(signal: Deno.Signal = "SIGTERM", graceMs?: number): Promise<number> {
+    this.#isStopped = true;
     return await this.process.stop(signal, graceMs);
+  }
+
+  /** Calls `report` with the exit code if it fails before {@link stop}. */
+  onCrash(report: (code: number) => void): void {
+    void this.ended.then((code) => {
+      if (!this.#isStopped && code !== 0) report(code);
+    });
   }
 
   /** The last `lines` lines of its log. */

@@ -92,6 +92,11 @@ export class NatsServer {
     await this.#child.stop(signal);
   }
 
+  /** Calls `report` with the exit code if the current process fails before {@link stop}. */
+  onCrash(report: (code: number) => void): void {
+    this.#child.onCrash(report);
+  }
+
   /** Starts it again on the same port and data, after {@link stop}. */
   async start(): Promise<void> {
     const { workspace, binary, port, monitorPort, passwords } = this;

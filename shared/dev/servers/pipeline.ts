@@ -40,7 +40,7 @@ export interface PipelineOptions {
   readonly financeKey?: string;
   /** Whether data survive a power failure, as in production. */
   readonly durable?: boolean;
-  /** Receives each step as it begins. */
+  /** Receives each step as it begins, and that a server has crashed. */
   readonly progress?: (step: string) => void;
 }
 
@@ -79,6 +79,7 @@ export class Pipeline implements AsyncDisposable {
       }),
       PostgresServer.start(workspace, { port: ports.postgres, durable: options.durable }),
     ]);
+    reportCrashes({ "nats-server": nats, "Postgres": database }, workspace, progress);
     await createDatabase(database);
     progress("provisioning streams, durables and roles");
     await taskOutput("provision", [], provisionEnvironment(nats, database, options));
@@ -188,6 +189,24 @@ async function taskOutput(task: string, args: readonly string[], env: Texts): Pr
   const { code, out, err } = await runTask(task, args, env);
   if (code !== 0) throw new Stop(`deno task ${task} ${args.join(" ")} failed:\n${err}${out}`);
   return out;
+}
+
+type Servers = Readonly<Record<string, Pick<NatsServer | PostgresServer, "onCrash">>>;
+
+// The services wait for a server without limit, so nothing else would say that it has to be restarted.
+function reportCrashes(
+  servers: Servers,
+  { folder }: Workspace,
+  progress: (what: string) => void,
+): void {
+  for (const [name, server] of Object.entries(servers)) {
+    server.onCrash((code) =>
+      progress(
+        `${name} ended with status ${code}; its log is ${folder}/${name.toLowerCase()}.log; ` +
+          "stop and start again",
+      )
+    );
+  }
 }
 
 /** Free ports. */

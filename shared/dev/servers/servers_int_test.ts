@@ -38,3 +38,16 @@ Deno.test("embedded servers start, keep their data after a crash, and leave no f
   }
   assert(!(await Deno.stat(folder).then(() => true, () => false)), `${folder} is still there`);
 });
+
+Deno.test("a server that is killed is reported, and one that is stopped is not", async () => {
+  await using workspace = await Workspace.temporary();
+  const nats = await NatsServer.start(workspace);
+  const reports: string[] = [];
+  nats.onCrash((code) => reports.push(`stopped: ${code}`));
+  await nats.stop("SIGKILL");
+  await nats.start();
+  nats.onCrash((code) => reports.push(`killed: ${code}`));
+  Deno.kill(nats.pid, "SIGKILL");
+  await waitFor("the report", () => reports.includes("killed: 137"));
+  assertEquals(reports, ["killed: 137"]);
+});

@@ -29,7 +29,7 @@ export class ServiceRig<S extends ServiceSettings> implements Service<S>, AsyncD
     const { TWOFOLD_HTTP_HOST: hostname, TWOFOLD_HTTP_PORT: port } = this.settings;
     const { metrics, health } = this;
     this.listenAt(
-      { hostname, port },
+      { hostname, port, portSetting: "TWOFOLD_HTTP_PORT" },
       app ?? statusApp({ metrics, notReady: () => health.notReady }),
     );
   }

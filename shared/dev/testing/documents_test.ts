@@ -15,6 +15,7 @@ import { provisionSettings, provisionTask } from "../../provision/main.ts";
 import { demoTask } from "../demo/demo.ts";
 import { replayTask } from "../demo/replay.ts";
 import { upTask } from "../demo/up.ts";
+import { TEST_TASKS } from "./run_tests.ts";
 
 const README_LINES = 150;
 
@@ -32,6 +33,7 @@ const PROCESSES: readonly { readonly readme: string; readonly settings: Settings
 const TASKS: readonly Task[] = [
   ...[royaltyTask, triageTask, provisionTask],
   ...[benchTask, demoTask, replayTask, upTask],
+  ...Object.values(TEST_TASKS),
 ];
 const PATHS = [
   ...["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"],

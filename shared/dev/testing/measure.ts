@@ -132,13 +132,13 @@ export function rateOf(figure: Figure): number {
   return figure.events / figure.seconds;
 }
 
-/** A table of figures: rate, ratio to `floor` and to `aim` (events a second), cores used. */
-export function report(figures: readonly Figure[], floor?: Figure, aim?: number): string {
+/** A table of figures: rate, ratio to `floor` and to `target` (events a second), cores used. */
+export function report(figures: readonly Figure[], floor?: Figure, target?: number): string {
   const parts: readonly Part[] = [
     { column: left("figure"), cell: ({ name }) => name },
     { column: right("events/s"), cell: (figure) => whole(rateOf(figure)) },
     ...(floor ? [ratio("of the floor", rateOf(floor))] : []),
-    ...(aim ? [ratio("of the aim", aim)] : []),
+    ...(target ? [ratio("of the target", target)] : []),
     { column: left("CPU"), cell: ({ cores }) => coresText(cores) },
   ];
   return renderTable(

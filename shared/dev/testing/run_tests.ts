@@ -1,11 +1,17 @@
 /**
- * `deno task test [PATH …]`, `test:unit`, `test:int`: runs tests and prints the slowest ones.
+ * `deno task test [PATH …]`, `test:unit`, `test:int`: runs tests and prints the slowest ones. `deno
+ * task ok` runs the checks of `deno task check` before all tests.
  *
  * Unit tests are the `_test.ts` files that start no server; integration tests (`_int_test.ts`) run
  * against real servers on free ports. Unit tests run first. Two files run at a time.
  *
  * @module
  */
+import { command } from "../../process/cli/command.ts";
+import type { Command } from "../../process/cli/declaration.ts";
+import { Misuse } from "../../process/cli/misuse.ts";
+import { text } from "../../process/cli/parsers.ts";
+import { main } from "../../process/cli/run.ts";
 import { left, renderTable, right } from "../../process/cli/table.ts";
 import { filesBelow } from "./module_graph.ts";
 
@@ -23,21 +29,69 @@ interface TestCase {
   readonly hasFailed: boolean;
 }
 
+const ROOT = new URL("../../../", import.meta.url);
+
+/** The tasks that run tests, by the first argument that their entry in `deno.json` has. */
+export const TEST_TASKS = {
+  all: testTask("test", "run all tests; integration tests start real servers on free ports", [
+    "unit",
+    "int",
+  ]),
+  unit: testTask("test:unit", "run the tests that start no servers", ["unit"]),
+  int: testTask("test:int", "run the tests against real servers on free ports", ["int"]),
+  ok: command({
+    name: "ok",
+    summary: "run what CI runs: types, lint, format and all tests",
+    examples: [{ args: [] }],
+    run: async () => await runChecks() || await runTests(["unit", "int"], []),
+  }),
+} as const satisfies Readonly<Record<string, Command>>;
+
 if (import.meta.main) {
+  const [given = "all"] = Deno.args;
+  const task = Object.entries(TEST_TASKS).find(([name]) => name === given)?.[1];
+  if (!task) throw new Error(`expected one of ${Object.keys(TEST_TASKS).join(", ")}`);
+  await main(task, Deno.args.slice(1));
+}
+
+function testTask(name: string, summary: string, kinds: readonly TestKind[]): Command {
+  return command({
+    name,
+    summary,
+    details: "Prints the slowest tests. Exits with 1 when a test fails or the run does not finish.",
+    positionals: [{
+      name: "path",
+      about: "file or folder whose tests to run",
+      parser: text(1_000),
+      absent: "all tests",
+      variadic: true,
+    }],
+    examples: [{ args: [] }, { args: ["royalty"] }],
+    run: ({ path: paths }) => runTests(kinds, paths),
+  });
+}
+
+/** The checks of `deno task check`; returns their exit code. */
+async function runChecks(): Promise<number> {
+  const { code } = await new Deno.Command(Deno.execPath(), { args: ["task", "check"], cwd: ROOT })
+    .spawn().status;
+  return code;
+}
+
+async function runTests(kinds: readonly TestKind[], paths: readonly string[]): Promise<number> {
   // Ctrl-C reaches the tests, too; this process stays to remove their folder and to report.
   Deno.addSignalListener("SIGINT", () => {});
-  const [kind = "all", ...paths] = Deno.args;
-  const kinds: readonly TestKind[] = kind === "unit" || kind === "int" ? [kind] : ["unit", "int"];
+  const files = await Promise.all(kinds.map((kind) => testFiles(kind, paths)));
+  if (files.flat().length === 0) throw new Misuse(`no such tests: ${paths.join(", ")}`);
   const cases: TestCase[] = [];
   let isComplete = true;
-  for (const each of kinds) {
-    const files = await testFiles(each, paths);
-    if (files.length === 0) continue;
-    const run = await runFiles(files);
+  for (const ofKind of files) {
+    if (ofKind.length === 0) continue;
+    const run = await runFiles(ofKind);
     cases.push(...run.cases);
     isComplete &&= run.isComplete;
   }
-  Deno.exit(conclude(cases, isComplete));
+  return conclude(cases, isComplete);
 }
 
 /** The test files of a kind at or below `paths`; all files when `paths` is empty. */

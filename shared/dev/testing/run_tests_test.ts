@@ -1,5 +1,23 @@
 import { assertEquals } from "@std/assert";
-import { casesOf } from "./run_tests.ts";
+import { runCommandLine } from "../../process/cli/run.ts";
+import { captureIo } from "../../process/cli/io.ts";
+import { declarationProblems } from "./declaration_problems.ts";
+import { casesOf, TEST_TASKS } from "./run_tests.ts";
+
+Deno.test("the tasks have help, and a wrong command line runs nothing", async () => {
+  for (const task of Object.values(TEST_TASKS)) {
+    // The rule of names is for commands; the name of a task may have a colon.
+    assertEquals(declarationProblems({ ...task, name: task.name.replace(":", "-") }), []);
+    const help = captureIo();
+    assertEquals(await runCommandLine(task, ["royalty", "--help"], help.io), 0);
+    assertEquals(help.out().split("\n")[0]?.startsWith(`usage: deno task ${task.name}`), true);
+    const wrong = captureIo();
+    assertEquals(await runCommandLine(task, ["--fast"], wrong.io), 2);
+    assertEquals(wrong.err().includes(`usage: deno task ${task.name}`), true);
+  }
+  const { io } = captureIo();
+  assertEquals(await runCommandLine(TEST_TASKS.unit, ["no_such_folder"], io), 2);
+});
 
 Deno.test("the tests of a report are read, and steps are part of their test", () => {
   const xml = `<testsuite name="./a_test.ts">

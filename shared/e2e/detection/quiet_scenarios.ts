@@ -1,5 +1,5 @@
 /**
- * Scenarios in which nothing is wrong, however it looks, and blips that are over in 20 s.
+ * Healthy scenarios that look faulty, and faults shorter than 20 s.
  *
  * @module
  */

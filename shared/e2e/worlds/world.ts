@@ -60,13 +60,13 @@ export const WORLD_START_MS = Date.UTC(2026, 10, 23, 12);
 const SLOT_MS = 50;
 const SLOTS = 4_096;
 const SECOND_MS = 1_000;
-/** Time from a heartbeat to its receipt: a constant and a mean of what comes on top, 2 s together. */
+/** Delay from a heartbeat to its receipt, ms: a fixed part plus an exponential one of this mean. */
 const DELAY_MS = 1_200;
 const DELAY_SPREAD_MS = 800;
 const LONGEST_DELAY_MS = 8_000;
 const JITTER_MS = 200;
 const COPY_SHARE = 0.002;
-/** Share of sessions whose last heartbeat says so. */
+/** Share of sessions whose last heartbeat has the state `ended`. */
 const FAREWELL_SHARE = 0.7;
 /** How often a fault that grows is applied again. */
 const RAMP_STEP_MS = 5_000;

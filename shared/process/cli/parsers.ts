@@ -81,7 +81,18 @@ export function oneOf<const T extends string>(...choices: readonly T[]): Parser<
   };
 }
 
-/** Text that matches `pattern` (from `^` to `$`); `what` is for messages: `a postgres:// URL`. */
+/** Text in which `problem` finds nothing wrong. */
+export function checkedText(problem: (text: string) => string | undefined): Parser<string> {
+  return {
+    parse: (given) => {
+      const wrong = problem(given);
+      if (wrong === undefined) return given;
+      throw new Misuse(`is wrong: ${wrong}`);
+    },
+  };
+}
+
+/** Text that matches `pattern` (from `^` to `$`); `what` is for messages: `a name`. */
 export function matching(pattern: RegExp, what: string): Parser<string> {
   return {
     parse: (given) => {

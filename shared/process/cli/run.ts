@@ -26,8 +26,8 @@ import { didYouMean, Misuse, nearest, quoted } from "./misuse.ts";
 const OUTPUT_CLOSED_EXIT_CODE = 141;
 
 /** Runs `task` with the arguments of this process, and exits with its exit code. */
-export async function main(task: Task): Promise<never> {
-  Deno.exit(await runCommandLine(task, Deno.args));
+export async function main(task: Task, args: readonly string[] = Deno.args): Promise<never> {
+  Deno.exit(await runCommandLine(task, args));
 }
 
 /**

@@ -1,5 +1,5 @@
 /**
- * Parses a Postgres URL and opens a socket to the server, with or without TLS.
+ * Opens a socket to a Postgres server, with or without TLS.
  *
  * @module
  */
@@ -9,48 +9,11 @@ import { connect as connectTcp, type Socket } from "node:net";
 import { clearTimeout, setTimeout } from "node:timers";
 import { connect as connectTls } from "node:tls";
 import { Stop } from "../errors.ts";
+import type { Server } from "./server_url.ts";
 import { lostError, retryable } from "./transient.ts";
 
 /** Maximum wait for a socket including TLS, and for any byte until the connection is ready, ms. */
 export const OPEN_TIMEOUT_MS = 5_000;
-
-/** A Postgres server, from its URL. */
-export interface Server {
-  readonly host: string;
-  readonly port: number;
-  /** `encrypted` does not verify the certificate. */
-  readonly tls: "off" | "encrypted" | "verified";
-  /** The URL for the driver, without `sslmode`. */
-  readonly driverUrl: string;
-}
-
-const TLS_BY_SSLMODE: Readonly<Record<string, Server["tls"]>> = {
-  "disable": "off",
-  "require": "encrypted",
-  "verify-full": "verified",
-};
-
-/**
- * Parses a Postgres URL. Throws {@link Stop} for parameters other than `sslmode`, because they would
- * override the settings of the connection.
- */
-export function serverOf(url: string): Server {
-  const parsed = new URL(url);
-  const mode = parsed.searchParams.get("sslmode") ?? "disable";
-  parsed.searchParams.delete("sslmode");
-  const tls = TLS_BY_SSLMODE[mode];
-  if (tls === undefined || parsed.search !== "") {
-    throw new Stop(
-      "the Postgres URL may have one parameter, sslmode: disable, require or verify-full",
-    );
-  }
-  return {
-    host: parsed.hostname.replace(/^\[(.*)\]$/, "$1") || "localhost",
-    port: Number(parsed.port || 5432),
-    tls,
-    driverUrl: parsed.href,
-  };
-}
 
 /** Opens a socket to `server`. Never rejects: returns the error when that fails. */
 export async function dial(server: Server): Promise<Socket | Error> {

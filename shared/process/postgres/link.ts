@@ -29,7 +29,7 @@ export class Link extends EventEmitter {
 
   /**
    * @param socket a socket, or the error of opening it
-   * @param limitMs how long Postgres may owe an answer and send nothing, ms
+   * @param limitMs how long a response may be pending without any byte received, ms
    * @param onLost receives why the link was lost, and whether it was idle; called again when the
    *   driver uses the link after that
    */
@@ -63,7 +63,7 @@ export class Link extends EventEmitter {
       setImmediate(() => this.#fail(false));
       return true;
     }
-    if (!this.#protocol.owes) this.#silentMs = 0;
+    if (!this.#protocol.isResponsePending) this.#silentMs = 0;
     this.#protocol.sent(bytes);
     return this.#socket.write(bytes, () => {
       // The operating system accepted the bytes, which counts as activity.
@@ -106,7 +106,7 @@ export class Link extends EventEmitter {
 
   // Counted in ticks instead of by the clock, because a busy process cannot read answers.
   #tick(): void {
-    if (!this.#protocol.owes) return;
+    if (!this.#protocol.isResponsePending) return;
     this.#silentMs += TICK_MS;
     const limitMs = this.#protocol.isOpening ? OPEN_TIMEOUT_MS : this.limitMs();
     if (this.#silentMs <= limitMs) return;

@@ -8,7 +8,7 @@
  * - It reuses the state of a lost connection for the next one, where queries then hang.
  *
  * The driver therefore gets a {@link Link} instead of a socket. A link follows the protocol, and is
- * lost when Postgres owes an answer and sends nothing for too long. A lost link emits `error` but not
+ * lost when a response is pending and no byte arrives for too long. A lost link emits `error` but not
  * `close`: the driver keeps it, every write to it fails at once, and the driver does not reconnect.
  * Instead, all connections of a pool, one {@link Generation}, are given up together, and the next
  * query makes new ones.
@@ -20,15 +20,16 @@
  * @module
  */
 import postgres, { type Sql, type TransactionSql } from "postgres";
-import { dial, type Server, serverOf } from "./dial.ts";
+import { dial } from "./dial.ts";
 import { Link } from "./link.ts";
+import { type Server, serverOf } from "./server_url.ts";
 import { lostError } from "./transient.ts";
 
 /** Options of a session. */
 export interface SessionOptions {
   /** The application name in `pg_stat_activity`, after `twofold-`. */
   readonly purpose: string;
-  /** How long Postgres may owe an answer and send nothing, ms; default {@link DEFAULT_SILENCE_MS}. */
+  /** How long a response may be pending without any byte, ms; {@link DEFAULT_SILENCE_MS} if unset. */
   readonly silenceMs?: number;
   /** Postgres settings of the connections, in addition to those that all connections have. */
   readonly settings?: Readonly<Record<string, string | number | boolean>>;
@@ -72,7 +73,7 @@ const SETTINGS = {
  * are probably lost too.
  *
  * Queries on a lost connection reject with a transient error ({@link isTransient}). Throws `Stop` for
- * a URL with parameters other than `sslmode`.
+ * a URL that can never work.
  */
 export function openPool(url: string, options: PoolOptions): Sql {
   return new Pool(url, options, "pool").sql;
@@ -178,6 +179,12 @@ class Generation {
   ) {
     const server = serverOf(url);
     const options = {
+      // Not the URL, because the driver does not decode all of it.
+      host: server.host,
+      port: server.port,
+      database: server.database,
+      user: server.user,
+      pass: server.password,
       max,
       socket: () => this.#connect(server),
       connection: { ...SETTINGS, ...settings, application_name: `twofold-${purpose}` },
@@ -192,7 +199,7 @@ class Generation {
       idle_timeout: 0,
       onnotice: () => {},
     };
-    this.sql = postgres(server.driverUrl, options);
+    this.sql = postgres(options);
   }
 
   /** Whether new queries need another generation; queries in progress may still succeed. */

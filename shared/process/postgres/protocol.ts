@@ -1,6 +1,6 @@
 /**
- * Follows a connection in the Postgres frontend/backend protocol, version 3, to know whether Postgres
- * owes an answer (https://www.postgresql.org/docs/current/protocol.html).
+ * Follows a connection in the Postgres frontend/backend protocol, version 3, to know whether a
+ * response is pending (https://www.postgresql.org/docs/current/protocol.html).
  *
  * Pure.
  *
@@ -34,7 +34,7 @@ export class Protocol {
   }
 
   /** Whether Postgres has to send something. */
-  get owes(): boolean {
+  get isResponsePending(): boolean {
     return this.#isOpening || ((this.#rounds > 0 || this.#isFlushed) && !this.#isCopying);
   }
 

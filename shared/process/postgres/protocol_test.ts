@@ -17,18 +17,18 @@ function opened(): Protocol {
   return protocol;
 }
 
-function stateOf({ isOpening, owes, isIdle }: Protocol) {
-  return { isOpening, owes, isIdle };
+function stateOf({ isOpening, isResponsePending, isIdle }: Protocol) {
+  return { isOpening, isResponsePending, isIdle };
 }
 
-Deno.test("Postgres owes an answer until the first ReadyForQuery", () => {
+Deno.test("a response is pending until the first ReadyForQuery", () => {
   const protocol = new Protocol();
-  assertEquals(stateOf(protocol), { isOpening: true, owes: true, isIdle: false });
+  assertEquals(stateOf(protocol), { isOpening: true, isResponsePending: true, isIdle: false });
   protocol.sent(new Uint8Array([0, 0, 0, 8, 0, 3, 0, 0]));
   protocol.received(message("R", "\0\0\0\0"));
-  assertEquals(protocol.owes, true);
+  assertEquals(protocol.isResponsePending, true);
   protocol.received(message("Z", "I"));
-  assertEquals(stateOf(protocol), { isOpening: false, owes: false, isIdle: true });
+  assertEquals(stateOf(protocol), { isOpening: false, isResponsePending: false, isIdle: true });
 });
 
 Deno.test("messages may be split across any number of reads", () => {
@@ -38,10 +38,14 @@ Deno.test("messages may be split across any number of reads", () => {
     const protocol = opened();
     protocol.sent(message("Q", "select 1\0"));
     for (let at = 0; at < bytes.length; at += size) {
-      assertEquals(protocol.owes, true, `${size}`);
+      assertEquals(protocol.isResponsePending, true, `${size}`);
       protocol.received(bytes.subarray(at, at + size));
     }
-    assertEquals(stateOf(protocol), { isOpening: false, owes: false, isIdle: true }, `${size}`);
+    assertEquals(
+      stateOf(protocol),
+      { isOpening: false, isResponsePending: false, isIdle: true },
+      `${size}`,
+    );
   }
 });
 
@@ -50,20 +54,20 @@ Deno.test("pipelined statements are owed until the last answer; an open transact
   protocol.sent(message("Q", "begin\0"));
   protocol.sent(message("S"));
   protocol.received(message("Z", "T"));
-  assertEquals(protocol.owes, true);
+  assertEquals(protocol.isResponsePending, true);
   protocol.received(message("Z", "T"));
-  assertEquals(stateOf(protocol), { isOpening: false, owes: false, isIdle: false });
+  assertEquals(stateOf(protocol), { isOpening: false, isResponsePending: false, isIdle: false });
 });
 
 Deno.test("a suspended cursor and a COPY that waits for rows owe nothing", () => {
   const protocol = opened();
   protocol.sent(message("H"));
-  assertEquals(protocol.owes, true);
+  assertEquals(protocol.isResponsePending, true);
   protocol.received(message("s"));
-  assertEquals(protocol.owes, false);
+  assertEquals(protocol.isResponsePending, false);
   protocol.sent(message("Q", "copy t from stdin\0"));
   protocol.received(message("G", "\0\0\0"));
-  assertEquals(protocol.owes, false);
+  assertEquals(protocol.isResponsePending, false);
   protocol.sent(message("c"));
-  assertEquals(protocol.owes, true);
+  assertEquals(protocol.isResponsePending, true);
 });

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { propertyRandom } from "../../shared/dev/testing/random.ts";
-import { csvText, minutesOf, statementCsv, type StatementLine } from "./csv.ts";
+import { csvText, minutesOf, statementCsv, type StatementLine } from "./statement_csv.ts";
 
 const LINE: StatementLine = {
   recognisedDay: "2026-11-22",

@@ -19,7 +19,7 @@ import { readRanges, readSealedAsOf } from "../books/seals.ts";
 import { onlyRow } from "../../shared/process/postgres/rows.ts";
 import { readEntries, type StatementEntry } from "../books/statements.ts";
 import type { StoredStatement } from "../statement/chain.ts";
-import { type StatementLine, UNMAPPED } from "../statement/csv.ts";
+import { type StatementLine, UNMAPPED } from "../statement/statement_csv.ts";
 import type { QuarantinedSum, SettledGap, StreamRange } from "../statement/manifest.ts";
 import type { BooksState, StreamState } from "./conditions.ts";
 
@@ -37,8 +37,8 @@ export interface ClosingState {
 /** The input of a statement of a sealed day. */
 export interface IssueBasis {
   readonly zone: string;
-  /** The instant as of which the day was sealed, ms since the epoch. */
-  readonly sealedAsOf: number;
+  /** Effective close time of the day, ms since the epoch. */
+  readonly sealedAsOfMs: number;
   readonly lines: readonly StatementLine[];
   readonly streams: readonly StreamRange[];
   readonly quarantined: readonly QuarantinedSum[];
@@ -53,7 +53,7 @@ export interface IssueBasis {
 export interface NewStatement extends Omit<StoredStatement, "previousSha256"> {
   readonly previousSha256: string | null;
   /** Ms since the epoch. */
-  readonly closedAt: number;
+  readonly closedAtMs: number;
   readonly reason: string | null;
 }
 
@@ -123,7 +123,7 @@ export async function readClosingState(sql: Queryable): Promise<ClosingState> {
 }
 
 /**
- * Seals `day` as of `asOf` (ms since the epoch), unless it is sealed already. `check` receives the
+ * Seals `day` as of `asOfMs` (ms since the epoch), unless it is sealed already. `check` receives the
  * state of the books and throws when the day may not close; nothing is changed then. `ends` are the
  * last sequences by stream.
  */
@@ -131,7 +131,7 @@ export async function sealDay(
   sql: Sql,
   day: string,
   nextDay: string,
-  asOf: number,
+  asOfMs: number,
   ends: ReadonlyMap<string, number>,
   check: (books: BooksState) => void,
 ): Promise<void> {
@@ -145,7 +145,7 @@ export async function sealDay(
       openGaps: await readOpenGaps(tx),
     });
     await tx`insert into royalty.seal (recognised_day, as_of)
-      values (${day}::text::date, ${new Date(asOf)})`;
+      values (${day}::text::date, ${new Date(asOfMs)})`;
     await tx`
       insert into royalty.seal_position
         (recognised_day, stream, last_seq, counted, duplicates, quarantined, gaps)
@@ -168,7 +168,7 @@ async function readStreams(
   return [...new Set([...read.keys(), ...ends.keys()])].map((stream) => ({
     stream,
     lastSeq: read.get(stream)?.lastSeq ?? 0,
-    lastReceivedAt: read.get(stream)?.lastReceivedAt ?? 0,
+    lastReceivedAtMs: read.get(stream)?.lastReceivedAtMs ?? 0,
     endSeq: ends.get(stream),
   }));
 }
@@ -185,13 +185,13 @@ export async function issue(
   return await withTableLock(sql, STATEMENTS_LOCK, async (tx) => {
     const statement = compose(await readBasis(tx, day));
     if (!statement) return undefined;
-    const { version, csv, manifest, rows, events, ms, reason, closedAt } = statement;
+    const { version, csv, manifest, rows, events, ms, reason, closedAtMs } = statement;
     await tx`
       insert into royalty.statement (recognised_day, version, csv, manifest, sha256,
         manifest_sha256, previous_sha256, rows, events, ms_watched, closed_at, reason)
       values (${day}::text::date, ${version}, ${csv}, ${manifest}, ${statement.sha256},
         ${statement.manifestSha256}, ${statement.previousSha256}, ${rows}, ${String(events)},
-        ${String(ms)}, ${new Date(closedAt)}, ${reason})`;
+        ${String(ms)}, ${new Date(closedAtMs)}, ${reason})`;
     // From the same snapshot as the bytes.
     await tx`
       insert into royalty.statement_line (recognised_day, version, line_type, event_day, studio,
@@ -206,14 +206,14 @@ export async function issue(
 }
 
 async function readBasis(tx: TransactionSql, day: string): Promise<IssueBasis> {
-  const sealedAsOf = await readSealedAsOf(tx, day);
-  if (sealedAsOf === undefined) throw new Error(`${day} is not sealed`);
+  const sealedAsOfMs = await readSealedAsOf(tx, day);
+  if (sealedAsOfMs === undefined) throw new Error(`${day} is not sealed`);
   const before = await readSealedBefore(tx, day);
   const [previous] = await readEntries(tx, undefined, 1);
   const [newest] = await readEntries(tx, day, 1);
   return {
     zone: await readZone(tx),
-    sealedAsOf,
+    sealedAsOfMs,
     lines: await readRecognisedLines(tx, day),
     streams: await readRanges(tx, day),
     quarantined: await readQuarantined(tx, day, before),

@@ -26,7 +26,7 @@ function entries(count: number, quarantinedAt: number): Entry[] {
     sourceStream: "HEARTBEATS",
     sourceSequence: quarantinedAt + i,
     rejectedBy: "live",
-    receivedAt: quarantinedAt,
+    receivedAtMs: quarantinedAt,
     quarantinedAt,
     subject: "quarantine.malformed",
     deviceId: undefined,

@@ -44,7 +44,7 @@ export interface Entry {
   /** The durable that rejected it. */
   readonly rejectedBy: string;
   /** When Twofold received the heartbeat from the device. */
-  readonly receivedAt: number;
+  readonly receivedAtMs: number;
   readonly quarantinedAt: number;
   readonly subject: string;
   readonly deviceId: string | undefined;
@@ -68,7 +68,7 @@ export function classify(message: QuarantineMessage): Entry {
     sourceStream: source.stream,
     sourceSequence: source.sequence,
     rejectedBy: source.rejectedBy,
-    receivedAt: source.receivedAt,
+    receivedAtMs: source.receivedAtMs,
     quarantinedAt,
     subject: printable(subject),
     deviceId: body.deviceId,
@@ -91,7 +91,7 @@ interface Source {
   readonly stream: string;
   readonly sequence: number;
   readonly rejectedBy: string;
-  readonly receivedAt: number;
+  readonly receivedAtMs: number;
 }
 
 const REASON = /^[a-z][a-z0-9_]{0,63}$/;
@@ -121,7 +121,7 @@ function readHeaders(message: QuarantineMessage): Source {
     stream: get(QUARANTINE_HEADER.stream),
     sequence: Number(get(QUARANTINE_HEADER.sequence)),
     rejectedBy: label(get(QUARANTINE_HEADER.rejectedBy)) ?? "unknown",
-    receivedAt: Number(get(QUARANTINE_HEADER.receivedAt)),
+    receivedAtMs: Number(get(QUARANTINE_HEADER.receivedAt)),
   };
 }
 
@@ -134,7 +134,7 @@ function unreadable(message: QuarantineMessage, why: string): Source {
     stream: QUARANTINE,
     sequence: message.sequence,
     rejectedBy: "unknown",
-    receivedAt: message.quarantinedAt,
+    receivedAtMs: message.quarantinedAt,
   };
 }
 

@@ -42,7 +42,7 @@ Deno.test("an entry has the values of its headers and the original bytes", () =>
     sourceStream: "HEARTBEATS",
     sourceSequence: 42,
     rejectedBy: "royalty",
-    receivedAt: 1_700_000_000_000,
+    receivedAtMs: 1_700_000_000_000,
     quarantinedAt: 1_700_000_009_000,
     subject: "quarantine.malformed",
     deviceId: "d-1",
@@ -73,10 +73,10 @@ Deno.test("an entry with invalid headers is unreadable, and its source is QUARAN
     ["time not a number", { ...HEADERS, [H.receivedAt]: "yesterday" }],
   ];
   for (const [what, headers] of wrong) {
-    const { group, sourceStream, sourceSequence, receivedAt } = classify(aMessage(headers));
+    const { group, sourceStream, sourceSequence, receivedAtMs } = classify(aMessage(headers));
     assertEquals(group.reason, UNREADABLE, what);
     assertEquals([sourceStream, sourceSequence], ["QUARANTINE", 7], what);
-    assertEquals(receivedAt, 1_700_000_009_000, what);
+    assertEquals(receivedAtMs, 1_700_000_009_000, what);
   }
 });
 
@@ -98,7 +98,7 @@ Deno.test("any headers and body give an entry that Postgres can store", () => {
     const message = aMessage(random.chance(0.9) ? headers : undefined, anyBody(random));
     const entry = classify(message);
     assertEquals(entry.bytes, message.bytes);
-    assert(Number.isSafeInteger(entry.sourceSequence) && Number.isSafeInteger(entry.receivedAt));
+    assert(Number.isSafeInteger(entry.sourceSequence) && Number.isSafeInteger(entry.receivedAtMs));
     const { group, detail, sourceStream, rejectedBy, subject, deviceId } = entry;
     const texts = [...Object.values(group), detail, sourceStream, rejectedBy, subject, deviceId];
     for (const text of texts) {

@@ -114,9 +114,9 @@ async function acknowledge(messages: readonly JsMsg[]): Promise<void> {
 }
 
 function quarantineMessageOf(message: JsMsg): QuarantineMessage {
-  const { sequence, receivedAt } = deliveryOf(message);
+  const { sequence, receivedAtMs } = deliveryOf(message);
   const { subject, data: bytes } = message;
-  return { subject, bytes, sequence, quarantinedAt: receivedAt, headers: headersOf(message) };
+  return { subject, bytes, sequence, quarantinedAt: receivedAtMs, headers: headersOf(message) };
 }
 
 // The client parses headers at the first access, and throws when it cannot.

@@ -205,7 +205,7 @@ async function insertEntries(sql: Sql, entries: readonly Entry[]): Promise<numbe
         ${textArrayOf(entries.map((e) => e.sourceStream))}::text::text[],
         ${arrayOf(entries.map((e) => e.sourceSequence))}::text::bigint[],
         ${textArrayOf(entries.map((e) => e.rejectedBy))}::text::text[],
-        ${arrayOf(entries.map((e) => e.receivedAt))}::text::bigint[],
+        ${arrayOf(entries.map((e) => e.receivedAtMs))}::text::bigint[],
         ${arrayOf(entries.map((e) => e.quarantinedAt))}::text::bigint[],
         ${textArrayOf(entries.map((e) => e.subject))}::text::text[],
         ${textArrayOf(entries.map((e) => e.deviceId))}::text::text[],
@@ -267,7 +267,7 @@ async function selectEntries(sql: Sql, groupId: string, limit: number): Promise<
     ...await sql<EntryRow[]>`
     select entry_id::float8 as "entryId", detail, source_stream as "sourceStream",
       source_sequence::float8 as "sourceSequence", rejected_by as "rejectedBy",
-      received_at_ms::float8 as "receivedAt", quarantined_at_ms::float8 as "quarantinedAt",
+      received_at_ms::float8 as "receivedAtMs", quarantined_at_ms::float8 as "quarantinedAt",
       subject, device_id as "deviceId", body as bytes
     from triage.entry where group_id = ${groupId}
     order by quarantined_at_ms desc, entry_id desc limit ${limit}`,

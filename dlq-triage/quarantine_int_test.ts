@@ -44,7 +44,7 @@ function anEntry(sequence: number, changes: Partial<Entry> = {}): Entry {
     sourceStream: "HEARTBEATS",
     sourceSequence: sequence,
     rejectedBy: "royalty",
-    receivedAt: NOW,
+    receivedAtMs: NOW,
     quarantinedAt: NOW,
     subject: "quarantine.malformed",
     deviceId: "d-1",
@@ -103,7 +103,7 @@ guarantee("the original bytes are returned exactly", async (rig) => {
     sourceStream: "HEARTBEATS",
     sourceSequence: 0,
     rejectedBy: "royalty",
-    receivedAt: NOW,
+    receivedAtMs: NOW,
     quarantinedAt: NOW,
     subject: "quarantine.malformed",
     deviceId: "d-1",
@@ -122,8 +122,8 @@ guarantee("groups equal a naive count of the entries stored", async (rig) => {
         random.pick(["1", "2", "3"]),
       );
       const deviceId = random.pick([undefined, "d-1", "d-2", "d-3"]);
-      const receivedAt = NOW - random.int(0, 1_000_000);
-      return anEntry(sequence, { group, deviceId, receivedAt, quarantinedAt: receivedAt + 5 });
+      const receivedAtMs = NOW - random.int(0, 1_000_000);
+      return anEntry(sequence, { group, deviceId, receivedAtMs, quarantinedAt: receivedAtMs + 5 });
     });
     for (const entry of entries) {
       const key = `${entry.sourceSequence}`;
@@ -138,7 +138,7 @@ guarantee("groups equal a naive count of the entries stored", async (rig) => {
     const own = kept.filter((entry) => entry.group.groupId === row.groupId);
     const [one] = own;
     assertExists(one, `group ${row.groupId} is not in the model`);
-    const times = own.map((entry) => entry.receivedAt);
+    const times = own.map((entry) => entry.receivedAtMs);
     const devices = new Set(own.map((entry) => entry.deviceId).filter(Boolean));
     const recent = own.filter((entry) => entry.quarantinedAt > NOW - 300_000);
     assertEquals({ ...row }, {

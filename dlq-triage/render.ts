@@ -81,7 +81,7 @@ function renderSample(entry: EntryRow): string {
   const { sourceStream, sourceSequence, rejectedBy, deviceId, bytes } = entry;
   const device = deviceId === null || deviceId === undefined ? "" : `  device ${deviceId}`;
   return [
-    `${sourceStream}:${sourceSequence}  received ${isoTime(entry.receivedAt)}` +
+    `${sourceStream}:${sourceSequence}  received ${isoTime(entry.receivedAtMs)}` +
     `  rejected by ${safeText(rejectedBy)}${safeText(device)}`,
     `  ${safeText(entry.detail)}`,
     `  ${safeBody(bytes)}`,

@@ -22,7 +22,7 @@ const ENTRY: EntryRow = {
   sourceStream: "HEARTBEATS",
   sourceSequence: 42,
   rejectedBy: "live",
-  receivedAt: 1_700_000_000_000,
+  receivedAtMs: 1_700_000_000_000,
   quarantinedAt: 1_700_000_001_000,
   subject: "quarantine.malformed",
   deviceId: "d-1",
@@ -64,7 +64,7 @@ Deno.test("the list is a table; a group shows its fields and samples", () => {
     "2023-11-14T22:13:20.000Z",
     "2023-11-14T22:14:20.000Z",
   ]);
-  const shown = renderGroup(GROUP, [ENTRY, { ...ENTRY, receivedAt: 9e15 }]);
+  const shown = renderGroup(GROUP, [ENTRY, { ...ENTRY, receivedAtMs: 9e15 }]);
   assertStringIncludes(shown, "entries     12, 2.4 per minute now");
   assertStringIncludes(shown, "HEARTBEATS:42  received 2023-11-14T22:13:20.000Z  rejected by live");
   assertStringIncludes(shown, '{"ts":"now"}\\u{7}');

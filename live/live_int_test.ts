@@ -1,273 +1,129 @@
-/** Tests of the live process on a real server, through the stream, ALERTS and HTTP. */
-import { assert, assertEquals, assertExists } from "@std/assert";
-import type { NatsConnection } from "nats";
-import { jetstream, jetstreamManager } from "nats/jetstream";
-import { type Alert, type RebufferAlert } from "../shared/contract/alert.ts";
+/** What live finds, on a real server, through the stream, ALERTS and HTTP. */
+import { assert, assertEquals } from "@std/assert";
+import { jetstreamManager } from "nats/jetstream";
+import { alertSubject } from "../shared/contract/topology.ts";
+import { landBatch } from "../shared/dev/fleet/filled_stream.ts";
+import { LiveRig, WORLD_VIEWERS } from "../shared/dev/servers/live_rig.ts";
 import { aHeartbeat, encode } from "../shared/dev/testing/heartbeats.ts";
 import { Random } from "../shared/dev/testing/random.ts";
-import { ServiceProcess } from "../shared/dev/servers/service_process.ts";
-import { NatsStack, type ReceivedAlert } from "../shared/dev/servers/stack.ts";
-import { waitFor } from "../shared/dev/testing/wait_for.ts";
-import type { Heartbeat } from "../shared/contract/event.ts";
-import {
-  alertSubject,
-  heartbeatStreams,
-  heartbeatSubject,
-  partitionOf,
-  type TopologyOptions,
-} from "../shared/contract/topology.ts";
 
-const STALLING = { title_id: "premiere", region: "de", played_ms: 6_000, rebuffer_ms: 4_000 };
-const HEALTHY = { title_id: "premiere", region: "de", played_ms: 10_000, rebuffer_ms: 0 };
+const PREMIERE = { title_id: "premiere", region: "de" };
+const SUBJECT = "alerts.rebuffer.de.premiere";
+/** Longest time from a step of 40 % on 50 viewers to its page. */
+const MAX_TO_PAGE_MS = 12_000;
 
-/** A server, the live process, devices that send heartbeats, and an on-call subscriber. */
-class LiveRig implements AsyncDisposable {
-  readonly random = new Random(7);
-  /** Event time of the next heartbeats. */
-  ts = Date.now() - 600_000;
-
-  private constructor(
-    readonly stack: NatsStack,
-    readonly service: ServiceProcess,
-    readonly ingest: NatsConnection,
-    readonly partitions: number,
-    readonly alerts: readonly ReceivedAlert[],
-  ) {}
-
-  static async start(
-    settings: Record<string, string> = {},
-    options: Partial<TopologyOptions> = {},
-    prepare: (stack: NatsStack) => Promise<void> = async () => {},
-  ): Promise<LiveRig> {
-    const partitions = options.partitions ?? 1;
-    const stack = await NatsStack.start(options);
-    await prepare(stack);
-    const alerts = await stack.receiveAlerts();
-    const service = await stack.service("live", {
-      TWOFOLD_PARTITIONS: String(partitions),
-      ...settings,
-    });
-    return new LiveRig(stack, service, await stack.connect("ingest"), partitions, alerts);
-  }
-
-  /** Stores `count` heartbeats with `changes`, spread over `seconds` of event time. */
-  async send(count: number, seconds: number, changes: Partial<Heartbeat>): Promise<void> {
-    const js = jetstream(this.ingest);
-    for (let i = 0; i < count; i++) {
-      this.ts += seconds * 1_000 / count;
-      const session_id = `s-${i}`;
-      const heartbeat = aHeartbeat(this.random, Math.floor(this.ts), { session_id, ...changes });
-      await this.land(js, encode(heartbeat), partitionOf(session_id, this.partitions));
-    }
-  }
-
-  async land(js: ReturnType<typeof jetstream>, bytes: Uint8Array, partition = 0): Promise<void> {
-    await js.publish(heartbeatSubject(partition, "de"), bytes);
-  }
-
-  /** The first two alerts, which are of one incident. */
-  openAndResolve(): [open: Alert, resolve: Alert] {
-    const [open, resolve] = this.alerts.map(({ alert }) => alert);
-    assertExists(open);
-    assertExists(resolve);
-    assertEquals(resolve.incident_id, open.incident_id);
-    return [open, resolve];
-  }
-
-  statuses(): string[] {
-    return this.alerts.map(({ subject, alert }) => `${subject} ${alert.status}`);
-  }
-
-  async metricIs(name: string, expected: number): Promise<void> {
-    await waitFor(
-      `${name} to be ${expected}`,
-      async () => (await this.service.metrics()).get(name) === expected,
-    );
-  }
-
-  /** Waits until live has handled and acknowledged everything that was stored. */
-  async caughtUp(): Promise<void> {
-    const jsm = await jetstreamManager(await this.stack.connect("ops"));
-    for (const stream of heartbeatStreams(this.partitions)) {
-      await waitFor(`live to acknowledge ${stream}`, async () => {
-        const { num_pending, num_ack_pending } = await jsm.consumers.info(stream, "live");
-        return num_pending + num_ack_pending === 0;
-      });
-    }
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.stack[Symbol.asyncDispose]();
-  }
-}
-
-const PAGED = "alerts.rebuffer.de.premiere open";
-const RESOLVED = "alerts.rebuffer.de.premiere resolved";
-
-Deno.test("an incident is paged once and resolved once, with its evidence", async () => {
+Deno.test("a step of 40 % on 50 viewers is paged within 12 s and resolved, with its evidence", async () => {
   await using rig = await LiveRig.start();
-  await rig.send(60, 30, HEALTHY);
-  await rig.send(60, 20, STALLING);
-  await waitFor("the page", () => rig.alerts.length > 0);
-  const alert = rig.alerts.at(0)?.alert;
-  assert(alert?.kind === "rebuffer");
-  assertEquals(alert.title_id, "premiere");
-  assert(alert.ratio > 0.05 && alert.ratio <= 0.4, `ratio ${alert.ratio}`);
-  assertEquals(alert.ratio, alert.rebuffer_ms / (alert.played_ms + alert.rebuffer_ms));
-  await rig.metricIs("twofold_live_open_alerts", 1);
+  const { viewers } = rig;
+  const premiere = viewers.add(50, PREMIERE);
+  viewers.addWorld();
+  await rig.heard();
+  const stepMs = Date.now();
+  viewers.stall(premiere, 0.4);
+  const tookMs = await rig.paged(SUBJECT);
+  assert(tookMs <= MAX_TO_PAGE_MS, `it took ${tookMs} ms`);
+  const open = await rig.alertIs("open");
+  assert(open.kind === "incident" && open.ratio !== null);
+  assertEquals(open.cell, { kind: "title_region", title: "premiere", region: "de" });
+  assertEquals([open.severity, open.page, open.coverage], ["critical", true, 1]);
+  assertEquals(open.ratio, open.rebuffer_ms / (open.played_ms + open.rebuffer_ms));
+  assert(open.ratio > 0 && open.ratio <= 0.4, `ratio ${open.ratio}`);
+  assert(open.watching === 50 && open.impaired >= 4 && open.impaired <= 50);
+  assert(open.impaired >= open.bound && open.share > open.baseline && open.evidence > 8);
+  const onsetErrorMs = Math.abs(open.onset_at - stepMs);
+  assert(onsetErrorMs <= 5_000, `the onset is ${onsetErrorMs} ms off`);
+  assert(open.received_at <= open.at && open.detected_ms <= MAX_TO_PAGE_MS + 5_000);
+  await rig.metricIs('twofold_live_open_incidents{subject="own"}', 1);
   await rig.metricIs("twofold_live_alert_latency_seconds_count", 1);
+  await rig.metricIs("twofold_live_sessions", 50 + WORLD_VIEWERS);
 
-  await rig.send(200, 100, HEALTHY);
-  await waitFor("the resolve", () => rig.alerts.length > 1);
-  assertEquals(rig.statuses(), [PAGED, RESOLVED]);
-  const [, resolve] = rig.openAndResolve();
-  assert(resolve.kind === "rebuffer");
-  assertEquals(resolve.outcome, "recovered");
-  await rig.metricIs("twofold_live_events_total", 320);
+  viewers.recover(premiere);
+  const resolve = await rig.alertIs("resolved");
+  assertEquals(rig.statuses(), [`${SUBJECT} open`, `${SUBJECT} resolved`]);
+  assertEquals(rig.pages(), [SUBJECT]);
+  assert(resolve.kind === "incident");
+  assertEquals([resolve.outcome, resolve.incident_id], ["recovered", open.incident_id]);
+  await viewers.leave();
+  await rig.metricIs("twofold_live_events_total", viewers.stored);
 });
 
-Deno.test("SIGTERM acknowledges everything read and exits with 0", async () => {
-  await using rig = await LiveRig.start();
-  await rig.send(50, 10, HEALTHY);
-  await rig.metricIs("twofold_live_events_total", 50);
-  assertEquals(await rig.service.stop(), 0);
-  await rig.caughtUp();
-});
+const HOSTILE_TITLE = "x'\u202e$(reboot) `id` *.> \u2028\"";
+const HOSTILE_CDN = `\u001b]0;\u0007\n${"c".repeat(5_000)}`;
 
-Deno.test("after SIGKILL during an incident the page is not repeated and the resolve is sent", async () => {
-  await using rig = await LiveRig.start();
-  await rig.send(60, 20, STALLING);
-  await waitFor("the page", () => rig.alerts.length > 0);
-
-  await rig.service.stop("SIGKILL");
-  await rig.send(60, 20, STALLING);
-  await rig.service.restart();
-  await rig.service.ready();
-  await rig.metricIs("twofold_live_open_alerts", 1);
-  await rig.send(60, 20, STALLING);
-  await rig.caughtUp();
-  assertEquals(rig.statuses(), [PAGED]);
-
-  await rig.service.stop("SIGKILL");
-  await rig.send(200, 100, HEALTHY);
-  await rig.service.restart();
-  await waitFor("the resolve", () => rig.alerts.length > 1);
-  assertEquals(rig.statuses(), [PAGED, RESOLVED]);
-  const [open, resolve] = rig.openAndResolve();
-  assertEquals(resolve.opened_at, open.opened_at);
-});
-
-Deno.test("an incident after a restart of nats-server is paged", async () => {
-  await using rig = await LiveRig.start();
-  await rig.send(60, 30, HEALTHY);
-  await rig.caughtUp();
-  await rig.stack.nats.stop("SIGKILL");
-  await rig.stack.nats.start();
-  await waitFor("the edge to be back", async () => {
-    await rig.ingest.rtt();
-    return true;
-  });
-  await rig.send(60, 20, STALLING);
-  await waitFor("the page", () => rig.alerts.length > 0);
-  assertEquals(rig.statuses(), [PAGED]);
-  assertEquals(rig.service.exitCode, null);
-});
-
-Deno.test("reading continues when the durable is recreated", async () => {
-  await using rig = await LiveRig.start();
-  await rig.send(60, 30, HEALTHY);
-  await rig.caughtUp();
-  const jsm = await jetstreamManager(await rig.stack.connect("ops"));
-  await jsm.consumers.delete("HEARTBEATS", "live");
-  await rig.stack.provision();
-  await rig.send(60, 20, STALLING);
-  await waitFor("the page", () => rig.alerts.length > 0);
-  assertEquals(rig.statuses(), [PAGED]);
-});
-
-Deno.test("sessions of one title in three partitions are one incident", async () => {
+Deno.test("in three partitions, whatever clocks devices have and whatever text they send", async () => {
   await using rig = await LiveRig.start({}, { partitions: 3 });
-  await rig.send(60, 20, STALLING);
-  await waitFor("the page", () => rig.alerts.length > 0);
-  await rig.caughtUp();
-  assertEquals(rig.statuses(), [PAGED]);
-  await rig.metricIs("twofold_live_events_total", 60);
-});
+  const { viewers } = rig;
+  viewers.add(100, { region: "jp", title_id: "healthy" }, 3_600_000);
+  viewers.add(100, { region: "br", title_id: "other", cdn: HOSTILE_CDN, isp: "\n" });
+  viewers.addWorld();
+  // Two minutes slow, an hour fast, years off: one title.
+  const odd = { title_id: "premiere", region: "in" };
+  const clocks = [-120_000, 3_600_000, -10 * 365 * 86_400_000].map((ms) =>
+    viewers.add(20, odd, ms)
+  );
+  const hostile = viewers.add(40, { region: "br", title_id: HOSTILE_TITLE, cdn: HOSTILE_CDN });
+  // Clocks far off have to show that they run: by their second heartbeat, ten seconds later.
+  await rig.heard();
+  for (const audience of clocks) viewers.stall(audience, 0.4);
+  const ofClocks = alertSubject.rebuffer("in", "premiere");
+  const tookMs = await rig.paged(ofClocks);
+  assert(tookMs <= MAX_TO_PAGE_MS, `it took ${tookMs} ms`);
+  const open = await rig.alertIs("open", ofClocks);
+  assert(open.kind === "incident" && open.watching === 60);
+  assert(Math.abs(open.at - Date.now()) < 5_000, "alerts have the time of receipt");
 
-Deno.test("with a full quarantine live continues, and acknowledges no reject before its copy", async () => {
-  await using rig = await LiveRig.start({}, { quarantineMaxBytes: 1 });
-  const jsm = await jetstreamManager(await rig.stack.connect("ops"));
-  const ackFloor = async () =>
-    (await jsm.consumers.info("HEARTBEATS", "live")).ack_floor.stream_seq;
-  await rig.send(60, 20, HEALTHY);
-  await rig.caughtUp();
-  await jetstream(rig.ingest).publish(heartbeatSubject(0, "none"), "{ not json");
-  await rig.send(60, 20, STALLING);
-  await waitFor("the page", () => rig.alerts.length > 0);
-  await rig.metricIs("twofold_live_events_total", 121);
-  assertEquals(await ackFloor(), 60);
+  viewers.stall(hostile, 0.4);
+  await rig.land("{ not json");
+  const ofHostile = alertSubject.rebuffer("br", HOSTILE_TITLE);
+  await rig.paged(ofHostile);
+  const alert = await rig.alertIs("open", ofHostile);
+  assert(alert.kind === "incident");
+  assertEquals(alert.cell.title, HOSTILE_TITLE);
+  assertEquals(alert.summary.match(/[\p{Cc}\p{Cf}\p{Zl}]/u), null, alert.summary);
+  assert(JSON.stringify(alert).length < 8_000);
 
-  await jsm.streams.update("QUARANTINE", { max_bytes: 1024 ** 2 });
+  await rig.watch(12);
+  assertEquals(rig.statuses(), [`${ofClocks} open`, `${ofHostile} open`]);
   await rig.caughtUp();
-  const { state } = await jsm.streams.info("QUARANTINE", { subjects_filter: ">" });
-  assertEquals(state.subjects, { "quarantine.not_json": 1 });
-  const entry = await jsm.streams.getMessage("QUARANTINE", { last_by_subj: "quarantine.>" });
-  assertEquals(entry?.string(), "{ not json");
-  assertEquals(entry?.header.get("Twofold-Rejected-By"), "live");
-  assertEquals(entry?.header.get("Twofold-Sequence"), "61");
+  await rig.metricIs("twofold_live_rejected_total", 1);
   await rig.metricIs('twofold_live_quarantine_copies_total{outcome="made"}', 1);
+  assertEquals(await rig.metric('twofold_live_no_evidence_total{why="late"}'), 0);
 });
 
-Deno.test("absence of heartbeats opens no-data, and resolves it after a restart", async () => {
-  await using rig = await LiveRig.start({ TWOFOLD_LIVE_SILENCE_MS: "1000" });
-  await rig.send(1, 1, HEALTHY);
-  const silent = "alerts.pipeline.no-data open";
-  await waitFor("the page", () => rig.alerts.length > 0);
-  assertEquals(rig.statuses(), [silent]);
+const INVENTED_TITLES = 120_000;
+const BATCH = 4_000;
 
-  await rig.service.stop("SIGKILL");
-  await rig.service.restart();
-  await rig.service.ready();
-  await rig.send(1, 1, HEALTHY);
-  await waitFor("the resolve", () => rig.alerts.length > 1);
-  assertEquals(rig.statuses().slice(0, 2), [silent, "alerts.pipeline.no-data resolved"]);
-  rig.openAndResolve();
-});
-
-Deno.test("open incidents are recovered from more subjects than one request allows", async () => {
-  await using rig = await LiveRig.start({}, {}, async (stack) => {
-    const js = jetstream(await stack.connect("live"));
-    const acks = Array.from({ length: 1_500 }, async (_, i) => {
-      const title = `t${i}`;
-      const alert = anAlert(title, i === 700 ? "open" : "resolved");
-      await js.publish(alertSubject.rebuffer("de", title), JSON.stringify(alert));
+async function landInvented(rig: LiveRig): Promise<void> {
+  const random = new Random(3);
+  for (let first = 0; first < INVENTED_TITLES; first += BATCH) {
+    const bodies = Array.from({ length: BATCH }, (_, i) => {
+      const name = `invented-${first + i}`;
+      // One in fifty stalls: more of them would be an outage.
+      const stalled = i % 50 === 0 ? { played_ms: 0, rebuffer_ms: 10_000 } : {};
+      const values = { session_id: name, title_id: name, region: "br", seq: 9, ...stalled };
+      const device = { model: "invented", os: "x", build: `b-${first + i}` };
+      return encode(aHeartbeat(random, Date.now(), { ...values, device }));
     });
-    await Promise.all(acks);
-    await js.publish(alertSubject.rebuffer("de", "odd"), "not an alert");
-  });
-  await rig.metricIs("twofold_live_open_alerts", 1);
-});
-
-function anAlert(title: string, status: "open" | "resolved"): RebufferAlert {
-  return {
-    v: 1,
-    kind: "rebuffer",
-    incident_id: `de.${title}.1`,
-    status,
-    severity: "page",
-    opened_at: 1,
-    at: 1,
-    summary: "x",
-    title_id: title,
-    region: "de",
-    definition: "x",
-    ratio: 0.5,
-    threshold: 0.05,
-    window_ms: 60_000,
-    heartbeats: 100,
-    played_ms: 1,
-    rebuffer_ms: 1,
-    stalled_sessions: 10,
-    received_at: 1,
-  };
+    await landBatch(rig.ingest, bodies);
+  }
 }
+
+Deno.test("120,000 invented titles neither page nor delay the page of a real one", async () => {
+  await using rig = await LiveRig.start();
+  const { viewers } = rig;
+  viewers.addWorld();
+  const premiere = viewers.add(50, PREMIERE);
+  await rig.heard();
+  viewers.stall(premiere, 0.4);
+  const [tookMs] = await Promise.all([rig.paged(SUBJECT), landInvented(rig)]);
+  assert(tookMs <= MAX_TO_PAGE_MS, `it took ${tookMs} ms`);
+  // That they all vanish at once, which is true, may be told too.
+  const pages = rig.pages().filter((subject) => !subject.startsWith("alerts.silent."));
+  assertEquals(pages, [SUBJECT]);
+  const others = await rig.metric('twofold_live_full_total{what="value"}') ?? 0;
+  assert(others > INVENTED_TITLES - 100_000, `${others} values beyond capacity`);
+  await viewers.leave();
+  await rig.metricIs("twofold_live_events_total", INVENTED_TITLES + viewers.stored);
+  const jsm = await jetstreamManager(await rig.stack.connect("ops"));
+  assertEquals((await jsm.consumers.info("HEARTBEATS", "live")).num_pending, 0);
+});

@@ -3,64 +3,139 @@
  *
  * @module
  */
+import type { Reject } from "../shared/contract/quarantine.ts";
 import type { Histogram, Metrics } from "../shared/process/metrics.ts";
+import type { BaselinesStore } from "./incidents/baselines_store.ts";
+import type { Decider } from "./incidents/decider.ts";
 import type { Incidents } from "./incidents/incidents.ts";
-import type { Monitor } from "./detect/monitor.ts";
 import type { Copies } from "./watch/copies.ts";
 import type { Reader } from "./watch/reader.ts";
-import type { Window } from "./watch/window.ts";
-import type { Reject } from "../shared/contract/quarantine.ts";
 
 /** Bucket bounds around the target of 5 s and the hard limit of 30 s. */
 const LATENCY_BOUNDS_SECONDS = [0.1, 0.25, 0.5, 1, 1.5, 2, 3, 4, 5, 7.5, 10, 20, 30, 60];
+/** Bucket bounds around the target of 5 ms and the limit of 50 ms. */
+const EVALUATION_BOUNDS_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1];
 
 /** The parts of live that have metrics. */
 export interface LiveParts {
   readonly readers: readonly Reader[];
   readonly copies: Copies<Reject>;
-  readonly monitor: Monitor;
-  readonly window: Window;
+  readonly decider: Decider;
   readonly incidents: Incidents;
+  readonly store: BaselinesStore;
 }
 
-/** Registers the latency from receipt of a heartbeat to the alert that it opened, in seconds. */
-export function alertLatencyHistogram(metrics: Metrics): Histogram {
-  return metrics.histogram(
-    "twofold_live_alert_latency_seconds",
-    "Time from receipt of the newest heartbeat behind an opened alert to its acknowledgement",
-    LATENCY_BOUNDS_SECONDS,
-  );
+/** Registers the histograms, which are fed as things happen. */
+export function liveHistograms(
+  metrics: Metrics,
+): { readonly latency: Histogram; readonly evaluation: Histogram } {
+  return {
+    latency: metrics.histogram(
+      "twofold_live_alert_latency_seconds",
+      "Time from receipt of the newest heartbeat behind an opened alert to its acknowledgement",
+      LATENCY_BOUNDS_SECONDS,
+    ),
+    evaluation: metrics.histogram(
+      "twofold_live_evaluation_seconds",
+      "Time to decide about a second",
+      EVALUATION_BOUNDS_SECONDS,
+    ),
+  };
 }
 
 /** Registers the other metrics of live. */
 export function registerLiveMetrics(metrics: Metrics, live: LiveParts): void {
   registerReaderMetrics(metrics, live);
-  const { monitor, window, incidents } = live;
-  metrics.counterOf(
-    "twofold_live_late_total",
-    "Heartbeats later than the window, left out",
-    () => monitor.late,
-  );
-  metrics.counterOf(
-    "twofold_live_evicted_keys_total",
-    "Titles × regions evicted because TWOFOLD_LIVE_MAX_KEYS was reached",
-    () => window.evictedKeys,
+  registerSessionMetrics(metrics, live);
+  registerCellMetrics(metrics, live);
+  const { decider, incidents } = live;
+  metrics.gaugeOf(
+    "twofold_live_open_incidents",
+    "Open incidents: with a subject of their own, or withheld because too many opened at once",
+    () =>
+      [
+        [{ subject: "own" }, incidents.openCount],
+        [{ subject: "withheld" }, incidents.withheldCount],
+      ] as const,
+    ["subject"],
   );
   metrics.counterOf(
     "twofold_live_rewinds_total",
-    "Resets of the window because event time had run ahead",
-    () => window.rewinds,
-  );
-  metrics.gaugeOf("twofold_live_keys", "Titles × regions in the window", () => window.keys);
-  metrics.gaugeOf(
-    "twofold_live_open_alerts",
-    "Open rebuffer incidents",
-    () => incidents.rebufferKeys.length,
+    "Restarts of detection because the clock of a stream went back",
+    () => decider.rewinds,
   );
   metrics.gaugeOf(
-    "twofold_live_watermark_seconds",
-    "Event time at the end of the window, seconds since the epoch",
-    () => window.watermarkMs / 1_000,
+    "twofold_live_decided_seconds",
+    "Receipt time up to which is decided, seconds since the epoch; 0 before the first decision",
+    () => Number.isFinite(decider.decidedMs) ? decider.decidedMs / 1_000 : 0,
+  );
+}
+
+function registerSessionMetrics(metrics: Metrics, { decider }: LiveParts): void {
+  const counters = () => decider.detector.counters;
+  metrics.gaugeOf("twofold_live_sessions", "Viewer sessions that watch", () => counters().sessions);
+  metrics.counterOf(
+    "twofold_live_sessions_gone_total",
+    "Viewer sessions that left: they said so, stopped to report, never showed a frame (of those " +
+      "that stopped), or made room for others at TWOFOLD_LIVE_MAX_SESSIONS",
+    () => {
+      const { ended, expired, neverStarted, evicted } = counters();
+      return [
+        [{ how: "ended" }, ended],
+        [{ how: "expired" }, expired - neverStarted],
+        [{ how: "never_started" }, neverStarted],
+        [{ how: "evicted" }, evicted],
+      ] as const;
+    },
+    ["how"],
+  );
+  metrics.counterOf(
+    "twofold_live_no_evidence_total",
+    "Heartbeats that say nothing about now: late, copies, or from a clock that has yet to show " +
+      "that it runs",
+    () => {
+      const { late, copies, unconfirmed } = counters();
+      return [
+        [{ why: "late" }, late],
+        [{ why: "copy" }, copies],
+        [{ why: "unconfirmed_clock" }, unconfirmed],
+      ] as const;
+    },
+    ["why"],
+  );
+  metrics.counterOf(
+    "twofold_live_odd_sessions_total",
+    "Sessions that changed title, region or another dimension, or counted anew",
+    () => {
+      const { moved, restarted } = counters();
+      return [[{ what: "moved" }, moved], [{ what: "seq_went_back" }, restarted]] as const;
+    },
+    ["what"],
+  );
+}
+
+function registerCellMetrics(metrics: Metrics, { decider, store }: LiveParts): void {
+  const counters = () => decider.detector.counters;
+  metrics.gaugeOf("twofold_live_cells", "Cells with viewers or baselines", () => counters().cells);
+  metrics.gaugeOf(
+    "twofold_live_loaded_baselines",
+    "Cells whose baselines were loaded at the start; 0 means that live began to learn anew",
+    () => store.loaded,
+  );
+  metrics.counterOf(
+    "twofold_live_full_total",
+    "What did not fit: sessions not counted in a cell, values counted as _other, values that made " +
+      "room for one with more viewers, incidents not opened",
+    () => {
+      const { refusedCells, otherValues, displacedValues, refusedIncidents } = counters();
+      return [
+        [{ what: "cell" }, refusedCells],
+        [{ what: "value" }, otherValues],
+        [{ what: "displaced_value" }, displacedValues],
+        [{ what: "incident" }, refusedIncidents],
+      ] as const;
+    },
+    ["what"],
   );
 }
 

@@ -6,14 +6,14 @@
 import { connectService } from "../shared/process/nats.ts";
 import { runService, type Service } from "../shared/process/service.ts";
 import { startLive } from "./service.ts";
-import { liveRule, liveSettings } from "./settings.ts";
+import { liveSettings } from "./settings.ts";
 
 async function start(service: Service<typeof liveSettings>): Promise<void> {
   service.listen();
   const starting = service.health.part("start", "live is starting");
   const nc = await connectService(service, (connection) => connection.drain());
-  await startLive(service, nc, Date.now);
+  await startLive(service, nc);
   starting.works();
 }
 
-if (import.meta.main) await runService("live", liveSettings, start, liveRule);
+if (import.meta.main) await runService("live", liveSettings, start);

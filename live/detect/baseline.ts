@@ -193,12 +193,13 @@ export class Baselines {
     return Math.max(ALL, this.cells.regionParent[cell] ?? ALL);
   }
 
-  // A cell that learned something is kept while it is empty, until that has decayed or the table
-  // is nearly full.
+  // A cell that learned something is kept while it is empty, until that has decayed, the
+  // table is nearly full, or a value of it has lost its place.
   #keepIfWorth(cell: number): void {
     if (cell === ALL) return;
     const isFull = this.cells.size > FULL_PART * this.cells.limits.cells;
-    const keep = !isFull && (this.#n[cell * CHANNEL_COUNT] ?? 0) >= KEEP_WEIGHT;
+    const keep = !isFull && (this.#n[cell * CHANNEL_COUNT] ?? 0) >= KEEP_WEIGHT &&
+      !this.cells.isDisplaced(cell);
     if (keep === (this.#kept[cell] === 1)) return;
     this.#kept[cell] = keep ? 1 : 0;
     if (keep) this.cells.hold(cell);

@@ -14,8 +14,13 @@
  * @module
  */
 
-/** Looks at a cell. The three spans of one second share nearly all their stalls: one look. */
-const LOOKS_PER_DAY = 86_400;
+/**
+ * Looks at a cell a day: one in 10 s. A session is heard every 10 s, so the looks within that time,
+ * and the three spans of each, are mostly about the same stalls. A count crosses a level at most as
+ * often as sessions begin to be impaired, and in a healthy cell of up to 500 sessions (0.4 % of
+ * them, for about 20 s each) fewer than one in 10 s does.
+ */
+const LOOKS_PER_DAY = 8_640;
 
 /**
  * The probability of a false page at one look at one key, so that all looks at all keys together

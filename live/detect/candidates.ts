@@ -56,6 +56,7 @@ export class CandidateList {
 export class Candidates {
   /** By signal number. */
   readonly lists: readonly CandidateList[];
+  #nowMs = 0;
   readonly #tables: readonly (readonly BoundTable[])[];
 
   constructor(readonly cells: CellTable, readonly baselines: () => Baselines, alpha: number) {
@@ -108,8 +109,23 @@ export class Candidates {
       this.impaired(cell, channel) >= this.bound(cell, channel, expected);
   }
 
+  /** Whether the impaired of a part of a cell are improbable if `expected` is the usual share. */
+  isExcess(
+    cell: number,
+    channel: number,
+    { of, impaired }: { readonly of: number; readonly impaired: number },
+    expected: number,
+  ): boolean {
+    const { minImpaired, minWatching } = ruleOf(channel);
+    if (impaired < minImpaired || of < minWatching || expected >= MAX_BASELINE) return false;
+    const table = this.#tables[SIGNAL_OF_CHANNEL[channel] ?? 0]?.[this.cells.kinds[cell] ?? 0];
+    return odds(impaired / of) >= MIN_ODDS_RATIO * odds(expected) &&
+      impaired >= (table?.bound(of, expected) ?? Infinity);
+  }
+
   /** Fills the lists. */
-  collect(): void {
+  collect(nowMs: number): void {
+    this.#nowMs = nowMs;
     for (const list of this.lists) list.size = 0;
     const { counts, end } = this.cells;
     for (let cell = 0, at = 0; cell < end; cell++, at += COUNT_STRIDE) {
@@ -123,6 +139,11 @@ export class Candidates {
     }
   }
 
+  // Whether those that stopped sending are more than those that said that they leave.
+  #hasVanished(cell: number, channel: number): boolean {
+    return this.impaired(cell, channel) >= this.cells.departed(cell, this.#nowMs);
+  }
+
   #consider(cell: number, channel: number): void {
     const kind = this.cells.kinds[cell] ?? 0;
     const rule = ruleOf(channel);
@@ -134,6 +155,7 @@ export class Candidates {
     const isWeak = this.share(cell, channel) < minShare;
     if (isWeak && (kind >= FIRST_CHILD_KIND || minShare > 1)) return;
     if (!this.isOver(cell, channel)) return;
+    if (rule.signal === "silent" && !this.#hasVanished(cell, channel)) return;
     const { isLearning } = this.baselines();
     if (isLearning && this.share(cell, channel) < channelOf(channel).outageShare) return;
     this.lists[SIGNAL_OF_CHANNEL[channel] ?? 0]?.add(

@@ -86,8 +86,9 @@ export const SIGNALS: readonly SignalRule[] = [
     priorWeight: 500,
   },
   {
-    // Viewers leave together for good reasons, such as the end of a programme, so a title has to
-    // lose nearly all within the ten seconds in which a session is overdue.
+    // Viewers leave together for good reasons, such as the end of a programme: most players then
+    // say so. So a title has to lose nearly all within the ten seconds in which a session is
+    // overdue, and any cell more than said goodbye in the last one to two minutes.
     signal: "silent",
     first: 4,
     count: 1,

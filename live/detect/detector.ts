@@ -18,7 +18,7 @@ import { alphaFor } from "./bound.ts";
 import { Candidates } from "./candidates.ts";
 import { type SignalRule, SIGNALS } from "./channels.ts";
 import type { Finding, FindingSignal, Measurement } from "./finding.ts";
-import { findingsOf } from "./report.ts";
+import { findingsOf, withSums } from "./report.ts";
 import { impairedOf, OpenIncident } from "./open_incident.ts";
 import { Passes } from "./passes.ts";
 import { overlap } from "./relation.ts";
@@ -76,6 +76,7 @@ export class Detector {
   readonly sessions: SessionTable;
   readonly baselines: Baselines;
   readonly #tests: Candidates;
+  #nowMs = 0;
   readonly #passes: Passes;
   readonly #watches: readonly SignalWatch[];
 
@@ -107,7 +108,8 @@ export class Detector {
   tick(nowMs: number): Finding[] {
     this.sessions.advance(nowMs);
     this.baselines.advance(nowMs);
-    this.#tests.collect();
+    this.#tests.collect(nowMs);
+    this.#nowMs = nowMs;
     return this.#watches.flatMap((watch, i) => {
       const list = this.#tests.lists[i];
       const changes = list === undefined ? [] : watch.step(list, nowMs);
@@ -149,6 +151,19 @@ export class Detector {
   /** Loads the baselines of an earlier process, before the first heartbeat. */
   load(snapshot: BaselineSnapshot, nowMs: number): void {
     this.baselines.load(snapshot, nowMs);
+  }
+
+  /**
+   * The figures of `name` as of the last {@link tick}, undefined if nobody knows it. With `summed`
+   * also the stalled and played time, which costs a pass over the sessions.
+   */
+  current(signal: FindingSignal, name: CellName, summed: boolean): Measurement | undefined {
+    const cell = this.cells.named(name, 0, false);
+    const rule = SIGNALS.find((each) => each.signal === signal);
+    if (cell < 0 || rule === undefined) return undefined;
+    const now = this.measure(cell, rule);
+    const sums = summed ? this.#passes.sums(new Set([cell]), this.#nowMs).get(cell) : undefined;
+    return sums === undefined ? now : withSums(now, sums);
   }
 
   /** Why `name` has or has no incident now, by signal. */
@@ -199,10 +214,12 @@ export class Detector {
     };
   };
 
-  // Of the audience of a minute ago, those no longer heard, whether expired yet or not.
+  // Of the audience of a minute ago without those that said that they leave, those no longer heard,
+  // whether expired yet or not.
   #vanished(cell: number, channel: number): Pick<Measurement, "watching" | "impaired"> {
     const present = this.#tests.of(cell, channel);
-    const watching = Math.max(present, this.baselines.audience[cell] ?? 0);
+    const audience = (this.baselines.audience[cell] ?? 0) - this.cells.departed(cell, this.#nowMs);
+    const watching = Math.max(present, audience);
     return { watching, impaired: watching - present + this.#tests.impaired(cell, channel) };
   }
 

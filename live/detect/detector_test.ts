@@ -205,6 +205,39 @@ Deno.test("viewers that leave, saying so, or within minutes, are no silence", ()
   assertEquals(scene.findings, []);
 });
 
+Deno.test("the end of a programme is no silence, though three in ten leave without a word", () => {
+  const scene = withOthers(23);
+  scene.add(400, (i) => ({
+    title: "final",
+    behave: (second) => {
+      if (second < 300 + i % 10) return undefined;
+      return i % 10 < 3 || second >= 310 + i % 10 ? "silent" : { state: "ended" };
+    },
+  }));
+  scene.run(500);
+  assertEquals(scene.findings, []);
+});
+
+Deno.test("titles of a region that open one by one fold into the region", () => {
+  const scene = withOthers(24);
+  const share = new Map([["a", STEP_S], ["b", STEP_S + 20]]);
+  scene.add(1_500, (i) => {
+    const title = ["a", "b"][i % 30] ?? `c${i % 30}`;
+    return {
+      title,
+      region: "jp",
+      isp: `i${i % 7}`,
+      behave: stallsFrom(share.get(title) ?? STEP_S + 60, 0.6, STEP_S + 200),
+    };
+  });
+  scene.run(STEP_S + 400);
+  const text = (change: "open" | "close" | "resolve") =>
+    scene.list(change).map((each) => each.replace(/^\d+ /, ""));
+  assertEquals(text("open"), ["rebuffer jp a", "rebuffer jp b"]);
+  assertEquals(text("close"), ["rebuffer jp b folded"]);
+  assertEquals(text("resolve"), ["rebuffer jp a recovered"]);
+});
+
 Deno.test("devices two minutes slow, or years off, are heard", () => {
   for (const clockMs of [-120_000, 120_000, -3e11, 3e11]) {
     const scene = withOthers(12);

@@ -72,3 +72,16 @@ export interface Finding {
   /** Cells over their bound that this one explains. */
   readonly folded: number;
 }
+
+/**
+ * Whether `now` is worse than `peak`: a larger share of at least half of its audience. The last few
+ * viewers of an outage may all be impaired; that is not its peak.
+ */
+export function isWorse(now: Measurement, peak: Measurement): boolean {
+  return now.share > peak.share && isFairShare(now, peak);
+}
+
+/** Whether `now` has at least half of the audience of `peak`. */
+export function isFairShare(now: Measurement, peak: Measurement): boolean {
+  return 2 * now.watching >= peak.watching;
+}

@@ -20,6 +20,8 @@ const GONE_MS = 600_000;
 const CHRONIC_MS = 3_600_000;
 /** Time over which a group's worst share goes on explaining others, in two blocks. */
 const EXPLAIN_BLOCK_MS = 40_000;
+/** Time constant of the running mean of a share, in s. */
+const MEAN_SECONDS = 120;
 /** The audience that it is judged against halves in this time, as audiences do by night. */
 const AUDIENCE_HALF_LIFE_MS = 2 * 3_600_000;
 const MIN_FAIR_SAMPLE = 5;
@@ -37,8 +39,10 @@ export class Member {
   #block = 0;
   #worst = 0;
   #worstBefore = 0;
-  /** The largest share of the last second. */
-  share = 0;
+  #isHeld = false;
+  /** Running mean of the share in the longest span, and the seconds noted. */
+  #mean = 0;
+  #seconds = 0;
 
   constructor(readonly cell: number, reference: number, nowMs: number, channels: number) {
     this.reference = reference;
@@ -46,9 +50,31 @@ export class Member {
     this.peaks = Array.from({ length: channels }, () => 0);
   }
 
-  /** The largest share of the last 40 to 80 s: what it explains of cells inside it, which lag. */
+  /**
+   * What it explains of cells that share sessions with it: the largest share of the last 40 to
+   * 80 s, because parts lag; the largest of all once held.
+   */
   explains(): number {
-    return Math.max(this.#worst, this.#worstBefore);
+    return this.#isHeld ? Math.max(...this.peaks) : Math.max(this.#worst, this.#worstBefore);
+  }
+
+  /** The same cell and figures, for another incident. */
+  copy(): Member {
+    const copy = new Member(this.cell, this.reference, this.joinedMs, this.peaks.length);
+    for (const [i, peak] of this.peaks.entries()) copy.peaks[i] = peak;
+    copy.#mean = this.#mean;
+    copy.#seconds = this.#seconds;
+    return copy;
+  }
+
+  /** Lets it explain as much as it ever did: its stalls are still in the windows of others. */
+  hold(): void {
+    this.#isHeld = true;
+  }
+
+  /** The usual share in the longest span: mean of about the last two minutes. */
+  get mean(): number {
+    return this.#mean;
   }
 
   /** Notes the shares of now. */
@@ -59,7 +85,9 @@ export class Member {
       this.#worst = 0;
       this.#block = block;
     }
-    this.share = Math.max(...shares);
+    const longest = shares[shares.length - 1] ?? 0;
+    this.#seconds += 1;
+    this.#mean += (longest - this.#mean) / Math.min(this.#seconds, MEAN_SECONDS);
     for (const [i, share] of shares.entries()) {
       this.#worst = Math.max(this.#worst, share);
       this.peaks[i] = Math.max(this.peaks[i] ?? 0, share);
@@ -84,8 +112,7 @@ export class OpenIncident {
   /** Impaired sessions and time of the last finding. */
   reportedImpaired: number;
   reportedMs: number;
-  /** When it ended; it goes on explaining for a while. */
-  endedMs: number | undefined;
+  #endedMs: number | undefined;
   #wellSinceMs: number | undefined;
   #fewSinceMs: number | undefined;
   readonly #minutes: number[] = [];
@@ -111,20 +138,31 @@ export class OpenIncident {
     this.members.push(new Member(cell, peak.watching, openedMs, rule.count));
   }
 
-  /** The channel, of those that have to be healthy, with the largest share now. */
+  /** When it ended; it goes on explaining for a while. */
+  get endedMs(): number | undefined {
+    return this.#endedMs;
+  }
+
+  /** Notes that it ended. */
+  end(nowMs: number): void {
+    this.#endedMs = nowMs;
+    for (const member of this.members) member.hold();
+  }
+
+  /** The channel, of those that show an end soon, with the largest share now. */
   decidingChannel(tests: Candidates): number {
-    const shares = sharesOf(tests, this.rule, this.cell).slice(0, this.#spans);
+    const shares = sharesOf(tests, this.rule, this.cell).slice(0, SHORT_SPANS);
     return this.rule.first + shares.indexOf(Math.max(...shares));
   }
 
   /** Notes the shares of now, and returns how the incident ended, if it has. */
   advance(tests: Candidates, nowMs: number): "recovered" | "gone" | "chronic" | undefined {
+    if (this.#endedMs !== undefined) return undefined;
     const conditions = this.members.map((member) => {
       const shares = sharesOf(tests, this.rule, member.cell);
       member.note(shares, nowMs);
       return this.#conditionOf(tests, member, shares, nowMs);
     });
-    if (this.endedMs !== undefined) return undefined;
     const isIll = conditions.includes("ill");
     const isFew = !isIll && conditions.includes("few");
     this.#wellSinceMs = isIll || isFew ? undefined : this.#wellSinceMs ?? nowMs;
@@ -150,12 +188,19 @@ export class OpenIncident {
     if (watching < fair) return "few";
     for (let i = 0; i < this.#spans; i++) {
       const p = tests.baseline(member.cell, rule.first + i);
-      const limit = Math.max(2 * p, p + 0.2 * ((member.peaks[i] ?? 0) - p), 1.01 / watching);
+      const limit = Math.max(2 * p, p + this.#wellPart(member, i, p), 1.01 / watching);
       const isOver = tests.isOver(member.cell, rule.first + i);
       if (isOver && i < SHORT_SPANS) this.#spans = Math.min(rule.count, SHORT_SPANS);
-      if (isOver || (shares[i] ?? 0) > limit) return "ill";
+      if ((isOver && i < SHORT_SPANS) || (shares[i] ?? 0) > limit) return "ill";
     }
     return "well";
+  }
+
+  // Excess that still is health: a fifth of the peak's. The longest span remembers a minute, so
+  // half of its usual excess shows that nothing new came.
+  #wellPart(member: Member, i: number, p: number): number {
+    const part = 0.2 * ((member.peaks[i] ?? 0) - p);
+    return i < SHORT_SPANS ? part : Math.max(part, 0.5 * (member.mean - p));
   }
 
   // Whether the share has been the same for half an hour, after an hour.

@@ -2,11 +2,13 @@
  * Passes over all sessions: what open incidents explain of a cell, and sums for findings.
  *
  * A pass visits each session once, however many cells ask, so its cost is bounded by the sessions.
+ * Of a session it reads the flags, and the cells of those kinds alone that matter.
  *
  * @module
  */
 import { ALL, type CellTable, COUNT_STRIDE } from "../watch/cells.ts";
 import { CELL_STRIDE, IMPAIRED, type SessionTable, WATCHING } from "../watch/sessions.ts";
+import type { Groups } from "./groups.ts";
 
 /** Sums of a cell's sessions. */
 export interface CellSums {
@@ -16,6 +18,32 @@ export interface CellSums {
   readonly sinceMs: number[];
 }
 
+/** A cell to count, and the flags of the sessions that are counted. */
+export interface AskedCell {
+  readonly cell: number;
+  readonly ofFlag: number;
+  readonly impairedFlag: number;
+}
+
+/** Sessions of a cell that are in no group. */
+export interface OutsideCounts {
+  of: number;
+  impaired: number;
+}
+
+/** A cell, and the flag of the sessions that are counted. */
+interface FlaggedCell {
+  readonly cell: number;
+  readonly flag: number;
+}
+
+/** Sums of one session; `sinceMs` is NaN while it is not impaired. */
+interface SessionSums {
+  rebufferMs: number;
+  playedMs: number;
+  sinceMs: number;
+}
+
 /** Onset times kept a cell: enough for a quantile. */
 const MAX_ONSETS = 2_000;
 
@@ -23,57 +51,75 @@ const MAX_ONSETS = 2_000;
 export class Passes {
   /** By cell: 1 + its place among those asked for, 0 for the others. */
   readonly #places: Int32Array;
+  readonly #one: SessionSums = { rebufferMs: 0, playedMs: 0, sinceMs: NaN };
 
   constructor(readonly sessions: SessionTable) {
     this.#places = new Int32Array(sessions.cells.limits.cells);
   }
 
   /**
-   * The share that each cell would have if its sessions were impaired like the worst group that
-   * each is in: the mean over its sessions of max(p, share of any group with the session).
+   * The sessions of each cell that are in no group: how many, and the impaired of them.
    *
-   * @param shares Share of the group on each cell, 0 for none.
-   * @param baseline Baseline of a cell.
+   * The impaired are counted first, over the impaired sessions alone; the whole then, of those
+   * cells alone of which `isWorth` says that their impaired matter. Of the others `of` is 0.
+   *
+   * @param asked Cells, and the flags that make a session one of the whole and an impaired one.
+   * @param isWorth Called with the place of a cell in `asked` and its impaired sessions.
    */
-  expected(
-    asked: readonly number[],
-    shares: Float32Array,
-    baseline: (cell: number) => number,
-  ): number[] {
-    const base = Float64Array.from(asked, baseline);
-    const extra = new Float64Array(asked.length);
-    this.#mark(asked);
-    this.#explain(shares, base, extra);
-    this.#unmark(asked);
-    return asked.map((cell, i) => {
-      const watching = this.sessions.cells.watching(cell);
-      return (base[i] ?? 0) + (watching === 0 ? 0 : (extra[i] ?? 0) / watching);
-    });
+  outside(
+    asked: readonly AskedCell[],
+    groups: Groups,
+    isWorth: (place: number, impaired: number) => boolean,
+  ): OutsideCounts[] {
+    const counts = asked.map((): OutsideCounts => ({ of: 0, impaired: 0 }));
+    // A group on everything leaves nobody outside.
+    if (groups.is[ALL] === 1) return counts;
+    const impaired = this.#countOutside(
+      asked.map(({ cell, impairedFlag }) => ({ cell, flag: impairedFlag })),
+      groups,
+    );
+    for (const [i, count] of counts.entries()) count.impaired = impaired[i] ?? 0;
+    const left = [...counts.keys()].filter((i) => isWorth(i, impaired[i] ?? 0));
+    const of = this.#countOutside(
+      left.map((i) => ({ cell: asked[i]?.cell ?? ALL, flag: asked[i]?.ofFlag ?? 0 })),
+      groups,
+    );
+    for (const [place, i] of left.entries()) {
+      const count = counts[i];
+      if (count !== undefined) count.of = of[place] ?? 0;
+    }
+    return counts;
   }
 
-  #explain(shares: Float32Array, base: Float64Array, extra: Float64Array): void {
+  // Sessions with the flag that are in the cell and in no group.
+  #countOutside(asked: readonly FlaggedCell[], groups: Groups): Int32Array {
+    const counts = new Int32Array(asked.length);
+    if (asked.length === 0) return counts;
+    const cells = asked.map(({ cell }) => cell);
+    const wanted = Uint8Array.from([0, ...asked.map(({ flag }) => flag)]);
+    const any = wanted.reduce((flags, flag) => flags | flag, 0);
+    this.#mark(cells);
     const { flags, cellIds, end } = this.sessions;
     const places = this.#places;
-    const ofAll = shares[ALL] ?? 0;
     const placeOfAll = places[ALL] ?? 0;
-    for (let row = 0, from = 0; row < end; row++, from += CELL_STRIDE) {
-      if (((flags[row] ?? 0) & WATCHING) === 0) continue;
-      let share = ofAll;
-      let asked = placeOfAll;
-      for (let at = from; at < from + CELL_STRIDE; at++) {
-        const cell = cellIds[at] ?? -1;
-        if (cell < 0) continue;
-        const other = shares[cell] ?? 0;
-        if (other > share) share = other;
-        asked |= places[cell] ?? 0;
+    const groupSlots = slotsOf(groups.kinds);
+    const slots = this.#slotsOf(cells);
+    for (let row = 0; row < end; row++) {
+      const flag = flags[row] ?? 0;
+      if ((flag & any) === 0) continue;
+      const from = row * CELL_STRIDE;
+      if (isInAny(cellIds, from, groupSlots, groups.is)) continue;
+      if (flag & (wanted[placeOfAll] ?? 0)) {
+        counts[placeOfAll - 1] = (counts[placeOfAll - 1] ?? 0) + 1;
       }
-      if (asked === 0 || share === 0) continue;
-      if (placeOfAll) addExcess(base, extra, placeOfAll - 1, share);
-      for (let at = from; at < from + CELL_STRIDE; at++) {
-        const place = places[cellIds[at] ?? -1] ?? 0;
-        if (place) addExcess(base, extra, place - 1, share);
+      for (let i = 0; i < slots.length; i++) {
+        const cell = cellIds[from + (slots[i] ?? 0)] ?? -1;
+        const place = cell < 0 ? 0 : places[cell] ?? 0;
+        if (flag & (wanted[place] ?? 0)) counts[place - 1] = (counts[place - 1] ?? 0) + 1;
       }
     }
+    this.#unmark(cells);
+    return counts;
   }
 
   /** Sums of the sessions of each of `cells`. */
@@ -82,36 +128,50 @@ export class Passes {
     const sums = asked.map((): CellSums => ({ rebufferMs: 0, playedMs: 0, sinceMs: [] }));
     if (asked.length > 0) {
       this.#mark(asked);
-      this.#sum(sums, nowMs);
+      this.#sum(asked, sums, nowMs);
       this.#unmark(asked);
     }
     return new Map(sums.map((sum, i) => [asked[i] ?? ALL, sum]));
   }
 
-  #sum(sums: readonly CellSums[], nowMs: number): void {
-    const { flags, cellIds, sinceMs, history, end } = this.sessions;
+  #sum(asked: readonly number[], sums: readonly CellSums[], nowMs: number): void {
+    const { flags, cellIds, end } = this.sessions;
     const places = this.#places;
-    const now32 = nowMs >>> 0;
-    const placeOfAll = places[ALL] ?? 0;
-    for (let row = 0, from = 0; row < end; row++, from += CELL_STRIDE) {
+    const slots = this.#slotsOf(asked);
+    const ofAll = sums[(places[ALL] ?? 0) - 1];
+    const found = new Int32Array(CELL_STRIDE);
+    for (let row = 0; row < end; row++) {
       if (((flags[row] ?? 0) & WATCHING) === 0) continue;
-      let asked = placeOfAll;
-      for (let at = from; at < from + CELL_STRIDE; at++) asked |= places[cellIds[at] ?? -1] ?? 0;
-      if (asked === 0) continue;
-      const playedMs = history.playedWithin60s(row, now32);
-      const rebufferMs = history.hasStalls(row, now32)
-        ? history.stalledWithin(row, now32, 60_000)
-        : 0;
-      const since = (flags[row] ?? 0) & IMPAIRED ? sinceMs[row] ?? nowMs : NaN;
-      for (let at = from - 1; at < from + CELL_STRIDE; at++) {
-        const place = at < from ? placeOfAll : places[cellIds[at] ?? -1] ?? 0;
-        const sum = place === 0 ? undefined : sums[place - 1];
-        if (sum === undefined) continue;
-        sum.playedMs += playedMs;
-        sum.rebufferMs += rebufferMs;
-        if (since === since && sum.sinceMs.length < MAX_ONSETS) sum.sinceMs.push(since);
+      const from = row * CELL_STRIDE;
+      let count = 0;
+      for (let i = 0; i < slots.length; i++) {
+        const cell = cellIds[from + (slots[i] ?? 0)] ?? -1;
+        const place = cell < 0 ? 0 : places[cell] ?? 0;
+        if (place > 0) found[count++] = place;
       }
+      if (count === 0 && ofAll === undefined) continue;
+      const session = this.#session(row, nowMs);
+      if (ofAll !== undefined) addTo(ofAll, session);
+      for (let i = 0; i < count; i++) addTo(sums[(found[i] ?? 0) - 1], session);
     }
+  }
+
+  #session(row: number, nowMs: number): SessionSums {
+    const { flags, sinceMs, history } = this.sessions;
+    const now32 = nowMs >>> 0;
+    const session = this.#one;
+    session.playedMs = history.playedWithin60s(row, now32);
+    session.rebufferMs = history.hasStalls(row, now32)
+      ? history.stalledWithin(row, now32, 60_000)
+      : 0;
+    session.sinceMs = (flags[row] ?? 0) & IMPAIRED ? sinceMs[row] ?? nowMs : NaN;
+    return session;
+  }
+
+  // Where the rows of sessions have cells of the kinds of `cells`; ALL has no place there.
+  #slotsOf(cells: readonly number[]): Int32Array {
+    const { kinds } = this.sessions.cells;
+    return slotsOf(cells.reduce((bits, cell) => bits | 1 << (kinds[cell] ?? 0), 0));
   }
 
   #mark(asked: readonly number[]): void {
@@ -123,9 +183,31 @@ export class Passes {
   }
 }
 
-function addExcess(base: Float64Array, extra: Float64Array, at: number, share: number): void {
-  const excess = share - (base[at] ?? 0);
-  if (excess > 0) extra[at] = (extra[at] ?? 0) + excess;
+// Of kinds as bits, the places in the rows of sessions.
+function slotsOf(kinds: number): Int32Array {
+  const slots: number[] = [];
+  for (let kind = 1; kind <= CELL_STRIDE; kind++) if (kinds >>> kind & 1) slots.push(kind - 1);
+  return Int32Array.from(slots);
+}
+
+function isInAny(
+  cellIds: Int32Array,
+  from: number,
+  slots: Int32Array,
+  groups: Uint8Array,
+): boolean {
+  for (let i = 0; i < slots.length; i++) {
+    const cell = cellIds[from + (slots[i] ?? 0)] ?? -1;
+    if (cell >= 0 && groups[cell] === 1) return true;
+  }
+  return false;
+}
+
+function addTo(sum: CellSums | undefined, { playedMs, rebufferMs, sinceMs }: SessionSums): void {
+  if (sum === undefined) return;
+  sum.playedMs += playedMs;
+  sum.rebufferMs += rebufferMs;
+  if (sinceMs === sinceMs && sum.sinceMs.length < MAX_ONSETS) sum.sinceMs.push(sinceMs);
 }
 
 /** The cell of `kind` with most of the sessions of `cell`, and their part of it, 0 to 1. */

@@ -6,7 +6,7 @@
 import { logTail } from "./bound.ts";
 import type { Candidates } from "./candidates.ts";
 import { SIGNALS } from "./channels.ts";
-import type { Finding, MeasuredCell, Measurement } from "./finding.ts";
+import { type Finding, isWorse, type MeasuredCell, type Measurement } from "./finding.ts";
 import type { OpenIncident } from "./open_incident.ts";
 import type { CellSums, Passes } from "./passes.ts";
 import type { Change, SignalWatch } from "./signal_watch.ts";
@@ -62,7 +62,7 @@ function findingOf(
   if (isOpen) {
     incident.onsetMs = onsetOf(now, sums.get(incident.cell), nowMs);
     incident.peak = now;
-  } else if (now.share >= incident.peak.share) incident.peak = now;
+  } else if (isWorse(now, incident.peak)) incident.peak = now;
   const named = (cell: number): MeasuredCell => ({
     cell: tests.cells.name(cell),
     now: measured(input, cell, sums),
@@ -93,7 +93,8 @@ function measured(
   return withSums(watch.measure(cell, watch.rule, channel), sums.get(cell));
 }
 
-function withSums(now: Measurement, sums: CellSums | undefined): Measurement {
+/** `now` with the stalled and played time of its sessions. */
+export function withSums(now: Measurement, sums: CellSums | undefined): Measurement {
   if (sums === undefined) return now;
   return {
     ...now,

@@ -3,13 +3,15 @@
  *
  * Each second, of the cells over their bound:
  * 1. those that open incidents explain are left out: the share that is expected of a cell is the
- *    mean over its sessions of max(p, share of any open group that the session is in): for a cell
- *    inside a group the worst of the last minute, because parts lag, else the share of now;
+ *    mean over its sessions of max(p, share of any open group that the session is in), of each
+ *    group the worst share of the last minute, because parts lag;
  * 2. of the rest the one with the largest n · KL(x/n ‖ expected) is the cause: the likelihood ratio
  *    of Kulldorff's scan statistic (Commun. Stat. Theory Methods 26, 1997). Parents that are as
  *    improbable may be chosen although their share is small, so that a fault of a CDN is not
- *    called one of its first region;
- * 3. it becomes an incident, or part of a recent one that it is a relative of, and what it explains
+ *    called one of its first region. A part of the cause with a larger statistic is the cause,
+ *    improbable by itself or not: the parent of many crosses its bound before a single title does;
+ * 3. it becomes an incident, or part of a recent one that it is a relative of (other recent ones
+ *    inside it end as folded into that), and what it explains
  *    of the rest is left out; at most {@link MAX_ROUNDS} times a second. A cell that overlaps with
  *    it only partly waits a second, to be judged knowing it.
  * What has ended goes on explaining for {@link AFTERMATH_MS}.
@@ -18,14 +20,17 @@
  */
 import { ALL, type CellTable, KINDS } from "../watch/cells.ts";
 import type { CandidateList, Candidates } from "./candidates.ts";
+import { channelOf } from "./baseline.ts";
 import type { SignalRule } from "./channels.ts";
 import { Member, OpenIncident, sharesOf } from "./open_incident.ts";
-import { largestPart, type Passes } from "./passes.ts";
+import { largestPart, type OutsideCounts, type Passes } from "./passes.ts";
 import { isRelative, overlap } from "./relation.ts";
-import type { FindingReason, Measurement } from "./finding.ts";
+import { Groups } from "./groups.ts";
+import { type FindingReason, isWorse, type Measurement } from "./finding.ts";
 
 const MAX_ROUNDS = 6;
-const AFTERMATH_MS = 75_000;
+/** A device that reports once a minute tells of a stall a minute late, and it counts for another. */
+const AFTERMATH_MS = 90_000;
 /** Age until which a relative is part of an incident and not one of its own. */
 const RELATIVE_MS = 900_000;
 /** Most cells of an incident; further relatives are still explained by their own. */
@@ -57,6 +62,8 @@ interface Unexplained {
   readonly channel: number;
   readonly isWeak: boolean;
   expected: number;
+  /** Its sessions that no group explains, if some are in a group; default: all. */
+  readonly counts?: OutsideCounts;
 }
 
 /** The open incidents of one signal. */
@@ -64,12 +71,9 @@ export class SignalWatch {
   readonly incidents: OpenIncident[] = [];
   /** Incidents not opened because there were too many. */
   refused = 0;
-  /** Share that the group on each cell explains of cells inside it, 0 for none. */
+  /** Share that the group on each cell explains of its sessions, 0 for none. */
   readonly explains: Float32Array;
-  /** Share that the group on each cell has now. */
-  readonly #shares: Float32Array;
-  /** Cells with such a group. */
-  #groups: number[] = [];
+  readonly #groups: Groups;
   readonly #cells: CellTable;
 
   constructor(
@@ -82,7 +86,7 @@ export class SignalWatch {
   ) {
     this.#cells = tests.cells;
     this.explains = new Float32Array(this.#cells.limits.cells);
-    this.#shares = new Float32Array(this.#cells.limits.cells);
+    this.#groups = new Groups(this.#cells);
   }
 
   /** Incidents that have not ended. */
@@ -110,11 +114,13 @@ export class SignalWatch {
   /** Decides about the second that ends at `nowMs`. */
   step(candidates: CandidateList, nowMs: number): Change[] {
     const changes = this.#advanceIncidents(nowMs);
+    this.#foldExplained(changes, nowMs);
     this.#refreshGroups();
     let rest = this.#unexplained(candidates);
     for (let round = 0; round < MAX_ROUNDS && rest.length > 0; round++) {
-      const cause = this.#strongest(rest);
-      if (cause === undefined) break;
+      const strongest = this.#strongest(rest);
+      if (strongest === undefined) break;
+      const cause = this.#mostSpecific(strongest);
       const group = this.#accept(cause, changes, nowMs);
       this.#refreshGroups();
       rest = this.#without(rest, cause, group);
@@ -135,9 +141,9 @@ export class SignalWatch {
       const why = incident.advance(this.tests, nowMs);
       if (incident.endedMs !== undefined) continue;
       const now = this.measure(incident.cell, this.rule);
-      if (now.share > incident.peak.share) incident.peak = now;
+      if (isWorse(now, incident.peak)) incident.peak = now;
       if (why !== undefined) {
-        incident.endedMs = nowMs;
+        incident.end(nowMs);
         changes.push({
           change: why === "recovered" ? "resolve" : "close",
           incident,
@@ -155,7 +161,7 @@ export class SignalWatch {
 
   #swing(incident: OpenIncident, now: Measurement, nowMs: number): FindingReason | undefined {
     if (nowMs - incident.reportedMs < UPDATE_INTERVAL_MS) return undefined;
-    const isDoubled = now.impaired >= 2 * Math.max(1, incident.reportedImpaired);
+    const isDoubled = now.impaired >= Math.max(now.bound, 2 * incident.reportedImpaired);
     const isHalved = now.impaired * 2 <= incident.reportedImpaired && incident.reportedImpaired > 0;
     if (!isDoubled && !isHalved) return undefined;
     incident.reportedImpaired = now.impaired;
@@ -173,19 +179,17 @@ export class SignalWatch {
   }
 
   #refreshGroups(): void {
-    for (const cell of this.#groups) {
-      this.explains[cell] = 0;
-      this.#shares[cell] = 0;
-    }
-    this.#groups = [];
+    for (const cell of this.#groups.cells) this.explains[cell] = 0;
+    this.#groups.clear();
     // Where many have vanished, the others are on their way: sessions are missed one by one.
     const isWhole = this.rule.signal === "silent";
-    for (const member of this.incidents.flatMap(({ members }) => members)) {
-      const { cell } = member;
-      this.#groups.push(cell);
-      const share = isWhole ? 1 : member.explains();
-      this.explains[cell] = Math.max(this.explains[cell] ?? 0, share);
-      this.#shares[cell] = Math.max(this.#shares[cell] ?? 0, isWhole ? 1 : member.share);
+    for (const { members } of this.incidents) {
+      for (const member of members) {
+        const { cell } = member;
+        this.#groups.add(cell);
+        const share = isWhole ? 1 : member.explains();
+        this.explains[cell] = Math.max(this.explains[cell] ?? 0, share);
+      }
     }
   }
 
@@ -203,25 +207,35 @@ export class SignalWatch {
     return this.#withPartialGroups(rest);
   }
 
-  // Cells that a group overlaps with in part are tested against what it explains of them.
+  // Cells that a group overlaps with in part are judged by their sessions outside all groups.
   #withPartialGroups(rest: readonly Unexplained[]): Unexplained[] {
-    if (this.#groups.length === 0) return [...rest];
-    const groups = [...new Set(this.#groups)];
-    const isPartial = ({ cell }: Unexplained) =>
-      groups.some((group) => overlap(this.#cells, group, cell) === "partly");
-    const partial = rest.filter(isPartial);
+    if (this.#groups.kinds === 0) return [...rest];
+    const partial = rest.filter(({ cell }) => this.#groups.arePartly(cell));
     if (partial.length === 0) return [...rest];
-    const expected = this.passes.expected(
-      partial.map(({ cell }) => cell),
-      this.#shares,
-      (cell) => this.tests.baseline(cell, this.rule.first),
-    );
-    for (const [i, each] of partial.entries()) {
-      each.expected = Math.max(each.expected, expected[i] ?? 0);
-    }
-    return rest.filter(({ cell, channel, expected }) =>
-      this.tests.exceeds(cell, channel, expected)
-    );
+    const asked = partial.map(({ cell, channel }) => {
+      const { of, impaired } = channelOf(channel);
+      return { cell, ofFlag: 1 << of, impairedFlag: 1 << impaired };
+    });
+    const counted = this.passes.outside(asked, this.#groups, (place, impaired) => {
+      const each = partial[place];
+      return each !== undefined && this.#mayBeExcess(each, impaired);
+    });
+    const outside = new Map(counted.map((counts, i) => [partial[i], counts]));
+    return rest.flatMap((each) => {
+      const counts = outside.get(each);
+      if (counts === undefined) return [each];
+      return this.tests.isExcess(each.cell, each.channel, counts, each.expected)
+        ? [{ ...each, counts }]
+        : [];
+    });
+  }
+
+  // Whether `impaired` sessions outside all groups may be an excess: the fewer sessions there are
+  // outside, the likelier, so those that are at least there tell.
+  #mayBeExcess({ cell, channel, expected }: Unexplained, impaired: number): boolean {
+    const least = this.#groups.outsideAtLeast(cell, channelOf(channel).of);
+    const of = Math.max(this.rule.minWatching, impaired, least);
+    return this.tests.isExcess(cell, channel, { of, impaired }, expected);
   }
 
   // The strongest that may open, or a parent of it that is stronger still.
@@ -242,12 +256,44 @@ export class SignalWatch {
     return rest[top];
   }
 
+  // The part of `cause` with the largest statistic, or itself. Parts that overlap with a group are
+  // left to their own evidence.
+  #mostSpecific(cause: Unexplained): Unexplained {
+    const { channel } = cause;
+    const kind = this.#cells.kinds[cause.cell] ?? 0;
+    if (kind >= TITLE_REGION_KIND) return cause;
+    const groups = this.#groups.cells;
+    let best = cause;
+    let bestScore = this.#score(cause);
+    for (let cell = 0; cell < this.#cells.end; cell++) {
+      if (!this.#cells.contains(cause.cell, cell) || !this.#mayOpen(cell, channel)) continue;
+      const expected = Math.max(cause.expected, this.tests.baseline(cell, channel));
+      const part: Unexplained = { cell, channel, isWeak: false, expected };
+      const score = this.tests.share(cell, channel) > expected ? this.#score(part) : 0;
+      if (score <= bestScore) continue;
+      if (groups.some((group) => overlap(this.#cells, group, cell) !== "apart")) continue;
+      best = part;
+      bestScore = score;
+    }
+    return best;
+  }
+
+  #mayOpen(cell: number, channel: number): boolean {
+    const { minImpaired, minWatching, minShare } = this.rule;
+    return this.tests.impaired(cell, channel) >= minImpaired && this.#cells.has(cell) &&
+      this.tests.of(cell, channel) >= minWatching &&
+      this.tests.share(cell, channel) >= (minShare[this.#cells.kinds[cell] ?? 0] ?? 1);
+  }
+
   // n · KL(x/n ‖ expected), in nats.
-  #score({ cell, channel, expected }: Unexplained): number {
-    const q = this.tests.share(cell, channel);
+  #score({ cell, channel, expected, counts }: Unexplained): number {
+    const of = counts?.of ?? this.tests.of(cell, channel);
+    const q = counts === undefined
+      ? this.tests.share(cell, channel)
+      : Math.min(1, counts.impaired / Math.max(1, of));
     const divergence = (q > 0 ? q * Math.log(q / expected) : 0) +
       (q < 1 ? (1 - q) * Math.log((1 - q) / (1 - expected)) : 0);
-    return this.tests.of(cell, channel) * divergence;
+    return of * divergence;
   }
 
   // Opens an incident or joins one; the cell that it is known by.
@@ -298,6 +344,50 @@ export class SignalWatch {
     member.note(sharesOf(this.tests, this.rule, cell), nowMs);
     this.#cells.hold(cell);
     incident.members.push(member);
+  }
+
+  // Ends incidents inside a cell that another one has grown to, if its share explains them. That
+  // one has to see their cells recover too.
+  #foldExplained(changes: Change[], nowMs: number): void {
+    const { open } = this;
+    const grown = new Map(
+      open.flatMap((outer) =>
+        outer.members.slice(1).map((wide) => [wide.cell, { outer, wide }] as const)
+      ),
+    );
+    if (grown.size === 0) return;
+    for (const inner of open) {
+      const region = this.#cells.regionParent[inner.cell] ?? -1;
+      const other = this.#cells.otherParent[inner.cell] ?? -1;
+      for (const parent of [ALL, region, other]) {
+        const found = grown.get(parent);
+        if (found === undefined || found.outer === inner) continue;
+        if (found.outer.endedMs !== undefined || !this.#isPartOf(inner, found.wide)) continue;
+        this.#fold(inner, found.outer, changes, nowMs);
+        break;
+      }
+    }
+  }
+
+  #isPartOf({ cell, openedMs }: OpenIncident, wide: Member): boolean {
+    if (Math.abs(wide.joinedMs - openedMs) > RELATIVE_MS || cell === wide.cell) return false;
+    const { first, count } = this.rule;
+    for (let channel = first; channel < first + count; channel++) {
+      if (this.tests.exceeds(cell, channel, wide.explains())) return false;
+    }
+    return true;
+  }
+
+  #fold(inner: OpenIncident, outer: OpenIncident, changes: Change[], nowMs: number): void {
+    for (const member of inner.members) {
+      if (outer.members.length >= MAX_MEMBERS) break;
+      this.#cells.hold(member.cell);
+      outer.members.push(member.copy());
+    }
+    inner.end(nowMs);
+    const at = changes.findIndex(({ incident }) => incident === inner);
+    if (at >= 0) changes.splice(at, 1);
+    changes.push({ change: "close", incident: inner, why: "folded", joined: [] });
   }
 
   #without(rest: readonly Unexplained[], cause: Unexplained, group: number): Unexplained[] {

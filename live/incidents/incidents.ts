@@ -1,129 +1,341 @@
 /**
- * Makes alerts from decisions and tracks which incidents are open.
+ * Makes alerts from findings and tracks which incidents are open.
  *
- * Each incident is opened once and resolved once. Messages of one subject keep their order, so the
- * last message of a subject is the state of its incident; a new process recovers from it.
+ * Each incident is opened once, updated, and resolved or closed once. Messages of one subject keep
+ * their order, so the last message of a subject is the state of its incident; a new process recovers
+ * from it. At most one message of an incident pages: the first of severity warning or critical that
+ * no silence suppresses. In any minute at most `pagesPerMinute` messages page; what opens beyond
+ * that has no page and, when it is new, no subject of its own: it folds into one incident on
+ * `alerts.rebuffer._._`, which pages.
+ *
+ * Pure: the caller passes the time. Times are ms since the epoch.
  *
  * @module
  */
-import type { Alert, PipelineAlert, RebufferAlert } from "../../shared/contract/alert.ts";
-import { alertSubject, token } from "../../shared/contract/topology.ts";
-import type { Decision } from "../detect/rules.ts";
-import type { Key } from "../watch/window.ts";
-
-/** The definition of `ratio`, part of every rebuffer alert. */
-export const REBUFFER_RATIO_DEFINITION =
-  "sum(rebuffer_ms) / sum(played_ms + rebuffer_ms) of the heartbeats in the window, start-up excluded";
+import type { IncidentAlert, PipelineAlert } from "../../shared/contract/alert.ts";
+import { alertSubject } from "../../shared/contract/topology.ts";
+import type { Finding, FindingSignal, Measurement } from "../detect/finding.ts";
+import type { CellName } from "../watch/cells.ts";
+import { alertCell, incidentId, LiveIncident, type Moment, naturalOf } from "./incident.ts";
+import { ManyIncidents } from "./many.ts";
+import { MinuteBudget } from "./page_budget.ts";
+import { type Silence, suppressionOf } from "./silence.ts";
 
 /** Last token of `alerts.pipeline.no-data`: no heartbeat arrives. */
 export const NO_DATA = "no-data";
+/** Least time between two updates of an incident that neither page nor raise its severity, in ms. */
+const UPDATE_EVERY_MS = 10_000;
+/** New incidents a minute that have a subject of their own, for each that may page. */
+const OPENS_PER_PAGE = 10;
 
-/** Values of alert payloads that are not part of a decision. */
-export interface AlertOptions {
-  readonly bucketMs: number;
-  readonly openRatio: number;
-  readonly resolveRatio: number;
+/** An alert that live publishes. */
+export type LiveAlert = IncidentAlert | PipelineAlert;
+/** The open alerts of an earlier process: the newest by subject. */
+export type OpenAlerts = Map<string, LiveAlert>;
+
+/** Options of {@link Incidents}. */
+export interface PagingOptions {
+  /** Maximum pages in any minute, at least 1. */
+  readonly pagesPerMinute: number;
+  /** Time without any heartbeat after which no-data opens, for its text. */
   readonly silenceMs: number;
 }
 
-/** The open incidents: their newest alert by subject. */
-export type OpenAlerts = Map<string, Alert>;
+/** The cell of an open incident, as the detector needs it to go on after a restart. */
+export interface OpenCell {
+  readonly signal: FindingSignal;
+  readonly cell: CellName;
+  readonly openedMs: number;
+  readonly onsetMs: number;
+  readonly now: Measurement;
+  readonly peak: Measurement;
+}
 
-/** Makes alerts from decisions and tracks which incidents are open. */
+/** Makes alerts from findings and tracks which incidents are open. */
 export class Incidents {
-  constructor(readonly options: AlertOptions, readonly open: OpenAlerts = new Map()) {}
+  /** Those with a subject of their own. */
+  readonly #open = new Map<string, LiveIncident>();
+  readonly #many = new ManyIncidents();
+  readonly #pages: MinuteBudget;
+  readonly #opens: MinuteBudget;
+  #noData: PipelineAlert | undefined;
+  #silences: readonly Silence[] = [];
+  #lastIdMs = 0;
 
-  /** Title and region of each open rebuffer incident. */
-  get rebufferKeys(): Key[] {
-    return [...this.open.values()].flatMap((alert) =>
-      alert.kind === "rebuffer" ? [{ titleId: alert.title_id, region: alert.region }] : []
-    );
+  constructor(readonly options: PagingOptions, open: OpenAlerts = new Map()) {
+    this.#pages = new MinuteBudget(options.pagesPerMinute);
+    this.#opens = new MinuteBudget(options.pagesPerMinute * OPENS_PER_PAGE);
+    const pagedMs: number[] = [];
+    for (const [subject, alert] of open) {
+      if (alert.kind === "pipeline") {
+        if (subject === alertSubject.pipeline(NO_DATA)) this.#noData = alert;
+        continue;
+      }
+      const incident = LiveIncident.recovered(alert);
+      this.#open.set(subject, incident);
+      if (incident.pagedAtMs !== undefined) pagedMs.push(incident.pagedAtMs);
+      if (alert.withheld !== undefined) this.#many.recover(incident, alert.withheld);
+    }
+    for (const atMs of pagedMs.sort((a, b) => a - b).slice(-options.pagesPerMinute)) {
+      this.#pages.restore(atMs);
+    }
   }
+
+  /** The silences and maintenance windows; they apply from the next message on. */
+  set silences(silences: readonly Silence[]) {
+    this.#silences = silences;
+    for (const incident of this.#open.values()) incident.quietUntilMs = 0;
+  }
+
+  /** Incidents with a subject of their own that are open. */
+  get openCount(): number {
+    return this.#open.size;
+  }
+
+  /** Open incidents that have no page and no subject of their own. */
+  get withheldCount(): number {
+    return this.#many.size;
+  }
+
   /** Whether the incident about missing heartbeats is open. */
   get isSilent(): boolean {
-    return this.open.has(alertSubject.pipeline(NO_DATA));
+    return this.#noData !== undefined;
   }
 
-  /** The alert of a rebuffering decision made at `nowMs`, ms since the epoch. */
-  rebuffer(decision: Decision, nowMs: number): RebufferAlert {
-    const { key: { titleId, region }, evidence } = decision;
-    const { openRatio, resolveRatio, bucketMs } = this.options;
-    const subject = alertSubject.rebuffer(region, titleId);
-    const opened = decision.change === "opened";
-    const alert: RebufferAlert = {
-      ...this.#common(subject, opened, nowMs, `${token(region)}.${token(titleId)}`),
-      kind: "rebuffer",
-      summary: rebufferSummary(decision),
-      title_id: titleId,
-      region,
-      definition: REBUFFER_RATIO_DEFINITION,
-      ratio: evidence.ratio,
-      threshold: opened ? openRatio : resolveRatio,
-      window_ms: evidence.buckets * bucketMs,
-      heartbeats: evidence.heartbeats,
-      played_ms: evidence.playedMs,
-      rebuffer_ms: evidence.rebufferMs,
-      stalled_sessions: evidence.stalledSessions,
-      received_at: evidence.receivedAt,
-      ...(decision.change === "resolved" ? { outcome: decision.outcome } : {}),
-    };
-    this.#track(subject, alert);
-    return alert;
+  /** The open incidents that findings keep open, for the detector after a restart. */
+  get openCells(): OpenCell[] {
+    return [...this.#open.values()].filter((incident) => !this.#many.isAlone(incident)).map(
+      ({ identity: { signal, cell, openedAtMs, onsetMs }, facts: { now, peak } }) => {
+        return { signal, cell, openedMs: openedAtMs, onsetMs, now, peak };
+      },
+    );
   }
 
-  /** The alert of silence that began or ended at `nowMs`, ms since the epoch. */
-  silence(change: "opened" | "resolved", nowMs: number): PipelineAlert {
+  /** The alerts of `findings` in their order, and of what time has brought; call it every second. */
+  decide(findings: readonly Finding[], moment: Moment): IncidentAlert[] {
+    this.#many.begin(moment.nowMs);
+    const alerts = findings.flatMap((finding) => this.#take(finding, moment));
+    for (const incident of [...this.#open.values()]) alerts.push(...this.#age(incident, moment));
+    alerts.push(...this.#settleMany(moment));
+    return alerts;
+  }
+
+  /** The alert of an absence of all heartbeats that began or ended at `nowMs`. */
+  noData(change: "opened" | "resolved", nowMs: number): PipelineAlert {
+    const opened = change === "opened";
     const subject = alertSubject.pipeline(NO_DATA);
-    const { silenceMs } = this.options;
+    const suppressedBy = suppressionOf(this.#silences, subject, nowMs);
     const alert: PipelineAlert = {
-      ...this.#common(subject, change === "opened", nowMs, NO_DATA),
+      v: 1,
       kind: "pipeline",
       what: NO_DATA,
-      summary: change === "opened"
-        ? `No heartbeat has arrived for ${silenceMs / 1000} s: rebuffering cannot be detected`
+      incident_id: this.#noData?.incident_id ?? `${NO_DATA}.${nowMs}`,
+      status: opened ? "open" : "resolved",
+      severity: "page",
+      opened_at: this.#noData?.opened_at ?? nowMs,
+      at: nowMs,
+      summary: opened
+        ? `No heartbeat has arrived for ${this.options.silenceMs / 1000} s: nothing can be detected`
         : "Heartbeats arrive again",
-      limit: silenceMs,
+      limit: this.options.silenceMs,
+      ...(suppressedBy === undefined ? {} : { suppressed_by: suppressedBy }),
     };
-    this.#track(subject, alert);
+    this.#noData = opened ? alert : undefined;
     return alert;
   }
 
-  #common(subject: string, opened: boolean, nowMs: number, name: string) {
-    const known = this.open.get(subject);
-    return {
-      v: 1 as const,
-      incident_id: known?.incident_id ?? `${name}.${nowMs}`,
-      status: opened ? "open" as const : "resolved" as const,
-      severity: "page" as const,
-      opened_at: known?.opened_at ?? nowMs,
-      at: nowMs,
-    };
+  #take(finding: Finding, moment: Moment): IncidentAlert[] {
+    const subject = alertSubject.incident(finding.signal, alertCell(finding.cell));
+    const known = this.#open.get(subject);
+    const ends = finding.change === "resolve" || finding.change === "close";
+    if (known !== undefined) {
+      if (ends) return this.#end(known, finding, moment);
+      this.#update(known, finding);
+      return [];
+    }
+    if (this.#many.has(subject)) {
+      if (ends) this.#many.remove(subject, outcomeOf(finding));
+      else this.#many.update(subject, finding);
+      return [];
+    }
+    // An update of something unknown is not dropped: its open may have been lost.
+    return ends ? [] : this.#openIncident(subject, finding, moment);
   }
 
-  #track(subject: string, alert: Alert): void {
-    if (alert.status === "open") this.open.set(subject, alert);
-    else this.open.delete(subject);
+  #openIncident(subject: string, finding: Finding, moment: Moment): IncidentAlert[] {
+    const { nowMs } = moment;
+    const incident = this.#created(subject, finding, nowMs);
+    incident.age(nowMs);
+    const suppressedBy = this.#suppression(incident, nowMs);
+    const isFree = suppressedBy !== undefined || subject === this.#many.subject;
+    // What was withheld before a restart must not page after it.
+    const withhold = !isFree && (this.#many.isSettling(nowMs) || !this.#opens.take(nowMs));
+    const wantsPage = suppressedBy === undefined && incident.severity !== "info";
+    const page = !withhold && wantsPage && this.#takePage(incident, nowMs);
+    if (withhold || (wantsPage && !page && !isFree)) {
+      this.#many.add(subject, { ...finding, cell: incident.identity.cell });
+      return [];
+    }
+    this.#open.set(subject, incident);
+    return [incident.message({ status: "open", page, suppressedBy }, moment)];
+  }
+
+  #created(subject: string, finding: Finding, nowMs: number): LiveIncident {
+    this.#lastIdMs = Math.max(nowMs, this.#lastIdMs + 1);
+    return new LiveIncident({
+      id: incidentId(subject, this.#lastIdMs),
+      signal: finding.signal,
+      cell: alertCell(finding.cell),
+      openedAtMs: nowMs,
+      onsetMs: Math.min(naturalOf(finding.onsetMs), nowMs),
+    }, finding);
+  }
+
+  // Publishes nothing: what is due now or later, `#age` publishes.
+  #update(incident: LiveIncident, finding: Finding): void {
+    const joined = this.#many.isAlone(incident);
+    if (joined) this.#many.alone = false;
+    incident.facts = finding;
+    this.#many.update(incident.subject, finding);
+    const why = joined ? "dimension" : updateReason(finding.why);
+    if (why !== undefined) incident.pendingWhy = why;
+  }
+
+  #end(incident: LiveIncident, finding: Finding, moment: Moment): IncidentAlert[] {
+    // What keeps the incident of many open is not this finding.
+    if (this.#many.isAlone(incident)) return [];
+    incident.facts = finding;
+    if (this.#many.holds(incident)) {
+      this.#many.alone = true;
+      return [];
+    }
+    return [this.#ended(incident, outcomeOf(finding), moment)];
+  }
+
+  #ended(
+    incident: LiveIncident,
+    outcome: NonNullable<IncidentAlert["outcome"]>,
+    moment: Moment,
+  ): IncidentAlert {
+    const withheld = this.#many.report(incident);
+    this.#open.delete(incident.subject);
+    this.#many.remove(incident.subject, outcome);
+    return incident.message({
+      status: outcome === "recovered" ? "resolved" : "closed",
+      page: false,
+      suppressedBy: this.#suppression(incident, moment.nowMs),
+      outcome,
+      withheld,
+    }, moment);
+  }
+
+  /** Publishes what is due: a page, a severity that rose, or an update that had to wait. */
+  #age(incident: LiveIncident, moment: Moment): IncidentAlert[] {
+    const { nowMs } = moment;
+    if (!this.#many.isAlone(incident)) incident.refresh(moment, false);
+    const rose = incident.age(nowMs);
+    if (this.#isPageDue(incident, nowMs)) {
+      if (this.#takePage(incident, nowMs)) {
+        return [this.#updated(incident, incident.pendingWhy ?? "severity", true, moment)];
+      }
+      // Its page is that of the many; that of the many itself waits for its turn.
+      if (incident.subject !== this.#many.subject) {
+        incident.pagedAtMs = nowMs;
+        this.#many.add(incident.subject, { ...incident.facts, ...incident.identity });
+      }
+    }
+    const isDue = nowMs - incident.publishedAtMs >= UPDATE_EVERY_MS;
+    const why = rose ? "severity" : isDue ? incident.pendingWhy : undefined;
+    return why === undefined ? [] : [this.#updated(incident, why, false, moment)];
+  }
+
+  #updated(
+    incident: LiveIncident,
+    why: IncidentAlert["why"],
+    page: boolean,
+    moment: Moment,
+  ): IncidentAlert {
+    const suppressedBy = this.#suppression(incident, moment.nowMs);
+    const withheld = this.#many.report(incident);
+    // A page is read with care, and there are few.
+    if (page && !this.#many.isAlone(incident)) incident.refresh(moment, true);
+    return incident.message({ status: "update", page, suppressedBy, why, withheld }, moment);
+  }
+
+  #isPageDue(incident: LiveIncident, nowMs: number): boolean {
+    if (incident.pagedAtMs !== undefined || incident.severity === "info") return false;
+    if (nowMs < incident.quietUntilMs) return false;
+    const suppressedBy = this.#suppression(incident, nowMs);
+    if (suppressedBy !== undefined) incident.quietUntilMs = suppressedBy.until;
+    return suppressedBy === undefined;
+  }
+
+  // The last page of a minute is kept for the incident of many.
+  #takePage({ subject }: LiveIncident, nowMs: number): boolean {
+    return this.#pages.take(nowMs, subject === this.#many.subject ? 0 : 1);
+  }
+
+  #suppression(incident: LiveIncident, nowMs: number) {
+    return suppressionOf(this.#silences, incident.subject, nowMs);
+  }
+
+  /** Opens, updates or ends the incident of many. */
+  #settleMany(moment: Moment): IncidentAlert[] {
+    const many = this.#many;
+    const { nowMs } = moment;
+    const incident = this.#open.get(many.subject);
+    if (many.size === 0) {
+      if (!incident || !many.isAlone(incident) || many.isSettling(nowMs)) return [];
+      return [this.#ended(incident, many.lastOutcome, moment)];
+    }
+    if (incident === undefined) return [this.#openMany(moment)];
+    if (!many.holds(incident)) many.join(incident);
+    if (many.alone) incident.facts = many.facts(incident.facts.peak);
+    if (!many.hasDoubled) return [];
+    incident.pendingWhy = "doubled";
+    return this.#age(incident, moment);
+  }
+
+  #openMany(moment: Moment): IncidentAlert {
+    const { nowMs } = moment;
+    const many = this.#many;
+    const finding = { ...many.facts(), signal: "rebuffer", cell: { kind: "all" } } as const;
+    const incident = this.#created(many.subject, {
+      ...finding,
+      change: "open",
+      atMs: nowMs,
+      onsetMs: many.onsetMs,
+    }, nowMs);
+    incident.severity = "critical";
+    this.#open.set(many.subject, incident);
+    many.join(incident);
+    many.alone = true;
+    const suppressedBy = this.#suppression(incident, nowMs);
+    const page = suppressedBy === undefined && this.#takePage(incident, nowMs);
+    const withheld = many.report(incident);
+    return incident.message({ status: "open", page, suppressedBy, withheld }, moment);
   }
 }
 
-function rebufferSummary(decision: Decision): string {
-  const { key: { titleId, region }, evidence } = decision;
-  const where = `${titleId} in ${region}`;
-  const percent = `${(evidence.ratio * 100).toFixed(1)} %`;
-  if (decision.change === "opened") {
-    return `${where} rebuffers: ${percent} of viewing time stalled, about ${evidence.stalledSessions} sessions`;
-  }
-  return decision.outcome === "recovered"
-    ? `${where} has recovered: ${percent} of viewing time stalled`
-    : `${where} is closed without recovery: no heartbeats for minutes`;
+function outcomeOf({ change, why }: Finding): NonNullable<IncidentAlert["outcome"]> {
+  if (why === "recovered" || why === "gone" || why === "chronic" || why === "folded") return why;
+  return change === "resolve" ? "recovered" : "gone";
+}
+
+function updateReason(why: Finding["why"]): IncidentAlert["why"] {
+  return why === "doubled" || why === "halved" || why === "dimension" || why === "folded"
+    ? why
+    : undefined;
 }
 
 /** The subject that `alert` is published on. */
-export function subjectOf(alert: RebufferAlert | PipelineAlert): string {
-  return alert.kind === "rebuffer"
-    ? alertSubject.rebuffer(alert.region, alert.title_id)
+export function subjectOf(alert: LiveAlert): string {
+  return alert.kind === "incident"
+    ? alertSubject.incident(alert.signal, alert.cell)
     : alertSubject.pipeline(alert.what);
 }
 
-/** An alert that live publishes. */
-export type LiveAlert = RebufferAlert | PipelineAlert;
+/** The message id of `alert`, unique to it. */
+export function messageIdOf(alert: LiveAlert): string {
+  return `${alert.incident_id}.${alert.kind === "incident" ? alert.update : alert.status}`;
+}

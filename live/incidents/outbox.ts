@@ -1,16 +1,17 @@
 /**
  * Publishes alerts to ALERTS in order, and retries each until it is acknowledged.
  *
- * A publish with an unknown outcome is repeated with the same message id
- * (`<incident_id>.<status>`), which the stream deduplicates; after its duplicate window, on-call
- * receives the same id and status again.
+ * A publish with an unknown outcome is repeated with the same message id (`<incident_id>.<update>`),
+ * which the stream deduplicates; after its duplicate window, on-call receives the same id and
+ * update again.
  *
  * @module
  */
 import type { JetStreamClient } from "nats/jetstream";
 import { pause } from "../../shared/process/retry.ts";
 import type { Log } from "../../shared/process/log.ts";
-import { type LiveAlert, subjectOf } from "./incidents.ts";
+import { type LiveAlert, messageIdOf, subjectOf } from "./incidents.ts";
+import { safeJson } from "./wording.ts";
 
 const MAX_CONCURRENT_ALERTS = 64;
 const RETRY_MS = 250;
@@ -67,10 +68,10 @@ export class Outbox {
   }
 
   async #publish(alert: LiveAlert): Promise<void> {
-    const msgID = `${alert.incident_id}.${alert.status}`;
+    const msgID = messageIdOf(alert);
     for (;;) {
       try {
-        await this.js.publish(subjectOf(alert), JSON.stringify(alert), { msgID, timeout: 2_000 });
+        await this.js.publish(subjectOf(alert), safeJson(alert), { msgID, timeout: 2_000 });
         return this.onPublished(alert);
       } catch (error) {
         this.log.warn("live.alerts.retry", { message_id: msgID, error });

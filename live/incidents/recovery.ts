@@ -4,10 +4,10 @@
  * @module
  */
 import type { JetStreamManager } from "nats/jetstream";
-import { type Alert, alertSchema } from "../../shared/contract/alert.ts";
-import { ALERTS, alertSubject } from "../../shared/contract/topology.ts";
+import { alertSchema, isOpen } from "../../shared/contract/alert.ts";
+import { ALERTS, alertSubject, INCIDENT_SUBJECTS } from "../../shared/contract/topology.ts";
 import type { Log } from "../../shared/process/log.ts";
-import { NO_DATA, type OpenAlerts } from "./incidents.ts";
+import { type LiveAlert, NO_DATA, type OpenAlerts, subjectOf } from "./incidents.ts";
 
 const PAGE_ALERTS = 1_000;
 
@@ -18,7 +18,7 @@ const PAGE_ALERTS = 1_000;
  */
 export async function openAlerts(jsm: JetStreamManager, log: Log): Promise<OpenAlerts> {
   const open: OpenAlerts = new Map();
-  for (const filter of ["alerts.rebuffer.>", alertSubject.pipeline(NO_DATA)]) {
+  for (const filter of [...INCIDENT_SUBJECTS, alertSubject.pipeline(NO_DATA)]) {
     for (let next = 1; next > 0;) next = await readPage(jsm, filter, next, open, log);
   }
   return open;
@@ -39,9 +39,9 @@ async function readPage(
     const page = await jsm.direct.getBatch(ALERTS, { seq: from, batch: PAGE_ALERTS, next_by_subj });
     for await (const { subject, seq, data } of page) {
       last = seq;
-      const alert = readAlert(data);
+      const alert = readAlert(subject, data);
       if (!alert) log.warn("live.alerts.unreadable", { subject, seq });
-      else if (alert.status === "open") open.set(subject, alert);
+      else if (isOpen(alert)) open.set(subject, alert);
       else open.delete(subject);
     }
   } catch (error) {
@@ -51,9 +51,16 @@ async function readPage(
   return last === 0 ? 0 : last + 1;
 }
 
-function readAlert(data: Uint8Array): Alert | undefined {
+// An alert on a subject that is not its own would be resolved on another one.
+function readAlert(subject: string, data: Uint8Array): LiveAlert | undefined {
+  const alert = alertSchema.safeParse(jsonOf(data)).data;
+  if (alert === undefined || alert.kind === "quarantine") return undefined;
+  return subjectOf(alert) === subject ? alert : undefined;
+}
+
+function jsonOf(data: Uint8Array): unknown {
   try {
-    return alertSchema.safeParse(JSON.parse(new TextDecoder().decode(data))).data;
+    return JSON.parse(new TextDecoder().decode(data));
   } catch {
     return undefined;
   }

@@ -13,7 +13,7 @@
  * @module
  */
 import { CellIndex } from "./cells_index.ts";
-import { Interner } from "./intern.ts";
+import { Interner, OTHER } from "./intern.ts";
 
 /** The kinds by number: `KINDS[1]` is `region`. Parents come before their children. */
 export const KINDS = [
@@ -31,7 +31,7 @@ export const KINDS = [
 /** The dimensions that a cell fixes. */
 export type CellKind = typeof KINDS[number];
 
-/** A cell by the values that it fixes; text from devices is printable, at most 64 characters. */
+/** A cell by the values that it fixes; text from devices is printable, at most 64 code points. */
 export interface CellName {
   readonly kind: CellKind;
   readonly region?: string;
@@ -108,6 +108,9 @@ export const DEFAULT_CELL_LIMITS: CellLimits = {
   model: 4_096,
 };
 
+/** Length of the blocks that departures are counted in, in ms. */
+const DEPARTED_BLOCK_MS = 60_000;
+
 /** The cells and their counts. */
 export class CellTable {
   /** Times that a session could not be counted in a cell because the table was full. */
@@ -126,6 +129,10 @@ export class CellTable {
   readonly regionParent: Int32Array;
   readonly otherParent: Int32Array;
   readonly interners: readonly Interner[];
+  /** Sessions that said that they end, in this block and in the one before. */
+  readonly #departed: Int32Array;
+  readonly #departedBefore: Int32Array;
+  readonly #block: Uint16Array;
   /** Called with each new cell. */
   onCreate: (cell: number) => void = () => {};
 
@@ -137,6 +144,9 @@ export class CellTable {
   constructor(readonly limits: CellLimits = DEFAULT_CELL_LIMITS) {
     const { cells } = limits;
     this.counts = new Int32Array(cells * COUNT_STRIDE);
+    this.#departed = new Int32Array(limits.cells);
+    this.#departedBefore = new Int32Array(limits.cells);
+    this.#block = new Uint16Array(limits.cells);
     this.kinds = new Uint8Array(cells);
     this.a = new Int32Array(cells);
     this.b = new Int32Array(cells);
@@ -187,6 +197,28 @@ export class CellTable {
     }
   }
 
+  /** Notes that a session of `cell` said that it ends. */
+  depart(cell: number, nowMs: number): void {
+    this.#turnBlock(cell, nowMs);
+    this.#departed[cell] = (this.#departed[cell] ?? 0) + 1;
+  }
+
+  /** Sessions of `cell` that said so in the last one to two minutes. */
+  departed(cell: number, nowMs: number): number {
+    this.#turnBlock(cell, nowMs);
+    return (this.#departed[cell] ?? 0) + (this.#departedBefore[cell] ?? 0);
+  }
+
+  #turnBlock(cell: number, nowMs: number): void {
+    const block = Math.floor(nowMs / DEPARTED_BLOCK_MS) & 0xffff;
+    const blocks = (block - (this.#block[cell] ?? 0)) & 0xffff;
+    // A receipt may be ahead of the second that is decided about.
+    if (blocks === 0 || blocks === 0xffff) return;
+    this.#departedBefore[cell] = blocks === 1 ? this.#departed[cell] ?? 0 : 0;
+    this.#departed[cell] = 0;
+    this.#block[cell] = block;
+  }
+
   /** Keeps `cell` while it has no sessions. */
   hold(cell: number): void {
     this.#holds[cell] = (this.#holds[cell] ?? 0) + 1;
@@ -234,6 +266,15 @@ export class CellTable {
     return create ? this.cellOf(kind, a, b) : this.find(kind, a, b);
   }
 
+  /** Whether a value of `cell` lost its place to one with more viewers. */
+  isDisplaced(cell: number): boolean {
+    const kind = this.kinds[cell] ?? 0;
+    const first = FIRST_DIMENSION[kind] ?? -1;
+    const second = SECOND_DIMENSION[kind] ?? -1;
+    return (first >= 0 && this.interner(first).isDisplaced(this.a[cell] ?? 0)) ||
+      (second >= 0 && this.interner(second).isDisplaced(this.b[cell] ?? 0));
+  }
+
   /** Whether every session of `inner` is in `outer`. */
   contains(outer: number, inner: number): boolean {
     return outer === ALL || outer === inner || this.regionParent[inner] === outer ||
@@ -254,7 +295,9 @@ export class CellTable {
     const value = name[DIMENSIONS[dimension] ?? "region"];
     if (value === undefined) return undefined;
     const interner = this.interner(dimension);
-    return create ? interner.intern(value, nowMs) : interner.find(value);
+    const id = create ? interner.intern(value, nowMs) : interner.find(value);
+    // One of those without a number is not all of them.
+    return id === OTHER && value !== interner.name(OTHER) ? undefined : id;
   }
 
   #create(kind: number, a: number, b: number): number {
@@ -272,6 +315,9 @@ export class CellTable {
     this.kinds[cell] = kind;
     this.a[cell] = a;
     this.b[cell] = b;
+    this.#departed[cell] = 0;
+    this.#departedBefore[cell] = 0;
+    this.#block[cell] = 0;
     this.counts.fill(0, cell * COUNT_STRIDE, (cell + 1) * COUNT_STRIDE);
     this.#index.add(cell);
     this.#keepValues(kind, a, b, true);

@@ -21,14 +21,15 @@ import type { Log } from "../../shared/process/log.ts";
 import { DURABLE } from "../../shared/contract/topology.ts";
 import { AckFloor } from "./ack_floor.ts";
 import type { Copies } from "./copies.ts";
+import { ReceiptClock } from "./receipt_clock.ts";
 
 /** Options and dependencies of a {@link Reader}. */
 export interface ReaderOptions {
   readonly js: JetStreamClient;
   readonly stream: string;
   readonly copies: Pick<Copies<Reject>, "submit">;
-  /** Called once with each valid heartbeat; `receivedAt` is ms since the epoch. Must not throw. */
-  readonly onHeartbeat: (heartbeat: Heartbeat, receivedAt: number) => void;
+  /** Called once with each valid heartbeat; `receivedAtMs` is ms since the epoch. Must not throw. */
+  readonly onHeartbeat: (heartbeat: Heartbeat, receivedAtMs: number) => void;
   readonly log: Log;
 }
 
@@ -59,6 +60,8 @@ export class Reader {
   lag = 0;
   /** Whether the durable had delivered anything before this process started. */
   deliveredBefore = false;
+  /** The clock of the stream. */
+  readonly clock = new ReceiptClock();
 
   readonly #options: ReaderOptions;
   #floor = new AckFloor<JsMsg>();
@@ -68,6 +71,10 @@ export class Reader {
   #deliveriesKnown = 0;
   #progressMs = performance.now();
   #answerMs = -Infinity;
+  /** The newest message, its receipt, and when it was handled. */
+  #newest: JsMsg | undefined;
+  #newestReceivedMs = -Infinity;
+  #newestHeardMs = -Infinity;
 
   constructor(options: ReaderOptions) {
     this.#options = options;
@@ -93,11 +100,22 @@ export class Reader {
     return `${stream} has ${this.lag} heartbeats for live, none arrived for ${stalledSeconds} s`;
   }
 
+  /**
+   * The receipt time up to which this stream was heard; undefined while nothing is known, or while
+   * heartbeats wait that do not arrive.
+   */
+  get heardToMs(): number | undefined {
+    if (this.notReady !== undefined) return undefined;
+    this.#proveByNewest();
+    return this.clock.nowMs(performance.now());
+  }
+
   /** Waits until the durable exists; {@link run} starts reading. */
   async waitForDurable(signal: AbortSignal): Promise<void> {
     const consumer = await untilReady(signal, this.#options.log, () => this.#consumer());
+    const askedMs = performance.now();
     const info = await consumer.info(true);
-    this.#onInfo(info);
+    this.#onInfo(info, askedMs);
     this.deliveredBefore = info.delivered.stream_seq > 0;
   }
 
@@ -150,9 +168,11 @@ export class Reader {
     }
     this.#floor.handled(delivery.sequence, message);
     this.events += 1;
+    this.#newest = message;
+    if (delivery.receivedAtMs !== this.#newestReceivedMs) this.#hear(delivery.receivedAtMs);
     const judgement = judge(delivery.bytes);
     if (judgement.ok) {
-      this.#options.onHeartbeat(judgement.heartbeat, delivery.receivedAt);
+      this.#options.onHeartbeat(judgement.heartbeat, delivery.receivedAtMs);
     } else {
       // The bytes are a view of a socket's buffer; a waiting reject would keep the whole buffer.
       const kept = { ...delivery, bytes: delivery.bytes.slice() };
@@ -163,6 +183,18 @@ export class Reader {
       });
     }
     if (++this.#sinceAck >= ACK_INTERVAL_EVENTS) this.#acknowledge();
+  }
+
+  #hear(receivedMs: number): void {
+    this.#newestReceivedMs = receivedMs;
+    this.#newestHeardMs = performance.now();
+    this.clock.heard(receivedMs, this.#newestHeardMs);
+  }
+
+  // A message that left none behind it in the stream proves that all was heard when it was sent.
+  #proveByNewest(): void {
+    if (this.#newest?.info.pending === 0) this.clock.proved(this.#newestHeardMs);
+    this.#newest = undefined;
   }
 
   #reject(reject: Reject): void {
@@ -195,7 +227,9 @@ export class Reader {
   async #watchLag(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       try {
-        this.#onInfo(await (await this.#consumer()).info(true));
+        const consumer = await this.#consumer();
+        const askedMs = performance.now();
+        this.#onInfo(await consumer.info(true), askedMs);
       } catch {
         // `reachable` becomes false when this continues.
       }
@@ -203,13 +237,17 @@ export class Reader {
     }
   }
 
-  #onInfo(info: ConsumerInfo): void {
+  #onInfo(info: ConsumerInfo, askedMs: number): void {
     this.#answerMs = performance.now();
     this.lag = info.num_pending;
     // The stream or durable was recreated: sequences start again.
     const isRecreated = this.#consumerCreated && this.#consumerCreated !== info.created;
     if (isRecreated) this.#floor = new AckFloor();
     this.#consumerCreated = info.created;
+    const handledTo = Math.max(this.#floor.handledTo, info.ack_floor.stream_seq);
+    if (this.lag === 0 && info.delivered.stream_seq <= handledTo) {
+      this.clock.proved(askedMs, Date.parse(info.ts ?? ""));
+    }
     if (this.lag === 0 || this.#deliveries > this.#deliveriesKnown) {
       this.#progressMs = this.#answerMs;
       this.#deliveriesKnown = this.#deliveries;

@@ -245,7 +245,7 @@ export class SessionTable {
   #takeIn(row: number, heartbeat: WatchedHeartbeat, nowMs: number): void {
     if (nowMs > this.newestMs) this.newestMs = nowMs;
     if (heartbeat.state === "ended") {
-      if (this.#isWatching(row)) this.counters.ended += 1;
+      if (this.#isWatching(row)) this.#depart(row, nowMs);
       this.#leave(row);
       return;
     }
@@ -371,6 +371,15 @@ export class SessionTable {
       this.history.clear(row);
     }
     this.#part(oldCells, oldIds, flags & COUNTED);
+  }
+
+  #depart(row: number, nowMs: number): void {
+    this.counters.ended += 1;
+    this.cells.depart(ALL, nowMs);
+    for (let at = row * CELL_STRIDE; at < (row + 1) * CELL_STRIDE; at++) {
+      const cell = this.cellIds[at] ?? -1;
+      if (cell >= 0) this.cells.depart(cell, nowMs);
+    }
   }
 
   // Leaves all cells; the row stays.

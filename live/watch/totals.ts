@@ -16,7 +16,7 @@ export function publishedTally(
   stream: string,
   intervalMs: number,
 ): IntervalTally {
-  return new IntervalTally(intervalMs, ({ from, quietSince, events, playedMs }) => {
+  return new IntervalTally(intervalMs, ({ from, quietSinceMs, events, playedMs }) => {
     // Publishing on a closed connection throws, and must not fail the reader while it stops.
     if (nc.isClosed() || nc.isDraining()) return;
     const totals: LiveTotals = {
@@ -24,7 +24,7 @@ export function publishedTally(
       stream,
       interval_ms: intervalMs,
       from,
-      quiet_since: quietSince,
+      quiet_since: quietSinceMs,
       events,
       played_ms: playedMs,
     };

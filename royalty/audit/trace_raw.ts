@@ -13,7 +13,12 @@ import type { OnProgress } from "../../shared/process/cli/progress.ts";
 import { type AccrualRules, accrue } from "../posting/accrue.ts";
 import { BusinessCalendar } from "../statement/business_day.ts";
 import { knownKeys } from "../posting/key_table.ts";
-import { firstSequenceSince, type RawExtent, rawExtent, readRaw } from "../raw/raw_stream.ts";
+import {
+  firstSequenceSince,
+  type RawExtent,
+  rawExtent,
+  readRaw,
+} from "../../shared/process/raw/raw_stream.ts";
 import { readBooksOfDay, type StreamSpan } from "../recount/books_of_day.ts";
 import type { RecountOptions } from "../recount/day.ts";
 import { DayStarts } from "../recount/appraise.ts";

@@ -22,8 +22,8 @@ const SECOND = RULES.dayOf(FIRST_MS + DAY_MS);
 const DAYS = [FIRST, SECOND, RULES.dayOf(FIRST_MS + 2 * DAY_MS)];
 
 function claimOf(heartbeat: Heartbeat, sequence: number): Claim {
-  const receivedAt = FIRST_MS + 3 * DAY_MS;
-  const delivery = { bytes: encode(heartbeat), sequence, receivedAt, redelivered: false };
+  const receivedAtMs = FIRST_MS + 3 * DAY_MS;
+  const delivery = { bytes: encode(heartbeat), sequence, receivedAtMs, redelivered: false };
   const [claim] = accrue([delivery], RULES).claims;
   assertExists(claim);
   return claim;

@@ -70,17 +70,17 @@ class CloserRig implements AsyncDisposable {
   }
 
   /**
-   * Posts what a stream received at `receivedAt`, after it lost `lost` sequences. `beforeCommit` runs
+   * Posts what a stream received at `receivedAtMs`, after it lost `lost` sequences. `beforeCommit` runs
    * between each plan and its commit.
    */
   async post(
     bodies: readonly (Heartbeat | string)[],
-    receivedAt = this.now,
+    receivedAtMs = this.now,
     lost = 0,
     beforeCommit?: () => Promise<void>,
   ): Promise<void> {
     const { lastSeq: after } = await this.session.position();
-    const received = { stream: "HEARTBEATS", after, bodies, receivedAt, lost };
+    const received = { stream: "HEARTBEATS", after, bodies, receivedAtMs, lost };
     const dayOf = (instant: number) => this.calendar.dayOf(instant);
     await commitPosting(this.session, postingOf(received, { ...RULES, dayOf }), beforeCommit);
   }

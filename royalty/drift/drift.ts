@@ -130,9 +130,9 @@ export class Drift {
 }
 
 // For an earlier interval, totals only say whether nothing was read in it.
-function readingOf({ from, quietSince, ...reading }: IntervalTotals, at: number) {
+function readingOf({ from, quietSinceMs, ...reading }: IntervalTotals, at: number) {
   if (at === from) return reading;
-  return quietSince <= at ? NOTHING : undefined;
+  return quietSinceMs <= at ? NOTHING : undefined;
 }
 
 /** A sample that has too few events yet. */

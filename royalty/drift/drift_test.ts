@@ -21,15 +21,15 @@ const RULES: DriftRules = {
 };
 
 interface Received {
-  readonly receivedAt: number;
+  readonly receivedAtMs: number;
   readonly playedMs: number;
 }
 
 function aStream(random: Random, count: number, perEventMs: number): Received[] {
-  let receivedAt = 1_800_000_000_000;
+  let receivedAtMs = 1_800_000_000_000;
   return Array.from({ length: count }, () => {
-    receivedAt += random.chance(0.002) ? 5 * INTERVAL_MS : random.int(0, 2 * perEventMs);
-    return { receivedAt, playedMs: random.int(0, 20_000) };
+    receivedAtMs += random.chance(0.002) ? 5 * INTERVAL_MS : random.int(0, 2 * perEventMs);
+    return { receivedAtMs, playedMs: random.int(0, 20_000) };
   });
 }
 
@@ -41,9 +41,9 @@ function read(
 ): IntervalTotals[] {
   const finished: IntervalTotals[] = [];
   const tally = new IntervalTally(INTERVAL_MS, (totals) => finished.push(totals));
-  for (const [i, { receivedAt, playedMs }] of received.entries()) {
+  for (const [i, { receivedAtMs, playedMs }] of received.entries()) {
     if (restarts.has(i)) tally.interrupt();
-    if (!misses(i)) tally.add(receivedAt, playedMs);
+    if (!misses(i)) tally.add(receivedAtMs, playedMs);
   }
   return finished;
 }
@@ -111,7 +111,7 @@ Deno.test("messages missed by either side are measured, and drift only above the
 Deno.test("an interval in which one side read nothing is compared", () => {
   const at = (minute: number, quietMinutes = 0, events = 100): IntervalTotals => ({
     from: minute * INTERVAL_MS,
-    quietSince: (minute - quietMinutes) * INTERVAL_MS,
+    quietSinceMs: (minute - quietMinutes) * INTERVAL_MS,
     events,
     playedMs: events * 10,
   });
@@ -129,7 +129,7 @@ Deno.test("an interval in which one side read nothing is compared", () => {
 Deno.test("an interval that one side did not read completely is not compared", () => {
   const at = (minute: number, quiet = 0) => ({
     from: minute * INTERVAL_MS,
-    quietSince: (minute - quiet) * INTERVAL_MS,
+    quietSinceMs: (minute - quiet) * INTERVAL_MS,
     events: 100,
     playedMs: 1_000,
   });
@@ -143,7 +143,7 @@ Deno.test("an interval that one side did not read completely is not compared", (
 Deno.test("intervals with few events are merged into one sample", () => {
   const drift = new Drift(RULES);
   const verdicts = Array.from({ length: 40 }, (_, i) => {
-    const totals = { from: i * INTERVAL_MS, quietSince: i * INTERVAL_MS, playedMs: 100 };
+    const totals = { from: i * INTERVAL_MS, quietSinceMs: i * INTERVAL_MS, playedMs: 100 };
     // Live alternates between one more and one less.
     drift.add("live", { ...totals, events: i % 2 === 0 ? 11 : 9 });
     return drift.add("royalty", { ...totals, events: 10 });
@@ -159,7 +159,7 @@ Deno.test("intervals with few events are merged into one sample", () => {
 Deno.test("memory is bounded when one side never reports again", () => {
   const drift = new Drift({ ...RULES, maxWaiting: 10 });
   for (let i = 0; i < 1_000; i++) {
-    drift.add("royalty", { from: i * 1_000, quietSince: i * 1_000, events: 1, playedMs: 1 });
+    drift.add("royalty", { from: i * 1_000, quietSinceMs: i * 1_000, events: 1, playedMs: 1 });
   }
   assertEquals([drift.waiting, drift.uncompared], [10, 990]);
 });
@@ -202,7 +202,7 @@ Deno.test("it takes two samples to open and five to resolve", () => {
   const drift = new Drift(RULES);
   let minute = 0;
   const next = (live: number): Standing => {
-    const totals = { from: minute * INTERVAL_MS, quietSince: minute * INTERVAL_MS };
+    const totals = { from: minute * INTERVAL_MS, quietSinceMs: minute * INTERVAL_MS };
     minute += 1;
     drift.add("royalty", { ...totals, events: 1_000, playedMs: 1_000 });
     const [verdict] = drift.add("live", { ...totals, events: live, playedMs: live });

@@ -146,7 +146,7 @@ class DriftMonitor implements PostingObserver {
   posted(stream: string, accrual: Accrual): void {
     const tally = this.#streams.get(stream)?.tally;
     for (const { delivery, playedMs } of usableForLive(accrual)) {
-      tally?.add(delivery.receivedAt, playedMs);
+      tally?.add(delivery.receivedAtMs, playedMs);
     }
   }
 
@@ -154,13 +154,13 @@ class DriftMonitor implements PostingObserver {
   receive(data: Uint8Array): string | undefined {
     const totals = readTotals(data);
     if (!totals) return "a message is not one of live's totals";
-    const { stream, interval_ms, from, quiet_since: quietSince, events, played_ms } = totals;
+    const { stream, interval_ms, from, quiet_since: quietSinceMs, events, played_ms } = totals;
     if (interval_ms !== this.intervalMs) {
       return `live totals ${interval_ms} ms and royalty ${this.intervalMs}; ` +
         "TWOFOLD_TOTALS_INTERVAL_MS has to be the same for both";
     }
     if (!this.#streams.has(stream)) return `live reads ${stream}, royalty does not`;
-    this.#add(stream, "live", { from, quietSince, events, playedMs: played_ms });
+    this.#add(stream, "live", { from, quietSinceMs, events, playedMs: played_ms });
   }
 
   #add(stream: string, side: Side, totals: IntervalTotals): void {

@@ -63,7 +63,7 @@ export function accrue(deliveries: readonly Delivery[], rules: AccrualRules): Ac
   for (const delivery of deliveries) {
     const judgement = judge(delivery.bytes);
     const rejection = judgement.ok
-      ? timelinessRejection(judgement.heartbeat, delivery.receivedAt, rules)
+      ? timelinessRejection(judgement.heartbeat, delivery.receivedAtMs, rules)
       : judgement.rejection;
     if (rejection) {
       const msAtRisk = judgement.ok
@@ -88,10 +88,10 @@ export function readablePlayedMs(bytes: Uint8Array): number | undefined {
 
 function timelinessRejection(
   { event_id, ts, device }: Heartbeat,
-  receivedAt: number,
+  receivedAtMs: number,
   { latenessHorizonMs, futureToleranceMs }: AccrualRules,
 ): Rejection | undefined {
-  const lateMs = receivedAt - ts;
+  const lateMs = receivedAtMs - ts;
   if (lateMs > latenessHorizonMs) {
     const detail = `ts is ${lateMs} ms before receipt, more than ${latenessHorizonMs}`;
     return { reason: "too_late", path: "$.ts", detail, build: device.build };
@@ -100,7 +100,7 @@ function timelinessRejection(
     const detail = `ts is ${-lateMs} ms ahead of receipt, more than ${futureToleranceMs}`;
     return { reason: "from_the_future", path: "$.ts", detail, build: device.build };
   }
-  const idAgeMs = droppableAgeMs(event_id.toLowerCase(), receivedAt, latenessHorizonMs);
+  const idAgeMs = droppableAgeMs(event_id.toLowerCase(), receivedAtMs, latenessHorizonMs);
   if (idAgeMs !== undefined) {
     const detail = `the id was made ${idAgeMs} ms before receipt: its key may have been dropped, ` +
       "so it is unknown whether the event was counted before";

@@ -21,8 +21,8 @@ const RULES: AccrualRules = {
   futureToleranceMs: 300_000,
 };
 
-function delivery(value: unknown, sequence = 1, receivedAt = NOW): Delivery {
-  return { bytes: encode(value), sequence, receivedAt, redelivered: false };
+function delivery(value: unknown, sequence = 1, receivedAtMs = NOW): Delivery {
+  return { bytes: encode(value), sequence, receivedAtMs, redelivered: false };
 }
 
 /** Books in memory that are posted to in batches, as by the ledger. */
@@ -190,7 +190,7 @@ Deno.test("a malformed event does not affect its neighbours", () => {
   const broken = {
     bytes: new Uint8Array([0xff]),
     sequence: 2,
-    receivedAt: NOW,
+    receivedAtMs: NOW,
     redelivered: false,
   };
   const { claims, refusals } = accrue([delivery(before, 1), broken, delivery(after, 3)], RULES);

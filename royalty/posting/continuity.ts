@@ -54,13 +54,14 @@ export function follow(cursor: Cursor, deliveries: readonly NumberedDelivery[]):
   let { lastSeq, lastReceivedAtMs, deliveries: number } = cursor;
   for (const delivery of deliveries) {
     number += 1;
-    const { sequence, receivedAt, deliverySequence, redelivered } = delivery;
+    const { sequence, receivedAtMs, deliverySequence, redelivered } = delivery;
     if (deliverySequence !== number) {
       const reason = `expected delivery ${number}, received ${deliverySequence}`;
       return { kind: "broken", reason };
     }
-    if (sequence === lastSeq && receivedAt !== lastReceivedAtMs) {
-      const reason = `sequence ${sequence} was received at ${lastReceivedAtMs}, now ${receivedAt}`;
+    if (sequence === lastSeq && receivedAtMs !== lastReceivedAtMs) {
+      const reason =
+        `sequence ${sequence} was received at ${lastReceivedAtMs}, now ${receivedAtMs}`;
       return { kind: "rewritten", reason };
     }
     // Only the message at the cursor may be delivered a second time without being marked as
@@ -72,7 +73,7 @@ export function follow(cursor: Cursor, deliveries: readonly NumberedDelivery[]):
     if (sequence > lastSeq + 1) gaps.push({ firstSeq: lastSeq + 1, lastSeq: sequence - 1 });
     fresh.push(delivery);
     lastSeq = sequence;
-    lastReceivedAtMs = receivedAt;
+    lastReceivedAtMs = receivedAtMs;
   }
   return {
     kind: "continues",

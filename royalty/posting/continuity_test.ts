@@ -5,7 +5,7 @@ import { follow, type NumberedDelivery } from "./continuity.ts";
 const BYTES = new Uint8Array();
 
 function delivered(sequence: number, deliverySequence: number, redelivered = false) {
-  return { bytes: BYTES, sequence, deliverySequence, receivedAt: sequence * 10, redelivered };
+  return { bytes: BYTES, sequence, deliverySequence, receivedAtMs: sequence * 10, redelivered };
 }
 
 function cursor(lastSeq: number, deliveries = 0) {
@@ -43,7 +43,7 @@ Deno.test("an old sequence that is not a redelivery is broken", () => {
 });
 
 Deno.test("another message at the cursor's sequence means that the stream was rewritten", () => {
-  const other = { ...delivered(5, 1), receivedAt: 51 };
+  const other = { ...delivered(5, 1), receivedAtMs: 51 };
   assertEquals(follow(cursor(5), [other]).kind, "rewritten");
 });
 

@@ -53,12 +53,12 @@ export function idAgeLimitMs(latenessHorizonMs: number): number {
  */
 export function droppableAgeMs(
   eventId: string,
-  receivedAt: number,
+  receivedAtMs: number,
   latenessHorizonMs: number,
 ): number | undefined {
   const made = madeAt(eventId);
   if (made === undefined || made < KEYS_SINCE_MS) return undefined;
-  const age = receivedAt - made;
+  const age = receivedAtMs - made;
   return age > idAgeLimitMs(latenessHorizonMs) ? age : undefined;
 }
 

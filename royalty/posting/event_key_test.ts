@@ -86,8 +86,8 @@ Deno.test("an event whose key a plan drops is refused from then on", () => {
     if (end <= KEYS_SINCE_MS) continue;
     // The last id of the dropped days, received as early as possible: clocks may differ by a day.
     const id = random.uuidv7(end - 1);
-    const receivedAt = readTo - DAY_MS + random.int(0, 3 * DAY_MS);
-    assert(droppableAgeMs(id, receivedAt, latenessHorizonMs) !== undefined, id);
+    const receivedAtMs = readTo - DAY_MS + random.int(0, 3 * DAY_MS);
+    assert(droppableAgeMs(id, receivedAtMs, latenessHorizonMs) !== undefined, id);
   }
 });
 

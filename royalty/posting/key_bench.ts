@@ -142,7 +142,7 @@ function aPosting(random: Random, kind: Kind, after: number): Posting {
     const ts = now - random.int(0, 20_000);
     return aHeartbeat(random, ts, { event_id: kind.idOf(random, ts) });
   });
-  return postingOf({ stream: STREAM, after, bodies, receivedAt: now }, RULES);
+  return postingOf({ stream: STREAM, after, bodies, receivedAtMs: now }, RULES);
 }
 
 async function post(session: LedgerSession, posting: Posting): Promise<void> {

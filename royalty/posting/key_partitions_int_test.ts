@@ -58,11 +58,11 @@ class Poster {
   constructor(readonly session: LedgerSession) {}
 
   /** Like {@link post}, but retries when another stream inserts an id at the same time. */
-  async postWithRetry(events: readonly Heartbeat[], receivedAt: number): Promise<Position> {
+  async postWithRetry(events: readonly Heartbeat[], receivedAtMs: number): Promise<Position> {
     const before = this.#sequence;
     for (;;) {
       try {
-        return await this.post(events, receivedAt);
+        return await this.post(events, receivedAtMs);
       } catch (error) {
         // A deadlock is a RetryAfter.
         if (!(error instanceof RetryAfter) && stateOf(error) !== UNIQUE_VIOLATION) throw error;
@@ -71,9 +71,9 @@ class Poster {
     }
   }
 
-  async post(bodies: readonly Heartbeat[], receivedAt: number): Promise<Position> {
+  async post(bodies: readonly Heartbeat[], receivedAtMs: number): Promise<Position> {
     const { stream } = this.session;
-    const posting = postingOf({ stream, after: this.#sequence, bodies, receivedAt }, RULES);
+    const posting = postingOf({ stream, after: this.#sequence, bodies, receivedAtMs }, RULES);
     this.#sequence = posting.through.lastSeq;
     return await commitPosting(this.session, posting);
   }
@@ -116,11 +116,11 @@ class Model {
   readonly #counted = new Map<string, number>();
   readonly outcomes = { counted: 0, quarantined: 0, duplicates: 0 };
 
-  take({ event_id, ts }: Heartbeat, receivedAt: number): void {
+  take({ event_id, ts }: Heartbeat, receivedAtMs: number): void {
     const made = parseInt(event_id.replaceAll("-", "").slice(0, 12), 16);
     const isOld = event_id[14] === "7" && made >= Date.UTC(2026, 10, 1) &&
-      receivedAt - made > 3 * DAY_MS;
-    if (isOld || ts < receivedAt - 2 * DAY_MS || ts > receivedAt + 300_000) {
+      receivedAtMs - made > 3 * DAY_MS;
+    if (isOld || ts < receivedAtMs - 2 * DAY_MS || ts > receivedAtMs + 300_000) {
       this.outcomes.quarantined += 1;
     } else if (!this.#counted.has(event_id)) {
       this.#counted.set(event_id, ts);

@@ -65,7 +65,7 @@ async function addV7(tx: TransactionSql, claims: readonly Claim[]): Promise<void
 
 async function addOther(tx: TransactionSql, claims: readonly Claim[]): Promise<void> {
   if (claims.length === 0) return;
-  const received = claims.map(({ delivery }) => dateOf(dayNumber(delivery.receivedAt)));
+  const received = claims.map(({ delivery }) => dateOf(dayNumber(delivery.receivedAtMs)));
   await tx`
     insert into royalty.event_key_other (event_id, fingerprint, received_day)
     select * from unnest(
@@ -95,7 +95,7 @@ function byTable(claims: readonly Claim[]): ClaimsByTable {
   for (const claim of [...claims].sort((a, b) => (a.eventId < b.eventId ? -1 : 1))) {
     const made = madeAt(claim.eventId);
     if (made === undefined) other.push(claim);
-    else if (Math.abs(made - claim.delivery.receivedAt) <= DAY_MS) recent.push(claim);
+    else if (Math.abs(made - claim.delivery.receivedAtMs) <= DAY_MS) recent.push(claim);
     else unusual.push(claim);
   }
   return { recent, unusual, other };

@@ -25,7 +25,7 @@ interface KeysRow {
 
 function posting(random: Random, after: number, count: number): Posting {
   const bodies = Array.from({ length: count }, () => aHeartbeat(random, NOW));
-  return postingOf({ stream: "HEARTBEATS", after, bodies, receivedAt: NOW }, RULES);
+  return postingOf({ stream: "HEARTBEATS", after, bodies, receivedAtMs: NOW }, RULES);
 }
 
 Deno.test("the ledger", async (t) => {

@@ -143,7 +143,7 @@ function fetchedBatch(messages: readonly JsMsg[]): Fetched {
 }
 
 function numberedDelivery(message: JsMsg): NumberedDelivery {
-  const { bytes, sequence, receivedAt, redelivered } = deliveryOf(message);
+  const { bytes, sequence, receivedAtMs, redelivered } = deliveryOf(message);
   const { deliverySequence } = message.info;
-  return { bytes, sequence, receivedAt, redelivered, deliverySequence };
+  return { bytes, sequence, receivedAtMs, redelivered, deliverySequence };
 }

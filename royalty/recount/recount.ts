@@ -23,7 +23,7 @@ import type { OnProgress } from "../../shared/process/cli/progress.ts";
 import type { DayLine } from "../statement/day_line.ts";
 import { DeviceLoss, type DeviceLossEstimate } from "../statement/device_loss.ts";
 import { ExternalSort } from "./external_sort.ts";
-import type { RawMessage } from "../raw/stored_message.ts";
+import type { RawMessage } from "../../shared/process/raw/stored_message.ts";
 import { appraise, DayStarts, type RecountRules, type Unearned, writeId } from "./appraise.ts";
 
 /** The part of a stream that a recount reads. */
@@ -158,10 +158,10 @@ class RecordWriter {
   write(
     stream: number,
     closedThrough: RawSource["closedThrough"],
-    { bytes, receivedAt, sequence }: RawMessage,
+    { bytes, receivedAtMs, sequence }: RawMessage,
   ): Uint8Array | undefined {
     this.read += 1;
-    const earning = appraise(bytes, receivedAt, this.task.rules);
+    const earning = appraise(bytes, receivedAtMs, this.task.rules);
     if (typeof earning === "string") {
       this.unearned[earning] += 1;
       return undefined;

@@ -13,7 +13,7 @@ import { roleUrl } from "../../shared/dev/servers/stack.ts";
 import { waitFor } from "../../shared/dev/testing/wait_for.ts";
 import type { Heartbeat } from "../../shared/contract/event.ts";
 import { readStored } from "../books/statements.ts";
-import { rawExtent, readRaw } from "../raw/raw_stream.ts";
+import { rawExtent, readRaw } from "../../shared/process/raw/raw_stream.ts";
 
 const DAY_MS = 86_400_000;
 

@@ -7,7 +7,7 @@ import type { Heartbeat } from "../../shared/contract/event.ts";
 import { accrue, settle } from "../posting/accrue.ts";
 import { BusinessCalendar, nextDay } from "../statement/business_day.ts";
 import { type DayLine, lineKey } from "../statement/day_line.ts";
-import type { RawMessage } from "../raw/stored_message.ts";
+import type { RawMessage } from "../../shared/process/raw/stored_message.ts";
 import { recount, type Recounted, type RecountTask } from "./recount.ts";
 import { appraise, DayStarts, writeId } from "./appraise.ts";
 import {
@@ -33,8 +33,8 @@ interface Model {
 }
 
 // Wrong clocks, late events, retries, ids in upper case, reused ids, and malformed bytes.
-function nextBytes(random: Random, receivedAt: number, sent: Heartbeat[]): Uint8Array {
-  const ts = receivedAt - random.int(-400_000, 400_000) -
+function nextBytes(random: Random, receivedAtMs: number, sent: Heartbeat[]): Uint8Array {
+  const ts = receivedAtMs - random.int(-400_000, 400_000) -
     (random.chance(0.3) ? random.int(0, 8 * DAY_MS) : 0);
   const fresh = aHeartbeat(random, ts, {
     played_ms: random.int(0, 16_500),
@@ -70,15 +70,15 @@ function aModel(random: Random, days: readonly string[]): Model {
   const sent: Heartbeat[] = [];
   const [firstDay] = days;
   assertExists(firstDay);
-  let receivedAt = Date.parse(firstDay) - 2 * HOUR_MS;
+  let receivedAtMs = Date.parse(firstDay) - 2 * HOUR_MS;
   // Sequences beyond 32 bits too.
   let sequence = random.chance(0.5) ? 0 : 2 ** 32 - 40;
   for (const day of days) {
     const closes = Date.parse(day) + DAY_MS + random.int(0, 3) * HOUR_MS;
-    while (receivedAt < closes) {
+    while (receivedAtMs < closes) {
       sequence += random.chance(0.02) ? random.int(2, 5) : 1;
-      model.messages.push({ sequence, receivedAt, bytes: nextBytes(random, receivedAt, sent) });
-      receivedAt += random.int(0, 2 * HOUR_MS / 5);
+      model.messages.push({ sequence, receivedAtMs, bytes: nextBytes(random, receivedAtMs, sent) });
+      receivedAtMs += random.int(0, 2 * HOUR_MS / 5);
     }
     model.seals.set(day, sequence);
   }
@@ -144,8 +144,8 @@ function naiveLines(model: Model, day: string): Map<string, DayLine> {
   const seen = new Set<string>();
   const lines = new Map<string, DayLine>();
   const closes = [...model.seals].sort();
-  for (const { sequence, receivedAt, bytes } of model.messages) {
-    const earning = appraise(bytes, receivedAt, RULES);
+  for (const { sequence, receivedAtMs, bytes } of model.messages) {
+    const earning = appraise(bytes, receivedAtMs, RULES);
     if (typeof earning === "string" || seen.has(earning.eventId.toLowerCase())) continue;
     seen.add(earning.eventId.toLowerCase());
     const watched = new Date(earning.ts).toISOString().slice(0, 10);
@@ -232,7 +232,7 @@ Deno.test("late events are doubtful when older heartbeats were deleted, other ev
       const model = aModel(random, DAYS);
       const whole = await recount(taskOf(model, "2026-11-22", folder));
       const since = Date.parse("2026-11-22") - 300_000;
-      const aged = { ...model, messages: model.messages.filter((m) => m.receivedAt >= since) };
+      const aged = { ...model, messages: model.messages.filter((m) => m.receivedAtMs >= since) };
       const task = taskOf(aged, "2026-11-22", folder);
       const sources = task.sources.map((source) => ({ ...source, completeSinceMs: since }));
       const recounted = await recount({ ...task, sources });
@@ -312,7 +312,7 @@ Deno.test("an id on two streams counts once with the same content, and is doubtf
       read: async function* () {
         yield events.map((event, at) => ({
           sequence: at + 1,
-          receivedAt: NOON,
+          receivedAtMs: NOON,
           bytes: encode(event),
         }));
       },
@@ -348,7 +348,7 @@ Deno.test("device loss of the day is reported and not credited", () =>
     const sent = [...heartbeats, third, beat(50, NOON - DAY_MS)];
     const messages = sent.map((each, i) => ({
       sequence: i + 1,
-      receivedAt: NOON,
+      receivedAtMs: NOON,
       bytes: encode(each),
     }));
     const model = { messages, seals: new Map([["2026-11-22", messages.length]]) };

@@ -5,7 +5,12 @@
  */
 import type { NatsConnection } from "nats";
 import { Refused } from "../../shared/process/errors.ts";
-import { firstSequenceSince, type RawExtent, rawExtent, readRaw } from "../raw/raw_stream.ts";
+import {
+  firstSequenceSince,
+  type RawExtent,
+  rawExtent,
+  readRaw,
+} from "../../shared/process/raw/raw_stream.ts";
 import type { RawSource } from "./recount.ts";
 import type { BooksOfDay, StreamSpan } from "./books_of_day.ts";
 import { DayStarts, type RecountRules } from "./appraise.ts";

@@ -11,7 +11,7 @@ export interface Delivery {
   /** Sequence in the stream. */
   readonly sequence: number;
   /** Receipt: when the stream stored it, ms since the epoch. */
-  readonly receivedAt: number;
+  readonly receivedAtMs: number;
   /** Whether the durable has delivered it before. */
   readonly redelivered: boolean;
 }
@@ -26,7 +26,7 @@ export function deliveryOf(message: JsMsg): Delivery {
   return {
     bytes,
     sequence: info.streamSequence,
-    receivedAt: Math.floor(info.timestampNanos / 1_000_000),
+    receivedAtMs: Math.floor(info.timestampNanos / 1_000_000),
     redelivered: info.redelivered,
   };
 }
@@ -50,7 +50,7 @@ function deliveryOfReply(bytes: Uint8Array, reply: string): Delivery | undefined
     bytes,
     sequence: Number(reply.slice(deliveriesEnd + 1, sequenceEnd)),
     // Nanoseconds without the last six digits are milliseconds.
-    receivedAt: Number(reply.slice(consumerSequenceEnd + 1, nanosEnd - 6)),
+    receivedAtMs: Number(reply.slice(consumerSequenceEnd + 1, nanosEnd - 6)),
     redelivered: deliveriesEnd - durableEnd !== 2 || reply[durableEnd + 1] !== "1",
   };
 }

@@ -40,7 +40,7 @@ Deno.test("any rejection is read from QUARANTINE unchanged, with the original by
     return { rejection, bytes, sequence: i + 1 };
   });
   for (const { rejection, bytes, sequence } of sent) {
-    const delivery = { bytes, sequence, receivedAt: 1_700_000_000_000, redelivered: false };
+    const delivery = { bytes, sequence, receivedAtMs: 1_700_000_000_000, redelivered: false };
     await quarantine(royalty, "royalty", { stream: "HEARTBEATS", delivery, rejection });
   }
 
@@ -69,7 +69,7 @@ Deno.test("any rejection is read from QUARANTINE unchanged, with the original by
 Deno.test("live and royalty rejecting the same heartbeat make one entry", async () => {
   await using stack = await NatsStack.start();
   const rejection: Rejection = { reason: "malformed", path: "$.ts", detail: "expected int" };
-  const delivery = { bytes: new Uint8Array([1]), sequence: 9, receivedAt: 1, redelivered: false };
+  const delivery = { bytes: new Uint8Array([1]), sequence: 9, receivedAtMs: 1, redelivered: false };
   for (const role of ["live", "royalty", "live"] as const) {
     const js = jetstream(await stack.connect(role));
     await quarantine(js, role, { stream: "HEARTBEATS", delivery, rejection });

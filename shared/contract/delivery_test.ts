@@ -27,7 +27,7 @@ for (const deliveries of [1, 2, 11]) {
       assertEquals(deliveryOf(messageOf(reply, deliveries)), {
         bytes: new Uint8Array(1),
         sequence: 41,
-        receivedAt: 1_795_000_000_123,
+        receivedAtMs: 1_795_000_000_123,
         redelivered: deliveries > 1,
       });
     });

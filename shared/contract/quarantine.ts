@@ -37,7 +37,7 @@ export async function quarantine(
   set(QUARANTINE_HEADER.stream, stream);
   set(QUARANTINE_HEADER.sequence, String(delivery.sequence));
   set(QUARANTINE_HEADER.rejectedBy, rejectedBy);
-  set(QUARANTINE_HEADER.receivedAt, String(delivery.receivedAt));
+  set(QUARANTINE_HEADER.receivedAt, String(delivery.receivedAtMs));
   if (rejection.build !== undefined) set(QUARANTINE_HEADER.build, rejection.build);
   await js.publish(quarantineSubject(rejection.reason), delivery.bytes, {
     headers,

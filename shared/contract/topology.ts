@@ -12,6 +12,7 @@ import {
   StorageType,
   type StreamConfig,
 } from "nats/jetstream";
+import type { AlertCell, IncidentAlert } from "./alert.ts";
 import type { RejectionReason } from "./event.ts";
 import { fnv1aText } from "./hash.ts";
 
@@ -24,6 +25,10 @@ const GIB = 1024 ** 3;
 export const QUARANTINE = "QUARANTINE";
 /** Name of the stream of alerts. */
 export const ALERTS = "ALERTS";
+/** Name of the stream of silences; in its form the key-value bucket `SILENCES`. */
+export const SILENCES = "KV_SILENCES";
+/** Name of the stream of what live has learned; in its form the key-value bucket `LIVE`. */
+export const LIVE_STATE = "KV_LIVE";
 /** Names of the durables; each is read by the service of that name. */
 export const DURABLE = { live: "live", royalty: "royalty", triage: "triage" } as const;
 /** The region token of a heartbeat whose region cannot be read. */
@@ -84,19 +89,97 @@ export function liveTotalsSubject(stream: string): string {
   return `totals.live.${stream}`;
 }
 
+/** The token of a dimension that is not fixed. */
+export const ANY = "_";
+
 /** The subjects of alerts; text becomes a {@link token}. */
 export const alertSubject = {
   rebuffer: (region: string, title: string) => `alerts.rebuffer.${token(region)}.${token(title)}`,
+  incident: incidentSubject,
   quarantine: (reason: string) => `alerts.quarantine.${token(reason)}`,
   pipeline: (what: string) => `alerts.pipeline.${token(what)}`,
 } as const;
 
-/** `text` as one subject token: letters, digits, `-` and `_` stay, other bytes become `%XX`. */
+/** Subjects on which live publishes incidents. */
+export const INCIDENT_SUBJECTS = [
+  "alerts.rebuffer.>",
+  "alerts.cohort.>",
+  "alerts.start.>",
+  "alerts.silent.>",
+] as const;
+
+/** The dimension of a cell that is neither its region nor its title. */
+const COHORT_DIMENSIONS = {
+  cdn: "cdn",
+  build: "build",
+  region_cdn: "cdn",
+  region_isp: "isp",
+  region_build: "build",
+  region_model: "model",
+} as const satisfies Partial<Record<AlertCell["kind"], keyof AlertCell>>;
+
+/**
+ * The subject of an incident: `alerts.<signal>.<region>.<title>`, or for a cohort
+ * `alerts.cohort.<region>.<dimension>.<value>` (`alerts.<signal>.…` in the same form unless the
+ * signal is `rebuffer`). `_` is a dimension that is not fixed.
+ */
+function incidentSubject(signal: IncidentAlert["signal"], cell: AlertCell): string {
+  const region = tokenOrAny(cell.region);
+  if (!isCohort(cell.kind)) return `alerts.${signal}.${region}.${tokenOrAny(cell.title)}`;
+  const dimension = COHORT_DIMENSIONS[cell.kind];
+  const kind = signal === "rebuffer" ? "cohort" : signal;
+  return `alerts.${kind}.${region}.${dimension}.${tokenOrAny(cell[dimension])}`;
+}
+
+function isCohort(kind: AlertCell["kind"]): kind is keyof typeof COHORT_DIMENSIONS {
+  return kind in COHORT_DIMENSIONS;
+}
+
+function tokenOrAny(text: string | undefined): string {
+  return text === undefined ? ANY : token(text);
+}
+
+/**
+ * `text` as one subject token: letters, digits, `-` and `_` stay, other bytes become `%XX`. A lone
+ * `_` becomes `%5F`, because `_` stands for {@link ANY}; empty text becomes `%`.
+ */
 export function token(text: string): string {
+  if (text === "") return "%";
+  if (text === ANY) return "%5F";
   return encodeURIComponent(text.toWellFormed()).replace(
     /[.!~*'()]/g,
     (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`,
   );
+}
+
+/** Whether `pattern` is a subject in which `*` may be a token and `>` the last one. */
+export function isSubjectPattern(pattern: string): boolean {
+  if (!/^[\w%*>-]+(\.[\w%*>-]+)*$/.test(pattern)) return false;
+  const tokens = pattern.split(".");
+  return tokens.every((each, i) =>
+    each === "*" || (each === ">" && i === tokens.length - 1) || !/[*>]/.test(each)
+  );
+}
+
+/** Whether a NATS subscription to `pattern`, an {@link isSubjectPattern}, receives `subject`. */
+export function subjectMatches(pattern: string, subject: string): boolean {
+  const tokens = subject.split(".");
+  const wanted = pattern.split(".");
+  for (const [i, each] of wanted.entries()) {
+    if (each === ">") return tokens.length > i;
+    if (i >= tokens.length || (each !== "*" && each !== tokens[i])) return false;
+  }
+  return wanted.length === tokens.length;
+}
+
+/** The subject of the silence `id`. */
+export function silenceSubject(id: string): string {
+  return `$KV.SILENCES.${token(id)}`;
+}
+
+/** The subject of live's baselines: of the head, or of a part in one of the two slots. */
+export function baselinesSubject(slot?: 0 | 1, part = 0): string {
+  return slot === undefined ? "$KV.LIVE.baselines" : `$KV.LIVE.baselines.${slot}.${part}`;
 }
 
 /** Names of the headers of a quarantined heartbeat; the body is the original bytes. */
@@ -131,6 +214,8 @@ export function desiredTopology(options: TopologyOptions): DesiredTopology {
       ...heartbeats.map((name, partition) => heartbeatStream(name, partition, options)),
       quarantineStream(options),
       alertsStream(options),
+      silencesStream(options),
+      liveStateStream(options),
     ],
     consumers: [
       ...heartbeats.map((stream) => ({ stream, config: ackAllConsumer(DURABLE.live, 10) })),
@@ -171,13 +256,44 @@ function quarantineStream(options: TopologyOptions) {
 function alertsStream(options: TopologyOptions) {
   return {
     ...fileStream(ALERTS, options),
-    description: "Alerts: open and resolve, by region and title",
+    description: "Alerts: the messages of each incident, by what is wrong and where",
     subjects: ["alerts.>"],
     max_age: 7 * DAY_NS,
     max_bytes: GIB,
     duplicate_window: 120 * SECOND_NS,
     // When the stream is full, the oldest alert is deleted, so that on-call receives the newest.
     discard: DiscardPolicy.Old,
+  };
+}
+
+// In the form of a key-value bucket, so that `nats kv ls SILENCES` shows them. A silence that is
+// ended early is written again with its new end; nothing is deleted.
+function silencesStream(options: TopologyOptions) {
+  return {
+    ...fileStream(SILENCES, options),
+    description: "Silences and maintenance windows: which alerts do not page, until when and why",
+    subjects: ["$KV.SILENCES.>"],
+    max_msgs_per_subject: 1,
+    max_age: 90 * DAY_NS,
+    max_bytes: 16 * 1024 ** 2,
+    max_msg_size: 8 * 1024,
+    deny_delete: true,
+    deny_purge: true,
+  };
+}
+
+// Baselines; two snapshots of 100,000 cells fit several times.
+function liveStateStream(options: TopologyOptions) {
+  return {
+    ...fileStream(LIVE_STATE, options),
+    description: "What live has learned, so that a restart does not begin anew",
+    subjects: ["$KV.LIVE.>"],
+    max_msgs_per_subject: 1,
+    max_age: 2 * DAY_NS,
+    max_bytes: 64 * 1024 ** 2,
+    max_msg_size: 512 * 1024,
+    deny_delete: true,
+    deny_purge: true,
   };
 }
 

@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { propertyRandom } from "../dev/testing/random.ts";
+import type { AlertCell, IncidentAlert } from "./alert.ts";
 import { REJECTION_REASONS } from "./event.ts";
 import {
   alertSubject,
@@ -7,8 +8,12 @@ import {
   desiredTopology,
   heartbeatStreams,
   heartbeatSubject,
+  INCIDENT_SUBJECTS,
+  isSubjectPattern,
   partitionOf,
   quarantineSubject,
+  silenceSubject,
+  subjectMatches,
   token,
 } from "./topology.ts";
 
@@ -57,6 +62,87 @@ Deno.test("any text becomes one valid and unique subject token", () => {
   }
   assertEquals(token("title-42_a"), "title-42_a");
   assertEquals(token("a.b c"), "a%2Eb%20c");
+  assertEquals([token("_"), token("__"), token("")], ["%5F", "__", "%"]);
+});
+
+const KINDS: Readonly<Record<AlertCell["kind"], readonly Exclude<keyof AlertCell, "kind">[]>> = {
+  all: [],
+  region: ["region"],
+  title: ["title"],
+  title_region: ["title", "region"],
+  cdn: ["cdn"],
+  build: ["build"],
+  region_cdn: ["region", "cdn"],
+  region_isp: ["region", "isp"],
+  region_build: ["region", "build"],
+  region_model: ["region", "model"],
+};
+const SIGNALS: readonly IncidentAlert["signal"][] = ["rebuffer", "start", "silent"];
+
+Deno.test("property: every incident has a subject of its own, that ALERTS stores", () => {
+  const random = propertyRandom("incident subjects");
+  const texts = ["_", "", "a", "build", "cdn", "cohort", ".", "*", ">", "%5F", "de", "ü"];
+  const kinds = Object.keys(KINDS).filter((kind): kind is AlertCell["kind"] => kind in KINDS);
+  const seen = new Map<string, string>();
+  for (let i = 0; i < 5_000; i++) {
+    const kind = random.pick(kinds);
+    const named = KINDS[kind].map((dimension) => [dimension, random.pick(texts)]);
+    const cell: AlertCell = { kind, ...Object.fromEntries(named) };
+    const signal = random.pick(SIGNALS);
+    const subject = alertSubject.incident(signal, cell);
+    const what = JSON.stringify([signal, cell]);
+    assertEquals(seen.get(subject) ?? what, what, subject);
+    seen.set(subject, what);
+    assertEquals(INCIDENT_SUBJECTS.filter((each) => receives(each, subject)).length, 1, subject);
+    assert(isSubjectPattern(subject), subject);
+  }
+});
+
+Deno.test("parents have the subjects that the documents promise", () => {
+  const subjects: [IncidentAlert["signal"], AlertCell, string][] = [
+    ["rebuffer", { kind: "title_region", title: "t", region: "de" }, "alerts.rebuffer.de.t"],
+    ["rebuffer", { kind: "region", region: "de" }, "alerts.rebuffer.de._"],
+    ["rebuffer", { kind: "title", title: "t" }, "alerts.rebuffer._.t"],
+    ["rebuffer", { kind: "all" }, "alerts.rebuffer._._"],
+    ["rebuffer", { kind: "build", build: "9.2" }, "alerts.cohort._.build.9%2E2"],
+    ["rebuffer", { kind: "region_isp", region: "de", isp: "a" }, "alerts.cohort.de.isp.a"],
+    ["start", { kind: "region", region: "de" }, "alerts.start.de._"],
+    ["silent", { kind: "region_model", region: "de", model: "m" }, "alerts.silent.de.model.m"],
+  ];
+  for (const [signal, cell, expected] of subjects) {
+    assertEquals(alertSubject.incident(signal, cell), expected);
+  }
+});
+
+Deno.test("property: a pattern matches what a subscription receives", () => {
+  const random = propertyRandom("subject patterns");
+  const tokens = (parts: readonly string[]) =>
+    Array.from({ length: random.int(1, 4) }, () => random.pick(parts)).join(".");
+  let matching = 0;
+  for (let i = 0; i < 5_000; i++) {
+    const pattern = tokens(["a", "b", "*", ">"]);
+    if (!isSubjectPattern(pattern)) continue;
+    const subject = tokens(["a", "b"]);
+    assertEquals(
+      subjectMatches(pattern, subject),
+      receives(pattern, subject),
+      `${pattern} ${subject}`,
+    );
+    if (receives(pattern, subject)) matching++;
+  }
+  assert(matching > 100);
+  for (const bad of ["", ".", "a.", ".a", "a..b", "a b", ">.a", "a*", "*a", "a.>b", "a\n"]) {
+    assert(!isSubjectPattern(bad), JSON.stringify(bad));
+  }
+});
+
+Deno.test("a silence has one subject that only KV_SILENCES stores", () => {
+  const { streams } = desiredTopology(DEFAULT_TOPOLOGY);
+  const subject = silenceSubject("1a2b3c4d");
+  const keeping = streams.filter(({ subjects }) =>
+    subjects?.some((each) => receives(each, subject))
+  );
+  assertEquals(keeping.map(({ name }) => name), ["KV_SILENCES"]);
 });
 
 Deno.test("sessions are spread evenly over partitions, and each is always in the same one", () => {

@@ -35,7 +35,7 @@ export type LiveTotals = z.infer<typeof liveTotalsSchema>;
 /** The totals of a finished interval; the fields are those of {@link LiveTotals}. */
 export interface IntervalTotals {
   readonly from: number;
-  readonly quietSince: number;
+  readonly quietSinceMs: number;
   readonly events: number;
   readonly playedMs: number;
 }
@@ -45,7 +45,7 @@ export class IntervalTally {
   // Both 0 until the first heartbeat.
   #from = 0;
   #until = 0;
-  #quietSince = 0;
+  #quietSinceMs = 0;
   #isWhole = false;
   #events = 0;
   #playedMs = 0;
@@ -78,13 +78,13 @@ export class IntervalTally {
     if (continues && this.#isWhole) {
       this.onFinished({
         from: this.#from,
-        quietSince: this.#quietSince,
+        quietSinceMs: this.#quietSinceMs,
         events: this.#events,
         playedMs: this.#playedMs,
       });
     }
     this.#isWhole = continues;
-    this.#quietSince = this.#until;
+    this.#quietSinceMs = this.#until;
     this.#from = Math.floor(receivedAtMs / this.intervalMs) * this.intervalMs;
     this.#until = this.#from + this.intervalMs;
     this.#events = this.#playedMs = 0;

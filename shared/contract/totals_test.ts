@@ -5,7 +5,7 @@ import { IntervalTally, type IntervalTotals } from "./totals.ts";
 const INTERVAL_MS = 1_000;
 
 interface ReceivedHeartbeat {
-  readonly receivedAt: number;
+  readonly receivedAtMs: number;
   readonly playedMs: number;
 }
 
@@ -15,7 +15,7 @@ function aStream(random: Random, count: number): ReceivedHeartbeat[] {
   return Array.from({ length: count }, () => {
     clock += random.chance(0.02) ? random.int(0, 9_000) : random.int(0, 80);
     const behind = random.chance(0.05) ? random.int(0, 300) : 0;
-    return { receivedAt: clock - behind, playedMs: random.int(0, 600_000) };
+    return { receivedAtMs: clock - behind, playedMs: random.int(0, 600_000) };
   });
 }
 
@@ -27,16 +27,16 @@ interface Group extends IntervalTotals {
 /** Every interval with heartbeats, in order, by grouping; an interval never follows a later one. */
 function naive(receipts: readonly ReceivedHeartbeat[]): IntervalTotals[] {
   const groups: Group[] = [];
-  for (const { receivedAt, playedMs } of receipts) {
-    const own = Math.floor(receivedAt / INTERVAL_MS) * INTERVAL_MS;
+  for (const { receivedAtMs, playedMs } of receipts) {
+    const own = Math.floor(receivedAtMs / INTERVAL_MS) * INTERVAL_MS;
     const last = groups.at(-1);
     const from = Math.max(own, last?.from ?? 0);
     if (last?.from === from) {
       last.events += 1;
       last.playedMs += playedMs;
     } else {
-      const quietSince = last === undefined ? 0 : last.from + INTERVAL_MS;
-      groups.push({ from, quietSince, events: 1, playedMs });
+      const quietSinceMs = last === undefined ? 0 : last.from + INTERVAL_MS;
+      groups.push({ from, quietSinceMs, events: 1, playedMs });
     }
   }
   return groups;
@@ -48,9 +48,9 @@ function tallied(
 ) {
   const finished: IntervalTotals[] = [];
   const tally = new IntervalTally(INTERVAL_MS, (totals) => finished.push(totals));
-  for (const [i, { receivedAt, playedMs }] of receipts.entries()) {
+  for (const [i, { receivedAtMs, playedMs }] of receipts.entries()) {
     if (interruptBefore.has(i)) tally.interrupt();
-    tally.add(receivedAt, playedMs);
+    tally.add(receivedAtMs, playedMs);
   }
   return finished;
 }
@@ -69,7 +69,9 @@ Deno.test("a reader that starts late or is interrupted reports whole intervals o
     // No clock that goes back: at the start of reading it would look like a recreated stream.
     const receipts = aStream(random, 400).map((each, i, all) => ({
       ...each,
-      receivedAt: Math.max(...all.slice(Math.max(0, i - 60), i + 1).map((one) => one.receivedAt)),
+      receivedAtMs: Math.max(
+        ...all.slice(Math.max(0, i - 60), i + 1).map((one) => one.receivedAtMs),
+      ),
     }));
     const all = new Map(naive(receipts).map((totals) => [totals.from, totals]));
     const breaks = new Set(Array.from({ length: random.int(1, 4) }, () => random.int(0, 399)));
@@ -77,18 +79,18 @@ Deno.test("a reader that starts late or is interrupted reports whole intervals o
     for (const totals of tallied(receipts.slice(joined), breaks)) {
       const known = all.get(totals.from);
       assertExists(known);
-      const { events, playedMs, quietSince } = known;
+      const { events, playedMs, quietSinceMs } = known;
       assertEquals([totals.events, totals.playedMs], [events, playedMs]);
-      assert(totals.quietSince >= quietSince, "quietSince covers only what was read");
+      assert(totals.quietSinceMs >= quietSinceMs, "quietSinceMs covers only what was read");
     }
   }
 });
 
 Deno.test("totals start again when the stream is recreated or its clock goes back", () => {
-  const at = (receivedAt: number) => ({ receivedAt, playedMs: 1 });
+  const at = (receivedAtMs: number) => ({ receivedAtMs, playedMs: 1 });
   const receipts = [90_100, 91_000, 91_500, 92_000, 5_100, 6_000, 6_100, 7_000].map(at);
   assertEquals(tallied(receipts), [
-    { from: 91_000, quietSince: 91_000, events: 2, playedMs: 2 },
-    { from: 6_000, quietSince: 6_000, events: 2, playedMs: 2 },
+    { from: 91_000, quietSinceMs: 91_000, events: 2, playedMs: 2 },
+    { from: 6_000, quietSinceMs: 6_000, events: 2, playedMs: 2 },
   ]);
 });

@@ -14,7 +14,7 @@ import { DETECTION_OPTIONS } from "./detection/options.ts";
 /** The program of each bench. */
 const BENCHES = {
   ingest: "ingest/ingest_bench.ts",
-  live: "live/watch/live_bench.ts",
+  live: "live/live_bench.ts",
   royalty: "royalty/posting/posting_bench.ts",
   pipeline: "shared/e2e/pipeline_bench.ts",
   detection: "shared/e2e/detection/detection_bench.ts",

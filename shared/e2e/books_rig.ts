@@ -57,27 +57,27 @@ export interface ReceivedBatch {
   readonly after: number;
   readonly bodies: readonly (Heartbeat | string)[];
   /** Ms since the epoch. */
-  readonly receivedAt: number;
+  readonly receivedAtMs: number;
   /** How many sequences between `after` and the first body the stream lost. */
   readonly lost?: number;
 }
 
 /** The posting that the service makes of a batch. */
 export function postingOf(
-  { stream, after, bodies, receivedAt, lost = 0 }: ReceivedBatch,
+  { stream, after, bodies, receivedAtMs, lost = 0 }: ReceivedBatch,
   rules: AccrualRules,
 ): Posting {
   const first = after + lost + 1;
   const deliveries = bodies.map((body, i) => ({
     bytes: typeof body === "string" ? new TextEncoder().encode(body) : encode(body),
     sequence: first + i,
-    receivedAt,
+    receivedAtMs,
     redelivered: false,
   }));
   return {
     stream,
     after,
-    through: { lastSeq: first + bodies.length - 1, lastReceivedAtMs: receivedAt },
+    through: { lastSeq: first + bodies.length - 1, lastReceivedAtMs: receivedAtMs },
     gaps: lost > 0 ? [{ firstSeq: after + 1, lastSeq: after + lost }] : [],
     ...accrue(deliveries, rules),
   };

@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { isOpen } from "../contract/alert.ts";
 import { jetstream, jetstreamManager } from "nats/jetstream";
 import { startFastIngest } from "nats/jetstream/internal";
 import { aHeartbeat, encode } from "../dev/testing/heartbeats.ts";
@@ -200,12 +201,13 @@ class Incidents {
   }
 }
 
-/** When on-call received the last open of each title. */
+/** When on-call first heard that a title stalls: by itself, or named as one of the worst. */
 function openingsOf({ alerts }: Observer): Map<string, number> {
   const openings = new Map<string, number>();
   for (const { alert, heardAtMs } of alerts) {
-    if (alert.kind === "rebuffer" && alert.status === "open") {
-      openings.set(alert.title_id, heardAtMs);
+    if (alert.kind !== "incident" || !isOpen(alert)) continue;
+    for (const { title } of [alert.cell, ...alert.dimensions.map(({ cell }) => cell)]) {
+      if (title !== undefined && !openings.has(title)) openings.set(title, heardAtMs);
     }
   }
   return openings;

@@ -37,22 +37,54 @@ export function wrongSettings(lines: readonly string[]): Stop {
 
 /** Renamed settings by their old name: an old name is an error, never silently ignored. */
 const RENAMED: Readonly<Record<string, string>> = {
-  TWOFOLD_LIVE_WINDOW_SECONDS: "TWOFOLD_LIVE_WINDOW_MS",
-  TWOFOLD_LIVE_RESOLVE_AFTER_SECONDS: "TWOFOLD_LIVE_RESOLVE_AFTER_MS",
-  TWOFOLD_LIVE_CLOSE_WITHOUT_DATA_SECONDS: "TWOFOLD_LIVE_CLOSE_WITHOUT_DATA_MS",
   TWOFOLD_LIVE_SILENCE_SECONDS: "TWOFOLD_LIVE_SILENCE_MS",
   TWOFOLD_OTHER_KEYS_DAYS: "TWOFOLD_OTHER_KEYS_MAX_AGE_MS",
   TWOFOLD_OTHER_KEYS_MS: "TWOFOLD_OTHER_KEYS_MAX_AGE_MS",
   TWOFOLD_DRIFT_LIMIT: "TWOFOLD_DRIFT_LIMIT_RATIO",
 };
 
-function renamedSettings(
+const FALSE_PAGES = "TWOFOLD_LIVE_FALSE_PAGES_PER_DAY";
+const LEARNED = "what is usual is learned, and what is improbable opens an incident; " +
+  `${FALSE_PAGES} says how many pages may be about nothing`;
+const RECOVERED = "an incident resolves once viewers are back at what was usual, for 20 s; " +
+  "there is nothing to set";
+const SPANS = "a session is judged over 10, 20 and 60 s; there is nothing to set";
+
+/** Removed settings: a setting that is there since, and what replaces them. Errors, too. */
+const REMOVED: Readonly<Record<string, readonly [since: string, instead: string]>> = {
+  TWOFOLD_LIVE_OPEN_RATIO: [FALSE_PAGES, LEARNED],
+  TWOFOLD_LIVE_MIN_HEARTBEATS: [FALSE_PAGES, LEARNED],
+  TWOFOLD_LIVE_MIN_STALLED_SESSIONS: [FALSE_PAGES, LEARNED],
+  TWOFOLD_LIVE_RESOLVE_RATIO: [FALSE_PAGES, RECOVERED],
+  TWOFOLD_LIVE_RESOLVE_AFTER_MS: [FALSE_PAGES, RECOVERED],
+  TWOFOLD_LIVE_RESOLVE_AFTER_SECONDS: [FALSE_PAGES, RECOVERED],
+  TWOFOLD_LIVE_CLOSE_WITHOUT_DATA_MS: [
+    FALSE_PAGES,
+    "an incident is closed after 600 s with too few viewers to tell; there is nothing to set",
+  ],
+  TWOFOLD_LIVE_CLOSE_WITHOUT_DATA_SECONDS: [
+    FALSE_PAGES,
+    "an incident is closed after 600 s with too few viewers to tell; there is nothing to set",
+  ],
+  TWOFOLD_LIVE_WINDOW_MS: [FALSE_PAGES, SPANS],
+  TWOFOLD_LIVE_WINDOW_SECONDS: [FALSE_PAGES, SPANS],
+  TWOFOLD_LIVE_MAX_KEYS: [
+    "TWOFOLD_LIVE_MAX_CELLS",
+    "TWOFOLD_LIVE_MAX_CELLS and TWOFOLD_LIVE_MAX_SESSIONS bound memory",
+  ],
+};
+
+function goneSettings(
   shape: SettingsShape,
   env: Readonly<Record<string, string | undefined>>,
 ): string[] {
-  return Object.entries(RENAMED)
+  const renamed = Object.entries(RENAMED)
     .filter(([old, name]) => env[old] && name in shape)
     .map(([old, name]) => `${old}: renamed to ${name}${name.endsWith("_MS") ? ", in ms" : ""}`);
+  const removed = Object.entries(REMOVED)
+    .filter(([old, [since]]) => env[old] && since in shape)
+    .map(([old, [, instead]]) => `${old}: removed; ${instead}`);
+  return [...renamed, ...removed];
 }
 
 /**
@@ -88,7 +120,7 @@ export function readSettings<S extends SettingsShape>(
     if (problem !== undefined && !problems.has(name)) problems.set(name, problem);
   }
   const wrong = [
-    ...renamedSettings(shape, env),
+    ...goneSettings(shape, env),
     ...[...problems].map(([name, problem]) =>
       `${name}: ${problem} (${schemas.get(name)?.description})`
     ),

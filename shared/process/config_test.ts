@@ -51,6 +51,39 @@ Deno.test("every invalid setting is named with its description and without secre
   assert(!error.message.includes("secret"), error.message);
 });
 
+Deno.test("a setting that is gone stops the start of its process and says what replaces it", () => {
+  const live = {
+    ...SHAPE,
+    TWOFOLD_LIVE_FALSE_PAGES_PER_DAY: decimal(0, 10).default(1),
+    TWOFOLD_LIVE_MAX_CELLS: wholeNumber(1, 10).default(1),
+    TWOFOLD_LIVE_SILENCE_MS: wholeNumber(1, 10).default(1),
+  };
+  const gone = [
+    "TWOFOLD_LIVE_OPEN_RATIO",
+    "TWOFOLD_LIVE_RESOLVE_RATIO",
+    "TWOFOLD_LIVE_MIN_HEARTBEATS",
+    "TWOFOLD_LIVE_MIN_STALLED_SESSIONS",
+    "TWOFOLD_LIVE_RESOLVE_AFTER_MS",
+    "TWOFOLD_LIVE_RESOLVE_AFTER_SECONDS",
+    "TWOFOLD_LIVE_CLOSE_WITHOUT_DATA_MS",
+    "TWOFOLD_LIVE_CLOSE_WITHOUT_DATA_SECONDS",
+    "TWOFOLD_LIVE_WINDOW_MS",
+    "TWOFOLD_LIVE_WINDOW_SECONDS",
+    "TWOFOLD_LIVE_MAX_KEYS",
+    "TWOFOLD_LIVE_SILENCE_SECONDS",
+  ];
+  const env = { ...ENOUGH, ...Object.fromEntries(gone.map((name) => [name, "1"])) };
+  const { message } = assertThrows(() => readSettings(live, env), Stop, "nothing was started");
+  const [, ...lines] = message.split("\n");
+  for (const name of gone) {
+    const line = lines.find((each) => each.trim().startsWith(`${name}: `)) ?? "";
+    assert(/: (renamed to|removed; .{20,})/.test(line), `${name}: ${line}`);
+  }
+  assertEquals(lines.length, gone.length);
+  // Another process in the same environment is not concerned.
+  assertEquals(readSettings(SHAPE, env).TWOFOLD_PARTITIONS, 1);
+});
+
 Deno.test("numbers are in decimal and within their limits", () => {
   const whole = { TWOFOLD_N: wholeNumber(1, 2 ** 50) };
   const share = { TWOFOLD_N: decimal(0, 1) };

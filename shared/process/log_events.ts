@@ -29,6 +29,11 @@ export const LOG_EVENTS = {
   "live.alerts.retry": "An alert could not be published; retrying",
   "live.alerts.published": "An alert was published",
   "live.alerts.unreadable": "An alert in ALERTS cannot be read and is skipped",
+  "live.silences.retry": "Silences cannot be read; those known stay in force; retrying",
+  "live.silences.unreadable": "Messages in KV_SILENCES are not silences and are skipped",
+  "live.baselines.loaded": "The baselines of an earlier process are in force",
+  "live.baselines.unreadable": "There are no baselines of use in KV_LIVE; live learns anew",
+  "live.baselines.not_saved": "The baselines could not be stored; the next minute tries again",
   "live.incidents.recovered": "Open incidents of an earlier process were recovered",
 
   "royalty.posting.standby": "Another process leads this stream; this process stands by",

@@ -4,7 +4,13 @@ import { jetstream, jetstreamManager } from "nats/jetstream";
 import { NatsStack } from "../dev/servers/stack.ts";
 import { waitFor } from "../dev/testing/wait_for.ts";
 import { drift, provision } from "./streams.ts";
-import { DEFAULT_TOPOLOGY, desiredTopology, heartbeatStreams } from "../contract/topology.ts";
+import {
+  baselinesSubject,
+  DEFAULT_TOPOLOGY,
+  desiredTopology,
+  heartbeatStreams,
+  LIVE_STATE,
+} from "../contract/topology.ts";
 
 Deno.test("provisioning is idempotent, and detects and removes drift", async () => {
   await using stack = await NatsStack.start();
@@ -56,6 +62,7 @@ const REFUSED: readonly {
       "$JS.API.CONSUMER.MSG.NEXT.HEARTBEATS.live",
       "quarantine.malformed",
       "alerts.rebuffer.a.b",
+      "$KV.LIVE.baselines",
     ],
     subscribe: ["hb.>", "alerts.>", "_INBOX_live.>", ">"],
   },
@@ -68,6 +75,10 @@ const REFUSED: readonly {
       "$JS.API.CONSUMER.MSG.NEXT.HEARTBEATS.royalty",
       "$JS.ACK.HEARTBEATS.royalty.1.1.1.1.1",
       "alerts.quarantine.all",
+      "$KV.SILENCES.x",
+      "$JS.API.DIRECT.GET.KV_LIVE",
+      "$JS.API.STREAM.PURGE.KV_LIVE",
+      "$JS.API.CONSUMER.CREATE.KV_LIVE.x",
       "totals.royalty.HEARTBEATS",
     ],
     subscribe: ["hb.>", "totals.>", "_INBOX_royalty.>"],
@@ -83,6 +94,8 @@ const REFUSED: readonly {
       "$JS.API.DIRECT.GET.HEARTBEATS.hb.0.none",
       "$JS.API.DIRECT.GET.ALERTS.alerts.pipeline.no-data",
       "alerts.rebuffer.a.b",
+      "$KV.LIVE.baselines",
+      "$JS.API.DIRECT.GET.KV_LIVE.$KV.LIVE.baselines",
       "totals.live.HEARTBEATS",
     ],
     subscribe: ["alerts.>", "totals.>", "_INBOX_live.>"],
@@ -118,7 +131,13 @@ const REFUSED: readonly {
   },
   {
     role: "oncall",
-    publish: ["hb.0.none", "alerts.rebuffer.a.b", "$JS.API.CONSUMER.MSG.NEXT.HEARTBEATS.live"],
+    publish: [
+      "hb.0.none",
+      "alerts.rebuffer.a.b",
+      "$KV.SILENCES.x",
+      "$KV.LIVE.baselines",
+      "$JS.API.CONSUMER.MSG.NEXT.HEARTBEATS.live",
+    ],
     subscribe: ["hb.>", "quarantine.>", "_INBOX_live.>"],
   },
 ];
@@ -157,6 +176,11 @@ Deno.test("each role has the permissions it needs", async () => {
     await js.publish("alerts.pipeline.test", "x");
     await assertRejects(() => js.consumers.get("HEARTBEATS", role === "live" ? "royalty" : "live"));
   }
+  const live = await stack.connect("live");
+  await jetstream(live).publish(baselinesSubject(), "x");
+  const { direct } = await jetstreamManager(live, { checkAPI: false });
+  const kept = await direct.getMessage(LIVE_STATE, { last_by_subj: baselinesSubject() });
+  assertEquals(kept?.string(), "x");
   const triage = jetstream(await stack.connect("triage"));
   const entry = await (await triage.consumers.get("QUARANTINE", "triage")).next({ expires: 2_000 });
   assertExists(entry);

@@ -4,7 +4,7 @@
  * @module
  */
 import { type JetStreamManager, jetstreamManager } from "nats/jetstream";
-import { type Alert, alertSchema } from "../../contract/alert.ts";
+import { type Alert, alertSchema, isOpen } from "../../contract/alert.ts";
 import { DURABLE, heartbeatStreams, QUARANTINE } from "../../contract/topology.ts";
 import { sumOf } from "../servers/service_process.ts";
 import type { Pipeline } from "../servers/pipeline.ts";
@@ -51,10 +51,10 @@ export class Observer {
     return observer;
   }
 
-  /** Rebuffer incidents that are open now, newest state of each. */
+  /** Incidents that are open now, newest state of each. */
   openIncidents(): HeardAlert[] {
     const latest = new Map(this.alerts.map((heard) => [heard.alert.incident_id, heard]));
-    return [...latest.values()].filter(({ alert }) => alert.status === "open");
+    return [...latest.values()].filter(({ alert }) => isOpen(alert));
   }
 
   async snapshot(): Promise<Snapshot> {

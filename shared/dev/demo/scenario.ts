@@ -6,6 +6,7 @@
  * @module
  */
 import { z } from "zod";
+import { isPage } from "../../contract/alert.ts";
 import type { Options } from "../../process/cli/declaration.ts";
 import type { Io } from "../../process/cli/io.ts";
 import { filePath, integer } from "../../process/cli/parsers.ts";
@@ -21,6 +22,7 @@ import { Terminal } from "./terminal.ts";
 import { type TitleTotals, Truth } from "../fleet/truth.ts";
 import {
   type AlertSeen,
+  type ExpectedLife,
   parseStatement,
   renderVerdict,
   type RoyaltyAccounting,
@@ -60,6 +62,8 @@ export interface Scenario {
     /** The studio of each title, as CSV; loaded before the first close. */
     readonly catalogue?: string;
     readonly expectations: readonly AlertExpectation[];
+    /** Incidents that are judged from the open to the end. */
+    readonly lives?: readonly ExpectedLife[];
     /** The earliest event time; statements are exported from its day to today's. */
     readonly firstEventMs: number;
     /** Expected ms per title, computed independently of the heartbeats. */
@@ -240,6 +244,7 @@ class Run {
       accounting: await accountingOf(pipeline),
       triageEntries: await entriesOf(pipeline),
       expectations: this.#plan.expectations,
+      lives: this.#plan.lives,
       recordedMs: this.#plan.recordedMs,
       alerts: alertsSeen(observer),
       alertLimitMs: ALERT_LIMIT_MS,
@@ -295,7 +300,8 @@ class Run {
     let heard = 0;
     while (!finished.aborted) {
       for (const { alert, subject } of this.observer.alerts.slice(heard)) {
-        this.#note(`on-call hears ${subject}: ${alert.status}, ${alert.summary}`);
+        const call = isPage(alert) ? "on-call is paged" : "on-call hears";
+        this.#note(`${call}, ${subject}: ${alert.status}, ${alert.summary}`);
       }
       heard = this.observer.alerts.length;
       // A server may be down on purpose, which must not end the run.
@@ -340,10 +346,18 @@ async function entriesOf(pipeline: Pipeline): Promise<number> {
   return groups.reduce((sum, { entries }) => sum + entries, 0);
 }
 
+// The messages of all incidents of live.
 function alertsSeen(observer: Observer): AlertSeen[] {
   return observer.alerts.flatMap(({ alert, heardAtMs }) =>
-    alert.kind === "rebuffer" && alert.status === "open"
-      ? [{ titleId: alert.title_id, region: alert.region, heardAtMs }]
+    alert.kind === "incident"
+      ? [{
+        incidentId: alert.incident_id,
+        cell: alert.cell,
+        status: alert.status,
+        page: isPage(alert),
+        named: alert.dimensions.map(({ cell }) => cell),
+        heardAtMs,
+      }]
       : []
   );
 }

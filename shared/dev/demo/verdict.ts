@@ -5,6 +5,7 @@
  *
  * @module
  */
+import type { AlertCell, IncidentAlert } from "../../contract/alert.ts";
 import { left, renderTable, right } from "../../process/cli/table.ts";
 import { check, type CheckLine, equal, whole } from "./check_line.ts";
 import { closingChecks, type ClosingInput } from "./closing_verdict.ts";
@@ -23,9 +24,31 @@ export interface RoyaltyAccounting {
   readonly gaps: number;
 }
 
-/** An `open` that was received on `alerts.rebuffer.>`. */
-export interface AlertSeen extends Cohort {
+/** A message of an incident of live, as on-call received it. */
+export interface AlertSeen {
+  readonly incidentId: string;
+  /** What the incident is about. */
+  readonly cell: AlertCell;
+  readonly status: IncidentAlert["status"];
+  readonly page: boolean;
+  /** The cells that the message lists as the worst. */
+  readonly named: readonly AlertCell[];
   readonly heardAtMs: number;
+}
+
+/** Values of dimensions; a dimension without a value is any. */
+export type CellValues = Omit<AlertCell, "kind">;
+
+/** One incident from its open to its end: one page, then messages with its id. */
+export interface ExpectedLife {
+  /** The cause: the cell of the incident must have at least these values. */
+  readonly cell: CellValues;
+  /** When viewers begin to stall; the page must come after that, within the limit. */
+  readonly sinceMs: number;
+  /** A cell that must fold into the incident: one of its messages must list it. */
+  readonly folds: CellValues;
+  /** Statuses that its messages must have; the first and last of them at the beginning and end. */
+  readonly statuses: readonly IncidentAlert["status"][];
 }
 
 /** The results of a run, and the ground truth. */
@@ -41,6 +64,8 @@ export interface VerdictInput {
   /** Cohorts without an expectation must not alert. */
   readonly expectations: readonly AlertExpectation[];
   readonly alerts: readonly AlertSeen[];
+  /** Incidents that are judged from the open to the end. */
+  readonly lives?: readonly ExpectedLife[] | undefined;
   /** The results of closing the days. */
   readonly closing?: ClosingInput;
   /** Maximum time from the start of an incident to its alert, ms. */
@@ -73,6 +98,7 @@ export function verdictOf(input: VerdictInput): Verdict {
     ...accountingChecks(input),
     ...(input.closing ? closingChecks(input.closing) : []),
     ...alertChecks(input),
+    ...(input.lives ?? []).flatMap((life) => lifeChecks(life, input)),
   ];
   return { ok: checks.every(({ ok }) => ok), titles, checks };
 }
@@ -131,33 +157,94 @@ function accountingChecks({ truth, accounting, triageEntries }: VerdictInput): C
   ];
 }
 
-function alertChecks({ expectations, alerts, alertLimitMs }: VerdictInput): CheckLine[] {
+function alertChecks(input: VerdictInput): CheckLine[] {
+  const { expectations, alerts, lives = [], alertLimitMs } = input;
+  const pages = alerts.filter(({ page }) => page);
   const required = expectations.filter(({ alert }) => alert === "must");
-  const tolerated = new Set(
-    expectations.filter(({ alert }) => alert !== "must_not").map(nameOf),
-  );
-  const wrong = alerts.map(nameOf).filter((name) => !tolerated.has(name));
+  const tolerated = expectations.filter(({ alert }) => alert !== "must_not");
+  const isRight = ({ cell }: AlertSeen) =>
+    tolerated.some((cohort) => covers(cell, cohort)) ||
+    lives.some((life) => includes(cell, life.cell));
+  const wrong = pages.filter((page) => !isRight(page)).map(({ cell }) => cellName(cell));
   const undecided = expectations.filter(({ alert }) => alert === "either");
   return [
-    ...required.map((incident) => incidentCheck(incident, alerts, alertLimitMs)),
+    ...required.map((incident) => {
+      const heard = pages.filter(({ cell }) => covers(cell, incident));
+      return incidentCheck(nameOf(incident), incident, heard, alertLimitMs);
+    }),
     {
       name: "alerts on healthy titles",
       expected: "0",
       found: wrong.length === 0 ? "0" : `${wrong.length}: ${[...new Set(wrong)].join(", ")}`,
       ok: wrong.length === 0,
     },
-    ...undecided.length > 0 ? [undecidedLine(undecided, alerts)] : [],
+    ...undecided.length > 0 ? [undecidedLine(undecided, pages)] : [],
   ];
 }
 
+// A page about a parent reports what is inside it. Viewers of a cohort may have one cause, such as
+// a build, which the page names instead.
+function covers(cell: AlertCell, { titleId, region }: Cohort): boolean {
+  return (cell.title === undefined || cell.title === titleId) &&
+    (cell.region === undefined || cell.region === region);
+}
+
+const COHORT_DIMENSIONS = ["cdn", "isp", "build", "model"] as const;
+
+function cellName(cell: CellValues): string {
+  const cohort = COHORT_DIMENSIONS.filter((dimension) => cell[dimension] !== undefined)
+    .map((dimension) => `${dimension} ${cell[dimension]}`);
+  const what = [...(cell.title === undefined ? [] : [cell.title]), ...cohort];
+  return `${what.join(", ") || "all titles"} in ${cell.region ?? "all regions"}`;
+}
+
+const DIMENSIONS = ["title", "region", ...COHORT_DIMENSIONS] as const;
+
+/** Whether `cell` has all values of `wanted`. */
+function includes(cell: CellValues, wanted: CellValues): boolean {
+  return DIMENSIONS.every((each) => wanted[each] === undefined || wanted[each] === cell[each]);
+}
+
+function lifeChecks(life: ExpectedLife, input: VerdictInput): CheckLine[] {
+  const name = cellName(life.cell);
+  const about = input.alerts.filter(({ cell }) => includes(cell, life.cell));
+  const pages = about.filter(({ page }) => page);
+  // Everything is judged of the incident that paged first.
+  const id = (pages[0] ?? about[0])?.incidentId;
+  const messages = about.filter(({ incidentId }) => incidentId === id);
+  const fold = messages.find(({ named }) => named.some((cell) => includes(cell, life.folds)));
+  return [
+    incidentCheck(name, life, pages, input.alertLimitMs),
+    equal(`pages about ${name}`, 1, pages.length),
+    check(
+      `${cellName(life.folds)} folds into it`,
+      "listed",
+      fold === undefined ? "not listed" : `listed in ${fold.status}`,
+      fold !== undefined,
+    ),
+    messagesCheck(`messages about ${name}`, life.statuses, messages),
+  ];
+}
+
+function messagesCheck(
+  name: string,
+  expected: ExpectedLife["statuses"],
+  messages: readonly AlertSeen[],
+): CheckLine {
+  const found = messages.map(({ status }) => status);
+  const ok = found.length > 0 && found[0] === expected[0] && found.at(-1) === expected.at(-1) &&
+    expected.every((status) => found.includes(status));
+  return check(name, expected.join(", "), found.join(", ") || "none", ok);
+}
+
 function incidentCheck(
-  incident: AlertExpectation,
-  alerts: readonly AlertSeen[],
+  cohort: string,
+  incident: Pick<AlertExpectation, "sinceMs" | "evidentMs">,
+  pages: readonly AlertSeen[],
   limitMs: number,
 ): CheckLine {
-  const name = `alert on ${nameOf(incident)}`;
-  const heard = alerts.filter((alert) => nameOf(alert) === nameOf(incident))
-    .map(({ heardAtMs }) => heardAtMs);
+  const name = `alert on ${cohort}`;
+  const heard = pages.map(({ heardAtMs }) => heardAtMs);
   if (incident.sinceMs === undefined) {
     return check(name, "an alert", `${heard.length} alerts`, heard.length > 0);
   }
@@ -176,8 +263,7 @@ function undecidedLine(
   undecided: readonly AlertExpectation[],
   alerts: readonly AlertSeen[],
 ): CheckLine {
-  const heard = new Set(alerts.map(nameOf));
-  const alerted = undecided.filter((each) => heard.has(nameOf(each))).length;
+  const alerted = undecided.filter((each) => alerts.some(({ cell }) => covers(cell, each))).length;
   const found = `${alerted} of ${undecided.length} alerted`;
   return check("titles that may or may not alert", "not judged", found, true);
 }

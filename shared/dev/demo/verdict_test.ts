@@ -5,12 +5,14 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
+import type { AlertCell } from "../../contract/alert.ts";
 import { parseCsv } from "../testing/csv.ts";
 import type { AlertExpectation } from "../recordings/alert_expectation.ts";
 import type { TruthReport } from "../fleet/truth.ts";
 import type { CheckLine } from "./check_line.ts";
 import {
   type AlertSeen,
+  type ExpectedLife,
   parseStatement,
   renderVerdict,
   type VerdictInput,
@@ -32,7 +34,14 @@ const TRUTH: TruthReport = {
   doubtful: 0,
 };
 const INCIDENT: AlertExpectation = { titleId: "a", region: "de", alert: "must", sinceMs: 50_000 };
-const HEARD: AlertSeen = { titleId: "a", region: "de", heardAtMs: 57_500 };
+const HEARD: AlertSeen = {
+  incidentId: "i",
+  cell: { kind: "title_region", title: "a", region: "de" },
+  status: "open",
+  page: true,
+  named: [],
+  heardAtMs: 57_500,
+};
 /** Three of the four duplicates were absorbed by the stream. */
 const GOOD: VerdictInput = {
   truth: TRUTH,
@@ -95,9 +104,16 @@ Deno.test("each mistake fails the check that names it", () => {
     ["an alert too early", { alerts: [{ ...HEARD, heardAtMs: 49_999 }, HEARD] }, [
       "alert on a in de",
     ]],
-    ["an alert elsewhere", { alerts: [HEARD, { ...HEARD, region: "br" }] }, [
-      "alerts on healthy titles",
-    ]],
+    ["an alert elsewhere", {
+      alerts: [HEARD, heardOf({ kind: "title_region", title: "a", region: "br" })],
+    }, ["alerts on healthy titles"]],
+    ["an alert about another title everywhere", {
+      alerts: [HEARD, heardOf({ kind: "title", title: "b" })],
+    }, ["alerts on healthy titles"]],
+    ["an alert about another region's build", {
+      alerts: [HEARD, heardOf({ kind: "region_build", region: "br", build: "9" })],
+    }, ["alerts on healthy titles"]],
+    ["an alert that does not page", { alerts: [{ ...HEARD, page: false }] }, ["alert on a in de"]],
     ["nothing at all", {
       truth: { ...TRUTH, titles: new Map(), events: 0, ms: 0, sent: 7 },
       statement: new Map(),
@@ -126,6 +142,58 @@ Deno.test("the time limit of an alert starts when the evidence is sufficient", (
   assertEquals(heard(49_999).ok, false);
 });
 
+Deno.test("a page about a parent or a cohort of devices is one about the title in it", () => {
+  const parents: AlertCell[] = [
+    { kind: "all" },
+    { kind: "region", region: "de" },
+    { kind: "title", title: "a" },
+    { kind: "region_cdn", region: "de", cdn: "x" },
+    { kind: "build", build: "9" },
+  ];
+  for (const cell of parents) assertEquals(failing({ ...GOOD, alerts: [heardOf(cell)] }), []);
+  // A message that does not page is no mistake.
+  const healthy = { ...heardOf({ kind: "title", title: "b" }), page: false };
+  assertEquals(failing({ ...GOOD, alerts: [HEARD, healthy] }), []);
+});
+
+Deno.test("an incident must page once, fold the second region, update and resolve", () => {
+  const name = "cdn x in de";
+  const lines = {
+    alert: `alert on ${name}`,
+    pages: `pages about ${name}`,
+    fold: "cdn x in br folds into it",
+    messages: `messages about ${name}`,
+  };
+  const life: ExpectedLife = {
+    cell: { region: "de", cdn: "x" },
+    sinceMs: 50_000,
+    folds: { region: "br", cdn: "x" },
+    statuses: ["open", "update", "resolved"],
+  };
+  const judged = (...alerts: AlertSeen[]) =>
+    failing({ ...GOOD, expectations: [], alerts, lives: [life] });
+  const page = heardOf({ kind: "region_cdn", region: "de", cdn: "x" });
+  const fold = { kind: "region_cdn", region: "br", cdn: "x" } as const;
+  const update: AlertSeen = { ...page, status: "update", page: false, named: [fold] };
+  const resolved: AlertSeen = { ...page, status: "resolved", page: false };
+  assertEquals(judged(page, update, resolved), []);
+  assertEquals(judged({ ...page, page: false }, { ...update, page: true }, resolved), []);
+  assertEquals(judged(), Object.values(lines));
+  assertEquals(judged(page, { ...update, named: [page.cell] }, resolved), [lines.fold]);
+  assertEquals(judged(page, update), [lines.messages]);
+  assertEquals(judged({ ...page, named: [fold] }, resolved), [lines.messages]);
+  assertEquals(judged(page, update, { ...resolved, status: "closed" }), [lines.messages]);
+  assertEquals(judged(page, update, { ...resolved, incidentId: "other" }), [lines.messages]);
+  assertEquals(judged(page, page, update, resolved), [lines.pages]);
+  assertEquals(judged({ ...page, heardAtMs: 81_000 }, update, resolved), [lines.alert]);
+  assertEquals(judged({ ...page, heardAtMs: 49_000 }, update, resolved), [lines.alert]);
+  const second = { ...heardOf(fold), incidentId: "second" };
+  assertEquals(judged(page, second, update, resolved), ["alerts on healthy titles"]);
+  // The region alone does not name the CDN.
+  const region = heardOf({ kind: "region", region: "de" });
+  assertEquals(judged(region), ["alerts on healthy titles", ...Object.values(lines)]);
+});
+
 Deno.test("attempts without an answer allow as many stored copies and no more", () => {
   const truth = { ...TRUTH, unknownCopies: 2, unknownRejects: 1 };
   const stored = (quarantined: number): VerdictInput => ({
@@ -151,7 +219,10 @@ Deno.test("an ambiguous title is shown and not judged", () => {
   const either: AlertExpectation = { titleId: "b", region: "de", alert: "either", why: "close" };
   const input = { ...GOOD, expectations: [INCIDENT, either] };
   assertEquals(failing(input), []);
-  const alerts = [...GOOD.alerts, { titleId: "b", region: "de", heardAtMs: 1 }];
+  const alerts = [
+    ...GOOD.alerts,
+    heardOf({ kind: "title_region", title: "b", region: "de" }, 1),
+  ];
   assertEquals(failing({ ...input, alerts }), []);
   assertStringIncludes(renderVerdict(verdictOf({ ...input, alerts })), "1 of 1 alerted");
 });
@@ -193,4 +264,9 @@ Deno.test("CSV is parsed as RFC 4180 defines it", () => {
 function failing(input: VerdictInput): string[] {
   const isFailing = ({ ok }: CheckLine) => !ok;
   return verdictOf(input).checks.filter(isFailing).map(({ name }) => name);
+}
+
+/** A page about another cell. */
+function heardOf(cell: AlertCell, heardAtMs = HEARD.heardAtMs): AlertSeen {
+  return { ...HEARD, cell, heardAtMs };
 }

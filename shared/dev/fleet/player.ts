@@ -12,19 +12,16 @@ import type { Random } from "../testing/random.ts";
 /** A player reports at least this often, and at every change of state. */
 export const HEARTBEAT_MS = 10_000;
 
-/** Maximum interval of the schema; only a start-up can last longer. */
-const LONGEST_INTERVAL_MS = 600_000;
-
 /** The states of a player in a heartbeat. */
 export type PlayerState = Heartbeat["state"];
 
 /** A period of one behaviour. */
 export interface Segment {
   /**
-   * Start-up is the time before the first frame. It is not rebuffering and nothing is reported
-   * before it ends (the industry's definition, see Mux "Video Startup Time").
+   * `starting` is the time before the first frame. It is not rebuffering (the industry's
+   * definition, see Mux "Video Startup Time").
    */
-  readonly state: PlayerState | "startup";
+  readonly state: PlayerState;
   /** Wall time. */
   readonly ms: number;
   /** Content shown, spread evenly over the segment. */
@@ -45,15 +42,16 @@ export interface Beat {
 const NOTHING_YET = { intervalMs: 0, playedMs: 0, rebufferMs: 0, rebufferCount: 0 };
 
 /**
- * Turns segments into beats: one every {@link HEARTBEAT_MS}, one at each change of state, and
- * `ended` after the last segment. The sums of the beats equal those of the segments exactly,
- * because every beat has the difference of two running sums.
+ * Turns segments into beats: one at the beginning of a start-up, one every {@link HEARTBEAT_MS},
+ * one at each change of state, and `ended` after the last segment. The sums of the beats equal
+ * those of the segments exactly, because every beat has the difference of two running sums.
  */
 export class Playback {
   #atMs = 0;
   #segment: Segment | undefined;
   #intoMs = 0;
   #beat = { ...NOTHING_YET };
+  #begins = true;
 
   /**
    * `next` returns the segment that begins `atMs` after the session's start, undefined at the end.
@@ -64,11 +62,14 @@ export class Playback {
 
   /** The next beat, undefined when the session is over. */
   beat(): Beat | undefined {
+    const begins = this.#begins;
+    this.#begins = false;
+    if (begins && this.#segment?.state === "starting") return this.#report("starting");
     while (this.#segment) {
       const { state, ms } = this.#segment;
       const leftMs = ms - this.#intoMs;
       const dueMs = HEARTBEAT_MS - this.#beat.intervalMs;
-      if (state !== "startup" && dueMs < leftMs) {
+      if (dueMs < leftMs) {
         this.#advance(this.#segment, dueMs);
         return this.#report(state);
       }
@@ -80,12 +81,11 @@ export class Playback {
   }
 
   /** Begins `segment`; returns the state to report when that is a change. */
-  #enter(segment: Segment | undefined, before: Segment["state"]): PlayerState | undefined {
+  #enter(segment: Segment | undefined, before: PlayerState): PlayerState | undefined {
     this.#segment = segment;
     this.#intoMs = 0;
-    // A session that never showed a frame sends nothing.
-    if (!segment) return before === "startup" ? undefined : "ended";
-    if (segment.state === before || segment.state === "startup") return undefined;
+    if (!segment) return "ended";
+    if (segment.state === before) return undefined;
     if (segment.state === "rebuffering") this.#beat.rebufferCount++;
     return segment.state;
   }
@@ -101,8 +101,7 @@ export class Playback {
   }
 
   #report(state: PlayerState): Beat {
-    const intervalMs = Math.min(this.#beat.intervalMs, LONGEST_INTERVAL_MS);
-    const beat = { atMs: this.#atMs, state, ...this.#beat, intervalMs };
+    const beat = { atMs: this.#atMs, state, ...this.#beat };
     this.#beat = { ...NOTHING_YET };
     return beat;
   }

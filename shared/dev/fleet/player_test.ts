@@ -8,7 +8,7 @@ const START_MS = Date.UTC(2026, 0, 5);
 
 Deno.test("a player reports every ten seconds and at each change of state", () => {
   const beats = beatsOf([
-    { state: "startup", ms: 1_200, playedMs: 0 },
+    { state: "starting", ms: 1_200, playedMs: 0 },
     { state: "playing", ms: 12_000, playedMs: 12_000 },
     { state: "rebuffering", ms: 3_000, playedMs: 0 },
     { state: "playing", ms: 10_000, playedMs: 10_000 },
@@ -24,6 +24,7 @@ Deno.test("a player reports every ten seconds and at each change of state", () =
     beat.rebufferCount,
   ]);
   assertEquals(lines, [
+    [0, "starting", 0, 0, 0, 0],
     [1_200, "playing", 1_200, 0, 0, 0],
     [11_200, "playing", 10_000, 10_000, 0, 0],
     [13_200, "rebuffering", 2_000, 2_000, 0, 1],
@@ -32,8 +33,15 @@ Deno.test("a player reports every ten seconds and at each change of state", () =
   ]);
 });
 
-Deno.test("a session that never shows a frame reports nothing", () => {
-  assertEquals(beatsOf([{ state: "startup", ms: 90_000, playedMs: 0 }]), []);
+Deno.test("a session that never shows a frame says so all the time, and plays nothing", () => {
+  const beats = beatsOf([{ state: "starting", ms: 25_000, playedMs: 0 }]);
+  assertEquals(beats.map(({ atMs, state, intervalMs }) => [atMs, state, intervalMs]), [
+    [0, "starting", 0],
+    [10_000, "starting", 10_000],
+    [20_000, "starting", 10_000],
+    [25_000, "ended", 5_000],
+  ]);
+  assert(beats.every(({ playedMs, rebufferMs }) => playedMs + rebufferMs === 0));
 });
 
 Deno.test("property: the sums of beats and segments are equal", () => {
@@ -51,7 +59,7 @@ Deno.test("property: the sums of beats and segments are equal", () => {
     assertEquals(sum((beat) => beat.rebufferMs), ms("rebuffering"));
     assertEquals(sum((beat) => beat.intervalMs), segments.reduce((t, s) => t + s.ms, 0));
     assertEquals(sum((beat) => beat.rebufferCount), stalls.length);
-    for (const beat of beats.slice(1)) assertLessOrEqual(beat.intervalMs, HEARTBEAT_MS);
+    for (const beat of beats) assertLessOrEqual(beat.intervalMs, HEARTBEAT_MS);
     assertEquals(beats.at(-1)?.state, "ended");
   }
 });
@@ -127,7 +135,8 @@ function firstBeatOf(segment: Segment): Beat {
 function randomSegments(random: Random): Segment[] {
   const states = ["playing", "playing", "rebuffering", "paused", "seeking", "ad"] as const;
   return Array.from({ length: random.int(1, 12) }, (_, i) => {
-    const state = i === 0 ? "playing" : random.pick(states);
+    const first = random.chance(0.5) ? "starting" : "playing";
+    const state = i === 0 ? first : random.pick(states);
     const ms = random.chance(0.1) ? 0 : random.int(1, 25_000);
     const playedMs = state === "playing" ? random.int(0, ms) : 0;
     return { state, ms, playedMs };

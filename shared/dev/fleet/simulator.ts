@@ -1,19 +1,14 @@
 /**
  * A seeded fleet: thousands of sessions of dozens of titles and regions, on an imperfect network,
- * with one broken build and one incident. The same options give the same bytes.
+ * with one broken build and one incident. At the end all viewers leave. The same options give the
+ * same bytes.
  *
  * Pure: `startEpochMs` is its only time. Memory holds the running sessions and the pending sends.
  *
  * @module
  */
-import {
-  type Beat,
-  Playback,
-  Player,
-  type Segment,
-  type SessionIdentity,
-  type Tick,
-} from "./player.ts";
+import { Behaviour, type Trouble } from "./behaviour.ts";
+import { type Beat, Playback, Player, type SessionIdentity, type Tick } from "./player.ts";
 import { Calendar, DEFAULT_UPLINK, Uplink, type UplinkOptions } from "./uplink.ts";
 import { Random } from "../testing/random.ts";
 
@@ -23,11 +18,23 @@ export interface Cohort {
   readonly region: string;
 }
 
-/** An incident: viewers of the largest cohort start to stall. */
-export interface IncidentOptions {
+/** From `atMs` on, a share of the viewers of a region on the CDN of the incident stalls. */
+export interface IncidentStage {
   /** ms since the start of the run. */
   readonly atMs: number;
-  /** Share of the time that its players stall from then on. */
+  readonly region: string;
+  /** 0 to 1; includes the viewers of earlier stages of the region. */
+  readonly share: number;
+}
+
+/** An incident: a CDN fails in one region after another, and recovers. */
+export interface IncidentOptions {
+  readonly cdn: string;
+  /** In order of time. */
+  readonly stages: readonly IncidentStage[];
+  /** When the CDN recovers, ms since the start of the run; Infinity: not in this run. */
+  readonly untilMs: number;
+  /** Share of the time that the affected players stall. */
   readonly stallRatio: number;
 }
 
@@ -82,14 +89,13 @@ const DEVICES: readonly SessionIdentity["device"][] = [
   { model: "Phone S", os: "android 16", build: "9.1.1" },
   { model: "Browser", os: "windows 11", build: "web-412" },
 ];
-const CDNS = ["cdn-a", "cdn-b", "cdn-c"];
+/** The CDNs; each has a third of the viewers of every region. */
+export const CDNS: readonly string[] = ["cdn-a", "cdn-b", "cdn-c"];
 const ISPS = ["fibre-one", "cable-two", "mobile-three", "dsl-four"];
 const BITRATES_KBPS = [1_800, 3_500, 5_800, 8_000, 16_000];
 
 /** A fleet and its timeline. */
 export class Simulator {
-  /** The cohort with the most viewers, which stalls in the incident. */
-  readonly biggest: Cohort;
   /** Ids of all titles, those with the most viewers first. */
   readonly titles: readonly string[];
   readonly #random: Random;
@@ -110,10 +116,6 @@ export class Simulator {
     );
     this.#titles = new Zipf(this.titles, zipf);
     this.#regions = new Zipf(REGIONS.slice(0, regions), zipf * 0.75);
-    const [titleId] = this.titles;
-    const [region] = REGIONS;
-    if (titleId === undefined || region === undefined) throw new RangeError("there is no title");
-    this.biggest = { titleId, region };
     this.#due = new Calendar(tickMs);
     this.#uplink = new Uplink(random, uplink, durationMs - 1, tickMs);
   }
@@ -167,19 +169,36 @@ export class Simulator {
   }
 
   #begin(atMs: number, hasBegun: boolean): void {
-    if (atMs >= this.options.durationMs) return;
+    const { durationMs, brokenShare } = this.options;
+    if (atMs >= durationMs - LEAVING_MS) return;
     const random = this.#random;
-    const broken = random.chance(this.options.brokenShare);
+    const broken = random.chance(brokenShare);
     const identity = this.#identity(broken);
-    const { incident } = this.options;
-    const { titleId, region } = this.biggest;
-    const affected = incident && identity.titleId === titleId && identity.region === region;
     // Sessions of the first tick began before the run, which spreads their heartbeats.
     const beganMs = hasBegun ? -random.int(1, 10_000) : atMs;
-    const behaviour = new Behaviour(random, hasBegun, affected ? incident : undefined, beganMs);
+    const behaviour = new Behaviour(random, {
+      hasBegun,
+      leavesMs: durationMs - random.int(1, LEAVING_MS) - beganMs,
+      trouble: this.#troubleOf(identity, beganMs),
+    });
     const playback = new Playback((sinceMs) => behaviour.next(sinceMs));
     const session = { player: new Player(identity), playback, beganMs, broken };
     this.#schedule(session);
+  }
+
+  /** When the session's buffer runs dry in the incident and fills again, ms since it began. */
+  #troubleOf({ region, cdn }: SessionIdentity, beganMs: number): Trouble | undefined {
+    const { incident } = this.options;
+    if (incident === undefined || cdn !== incident.cdn) return undefined;
+    const random = this.#random;
+    const rank = random.next();
+    const stage = incident.stages.find((each) => each.region === region && rank < each.share);
+    if (stage === undefined) return undefined;
+    return {
+      fromMs: stage.atMs + random.int(0, DRY_MS) - beganMs,
+      untilMs: incident.untilMs + random.int(0, FILL_MS) - beganMs,
+      stallRatio: incident.stallRatio,
+    };
   }
 
   #schedule(session: Session): void {
@@ -210,81 +229,19 @@ export class Simulator {
 /** Long enough for the first copy to be acknowledged. */
 const CONFLICT_AFTER_MS = 5_000;
 
+/** Maximum time that a player plays from its buffer after the CDN fails, ms. */
+const DRY_MS = 3_000;
+/** Maximum time until its buffer is filled again after the CDN recovers, ms. */
+const FILL_MS = 1_000;
+/** Time at the end of the run in which all viewers leave and none comes, ms. */
+const LEAVING_MS = 3_000;
+
 interface Session {
   readonly player: Player;
   readonly playback: Playback;
   /** ms since the start of the run, negative for a session that began before it. */
   readonly beganMs: number;
   readonly broken: boolean;
-}
-
-/** The behaviour of one viewer. Healthy players stall for less than 1 % of the time. */
-class Behaviour {
-  #state: Segment["state"] | undefined;
-  /** When this viewer's buffer is empty in the incident, ms since the session began. */
-  readonly #emptyAtMs: number;
-
-  constructor(
-    private readonly random: Random,
-    private readonly hasBegun: boolean,
-    private readonly incident: IncidentOptions | undefined,
-    beganMs: number,
-  ) {
-    this.#emptyAtMs = incident ? incident.atMs + random.int(0, 3_000) - beganMs : Infinity;
-  }
-
-  /** The segment that begins `sinceMs` after the session's start, undefined at its end. */
-  next(sinceMs: number): Segment | undefined {
-    const leftMs = this.#emptyAtMs - sinceMs;
-    const incident = leftMs <= 0 ? this.incident : undefined;
-    const before = this.#state;
-    const state = before === undefined
-      ? this.#first()
-      : this.#follow(before, incident !== undefined);
-    if (state === undefined) return undefined;
-    this.#state = state;
-    const ms = incident
-      ? this.#stallingMs(state, incident)
-      : Math.min(leftMs, this.#healthyMs(state, before === undefined));
-    return { state, ms, playedMs: state === "playing" ? ms : 0 };
-  }
-
-  #first(): Segment["state"] {
-    return this.hasBegun ? "playing" : "startup";
-  }
-
-  #follow(before: Segment["state"], stalling: boolean): Segment["state"] | undefined {
-    if (before !== "playing") return "playing";
-    if (stalling) return "rebuffering";
-    const choice = this.random.next();
-    if (choice < 0.15) return undefined;
-    if (choice < 0.4) return "paused";
-    if (choice < 0.65) return "seeking";
-    if (choice < 0.8) return "ad";
-    return "rebuffering";
-  }
-
-  #healthyMs(state: Segment["state"], first: boolean): number {
-    const { random } = this;
-    switch (state) {
-      case "playing":
-        // A session that began before the run is in the middle of its segment.
-        return random.int(first ? 1_000 : 20_000, 160_000);
-      case "startup":
-        return random.int(300, 2_500);
-      case "paused":
-        return random.int(5_000, 60_000);
-      case "ad":
-        return random.pick([15_000, 20_000, 30_000]);
-      default:
-        return random.int(200, 1_500);
-    }
-  }
-
-  #stallingMs(state: Segment["state"], { stallRatio }: IncidentOptions): number {
-    const cycleMs = this.random.int(6_000, 14_000);
-    return Math.round(cycleMs * (state === "rebuffering" ? stallRatio : 1 - stallRatio));
-  }
 }
 
 /** Picks items so that the n-th is chosen with weight 1 / n^exponent (Zipf's law). */

@@ -196,7 +196,7 @@ export function traceSegments(trace: PlaybackTrace): Segment[] {
   for (const { a, b, at } of pairs(shownAt(samples))) {
     event = a.event ?? event;
     const step = { a, b, shownMs: b.shownMs - a.shownMs };
-    if (b.shownMs === 0) out.push({ state: "startup", ms: b.tMs - a.tMs, playedMs: 0 });
+    if (b.shownMs === 0) out.push({ state: "starting", ms: b.tMs - a.tMs, playedMs: 0 });
     else if (a.shownMs === 0) out.push(...firstFrames(step));
     else if (at === end) out.push({ state: "playing", ms: step.shownMs, playedMs: step.shownMs });
     else if (isSeek(a, b)) out.push({ state: "seeking", ms: b.tMs - a.tMs, playedMs: 0 });
@@ -213,10 +213,8 @@ interface Step {
 
 function firstFrames({ a, b, shownMs }: Step): Segment[] {
   const playMs = Math.min(shownMs, b.tMs - a.tMs);
-  return [
-    { state: "startup", ms: b.tMs - a.tMs - playMs, playedMs: 0 },
-    { state: "playing", ms: playMs, playedMs: shownMs },
-  ];
+  const starting: Segment = { state: "starting", ms: b.tMs - a.tMs - playMs, playedMs: 0 };
+  return [...[starting].filter(lasts), { state: "playing", ms: playMs, playedMs: shownMs }];
 }
 
 function stepSegments(step: Step, event: PlaybackSample["event"]): Segment[] {
@@ -311,7 +309,7 @@ const ASSUMED_STARTUP_MS = 1_000;
 
 /** The segments of a counted session: its stalls spread evenly over the content shown. */
 export function sessionSegments({ watchedMs, stalls }: WatchedSession): Segment[] {
-  const out: Segment[] = [{ state: "startup", ms: ASSUMED_STARTUP_MS, playedMs: 0 }];
+  const out: Segment[] = [{ state: "starting", ms: ASSUMED_STARTUP_MS, playedMs: 0 }];
   for (let part = 0; part <= stalls; part++) {
     const shownBy = (parts: number) => Math.floor(watchedMs * parts / (stalls + 1));
     const ms = shownBy(part + 1) - shownBy(part);

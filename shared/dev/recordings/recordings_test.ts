@@ -30,7 +30,7 @@ Deno.test("the time before media time advances is start-up, not a stall", () => 
     { tMs: 28_507, positionMs: 18, bufferMs: 5_450, event: "playing" },
     ...played(28_507, 18, 20),
   ]);
-  assertEquals(merged(traceSegments(trace)), ["startup 28489", "playing 20018"]);
+  assertEquals(merged(traceSegments(trace)), ["starting 28489", "playing 20018"]);
 });
 
 Deno.test("media time that does not advance is a stall unless the session is paused", () => {
@@ -157,13 +157,16 @@ Deno.test("counted sessions show their watched time and have their number of sta
   assertStringIncludes(assertThrows(() => parseSessions(wrong)).message, "line 2: watched_s");
 });
 
-Deno.test("a replay sends the recording for every viewer, without event times after receipt", () => {
+Deno.test("a replay sends the recording for every viewer; clocks and stalls are those of the run", () => {
   const good = calmTrace("good");
   const recordings = {
     traces: [stallingTrace("bad"), good],
     sessions: parseSessions("title_id,watched_s,buffering_events\nx,100.5,3\nx,20.25,0\n"),
   };
+  /** Stalled time of each session in real time. */
+  const recorded = new Map<string, number>();
   for (const acceleration of [1, 10, 200]) {
+    const stalled = new Map<string, number>();
     const replay = new Replay(recordings, optionsOf({ acceleration, viewers: 7 }));
     const truth = new Truth(120_000);
     let last = 0;
@@ -174,8 +177,15 @@ Deno.test("a replay sends the recording for every viewer, without event times af
         truth.record(send, "acknowledged", send.sendAtMs);
         const judgement = judge(send.bytes);
         assert(judgement.ok);
-        assert(judgement.heartbeat.ts <= START_MS + send.sendAtMs, "ahead of its receipt");
+        const { session_id, ts, rebuffer_ms } = judgement.heartbeat;
+        const ageMs = START_MS + send.sendAtMs - ts;
+        assert(ageMs >= 0 && ageMs <= 1, `${ageMs} ms before its receipt`);
+        stalled.set(session_id, (stalled.get(session_id) ?? 0) + rebuffer_ms);
       }
+    }
+    for (const [session, ms] of stalled) {
+      if (acceleration === 1) recorded.set(session, ms);
+      assertEquals(ms, Math.floor((recorded.get(session) ?? 0) / acceleration), session);
     }
     const sent = [...truth.report().titles].map(([title, { ms }]) => [title, ms] as const);
     assertEquals(new Map(sent), new Map(replay.recordedMs));

@@ -3,7 +3,10 @@
  * parallel viewers, in real time or accelerated.
  *
  * Pure and seeded. Recording time runs from the first viewer's start; sends are in ms of the run,
- * `acceleration` times faster.
+ * `acceleration` times faster. Players show content that much faster: a heartbeat has the content
+ * and the interval of the recording, for royalty, and the stalls of the run, as live counts time. A
+ * device's clock is that of the run, because live takes one that runs faster for an upload of
+ * heartbeats about the past.
  *
  * @module
  */
@@ -20,12 +23,13 @@ import {
   type WatchedSession,
 } from "./recordings.ts";
 import {
-  addTrace,
   DEFAULT_RULE,
   eitherReading,
   type ExpectationRule,
   type Expected,
   StallCurve,
+  traceIntervals,
+  type ViewedInterval,
 } from "./expectation.ts";
 import type { AlertExpectation } from "./alert_expectation.ts";
 
@@ -107,9 +111,6 @@ export class Replay {
   /** The whole run, tick by tick. May be iterated once. */
   *ticks(): Generator<Tick> {
     const { acceleration, startEpochMs, tickMs, uplink } = this.options;
-    // Recording time ends at the receipt of the last heartbeat, so no event time is after its
-    // receipt.
-    const originMs = Math.floor(startEpochMs - this.#lengthMs + this.#lengthMs / acceleration);
     const due = new Calendar<Turn>(tickMs);
     const out = new Uplink(this.#random, uplink, this.durationMs, tickMs);
     const schedule = (turn: Turn) => due.add(atMsOf(turn) / acceleration, turn);
@@ -117,11 +118,14 @@ export class Replay {
     for (let tick = 0; tick * tickMs <= this.durationMs; tick++) {
       for (const turn of due.take(tick)) {
         const sendAtMs = Math.ceil(atMsOf(turn) / acceleration);
-        out.accept(
-          turn.player.send(this.#random, turn.beat, originMs + atMsOf(turn), sendAtMs),
-        );
+        const ts = startEpochMs + Math.floor(atMsOf(turn) / acceleration);
+        const stalledMs = turn.stalledMs + turn.beat.rebufferMs;
+        // The difference of two running sums, so that parts of a ms are not lost.
+        const rebufferMs = Math.floor(stalledMs / acceleration) -
+          Math.floor(turn.stalledMs / acceleration);
+        out.accept(turn.player.send(this.#random, { ...turn.beat, rebufferMs }, ts, sendAtMs));
         const beat = turn.playback.beat();
-        if (beat) schedule({ ...turn, beat });
+        if (beat) schedule({ ...turn, beat, stalledMs });
       }
       yield out.tick(tick);
     }
@@ -137,6 +141,7 @@ export class Replay {
         viewer,
         playback,
         beat,
+        stalledMs: 0,
         player: new Player(identityOf(viewer, `${this.options.seed}-${index}`)),
       };
     }
@@ -156,9 +161,9 @@ export class Replay {
   #expectTrace(trace: PlaybackTrace, viewers: readonly Viewer[]): AlertExpectation {
     const curve = (upTo?: number) => {
       const lastMs = trace.samples.at(-1)?.tMs ?? 0;
-      const curve = new StallCurve(this.options.spreadMs + lastMs);
-      for (const { shiftMs } of viewers) addTrace(curve, trace, shiftMs, upTo);
-      return curve.expected(this.options.rule);
+      const curve = this.#curve(this.options.spreadMs + lastMs);
+      for (const { shiftMs } of viewers) curve.add(traceIntervals(trace, shiftMs, upTo));
+      return curve.expected();
     };
     const end = contentEnd(trace);
     const why =
@@ -169,18 +174,16 @@ export class Replay {
 
   #expectSessions(viewers: readonly Viewer[]): AlertExpectation[] {
     const curves = new Map<string, StallCurve>();
-    for (const { titleId, segments, shiftMs } of viewers) {
-      const curve = curves.get(titleId) ?? new StallCurve(this.#lengthMs);
-      curves.set(titleId, curve);
-      let atMs = shiftMs;
-      for (const { state, ms, playedMs } of segments) {
-        curve.add(atMs, atMs + ms, state === "rebuffering" ? ms : 0, playedMs);
-        atMs += ms;
-      }
+    for (const viewer of viewers) {
+      const curve = curves.get(viewer.titleId) ?? this.#curve(this.#lengthMs);
+      curves.set(viewer.titleId, curve);
+      curve.add(sessionIntervals(viewer));
     }
-    return [...curves].map(([titleId, curve]) =>
-      this.#inRunTime(titleId, curve.expected(this.options.rule))
-    );
+    return [...curves].map(([titleId, curve]) => this.#inRunTime(titleId, curve.expected()));
+  }
+
+  #curve(durationMs: number): StallCurve {
+    return new StallCurve(durationMs, this.options.rule, this.options.acceleration);
   }
 
   #inRunTime(titleId: string, expected: Expected): AlertExpectation {
@@ -202,6 +205,18 @@ interface Turn {
   readonly player: Player;
   readonly playback: Playback;
   readonly beat: Beat;
+  /** Stalled time before it, in recording time. */
+  readonly stalledMs: number;
+}
+
+function sessionIntervals({ segments, shiftMs }: Viewer): ViewedInterval[] {
+  let toMs = shiftMs;
+  return segments.map(({ state, ms }) => {
+    const fromMs = toMs;
+    toMs += ms;
+    const stalledMs = state === "rebuffering" ? ms : 0;
+    return { fromMs, toMs, stalledMs, isWaiting: state === "starting" };
+  });
 }
 
 function atMsOf({ viewer, beat }: Turn): number {

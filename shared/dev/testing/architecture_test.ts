@@ -26,9 +26,15 @@ const FLOORS: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ["settings.ts"],
     ["statement", "raw"],
   ],
-  live: [["main.ts"], ["service.ts"], ["live_metrics.ts"], ["incidents"], ["detect"], ["watch"], [
-    "settings.ts",
-  ]],
+  live: [
+    ["main.ts", "cli.ts"],
+    ["service.ts", "commands"],
+    ["live_metrics.ts"],
+    ["incidents"],
+    ["detect"],
+    ["watch"],
+    ["settings.ts"],
+  ],
   shared: [
     ["e2e"],
     ["dev/demo"],
@@ -37,7 +43,7 @@ const FLOORS: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ["dev/servers"],
     ["dev/testing"],
     ["provision"],
-    ["process/postgres"],
+    ["process/postgres", "process/raw"],
     ["contract", "process"],
   ],
 };

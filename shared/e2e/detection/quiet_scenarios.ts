@@ -15,6 +15,7 @@ import {
 } from "./scenarios.ts";
 import type { LabelledTruth, Trial } from "./trial.ts";
 import type { Heartbeat } from "../../contract/event.ts";
+import type { AudienceGroup } from "../worlds/world.ts";
 
 const HOUR_MS = 60 * MINUTE_MS;
 /** The tested minutes of a quiet scenario. */
@@ -44,6 +45,30 @@ const KINDS: readonly Omit<DetectionScenario, "part" | "worlds">[] = [
           viewers: 2_000,
           activeShare: (atMs) =>
             Math.min(1, 0.2 + 0.8 * Math.max(0, atMs - 20 * MINUTE_MS) / (3 * MINUTE_MS)),
+        }],
+      }),
+  },
+  {
+    name: "programme-ends",
+    about: "2,000 viewers of one title leave within 15 s, three in ten without saying so",
+    trial: (seed) => programmeEnds(seed, {}),
+  },
+  {
+    name: "local-programme-ends",
+    about: "as programme-ends, of a title that is most of what its region watches",
+    trial: (seed) => programmeEnds(seed, { region: "r03" }),
+  },
+  {
+    name: "premiere-starts",
+    about: "2,000 viewers of one title come within 20 s",
+    trial: (seed) =>
+      quiet({
+        seed,
+        population: SMALL,
+        groups: [{ viewers: 3_000 }, {
+          title: "premiere",
+          viewers: 2_000,
+          activeShare: (atMs) => Math.min(1, Math.max(0, atMs - ENDS_MS) / 20_000),
         }],
       }),
   },
@@ -159,6 +184,25 @@ const KINDS: readonly Omit<DetectionScenario, "part" | "worlds">[] = [
     trial: (seed) => blip(seed, { region: "r03" }),
   },
 ];
+
+/** When a programme of a scenario ends, or begins. */
+const ENDS_MS = 20 * MINUTE_MS;
+
+function programmeEnds(seed: number, group: Partial<AudienceGroup>): Trial {
+  const leave = { what: "leave", withinMs: 15_000 } as const;
+  const untilMs = ENDS_MS + 2_000;
+  return trialOf({
+    seed,
+    population: SMALL,
+    groups: [{ viewers: 3_000 }, {
+      title: "programme",
+      viewers: 2_000,
+      activeShare: (atMs) => (atMs < ENDS_MS ? 1 : 0),
+      ...group,
+    }],
+    faults: [{ fromMs: ENDS_MS, untilMs, scope: { title: "programme" }, share: 1, effect: leave }],
+  }, { truths: [], afterMs: LASTS_MS });
+}
 
 function blip(seed: number, scope: LabelledTruth["scope"]): Trial {
   const fault = faultOf(scope, stalls(1), { lastsMs: 20_000 });

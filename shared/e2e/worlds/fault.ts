@@ -17,6 +17,8 @@ export type Effect =
   | { readonly what: "freeze" }
   /** New sessions never show a frame. */
   | { readonly what: "no_start" }
+  /** They leave within this time, most of them saying so: a programme is over. */
+  | { readonly what: "leave"; readonly withinMs: number }
   /** They stall, nothing is heard of them, and a minute after it they send all their heartbeats. */
   | { readonly what: "offline" }
   /** Nothing is heard of them. */
@@ -32,6 +34,8 @@ export interface WorldFault {
   readonly effect: Effect;
   /** Time in which a stall ratio grows from 0 to its full size. */
   readonly rampMs?: number;
+  /** Time at its end in which those that it hit recover one by one; default 0: all at once. */
+  readonly fallMs?: number;
   /** Mean time after which a viewer whose picture stands still leaves; default: none leaves. */
   readonly patienceMs?: number;
 }

@@ -140,7 +140,10 @@ export class World {
     for (const fault of this.options.faults) {
       if (nowMs < fault.fromMs || fault.untilMs <= nowMs) continue;
       if (!this.#running.has(fault)) this.#begin(fault);
-      else if (fault.rampMs && nowMs % RAMP_STEP_MS === 0) this.#ramp(fault);
+      else if (nowMs % RAMP_STEP_MS === 0) {
+        if (fault.rampMs) this.#ramp(fault);
+        if (fault.fallMs) this.#release(fault, fault.fallMs);
+      }
     }
   }
 
@@ -160,17 +163,33 @@ export class World {
     if (isStalling(fault)) {
       viewer.stallAs(this.#nowMs, Math.max(ratio, traits.ratio), FAULT_STALLS, true);
     }
-    if (fault.effect.what === "offline") viewer.offlineUntilMs = fault.untilMs + OFFLINE_AFTER_MS;
+    const { effect } = fault;
+    if (effect.what === "leave") {
+      viewer.endMs = Math.min(viewer.endMs, this.#nowMs + effect.withinMs * this.#random.next());
+    }
+    if (effect.what === "offline") viewer.offlineUntilMs = fault.untilMs + OFFLINE_AFTER_MS;
     return true;
   }
 
   #end(fault: WorldFault): void {
     this.#running.delete(fault);
+    for (const viewer of this.viewers) if (viewer.fault === fault) this.#heal(viewer, fault);
+  }
+
+  #heal(viewer: SimulatedViewer, fault: WorldFault): void {
+    viewer.fault = undefined;
+    if (!isStalling(fault)) return;
+    viewer.stallAs(this.#nowMs, viewer.traits?.ratio ?? 0, this.#shape, false, true);
+  }
+
+  // Evenly over the time that is left.
+  #release(fault: WorldFault, fallMs: number): void {
+    const leftMs = fault.untilMs - this.#nowMs;
+    if (leftMs > fallMs) return;
     for (const viewer of this.viewers) {
-      if (viewer.fault !== fault) continue;
-      viewer.fault = undefined;
-      if (!isStalling(fault)) continue;
-      viewer.stallAs(this.#nowMs, viewer.traits?.ratio ?? 0, this.#shape, false, true);
+      if (viewer.fault === fault && this.#random.chance(Math.min(1, RAMP_STEP_MS / leftMs))) {
+        this.#heal(viewer, fault);
+      }
     }
   }
 

@@ -10,7 +10,7 @@ const OWN = [
   "Nats-Num-Pending: 3",
   "Nats-Last-Sequence: 810",
 ];
-const READ = { sequence: 812, receivedAt: Date.UTC(2026, 10, 25, 2, 42, 7, 583), previous: 810 };
+const READ = { sequence: 812, receivedAtMs: Date.UTC(2026, 10, 25, 2, 42, 7, 583), previous: 810 };
 
 /** The data of a message with its header in front of it in one buffer, as the client keeps it. */
 function dataBehind(lines: readonly string[]): Uint8Array {

@@ -1,6 +1,6 @@
 /**
- * Reads raw heartbeats by sequence, without a consumer. Recount, audit and rebuild use it; posting
- * reads through a durable instead.
+ * Reads raw heartbeats by sequence, without a consumer. Royalty's recount, audit and rebuild
+ * use it, and live's explain; posting and live read through a durable instead.
  *
  * It uses batched direct gets: no consumer is created or moved, nothing is acknowledged, and any
  * replica may answer. Each message carries the sequence of the message sent before it. A message
@@ -11,8 +11,8 @@
  */
 import type { NatsConnection } from "nats";
 import { jetstreamManager } from "nats/jetstream";
-import { messageOf, RetryAfter } from "../../shared/process/errors.ts";
-import { pause } from "../../shared/process/retry.ts";
+import { messageOf, RetryAfter } from "../errors.ts";
+import { pause } from "../retry.ts";
 import { millisecondsOf, type RawMessage, storedMessage } from "./stored_message.ts";
 
 /** The messages that a stream still holds. */

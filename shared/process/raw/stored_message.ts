@@ -15,7 +15,7 @@ import { Buffer } from "node:buffer";
 export interface RawMessage {
   readonly sequence: number;
   /** Receipt: when the stream stored it, ms since the epoch. */
-  readonly receivedAt: number;
+  readonly receivedAtMs: number;
   readonly bytes: Uint8Array;
 }
 
@@ -45,7 +45,7 @@ export function storedMessage(message: HeadedMessage): StoredMessage {
   const { headers } = sequence && timestamp && previous ? {} : message;
   return {
     sequence: Number(sequence ?? headers?.last(SEQUENCE)),
-    receivedAt: millisecondsOf(timestamp ?? headers?.last(TIMESTAMP) ?? ""),
+    receivedAtMs: millisecondsOf(timestamp ?? headers?.last(TIMESTAMP) ?? ""),
     previous: Number(previous ?? headers?.last(PREVIOUS)),
     bytes,
   };

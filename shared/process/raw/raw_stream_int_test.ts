@@ -5,8 +5,8 @@
  */
 import { assertEquals } from "@std/assert";
 import { jetstream, jetstreamManager } from "nats/jetstream";
-import { deliveryOf } from "../../shared/contract/delivery.ts";
-import { NatsStack } from "../../shared/dev/servers/stack.ts";
+import { deliveryOf } from "../../contract/delivery.ts";
+import { NatsStack } from "../../dev/servers/stack.ts";
 import { rawExtent, readRaw } from "./raw_stream.ts";
 import type { RawMessage } from "./stored_message.ts";
 
@@ -31,17 +31,17 @@ async function fillStreamWithHoles(stack: NatsStack): Promise<RawMessage[]> {
   const count = MESSAGES - LOST.length;
   const delivered: RawMessage[] = [];
   for await (const message of await consumer.fetch({ max_messages: count, expires: 10_000 })) {
-    const { sequence, receivedAt, bytes } = deliveryOf(message);
-    delivered.push({ sequence, receivedAt, bytes });
+    const { sequence, receivedAtMs, bytes } = deliveryOf(message);
+    delivered.push({ sequence, receivedAtMs, bytes });
   }
   return delivered;
 }
 
 // A summary of the bytes, because comparing megabytes element by element is slow.
 function summarize(messages: readonly RawMessage[]) {
-  return messages.map(({ sequence, receivedAt, bytes }) => ({
+  return messages.map(({ sequence, receivedAtMs, bytes }) => ({
     sequence,
-    receivedAt,
+    receivedAtMs,
     length: bytes.length,
     all: bytes.every((byte) => byte === bytes[0]) ? bytes[0] : "mixed",
   }));
@@ -80,7 +80,7 @@ Deno.test("readRaw returns what a durable delivers, with holes and server restar
     assertEquals(await rawExtent(nc, "RAW"), {
       firstSeq: 4,
       lastSeq: MESSAGES,
-      firstReceivedAt: delivered[0]?.receivedAt,
+      firstReceivedAt: delivered[0]?.receivedAtMs,
       maxAgeMs: Infinity,
     });
     const { firstSeq, lastSeq, firstReceivedAt } = await rawExtent(nc, "HEARTBEATS");

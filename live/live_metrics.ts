@@ -94,11 +94,12 @@ function registerSessionMetrics(metrics: Metrics, { decider }: LiveParts): void 
     "Heartbeats that say nothing about now: late, copies, or from a clock that has yet to show " +
       "that it runs",
     () => {
-      const { late, copies, unconfirmed } = counters();
+      const { late, copies, unconfirmed, held } = counters();
       return [
         [{ why: "late" }, late],
         [{ why: "copy" }, copies],
         [{ why: "unconfirmed_clock" }, unconfirmed],
+        [{ why: "held_back" }, held],
       ] as const;
     },
     ["why"],

@@ -17,8 +17,14 @@ const MANY = "alerts.rebuffer._._";
 Deno.test("a silence suppresses the page and not the alert; once it ends, what goes on pages", async () => {
   const nowMs = Date.now();
   const silence: Silence = {
-    ...{ v: 1, id: "a1", subject: "alerts.*.de.>", by: "ada", reason: "CDN upgrade" },
-    ...{ from: nowMs, until: nowMs + 3_600_000, created_at: nowMs },
+    v: 1,
+    id: "a1",
+    subject: "alerts.*.de.>",
+    by: "ada",
+    reason: "CDN upgrade",
+    from: nowMs,
+    until: nowMs + 3_600_000,
+    created_at: nowMs,
   };
   await using rig = await LiveRig.start(
     {},
@@ -34,8 +40,11 @@ Deno.test("a silence suppresses the page and not the alert; once it ends, what g
   assert(open.kind === "incident");
   assertEquals([open.severity, open.page, open.paged_at], ["critical", false, undefined]);
   assertEquals(open.suppressed_by, {
-    ...{ silence_id: "a1", subject: "alerts.*.de.>", until: silence.until },
-    ...{ by: "ada", reason: "CDN upgrade" },
+    silence_id: "a1",
+    subject: "alerts.*.de.>",
+    until: silence.until,
+    by: "ada",
+    reason: "CDN upgrade",
   });
 
   const ops = await jetstreamManager(await rig.stack.connect("ops"));

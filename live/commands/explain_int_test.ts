@@ -24,8 +24,12 @@ async function publish(nc: NatsConnection, seq: number, stalled: number): Promis
   const all = AUDIENCES.flatMap(([title_id = "", region = ""], audience) =>
     Array.from({ length: VIEWERS }, (_, i) =>
       aHeartbeat(random, Date.now(), {
-        ...{ session_id: `s-${audience}-${i}`, title_id, region, seq },
-        ...{ interval_ms: 3_000, played_ms: 3_000 },
+        session_id: `s-${audience}-${i}`,
+        title_id,
+        region,
+        seq,
+        interval_ms: 3_000,
+        played_ms: 3_000,
         ...(audience === 0 && i < stalled
           ? { state: "rebuffering", played_ms: 500, rebuffer_ms: 2_500 }
           : {}),
@@ -42,7 +46,8 @@ async function saveBaselines(nc: NatsConnection): Promise<void> {
   const jsm = await jetstreamManager(nc, { checkAPI: false });
   const store = new BaselinesStore(jetstream(nc), jsm, new Log("test", "error"));
   await store.save({
-    ...{ v: 1, learnedMs: 120_000 },
+    v: 1,
+    learnedMs: 120_000,
     cells: [{ cell: { kind: "all" }, sums }, { cell: { kind: "region", region: "de" }, sums }],
   });
 }

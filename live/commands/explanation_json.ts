@@ -37,7 +37,11 @@ export function explanationJson(
     seconds: seconds.map(({ atMs, signals }) => ({
       atMs,
       signals: signals.map(({ signal, decision, into, near, expected, spans }) => ({
-        ...{ signal, decision, into, near, expected },
+        signal,
+        decision,
+        into,
+        near,
+        expected,
         spans: spans.map(figures),
       })),
     })),

@@ -111,7 +111,9 @@ function scalesOf(seconds: readonly PlotSecond[]): Scales {
   const step = shareStep(largest);
   const top = Math.min(1, Math.ceil(largest / step - 1e-9) * step);
   return {
-    ...{ fromMs, toMs, top },
+    fromMs,
+    toMs,
+    top,
     x: (ms) => rounded(LEFT + (ms - fromMs) / (toMs - fromMs) * (RIGHT - LEFT)),
     y: (share) => rounded(SHARES.bottom - Math.min(1, share / top) * (SHARES.bottom - SHARES.top)),
   };
@@ -260,7 +262,11 @@ function marks(all: readonly PlotMark[], { x, fromMs, toMs }: Scales): string[] 
 }
 
 const ENTITIES: Readonly<Record<string, string>> = {
-  ...{ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" },
+  "&": "&amp;",
+  "<": "&lt;",
+  ">": "&gt;",
+  '"': "&quot;",
+  "'": "&#39;",
 };
 
 /** `text` for XML: at most `maxChars` code points, what is invisible escaped. */

@@ -101,7 +101,14 @@ export const silenceCommand = command({
     if (until - startMs > MAX_SILENCE_MS) throw new Misuse("it would last more than 30 days");
     const id = crypto.randomUUID().slice(0, ID_CHARS);
     const silence: Silence = {
-      ...{ v: 1, id, subject, from: startMs, until, by, reason, created_at: nowMs },
+      v: 1,
+      id,
+      subject,
+      from: startMs,
+      until,
+      by,
+      reason,
+      created_at: nowMs,
     };
     await withStreams((jsm) => writeSilence(jsm, silence));
     if (json) io.out.write(toJson(silence));

@@ -12,16 +12,30 @@
  * A sample is capped at 2np + 2 impaired, and left out while the cell is over its bound or in an
  * incident, so that an outage does not become normal. In the first two minutes of a detector that
  * has loaded nothing samples come every five seconds and, up to `outageShare` of the channel,
- * uncapped, so that a region that always stalls 5 % is known before it is judged.
+ * uncapped, so that a region that always stalls 5 % is known before it is judged. Sessions of an
+ * incident that is open then are left out of its parents' samples too, and of those of the cells
+ * that it overlaps with.
+ *
+ * A fault below `outageShare` in those two minutes is learned as normal: it opens nothing, and
+ * until it is forgotten only twice its share does. So in the first hour after them a sample below
+ * half of a baseline counts {@link FORGET_WEIGHT} times, if {@link FORGET_EXPECTED} impaired or more
+ * were expected: a level that is over falls by half in 6 min, and not in 24. One that is still there
+ * stays.
  *
  * @module
  */
 import { ALL, type CellName, type CellTable, COUNT_STRIDE, KINDS } from "../watch/cells.ts";
 import { CHANNEL_COUNT, CHANNELS, SIGNAL_OF_CHANNEL, SIGNALS } from "./channels.ts";
+import type { OutsideCounts } from "./groups.ts";
 
 /** How long a detector without baselines learns before it opens on less than an outage, in ms. */
 export const LEARNING_MS = 120_000;
 
+/** How long after that what was learned is forgotten faster, in ms. */
+const FORGET_MS = 3_600_000;
+const FORGET_WEIGHT = 4;
+/** Impaired sessions of which half or fewer are seldom chance: of 20, once in a hundred samples. */
+const FORGET_EXPECTED = 20;
 const SLICES = 60;
 const LEARNING_SLICES = 5;
 const MINUTES_HALF_LIFE = 60;
@@ -35,12 +49,16 @@ const SAVED_DIFFERENCE = 0.25;
 const SAVED_WEIGHT = 500;
 
 const SILENT_CHANNEL = CHANNELS.length - 1;
+const REGION = KINDS.indexOf("region");
 const TITLE_REGION = KINDS.indexOf("title_region");
 
-/** A cell and its sums, x and n by channel. */
+/** A cell and its sums: x and n by channel. */
 export interface SavedBaseline {
   readonly cell: CellName;
   readonly sums: readonly number[];
+  /** The sums before a level was adopted, and the number of the adoption. */
+  readonly before?: readonly number[];
+  readonly by?: number;
 }
 
 /** Baselines as JSON. */
@@ -59,17 +77,27 @@ export class Baselines {
   readonly share: Float32Array;
   readonly #x: Float32Array;
   readonly #n: Float32Array;
-  /** Sessions watching at a recent sample that was not left out. */
+  /** Steady sessions at a recent sample that was not left out. */
   readonly audience: Float32Array;
+  /** Sessions heard in time at the last three samples, of regions and of all. */
+  readonly #heard = new Map<number, number[]>();
   readonly #kept: Uint8Array;
+  /** Sums of cells before levels were adopted, x and n by channel, and the newest adoption. */
+  readonly #before = new Map<number, { readonly sums: Float32Array; by: number }>();
   readonly #decay: readonly number[];
   #slice = 0;
   #lastMs = -1;
+  /** Time left in which what this process learned is forgotten faster, in ms. */
+  #forgetMs = 0;
 
-  /** @param isFrozen Whether a cell's channel is in an incident or over its bound. */
+  /**
+   * @param isFrozen Whether a cell's channel is in an incident or over its bound.
+   * @param unexplained The sessions of a cell's channel that are in no incident, if there are some.
+   */
   constructor(
     readonly cells: CellTable,
     readonly isFrozen: (cell: number, channel: number) => boolean,
+    readonly unexplained: (cell: number, channel: number) => OutsideCounts | undefined,
   ) {
     const size = cells.limits.cells * CHANNEL_COUNT;
     this.share = new Float32Array(size);
@@ -94,21 +122,84 @@ export class Baselines {
     const passedMs = this.#lastMs < 0 ? 0 : Math.min(1_000, Math.max(0, nowMs - this.#lastMs));
     this.#lastMs = nowMs;
     if (this.cells.watching(ALL) === 0) return;
-    const slices = this.isLearning ? LEARNING_SLICES : SLICES;
+    this.#forgetMs = this.isLearning ? FORGET_MS : Math.max(0, this.#forgetMs - passedMs);
     this.learnedMs = Math.min(LEARNING_MS, this.learnedMs + passedMs);
+    const slices = this.isLearning ? LEARNING_SLICES : SLICES;
     this.#slice = (this.#slice + 1) % slices;
     for (let cell = this.#slice; cell < this.cells.end; cell += slices) {
       if (this.cells.has(cell)) this.#sample(cell);
     }
   }
 
-  /** Takes the level of `channel` in `cell` as its normal, at once. */
-  adopt(cell: number, channel: number, share: number): void {
+  /**
+   * Sessions of a region or of all that were heard in time in the last three minutes: the median of
+   * three samples, because one may be from the middle of a change.
+   */
+  heard(cell: number): number {
+    const samples = [...this.#heard.get(cell) ?? []].sort((a, b) => a - b);
+    return samples[samples.length >> 1] ?? 0;
+  }
+
+  /** Takes the level of `channel` in `cell` as its normal at once, until `by` is given up. */
+  adopt(cell: number, channel: number, share: number, by: number): void {
     const at = cell * CHANNEL_COUNT + channel;
+    const before = this.#before.get(cell);
+    if (before === undefined) this.#before.set(cell, { sums: this.#sumsOf(cell), by });
+    else before.by = by;
     const weight = Math.max(this.#n[at] ?? 0, 10 * this.#prior(channel));
     this.#n[at] = weight;
     this.#x[at] = share * weight;
     this.#refresh(cell, channel);
+  }
+
+  /** The widest cell of each adoption that was not given up, by its number. */
+  get adopted(): ReadonlyMap<number, number> {
+    const widest = new Map<number, number>();
+    for (const [cell, { by }] of this.#before) {
+      const known = widest.get(by);
+      if (known === undefined || this.cells.contains(cell, known)) widest.set(by, cell);
+    }
+    return widest;
+  }
+
+  /** The baseline of `channel` before a level was adopted in `cell`. */
+  shareBefore(cell: number, channel: number): number {
+    const sums = this.#before.get(cell)?.sums;
+    const at = cell * CHANNEL_COUNT + channel;
+    return sums === undefined
+      ? this.share[at] ?? 0
+      : this.#shareOf(cell, channel, sums[2 * channel] ?? 0, sums[2 * channel + 1] ?? 0);
+  }
+
+  /** Gives the cells that adopted a level by `by` their sums of before again. */
+  giveUp(by: number): void {
+    for (const [cell, before] of this.#before) {
+      if (before.by !== by) continue;
+      this.#before.delete(cell);
+      this.#setSums(cell, before.sums);
+    }
+    // Parents come first in no order of numbers, so that a child finds its parent's at last.
+    for (let cell = 0; cell < this.cells.end; cell++) {
+      if (!this.cells.has(cell)) continue;
+      for (let channel = 0; channel < CHANNEL_COUNT; channel++) this.#refresh(cell, channel);
+    }
+  }
+
+  #sumsOf(cell: number): Float32Array {
+    const sums = new Float32Array(2 * CHANNEL_COUNT);
+    for (let channel = 0; channel < CHANNEL_COUNT; channel++) {
+      sums[2 * channel] = this.#x[cell * CHANNEL_COUNT + channel] ?? 0;
+      sums[2 * channel + 1] = this.#n[cell * CHANNEL_COUNT + channel] ?? 0;
+    }
+    return sums;
+  }
+
+  #setSums(cell: number, sums: ArrayLike<number>): void {
+    for (let channel = 0; channel < CHANNEL_COUNT; channel++) {
+      this.#x[cell * CHANNEL_COUNT + channel] = sums[2 * channel] ?? 0;
+      this.#n[cell * CHANNEL_COUNT + channel] = sums[2 * channel + 1] ?? 0;
+      this.#refresh(cell, channel);
+    }
   }
 
   /** The baselines that matter, to be loaded by another process. */
@@ -116,11 +207,12 @@ export class Baselines {
     const saved: SavedBaseline[] = [];
     for (let cell = 0; cell < this.cells.end; cell++) {
       if (!this.cells.has(cell) || !this.#isWorthSaving(cell)) continue;
-      const sums: number[] = [];
-      for (let at = cell * CHANNEL_COUNT; at < (cell + 1) * CHANNEL_COUNT; at++) {
-        sums.push(rounded(this.#x[at] ?? 0), rounded(this.#n[at] ?? 0));
-      }
-      saved.push({ cell: this.cells.name(cell), sums });
+      const before = this.#before.get(cell);
+      saved.push({
+        cell: this.cells.name(cell),
+        sums: Array.from(this.#sumsOf(cell), rounded),
+        ...(before && { before: Array.from(before.sums, rounded), by: before.by }),
+      });
     }
     return { v: 1, learnedMs: this.learnedMs, cells: saved };
   }
@@ -130,14 +222,16 @@ export class Baselines {
     this.learnedMs = Math.max(this.learnedMs, snapshot.learnedMs);
     // Parents first, so that a child's baseline finds its parent's.
     const rank = ({ cell }: SavedBaseline) => KINDS.indexOf(cell.kind);
-    for (const { cell: name, sums } of [...snapshot.cells].sort((a, b) => rank(a) - rank(b))) {
+    for (
+      const { cell: name, sums, before, by } of [...snapshot.cells].sort((a, b) =>
+        rank(a) - rank(b)
+      )
+    ) {
       const cell = this.cells.named(name, nowMs, true);
       if (cell < 0) continue;
-      for (let channel = 0; channel < CHANNEL_COUNT; channel++) {
-        const at = cell * CHANNEL_COUNT + channel;
-        this.#x[at] = sums[2 * channel] ?? 0;
-        this.#n[at] = sums[2 * channel + 1] ?? 0;
-        this.#refresh(cell, channel);
+      this.#setSums(cell, sums);
+      if (before && by !== undefined) {
+        this.#before.set(cell, { sums: Float32Array.from(before), by });
       }
       this.#keepIfWorth(cell);
     }
@@ -148,7 +242,9 @@ export class Baselines {
     this.#x.fill(0, from, from + CHANNEL_COUNT);
     this.#n.fill(0, from, from + CHANNEL_COUNT);
     this.#kept[cell] = 0;
+    this.#before.delete(cell);
     this.audience[cell] = 0;
+    this.#heard.delete(cell);
     for (let channel = 0; channel < CHANNEL_COUNT; channel++) this.#refresh(cell, channel);
   }
 
@@ -161,28 +257,48 @@ export class Baselines {
       this.#add(cell, channel, at);
       this.#refresh(cell, channel);
     }
+    if (cell === ALL || this.cells.kinds[cell] === REGION) {
+      this.#heard.set(cell, [this.cells.heard(cell), ...this.#heard.get(cell) ?? []].slice(0, 3));
+    }
     this.#keepIfWorth(cell);
   }
 
   #add(cell: number, channel: number, at: number): void {
-    const { impaired, of, outageShare } = channelOf(channel);
+    const { impaired, of } = channelOf(channel);
     const n = this.cells.counts[cell * COUNT_STRIDE + of] ?? 0;
     if (n === 0) return;
     const x = this.cells.counts[cell * COUNT_STRIDE + impaired] ?? 0;
     if (channel === SILENT_CHANNEL && x < n / 2) this.audience[cell] = n;
-    if (this.isLearning ? x > outageShare * n : this.isFrozen(cell, channel)) return;
-    const cap = this.isLearning ? n : 2 * n * (this.share[at] ?? 0) + 2;
-    this.#x[at] = (this.#x[at] ?? 0) + Math.min(x, cap);
-    this.#n[at] = (this.#n[at] ?? 0) + n;
+    if (this.isLearning) this.#learn(cell, channel, at);
+    else if (!this.isFrozen(cell, channel)) {
+      const usual = n * (this.share[at] ?? 0);
+      const isOver = this.#forgetMs > 0 && usual >= FORGET_EXPECTED && 2 * x < usual;
+      const weight = isOver ? FORGET_WEIGHT : 1;
+      this.#x[at] = (this.#x[at] ?? 0) + weight * Math.min(x, 2 * usual + 2);
+      this.#n[at] = (this.#n[at] ?? 0) + weight * n;
+    }
+  }
+
+  #learn(cell: number, channel: number, at: number): void {
+    const sample = this.unexplained(cell, channel);
+    if (sample === undefined || sample.impaired > channelOf(channel).outageShare * sample.of) {
+      return;
+    }
+    this.#x[at] = (this.#x[at] ?? 0) + sample.impaired;
+    this.#n[at] = (this.#n[at] ?? 0) + sample.of;
   }
 
   #refresh(cell: number, channel: number): void {
     const at = cell * CHANNEL_COUNT + channel;
+    this.share[at] = this.#shareOf(cell, channel, this.#x[at] ?? 0, this.#n[at] ?? 0);
+  }
+
+  // The baseline that sums and the parent give.
+  #shareOf(cell: number, channel: number, x: number, n: number): number {
     const floor = SIGNALS[SIGNAL_OF_CHANNEL[channel] ?? 0]?.floor ?? 0;
     const prior = this.#prior(channel);
     const up = cell === ALL ? floor : this.share[this.#parent(cell) * CHANNEL_COUNT + channel] ?? 0;
-    const share = ((this.#x[at] ?? 0) + prior * up) / ((this.#n[at] ?? 0) + prior);
-    this.share[at] = Math.max(floor, share);
+    return Math.max(floor, (x + prior * up) / (n + prior));
   }
 
   #prior(channel: number): number {

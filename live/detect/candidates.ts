@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type CellTable, COUNT_STRIDE, KINDS } from "../watch/cells.ts";
+import { ALL, type CellTable, COUNT_STRIDE, KINDS } from "../watch/cells.ts";
 import { type Baselines, channelOf } from "./baseline.ts";
 import { BoundTable } from "./bound.ts";
 import {
@@ -14,15 +14,20 @@ import {
   SIGNALS,
 } from "./channels.ts";
 
+/** Part of a whole that is missed in it. */
+const TELLING_PART = 0.02;
 /** A baseline above which no share is twice as much. */
 const MAX_BASELINE = 0.8;
 /** An excess has at least this many times the odds of what is expected. */
 const MIN_ODDS_RATIO = 2;
-const COLUMNS = CHANNELS.map(({ impaired }, channel) => ({
-  impaired,
-  minImpaired: ruleOf(channel).minImpaired,
-}));
-const NO_COLUMN = { impaired: 0, minImpaired: Infinity };
+/** By channel: the count that is the impaired, and how many of them a candidate has at least. */
+const IMPAIRED = Uint8Array.from(CHANNELS, ({ impaired }) => impaired);
+const MIN_IMPAIRED = Int32Array.from(CHANNELS, (_, channel) => ruleOf(channel).minImpaired);
+/** Least of these: the impaired are watching, so a cell with fewer sessions is no candidate. */
+const MIN_SESSIONS = Math.min(...MIN_IMPAIRED);
+/** By channel: whether it is a longer span of a signal that has a shorter one. */
+const LONGER = Uint8Array.from(CHANNELS, (_, channel) => channel > ruleOf(channel).first ? 1 : 0);
+const SILENT_CHANNEL = CHANNELS.length - 1;
 /** Kinds before this one have children. */
 const FIRST_CHILD_KIND = KINDS.indexOf("title_region");
 
@@ -56,10 +61,14 @@ export class CandidateList {
 export class Candidates {
   /** By signal number. */
   readonly lists: readonly CandidateList[];
+  /** Of the last {@link collect}, the cells with impaired sessions enough to open, ascending. */
+  readonly many: Int32Array;
+  manyEnd = 0;
   #nowMs = 0;
   readonly #tables: readonly (readonly BoundTable[])[];
 
   constructor(readonly cells: CellTable, readonly baselines: () => Baselines, alpha: number) {
+    this.many = new Int32Array(cells.limits.cells);
     this.lists = SIGNALS.map(() => new CandidateList(cells.limits.cells));
     // Kinds of one precision share a table.
     this.#tables = SIGNALS.map(({ precision }) => {
@@ -128,42 +137,62 @@ export class Candidates {
     this.#nowMs = nowMs;
     for (const list of this.lists) list.size = 0;
     const { counts, end } = this.cells;
+    let many = 0;
     for (let cell = 0, at = 0; cell < end; cell++, at += COUNT_STRIDE) {
-      if (counts[at] === 0) continue;
+      if ((counts[at] ?? 0) < MIN_SESSIONS) continue;
+      let isMany = false;
+      let isOutage = false;
       for (let channel = 0; channel < CHANNEL_COUNT; channel++) {
-        const { impaired, minImpaired } = COLUMNS[channel] ?? NO_COLUMN;
-        const x = counts[at + impaired] ?? 0;
-        if (x < minImpaired) continue;
-        this.#consider(cell, channel);
+        const x = counts[at + (IMPAIRED[channel] ?? 0)] ?? 0;
+        if (x < (MIN_IMPAIRED[channel] ?? 0)) continue;
+        isMany = true;
+        // A longer span adds nothing to a share of half.
+        if (isOutage && LONGER[channel] === 1) continue;
+        const isOver = this.#consider(cell, channel);
+        if (LONGER[channel] === 0) isOutage = isOver && this.share(cell, channel) >= 0.5;
       }
+      if (isMany) this.many[many++] = cell;
     }
+    this.manyEnd = many;
   }
 
   // Whether those that stopped sending are more than those that said that they leave.
   #hasVanished(cell: number, channel: number): boolean {
-    return this.impaired(cell, channel) >= this.cells.departed(cell, this.#nowMs);
+    return this.impaired(cell, channel) >= this.cells.departed(cell, this.#nowMs) &&
+      !this.#areReplaced(cell, channel);
   }
 
-  #consider(cell: number, channel: number): void {
+  // Whether those that a cell lost are elsewhere: a new build or title has other sessions of the same
+  // devices. Its region, or everything, then has not lost half of them. A part of few viewers is
+  // lost in the coming and going of the whole, which tells nothing of it.
+  #areReplaced(cell: number, channel: number): boolean {
+    if (cell === ALL) return false;
+    const whole = Math.max(ALL, this.cells.regionParent[cell] ?? ALL);
+    const { audience } = this.baselines();
+    const present = this.of(cell, channel) - this.impaired(cell, channel);
+    const lost = Math.max(this.impaired(cell, channel), (audience[cell] ?? 0) - present);
+    const before = this.baselines().heard(whole);
+    return lost >= TELLING_PART * before && before - this.cells.heard(whole) < lost / 2;
+  }
+
+  // Lists the cell if it is a candidate; whether it is over its bound.
+  #consider(cell: number, channel: number): boolean {
     const kind = this.cells.kinds[cell] ?? 0;
-    const rule = ruleOf(channel);
-    // A longer span adds nothing to a share of half.
-    const isKnown = channel > rule.first && channel < rule.first + rule.count &&
-      this.share(cell, rule.first) >= 0.5 && this.isOver(cell, rule.first);
-    if (isKnown) return;
-    const minShare = rule.minShare[kind] ?? 1;
+    const signal = SIGNAL_OF_CHANNEL[channel] ?? 0;
+    const minShare = SIGNALS[signal]?.minShare[kind] ?? 1;
     const isWeak = this.share(cell, channel) < minShare;
-    if (isWeak && (kind >= FIRST_CHILD_KIND || minShare > 1)) return;
-    if (!this.isOver(cell, channel)) return;
-    if (rule.signal === "silent" && !this.#hasVanished(cell, channel)) return;
+    if (isWeak && (kind >= FIRST_CHILD_KIND || minShare > 1)) return false;
+    if (!this.isOver(cell, channel)) return false;
+    if (channel === SILENT_CHANNEL && !this.#hasVanished(cell, channel)) return true;
     const { isLearning } = this.baselines();
-    if (isLearning && this.share(cell, channel) < channelOf(channel).outageShare) return;
-    this.lists[SIGNAL_OF_CHANNEL[channel] ?? 0]?.add(
+    if (isLearning && this.share(cell, channel) < channelOf(channel).outageShare) return true;
+    this.lists[signal]?.add(
       cell,
       channel,
       isWeak,
       (than) => this.share(cell, channel) > this.share(cell, than),
     );
+    return true;
   }
 }
 

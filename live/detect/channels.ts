@@ -42,6 +42,7 @@ const WATCHING = 0;
 const STARTS = 4;
 const STUCK = 5;
 const OVERDUE = 6;
+const STEADY = 7;
 
 /** All channels. The first three are rebuffering. */
 export const CHANNELS: readonly Channel[] = [
@@ -49,7 +50,7 @@ export const CHANNELS: readonly Channel[] = [
   { impaired: 2, of: WATCHING, spanMs: 20_000, outageShare: 0.25 },
   { impaired: 3, of: WATCHING, spanMs: 60_000, outageShare: 0.4 },
   { impaired: STUCK, of: STARTS, spanMs: 60_000, outageShare: 0.5 },
-  { impaired: OVERDUE, of: WATCHING, spanMs: 25_000, outageShare: 0.6 },
+  { impaired: OVERDUE, of: STEADY, spanMs: 25_000, outageShare: 0.6 },
 ];
 /** Number of channels. */
 export const CHANNEL_COUNT = CHANNELS.length;

@@ -6,6 +6,11 @@
  * cell is the cause), `bound.ts` (what is improbable), `baseline.ts` (what is normal) and
  * `open_incident.ts` (what is over).
  *
+ * Cold start: a detector that has loaded no baselines learns for its first 120 s. In that time it
+ * opens only on the outage shares of `channels.ts` (20 % in 10 s); a fault below them is learned as
+ * normal, and forgotten within minutes of its end (see `baseline.ts`). One that goes on for longer
+ * than it takes to learn is a chronic level, which only twice as much exceeds.
+ *
  * Pure: no clock. All times are ms since the epoch as receipts are. While receipts lag behind the
  * clock, tick with the newest receipt: otherwise everybody seems to be silent.
  *
@@ -16,13 +21,14 @@ import { type SessionCounters, SessionTable, type WatchedHeartbeat } from "../wa
 import { Baselines, type BaselineSnapshot, channelOf } from "./baseline.ts";
 import { alphaFor } from "./bound.ts";
 import { Candidates } from "./candidates.ts";
-import { type SignalRule, SIGNALS } from "./channels.ts";
+import { Adoptions } from "./chronic.ts";
+import { SIGNAL_OF_CHANNEL, type SignalRule, SIGNALS } from "./channels.ts";
 import type { Finding, FindingSignal, Measurement } from "./finding.ts";
 import { findingsOf, withSums } from "./report.ts";
 import { impairedOf, OpenIncident } from "./open_incident.ts";
 import { Passes } from "./passes.ts";
 import { overlap } from "./relation.ts";
-import { SignalWatch } from "./signal_watch.ts";
+import { type Change, SignalWatch } from "./signal_watch.ts";
 
 /** Options of a {@link Detector}. */
 export interface DetectorOptions {
@@ -79,6 +85,9 @@ export class Detector {
   #nowMs = 0;
   readonly #passes: Passes;
   readonly #watches: readonly SignalWatch[];
+  readonly #adoptions: Adoptions;
+  /** Cells whose incidents have recovered since the last second. */
+  readonly #toForgive: number[] = [];
 
   constructor(options: DetectorOptions = {}) {
     const { falsePagesPerDay = 1, budgetKeys = 100_000, maxSessions, limits } = options;
@@ -86,7 +95,12 @@ export class Detector {
     this.sessions = new SessionTable(this.cells, maxSessions);
     const alpha = alphaFor(falsePagesPerDay, budgetKeys);
     this.#tests = new Candidates(this.cells, () => this.baselines, alpha);
-    this.baselines = new Baselines(this.cells, (cell, channel) => this.#isFrozen(cell, channel));
+    this.baselines = new Baselines(
+      this.cells,
+      (cell, channel) => this.#isFrozen(cell, channel),
+      (cell, channel) => this.#watches[SIGNAL_OF_CHANNEL[channel] ?? 0]?.unexplained(cell, channel),
+    );
+    this.#adoptions = new Adoptions(this.#tests, this.baselines);
     this.#passes = new Passes(this.sessions);
     this.#watches = SIGNALS.map((rule) =>
       new SignalWatch(
@@ -94,7 +108,7 @@ export class Detector {
         this.#tests,
         this.#passes,
         this.measure,
-        (cell) => rule.signal === "silent" && this.#isMostlyImpaired(cell),
+        () => rule.signal === "silent" ? this.#mostlyImpaired() : [],
       )
     );
   }
@@ -107,7 +121,9 @@ export class Detector {
   /** Decides about everything received until `nowMs`; to be called once a second. */
   tick(nowMs: number): Finding[] {
     this.sessions.advance(nowMs);
+    this.#forgive(nowMs);
     this.baselines.advance(nowMs);
+    this.#adoptions.advance(nowMs);
     this.#tests.collect(nowMs);
     this.#nowMs = nowMs;
     return this.#watches.flatMap((watch, i) => {
@@ -116,8 +132,30 @@ export class Detector {
       for (const { why, incident } of changes) {
         if (why === "chronic") this.#adopt(incident);
       }
-      return findingsOf({ changes, watch, tests: this.#tests, passes: this.#passes, nowMs });
+      const findings = findingsOf({
+        changes,
+        watch,
+        tests: this.#tests,
+        passes: this.#passes,
+        nowMs,
+      });
+      if (watch.rule.signal === "rebuffer") this.#noteRecovered(changes);
+      return findings;
     });
+  }
+
+  // What a session stalled in an incident that recovered is not held against it. That is a pass over
+  // the sessions, so it waits for the next second.
+  #noteRecovered(changes: readonly Change[]): void {
+    for (const { change, incident: { members } } of changes) {
+      if (change === "resolve") this.#toForgive.push(...members.map(({ cell }) => cell));
+    }
+  }
+
+  #forgive(nowMs: number): void {
+    if (this.#toForgive.length === 0) return;
+    this.sessions.forgive(this.#toForgive, nowMs);
+    this.#toForgive.length = 0;
   }
 
   /** The open incidents, by {@link openKey}. */
@@ -139,7 +177,7 @@ export class Detector {
       const watch = this.#watches.find(({ rule }) => rule.signal === signal);
       const cell = this.cells.named(name, nowMs, true);
       if (watch === undefined || cell < 0 || watch.incidentOn(cell)) continue;
-      watch.restore(new OpenIncident(watch.rule, cell, openedMs, peak, onsetMs));
+      watch.restore(new OpenIncident(watch.rule, cell, openedMs, peak, onsetMs), nowMs);
     }
   }
 
@@ -151,6 +189,7 @@ export class Detector {
   /** Loads the baselines of an earlier process, before the first heartbeat. */
   load(snapshot: BaselineSnapshot, nowMs: number): void {
     this.baselines.load(snapshot, nowMs);
+    this.#adoptions.restore();
   }
 
   /**
@@ -242,16 +281,16 @@ export class Detector {
   }
 
   #isFrozen(cell: number, channel: number): boolean {
-    const watch = this.#watches.find(({ rule }) =>
-      channel >= rule.first && channel < rule.first + rule.count
-    );
+    const watch = this.#watches[SIGNAL_OF_CHANNEL[channel] ?? 0];
     return (watch?.explainedBy(cell) ?? 0) > 0 || this.#tests.isOver(cell, channel);
   }
 
-  // Viewers who are impaired leave: that is no other incident.
-  #isMostlyImpaired(cell: number): boolean {
-    return this.#watches.some(({ rule, explainedBy }) =>
-      rule.signal !== "silent" && explainedBy(cell) >= MOSTLY
+  // Cells whose viewers are impaired, or were until lately, and leave: that is no other incident.
+  #mostlyImpaired(): number[] {
+    return this.#watches.filter(({ rule }) => rule.signal !== "silent").flatMap(({ incidents }) =>
+      incidents.flatMap(({ members }) =>
+        members.filter((member) => member.explainsLeaving() >= MOSTLY).map(({ cell }) => cell)
+      )
     );
   }
 
@@ -259,21 +298,16 @@ export class Detector {
   // the cells that are over their bound because they overlap.
   #adopt({ members, rule }: OpenIncident): void {
     for (const member of members) {
+      const inside: number[] = [];
       for (let cell = 0; cell < this.cells.end; cell++) {
         if (!this.cells.has(cell)) continue;
         const lies = overlap(this.cells, member.cell, cell);
-        if (lies === "inside") this.#adoptShares(rule, cell, member.cell);
+        if (lies === "inside") inside.push(cell);
         else if (lies === "partly" && this.#isOverAny(rule, cell)) {
-          this.#adoptShares(rule, cell, cell);
+          this.#adoptions.adopt(rule, cell, [cell]);
         }
       }
-    }
-  }
-
-  #adoptShares({ first, count }: SignalRule, cell: number, from: number): void {
-    for (let channel = first; channel < first + count; channel++) {
-      const share = this.#tests.share(from, channel);
-      if (this.#tests.baseline(cell, channel) < share) this.baselines.adopt(cell, channel, share);
+      this.#adoptions.adopt(rule, member.cell, inside);
     }
   }
 

@@ -44,6 +44,7 @@ function run(sessions: number): void {
   phase("global outage", 60, () => true);
   phase("recovery", 120, () => false);
   phase("every second region", 60, ({ region }) => Number(region.slice(1)) % 2 === 0);
+  phase("recovery", 120, () => false);
   const { rows, cells } = detector.counters;
   const bytes = filled - loaded;
   console.log(

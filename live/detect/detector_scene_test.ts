@@ -31,14 +31,14 @@ export interface Viewer {
 
 /** A detector and its viewers, second by second. */
 export class Scene {
-  readonly detector: Detector;
+  detector: Detector;
   readonly viewers: Viewer[] = [];
   /** Everything found, each with the seconds since the start. */
   readonly findings: { readonly second: number; readonly finding: Finding }[] = [];
   second = 0;
   readonly random: Random;
 
-  constructor(seed = 1, options: DetectorOptions = {}) {
+  constructor(seed = 1, readonly options: DetectorOptions = {}) {
     this.random = new Random(seed);
     this.detector = new Detector(options);
   }
@@ -46,6 +46,13 @@ export class Scene {
   /** ms since the epoch. */
   get nowMs(): number {
     return START_MS + this.second * 1_000;
+  }
+
+  /** Another detector takes over what this one learned. */
+  restart(): void {
+    const learned = JSON.parse(JSON.stringify(this.detector.snapshot()));
+    this.detector = new Detector(this.options);
+    this.detector.load(learned, this.nowMs);
   }
 
   /** Adds `count` viewers. */

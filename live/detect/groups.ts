@@ -30,7 +30,13 @@ const IN_REGION = KINDS.map((kind) =>
   KINDS.findIndex((each) => each === `region_${kind}` || each === `${kind}_region`)
 );
 /** Groups above which their sum is not worth the time. */
-const MAX_SUMMED = 64;
+const MAX_GROUPS = 64;
+
+/** Sessions of a cell that are in no group, and the impaired of them. */
+export interface OutsideCounts {
+  of: number;
+  impaired: number;
+}
 
 /** A set of groups. */
 export class Groups {
@@ -45,6 +51,8 @@ export class Groups {
     () => new Set<number>(),
   );
 
+  #disjoint: readonly number[] | undefined;
+
   constructor(readonly table: CellTable) {
     this.is = new Uint8Array(table.limits.cells);
   }
@@ -52,6 +60,7 @@ export class Groups {
   /** Adds a group; twice is once. */
   add(cell: number): void {
     if (this.is[cell] === 1) return;
+    this.#disjoint = undefined;
     this.is[cell] = 1;
     this.cells.push(cell);
     const kind = this.table.kinds[cell] ?? 0;
@@ -67,6 +76,7 @@ export class Groups {
     this.cells.length = 0;
     if (this.kinds !== 0) { for (const values of this.#values) values.clear(); }
     this.kinds = 0;
+    this.#disjoint = undefined;
   }
 
   /** Whether some group has sessions of `cell` and does not contain it. */
@@ -88,22 +98,49 @@ export class Groups {
    * several groups several times. `count` is the number of the count, as in `COUNTS`.
    */
   outsideAtLeast(cell: number, count: number): number {
-    if (this.cells.length > MAX_SUMMED) return 0;
-    let least = this.table.counts[cell * COUNT_STRIDE + count] ?? 0;
-    for (const group of this.cells) least -= this.#commonAtMost(group, cell, count);
+    if (this.cells.length > MAX_GROUPS) return 0;
+    const { table } = this;
+    let least = this.#count(cell, count);
+    for (const group of this.cells) {
+      const both = intersection(table, group, cell);
+      least -= both === undefined
+        ? Math.min(this.#count(group, count), this.#count(cell, count))
+        : this.#count(both, count);
+    }
     return Math.max(0, least);
   }
 
-  // |cell ∩ group| if that is a cell too, as a title and a region make one; else at most.
-  #commonAtMost(group: number, cell: number, count: number): number {
-    const { table } = this;
-    const of = (each: number) => table.counts[each * COUNT_STRIDE + count] ?? 0;
-    const lies = overlap(table, group, cell);
-    if (lies !== "partly") return lies === "apart" ? 0 : of(cell);
-    const least = Math.min(of(group), of(cell));
-    const both = intersection(table, group, cell);
-    // In a full table a cell may lack sessions.
-    return both === undefined || table.refused > 0 ? least : both < 0 ? 0 : of(both);
+  /**
+   * Sessions of `cell` that are in no group, if the counts of cells tell: n − Σ |cell ∩ group| over
+   * groups that share no session, if each intersection is a cell.
+   */
+  outsideOf(cell: number, of: number, impaired: number): OutsideCounts | undefined {
+    const disjoint = this.#disjoint ??= this.#findDisjoint();
+    const outside = { of: this.#count(cell, of), impaired: this.#count(cell, impaired) };
+    for (const group of disjoint) {
+      const both = intersection(this.table, group, cell);
+      if (both === undefined) return undefined;
+      outside.of -= this.#count(both, of);
+      outside.impaired -= this.#count(both, impaired);
+    }
+    return disjoint.length === 0 ? undefined : outside;
+  }
+
+  #count(cell: number, count: number): number {
+    return cell < 0 ? 0 : this.table.counts[cell * COUNT_STRIDE + count] ?? 0;
+  }
+
+  // The groups that are in no other, if no two of them share sessions; else none.
+  #findDisjoint(): readonly number[] {
+    const { table, cells } = this;
+    if (cells.length > MAX_GROUPS) return [];
+    const outer = cells.filter((cell) =>
+      !cells.some((other) => other !== cell && table.contains(other, cell))
+    );
+    const areApart = outer.every((cell, i) =>
+      outer.every((other, j) => i === j || overlap(table, other, cell) === "apart")
+    );
+    return areApart ? outer : [];
   }
 
   #valuesOf(kind: number, dimension: number): Set<number> | undefined {
@@ -111,12 +148,15 @@ export class Groups {
   }
 }
 
-// The cell that a region and a title, CDN or build make, −1 if nobody is in both; undefined for
-// others.
-function intersection(table: CellTable, one: number, other: number): number | undefined {
-  const [region, slice] = table.kinds[one] === REGION_KIND ? [one, other] : [other, one];
+// The cell of the sessions in both, −1 if nobody is; undefined if they are no cell.
+function intersection(table: CellTable, group: number, cell: number): number | undefined {
+  if (table.contains(group, cell)) return cell;
+  if (table.contains(cell, group)) return group;
+  if (overlap(table, group, cell) === "apart") return -1;
+  const [region, slice] = table.kinds[group] === REGION_KIND ? [group, cell] : [cell, group];
   const kind = IN_REGION[table.kinds[slice] ?? 0] ?? -1;
-  if (table.kinds[region] !== REGION_KIND || kind < 0) return undefined;
+  // In a table that was full a cell may lack sessions.
+  if (table.kinds[region] !== REGION_KIND || kind < 0 || table.refused > 0) return undefined;
   return table.find(kind, table.a[slice] ?? -1, table.a[region] ?? -1);
 }
 

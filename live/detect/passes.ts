@@ -8,7 +8,7 @@
  */
 import { ALL, type CellTable, COUNT_STRIDE } from "../watch/cells.ts";
 import { CELL_STRIDE, IMPAIRED, type SessionTable, WATCHING } from "../watch/sessions.ts";
-import type { Groups } from "./groups.ts";
+import type { Groups, OutsideCounts } from "./groups.ts";
 
 /** Sums of a cell's sessions. */
 export interface CellSums {
@@ -25,23 +25,10 @@ export interface AskedCell {
   readonly impairedFlag: number;
 }
 
-/** Sessions of a cell that are in no group. */
-export interface OutsideCounts {
-  of: number;
-  impaired: number;
-}
-
 /** A cell, and the flag of the sessions that are counted. */
 interface FlaggedCell {
   readonly cell: number;
   readonly flag: number;
-}
-
-/** Sums of one session; `sinceMs` is NaN while it is not impaired. */
-interface SessionSums {
-  rebufferMs: number;
-  playedMs: number;
-  sinceMs: number;
 }
 
 /** Onset times kept a cell: enough for a quantile. */
@@ -51,10 +38,12 @@ const MAX_ONSETS = 2_000;
 export class Passes {
   /** By cell: 1 + its place among those asked for, 0 for the others. */
   readonly #places: Int32Array;
-  readonly #one: SessionSums = { rebufferMs: 0, playedMs: 0, sinceMs: NaN };
+  /** 1 for the outer cells of the sums that are being made. */
+  readonly #isOuter: Uint8Array;
 
   constructor(readonly sessions: SessionTable) {
     this.#places = new Int32Array(sessions.cells.limits.cells);
+    this.#isOuter = new Uint8Array(sessions.cells.limits.cells);
   }
 
   /**
@@ -128,44 +117,55 @@ export class Passes {
     const sums = asked.map((): CellSums => ({ rebufferMs: 0, playedMs: 0, sinceMs: [] }));
     if (asked.length > 0) {
       this.#mark(asked);
-      this.#sum(asked, sums, nowMs);
+      // A session of a cell is one of its parents too: in no outer cell, it is in none.
+      const outer = asked.filter((cell) => !this.#hasMarkedParent(cell));
+      for (const cell of outer) this.#isOuter[cell] = 1;
+      this.#sum(asked, this.#slotsOf(outer), sums, nowMs);
+      for (const cell of outer) this.#isOuter[cell] = 0;
       this.#unmark(asked);
     }
     return new Map(sums.map((sum, i) => [asked[i] ?? ALL, sum]));
   }
 
-  #sum(asked: readonly number[], sums: readonly CellSums[], nowMs: number): void {
-    const { flags, cellIds, end } = this.sessions;
+  #sum(
+    asked: readonly number[],
+    outerSlots: Int32Array,
+    sums: readonly CellSums[],
+    nowMs: number,
+  ): void {
+    const { flags, cellIds, sinceMs, history, end } = this.sessions;
     const places = this.#places;
+    const placeOfAll = places[ALL] ?? 0;
     const slots = this.#slotsOf(asked);
-    const ofAll = sums[(places[ALL] ?? 0) - 1];
-    const found = new Int32Array(CELL_STRIDE);
+    const now32 = nowMs >>> 0;
+    const played = new Float64Array(asked.length + 1);
+    const rebuffered = new Float64Array(asked.length + 1);
     for (let row = 0; row < end; row++) {
-      if (((flags[row] ?? 0) & WATCHING) === 0) continue;
+      const flag = flags[row] ?? 0;
       const from = row * CELL_STRIDE;
-      let count = 0;
-      for (let i = 0; i < slots.length; i++) {
-        const cell = cellIds[from + (slots[i] ?? 0)] ?? -1;
+      if ((flag & WATCHING) === 0) continue;
+      if (placeOfAll === 0 && !isInAny(cellIds, from, outerSlots, this.#isOuter)) continue;
+      const playedMs = history.playedWithin60s(row, now32);
+      const rebufferMs = history.stalledWithin(row, now32, 60_000);
+      for (let i = -1; i < slots.length; i++) {
+        const cell = i < 0 ? ALL : cellIds[from + (slots[i] ?? 0)] ?? -1;
         const place = cell < 0 ? 0 : places[cell] ?? 0;
-        if (place > 0) found[count++] = place;
+        if (place === 0) continue;
+        played[place] = (played[place] ?? 0) + playedMs;
+        rebuffered[place] = (rebuffered[place] ?? 0) + rebufferMs;
+        if ((flag & IMPAIRED) !== 0) addOnset(sums[place - 1], sinceMs[row] ?? nowMs);
       }
-      if (count === 0 && ofAll === undefined) continue;
-      const session = this.#session(row, nowMs);
-      if (ofAll !== undefined) addTo(ofAll, session);
-      for (let i = 0; i < count; i++) addTo(sums[(found[i] ?? 0) - 1], session);
+    }
+    for (const [i, sum] of sums.entries()) {
+      sum.playedMs = played[i + 1] ?? 0;
+      sum.rebufferMs = rebuffered[i + 1] ?? 0;
     }
   }
 
-  #session(row: number, nowMs: number): SessionSums {
-    const { flags, sinceMs, history } = this.sessions;
-    const now32 = nowMs >>> 0;
-    const session = this.#one;
-    session.playedMs = history.playedWithin60s(row, now32);
-    session.rebufferMs = history.hasStalls(row, now32)
-      ? history.stalledWithin(row, now32, 60_000)
-      : 0;
-    session.sinceMs = (flags[row] ?? 0) & IMPAIRED ? sinceMs[row] ?? nowMs : NaN;
-    return session;
+  #hasMarkedParent(cell: number): boolean {
+    const { regionParent, otherParent } = this.sessions.cells;
+    const isMarked = (parent = -1) => parent >= 0 && (this.#places[parent] ?? 0) > 0;
+    return isMarked(regionParent[cell]) || isMarked(otherParent[cell]);
   }
 
   // Where the rows of sessions have cells of the kinds of `cells`; ALL has no place there.
@@ -194,20 +194,17 @@ function isInAny(
   cellIds: Int32Array,
   from: number,
   slots: Int32Array,
-  groups: Uint8Array,
+  marks: Uint8Array,
 ): boolean {
   for (let i = 0; i < slots.length; i++) {
     const cell = cellIds[from + (slots[i] ?? 0)] ?? -1;
-    if (cell >= 0 && groups[cell] === 1) return true;
+    if (cell >= 0 && marks[cell] === 1) return true;
   }
   return false;
 }
 
-function addTo(sum: CellSums | undefined, { playedMs, rebufferMs, sinceMs }: SessionSums): void {
-  if (sum === undefined) return;
-  sum.playedMs += playedMs;
-  sum.rebufferMs += rebufferMs;
-  if (sinceMs === sinceMs && sum.sinceMs.length < MAX_ONSETS) sum.sinceMs.push(sinceMs);
+function addOnset(sum: CellSums | undefined, sinceMs: number): void {
+  if (sum !== undefined && sum.sinceMs.length < MAX_ONSETS) sum.sinceMs.push(sinceMs);
 }
 
 /** The cell of `kind` with most of the sessions of `cell`, and their part of it, 0 to 1. */

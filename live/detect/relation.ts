@@ -33,15 +33,20 @@ const CAUSES = [TITLE, CDN, BUILD, ISP, MODEL];
 
 /**
  * Whether an improbable `cell` tells more of the incident on `member` than of another: it is wider,
- * has the same title, CDN, build, ISP or model, or is another slice of the same region.
+ * has the same title, CDN, build, ISP or model, or, `withSlices`, is another slice of the same region.
  */
-export function isRelative(cells: CellTable, cell: number, member: number): boolean {
+export function isRelative(
+  cells: CellTable,
+  cell: number,
+  member: number,
+  withSlices: boolean,
+): boolean {
   if (cells.contains(cell, member)) return true;
   const sharesCause = CAUSES.some((dimension) => {
     const value = valueOf(cells, cell, dimension);
     return value >= 0 && value === valueOf(cells, member, dimension);
   });
-  return sharesCause || (isSlice(cells, cell) && isSlice(cells, member) &&
+  return sharesCause || (withSlices && isSlice(cells, cell) && isSlice(cells, member) &&
     valueOf(cells, cell, REGION) === valueOf(cells, member, REGION));
 }
 

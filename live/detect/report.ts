@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { ALL, type CellKind, KINDS } from "../watch/cells.ts";
 import { logTail } from "./bound.ts";
 import type { Candidates } from "./candidates.ts";
 import { SIGNALS } from "./channels.ts";
@@ -12,7 +13,10 @@ import type { CellSums, Passes } from "./passes.ts";
 import type { Change, SignalWatch } from "./signal_watch.ts";
 
 const MAX_WORST = 10;
+const PLACES: readonly CellKind[] = ["all", "region", "title", "title_region"];
 const MAX_EVIDENCE = 300;
+/** Times the share of an incident from which a CDN, ISP, build or model in it is worth naming. */
+const LEAD_FACTOR = 1.25;
 /** Part of the impaired sessions, besides those of the baseline, that may have begun before. */
 const EARLY_PART = 0.05;
 
@@ -31,11 +35,19 @@ interface Folded {
   readonly worst: readonly number[];
 }
 
+/** The same while they are looked for. */
+interface FoldedCells {
+  count: number;
+  readonly worst: { readonly cell: number; readonly excess: number }[];
+  /** The cell counted last, which several members may contain. */
+  last: number;
+}
+
 /** The findings of `changes`, in their order. */
 export function findingsOf(input: ReportInput): Finding[] {
   const { changes, passes, nowMs } = input;
   if (changes.length === 0) return [];
-  const folded = changes.map((change) => foldedInto(input, change));
+  const folded = foldedInto(input);
   const cells = new Set<number>();
   for (const [i, { incident, joined }] of changes.entries()) {
     for (const cell of [incident.cell, ...joined, ...(folded[i]?.worst ?? [])]) cells.add(cell);
@@ -119,22 +131,62 @@ function onsetOf(now: Measurement, sums: CellSums | undefined, nowMs: number): n
   return since[Math.min(early, since.length - 1)] ?? nowMs;
 }
 
-function foldedInto({ watch, tests }: ReportInput, { incident }: Change): Folded {
+/** Whether `cell` is a region, a title, or a title in a region: what a page lists the worst of. */
+function isPlace({ cells }: Candidates, cell: number): boolean {
+  return PLACES.includes(KINDS[cells.kinds[cell] ?? 0] ?? "all");
+}
+
+function isLead(tests: Candidates, outer: number, cell: number, channel: number): boolean {
+  return tests.share(cell, channel) >= LEAD_FACTOR * tests.share(outer, channel);
+}
+
+// Of each change's incident, its cells over their bound; one look at each cell for all changes.
+function foldedInto({ watch, tests, changes }: ReportInput): Folded[] {
   const list = tests.lists[SIGNALS.indexOf(watch.rule)];
-  const worst: { readonly cell: number; readonly excess: number }[] = [];
-  let count = 0;
+  const folded = changes.map((): FoldedCells => ({ count: 0, worst: [], last: -1 }));
+  const byMember = new Map<number, number[]>();
+  for (const [i, { incident }] of changes.entries()) {
+    for (const { cell } of incident.members) {
+      const known = byMember.get(cell);
+      if (known === undefined) byMember.set(cell, [i]);
+      else known.push(i);
+    }
+  }
+  const ofAll = byMember.get(ALL) ?? [];
+  const { regionParent, otherParent } = tests.cells;
   for (let i = 0; i < (list?.size ?? 0); i++) {
     const cell = list?.cells[i] ?? -1;
+    if (list?.weak[i] === 1) continue;
     const channel = list?.channels[i] ?? 0;
-    if (cell === incident.cell || list?.weak[i] === 1) continue;
-    if (!incident.members.some((member) => tests.cells.contains(member.cell, cell))) continue;
-    count += 1;
-    const excess = tests.impaired(cell, channel) -
-      tests.of(cell, channel) * tests.baseline(cell, channel);
-    if (worst.length === MAX_WORST && excess <= (worst[MAX_WORST - 1]?.excess ?? 0)) continue;
-    worst.push({ cell, excess });
-    worst.sort((a, b) => b.excess - a.excess);
-    worst.length = Math.min(worst.length, MAX_WORST);
+    const add = (change: number) => {
+      const found = folded[change];
+      const outer = changes[change]?.incident.cell;
+      if (found === undefined || outer === undefined || outer === cell) return;
+      addFolded(tests, found, { outer, cell, channel });
+    };
+    ofAll.forEach(add);
+    byMember.get(cell)?.forEach(add);
+    byMember.get(regionParent[cell] ?? -1)?.forEach(add);
+    byMember.get(otherParent[cell] ?? -1)?.forEach(add);
   }
-  return { count, worst: worst.map(({ cell }) => cell) };
+  return folded.map(({ count, worst }) => ({ count, worst: worst.map(({ cell }) => cell) }));
+}
+
+function addFolded(
+  tests: Candidates,
+  found: FoldedCells,
+  { outer, cell, channel }: { outer: number; cell: number; channel: number },
+): void {
+  if (found.last === cell) return;
+  found.last = cell;
+  found.count += 1;
+  // A CDN that stalls as its region does is no lead.
+  if (!isPlace(tests, cell) && !isLead(tests, outer, cell, channel)) return;
+  const { worst } = found;
+  const excess = tests.impaired(cell, channel) -
+    tests.of(cell, channel) * tests.baseline(cell, channel);
+  if (worst.length === MAX_WORST && excess <= (worst[MAX_WORST - 1]?.excess ?? 0)) return;
+  worst.push({ cell, excess });
+  worst.sort((a, b) => b.excess - a.excess);
+  worst.length = Math.min(worst.length, MAX_WORST);
 }

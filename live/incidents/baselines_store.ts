@@ -37,12 +37,15 @@ const headSchema = z.object({
   learned_ms: z.number().min(0),
 });
 
+const sumsSchema = z.array(z.number().min(0).max(1e9)).length(2 * CHANNEL_COUNT);
 const partSchema = z.object({
   /** That of the head: parts of two snapshots do not mix. */
   id: z.uuid(),
   cells: z.array(z.object({
     cell: alertCellSchema,
-    sums: z.array(z.number().min(0).max(1e9)).length(2 * CHANNEL_COUNT),
+    sums: sumsSchema,
+    before: sumsSchema.exactOptional(),
+    by: z.int().min(0).exactOptional(),
   })).max(PART_CELLS),
 });
 

@@ -70,17 +70,30 @@ function hostileCell(random: Random): CellName {
 }
 
 const STALLING: Measurement = {
-  ...{ watching: 100, impaired: 40, spanMs: 20_000, share: 0.4, baseline: 0.004, bound: 5 },
-  ...{ rebufferMs: 1, playedMs: 9 },
+  watching: 100,
+  impaired: 40,
+  spanMs: 20_000,
+  share: 0.4,
+  baseline: 0.004,
+  bound: 5,
+  rebufferMs: 1,
+  playedMs: 9,
 };
 
 Deno.test("property: no text of a device breaks a subject or a payload, nor the recovery", () => {
   const random = propertyRandom("hostile text");
   for (let i = 0; i < 1_500; i++) {
     const finding: Finding = {
-      ...{ change: "open", cell: hostileCell(random), atMs: START_MS, onsetMs: START_MS - 8_000 },
+      change: "open",
+      cell: hostileCell(random),
+      atMs: START_MS,
+      onsetMs: START_MS - 8_000,
       signal: random.pick(["rebuffer", "start", "silent"]),
-      ...{ receivedAtMs: START_MS, now: STALLING, peak: STALLING, evidence: 20, folded: 3 },
+      receivedAtMs: START_MS,
+      now: STALLING,
+      peak: STALLING,
+      evidence: 20,
+      folded: 3,
       worst: [{ cell: hostileCell(random), now: STALLING }],
     };
     const [open] = new Incidents(OPTIONS).decide([finding], { nowMs: START_MS, coverage: 1 });
@@ -126,7 +139,9 @@ class OddViewers {
     const rebuffer_ms = isStalled ? 5_000 : 0;
     const isOdd = random.chance(0.1);
     return aHeartbeat(random, ts, {
-      ...{ session_id: `s-${index}`, seq: this.#seqs[index] ?? 0, rebuffer_ms },
+      session_id: `s-${index}`,
+      seq: this.#seqs[index] ?? 0,
+      rebuffer_ms,
       played_ms: 10_000 - rebuffer_ms,
       state: isOdd ? random.pick(heartbeatSchema.shape.state.options) : "playing",
       interval_ms: isOdd ? random.pick([0, 600_000]) : 10_000,
@@ -192,9 +207,13 @@ Deno.test("an incident of a CDN goes on after a restart, whatever the CDN is cal
         const isOfCdn = viewer % 4 === 0;
         const rebuffer_ms = isOfCdn && second >= 130 && second < 200 ? 5_000 : 0;
         const heartbeat = aHeartbeat(random, clock.nowMs, {
-          ...{ session_id: `s-${viewer}`, seq: 5 + Math.floor(second / 10), region: "de" },
-          ...{ title_id: `t-${viewer % 37}`, cdn: isOfCdn ? cdn : "good", rebuffer_ms },
-          ...{ played_ms: 10_000 - rebuffer_ms },
+          session_id: `s-${viewer}`,
+          seq: 5 + Math.floor(second / 10),
+          region: "de",
+          title_id: `t-${viewer % 37}`,
+          cdn: isOfCdn ? cdn : "good",
+          rebuffer_ms,
+          played_ms: 10_000 - rebuffer_ms,
           device: { model: `m-${viewer % 7}`, os: "x", build: `b-${viewer % 5}` },
         });
         decider.heartbeat(heartbeat, clock.nowMs);

@@ -18,10 +18,12 @@ import {
   type FindingSignal,
   isFairShare,
   isWorse,
+  type MeasuredCell,
   type Measurement,
 } from "../detect/finding.ts";
 import type { CellName } from "../watch/cells.ts";
 import { severityOf, worse } from "./severity.ts";
+import { type Silence, suppressionOf } from "./silence.ts";
 import { boundedName, cellPhrase, nextCommands, percent, sentence } from "./wording.ts";
 
 /** What the numbers of an alert mean; part of every one. */
@@ -38,6 +40,8 @@ const MAX_LEAD_MS = 60_000;
 /** Longest part of a subject in an id. */
 const MAX_ID_NAME_CHARS = 120;
 const MAX_DIMENSIONS = 10;
+const MAX_JOINED = 32;
+const DIMENSIONS = ["region", "title", "cdn", "isp", "build", "model"] as const;
 const MAX_EVIDENCE = 300;
 
 /** When something is decided, and what share of the heartbeats was seen. */
@@ -91,6 +95,8 @@ export class LiveIncident {
   pendingWhy: IncidentAlert["why"] | undefined;
   /** Until then a silence keeps it from paging. */
   quietUntilMs = 0;
+  /** Subjects of the relatives that joined it, at most {@link MAX_JOINED}. */
+  readonly #joined = new Set<string>();
 
   constructor(readonly identity: IncidentIdentity, public facts: Facts) {
     this.subject = alertSubject.incident(identity.signal, identity.cell);
@@ -109,6 +115,7 @@ export class LiveIncident {
     incident.pagedAtMs = alert.paged_at;
     incident.update = alert.update;
     incident.publishedAtMs = alert.at;
+    for (const { cell } of alert.dimensions) incident.join(cell);
     return incident;
   }
 
@@ -131,6 +138,25 @@ export class LiveIncident {
       now: summed ? now : { ...now, rebufferMs, playedMs },
       peak: isWorse(now, peak) ? now : peak,
     };
+  }
+
+  /** Notes that a relative is part of it: if it is wider, a silence has to cover it, too. */
+  join(cell: CellName): void {
+    if (DIMENSIONS.every((each) => (this.identity.cell[each] ?? cell[each]) === cell[each])) return;
+    const subject = alertSubject.incident(this.identity.signal, alertCell(cell));
+    if (this.#joined.has(subject) || this.#joined.size >= MAX_JOINED) return;
+    this.#joined.add(subject);
+    this.quietUntilMs = 0;
+  }
+
+  /** The silence that covers all of it, if there is one. */
+  suppression(silences: readonly Silence[], nowMs: number): Suppression | undefined {
+    const found = suppressionOf(silences, this.subject, nowMs);
+    if (found === undefined) return undefined;
+    for (const subject of this.#joined) {
+      if (suppressionOf(silences, subject, nowMs) === undefined) return undefined;
+    }
+    return found;
   }
 
   /** Lets time pass; returns whether the severity rose. */
@@ -262,7 +288,11 @@ function factsOf(alert: IncidentAlert): Facts {
 function measurementOf(measures: IncidentAlert["peak"]): Measurement {
   const { watching, impaired, share, baseline, bound } = measures;
   return {
-    ...{ watching, impaired, share, baseline, bound },
+    watching,
+    impaired,
+    share,
+    baseline,
+    bound,
     spanMs: measures.span_ms,
     rebufferMs: measures.rebuffer_ms,
     playedMs: measures.played_ms,
@@ -277,7 +307,8 @@ const IMPAIRED: Readonly<Record<FindingSignal, string>> = {
 const ENDED: Readonly<Record<NonNullable<IncidentAlert["outcome"]>, string>> = {
   recovered: "has recovered",
   gone: "is closed without recovery: too few viewers are left to tell",
-  chronic: "is closed without recovery: this has become usual here",
+  chronic:
+    "is closed without recovery: slight and unchanged for an hour, it counts as usual until it ends",
   folded: "is closed: another incident explains it",
 };
 
@@ -293,6 +324,12 @@ function viewersText(signal: FindingSignal, { now, peak }: Facts): string {
     `viewers ${IMPAIRED[signal]} (${percent(before.share)})`;
 }
 
+/** A cell that an incident explains, with figures: the named one may have recovered before it. */
+function worstText({ cell, now }: MeasuredCell): string {
+  const { watching, impaired, share } = viewersOf(now);
+  return `${cellPhrase(alertCell(cell))}, ${impaired} of ${watching} (${percent(share)})`;
+}
+
 function summaryOf(
   { facts, identity: { signal, cell } }: LiveIncident,
   { outcome, withheld }: MessageParts,
@@ -301,14 +338,12 @@ function summaryOf(
   const viewers = viewersText(signal, facts);
   if (withheld?.alone) {
     if (outcome !== undefined) return "The many incidents without a page of their own are over";
-    const where = worst === undefined
-      ? ""
-      : `; the largest is ${cellPhrase(alertCell(worst.cell))}`;
+    const where = worst === undefined ? "" : `; the largest is ${worstText(worst)}`;
     return `${withheld.incidents} more incidents than may page: ${viewers}${where}`;
   }
   const phrase = cellPhrase(cell);
   if (outcome !== undefined) return `${phrase} ${ENDED[outcome]}; ${viewers}`;
-  const named = worst === undefined ? "" : `; worst: ${cellPhrase(alertCell(worst.cell))}`;
+  const named = worst === undefined ? "" : `; worst: ${worstText(worst)}`;
   const more = withheld === undefined ? "" : `; ${withheld.incidents} more incidents fold into it`;
   return `${phrase}: ${viewers}${named}${more}`;
 }

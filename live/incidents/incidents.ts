@@ -196,6 +196,7 @@ export class Incidents {
     const joined = this.#many.isAlone(incident);
     if (joined) this.#many.alone = false;
     incident.facts = finding;
+    if (finding.why === "dimension") finding.worst.forEach(({ cell }) => incident.join(cell));
     this.#many.update(incident.subject, finding);
     const why = joined ? "dimension" : updateReason(finding.why);
     if (why !== undefined) incident.pendingWhy = why;
@@ -276,7 +277,7 @@ export class Incidents {
   }
 
   #suppression(incident: LiveIncident, nowMs: number) {
-    return suppressionOf(this.#silences, incident.subject, nowMs);
+    return incident.suppression(this.#silences, nowMs);
   }
 
   /** Opens, updates or ends the incident of many. */

@@ -21,14 +21,29 @@ const OPTIONS = { pagesPerMinute: 10, silenceMs: 30_000 };
 const NOW_MS = 1_795_694_408_000;
 const log = new Log("live-test", "error");
 const STALLING: Measurement = {
-  ...{ watching: 100, impaired: 40, spanMs: 20_000, share: 0.4, baseline: 0.004, bound: 5 },
-  ...{ rebufferMs: 1, playedMs: 9 },
+  watching: 100,
+  impaired: 40,
+  spanMs: 20_000,
+  share: 0.4,
+  baseline: 0.004,
+  bound: 5,
+  rebufferMs: 1,
+  playedMs: 9,
 };
 
 function finding(change: Finding["change"], cell: CellName, atMs: number): Finding {
   return {
-    ...{ change, signal: "rebuffer", cell, atMs, onsetMs: atMs - 8_000, receivedAtMs: atMs },
-    ...{ now: STALLING, peak: STALLING, evidence: 20, worst: [], folded: 0 },
+    change,
+    signal: "rebuffer",
+    cell,
+    atMs,
+    onsetMs: atMs - 8_000,
+    receivedAtMs: atMs,
+    now: STALLING,
+    peak: STALLING,
+    evidence: 20,
+    worst: [],
+    folded: 0,
   };
 }
 
@@ -94,7 +109,13 @@ Deno.test("operators write silences, live follows them and may not write", async
   const live = await jetstreamManager(await stack.connect("live"), { checkAPI: false });
   assertEquals(await readSilences(live), { silences: [], unreadable: [] });
   const silence: Silence = {
-    ...{ v: 1, id: "a1", subject: "alerts.>", from: 1, until: 2, by: "ada", reason: "x\u202e" },
+    v: 1,
+    id: "a1",
+    subject: "alerts.>",
+    from: 1,
+    until: 2,
+    by: "ada",
+    reason: "x\u202e",
     created_at: 1,
   };
   const seen: (readonly Silence[])[] = [];

@@ -136,12 +136,15 @@ Deno.test("an alert contains its evidence and matches the schema", () => {
   ]);
   assertEquals(alert.dimensions, [{
     cell: { kind: "region_build", region: "de", build: "9.2" },
-    ...{ watching: 40, impaired: 39, share: 39 / 40, baseline: 0.004 },
+    watching: 40,
+    impaired: 39,
+    share: 39 / 40,
+    baseline: 0.004,
   }]);
   assertEquals([alert.evidence, alert.folded, alert.coverage], [25, 3, 1]);
   assertEquals(
     alert.summary,
-    "a.b * in de: 40 of 100 viewers stall (40 %, usual 0.4 %); worst: build 9.2 in de",
+    "a.b * in de: 40 of 100 viewers stall (40 %, usual 0.4 %); worst: build 9.2 in de, 39 of 40 (98 %)",
   );
   assertEquals(alert.next, [
     "deno task live explain --title 'a.b *' --region de --at 2025-11-24T16:00:00.000Z",
@@ -276,7 +279,7 @@ Deno.test("beyond the pages of a minute the rest is one incident, which pages an
   assertEquals(
     many.summary,
     "991 more incidents than may page: 39640 of 99100 viewers stall (40 %, usual 0.4 %); " +
-      "the largest is t9 in de",
+      "the largest is t9 in de, 40 of 100 (40 %)",
   );
   assertEquals([rig.incidents.openCount, rig.incidents.withheldCount], [10, 991]);
   const resolves = titles.map((title) => (at: number) => finding("resolve", titleCell(title), at));
@@ -521,4 +524,24 @@ Deno.test("a page has the figures of its second, and does not wait for the next 
   // Four who are left, all impaired, are neither the peak nor the news.
   now = measured(4, 4);
   assertEquals(decide(2), []);
+});
+
+Deno.test("a silence on one place does not silence what is wider and joins its incident", () => {
+  const rig = new Rig();
+  const region: CellName = { kind: "region", region: "br" };
+  const silence = aSilence("alerts.*.br.>", START_MS, START_MS + 600_000);
+  rig.incidents.silences = [silence];
+  const [open] = rig.decide(1_000, (atMs) => finding("open", region, atMs));
+  assertEquals([open?.page, open?.suppressed_by?.silence_id], [false, silence.id]);
+  const joined = (cell: CellName) => (atMs: number) =>
+    finding("update", region, atMs, {
+      why: "dimension",
+      worst: [{ cell, now: measured(40, 100) }],
+    });
+  const [inside] = rig.decide(11_000, joined({ kind: "region_cdn", region: "br", cdn: "c1" }));
+  assertEquals([inside?.page, inside?.suppressed_by?.silence_id], [false, silence.id]);
+  rig.restart();
+  rig.incidents.silences = [silence];
+  const [wider] = rig.decide(11_000, joined({ kind: "all" }));
+  assertEquals([wider?.page, wider?.suppressed_by], [true, undefined]);
 });

@@ -146,7 +146,13 @@ export class ManyIncidents {
 
   #sums(): Measurement {
     const sum = {
-      ...{ watching: 0, impaired: 0, spanMs: 0, usual: 0, bound: 0, rebufferMs: 0, playedMs: 0 },
+      watching: 0,
+      impaired: 0,
+      spanMs: 0,
+      usual: 0,
+      bound: 0,
+      rebufferMs: 0,
+      playedMs: 0,
     };
     for (const { facts: { now } } of this.#members.values()) {
       sum.watching += now.watching;

@@ -79,7 +79,9 @@ export const COUNTS = [
   "starts",
   "stuck",
   "overdue",
+  "steady",
 ];
+const OVERDUE_COUNT = COUNTS.indexOf("overdue");
 /** Width of a row of counts; a cache line holds two. */
 export const COUNT_STRIDE = 8;
 
@@ -133,6 +135,8 @@ export class CellTable {
   readonly #departed: Int32Array;
   readonly #departedBefore: Int32Array;
   readonly #block: Uint16Array;
+  /** Steady sessions that said that they end since the cell was made. */
+  readonly #departures: Int32Array;
   /** Called with each new cell. */
   onCreate: (cell: number) => void = () => {};
 
@@ -147,6 +151,7 @@ export class CellTable {
     this.#departed = new Int32Array(limits.cells);
     this.#departedBefore = new Int32Array(limits.cells);
     this.#block = new Uint16Array(limits.cells);
+    this.#departures = new Int32Array(limits.cells);
     this.kinds = new Uint8Array(cells);
     this.a = new Int32Array(cells);
     this.b = new Int32Array(cells);
@@ -189,6 +194,12 @@ export class CellTable {
     return this.counts[cell * COUNT_STRIDE] ?? 0;
   }
 
+  /** Sessions in `cell` that are not overdue. */
+  heard(cell: number): number {
+    const at = cell * COUNT_STRIDE;
+    return (this.counts[at] ?? 0) - (this.counts[at + OVERDUE_COUNT] ?? 0);
+  }
+
   /** Adds the difference of a session's flags to the counts of `cell`. */
   count(cell: number, before: number, after: number): void {
     const at = cell * COUNT_STRIDE;
@@ -197,9 +208,10 @@ export class CellTable {
     }
   }
 
-  /** Notes that a session of `cell` said that it ends. */
-  depart(cell: number, nowMs: number): void {
+  /** Notes that a session of `cell`, steady or not, said that it ends. */
+  depart(cell: number, nowMs: number, isSteady: boolean): void {
     this.#turnBlock(cell, nowMs);
+    if (isSteady) this.#departures[cell] = (this.#departures[cell] ?? 0) + 1;
     this.#departed[cell] = (this.#departed[cell] ?? 0) + 1;
   }
 
@@ -207,6 +219,11 @@ export class CellTable {
   departed(cell: number, nowMs: number): number {
     this.#turnBlock(cell, nowMs);
     return (this.#departed[cell] ?? 0) + (this.#departedBefore[cell] ?? 0);
+  }
+
+  /** Steady sessions of `cell` that ever said so: only differences matter. */
+  departures(cell: number): number {
+    return this.#departures[cell] ?? 0;
   }
 
   #turnBlock(cell: number, nowMs: number): void {

@@ -105,8 +105,15 @@ Deno.test("property: two cells never share a subject, and an alert names its cel
 
 function beat(values: Partial<WatchedHeartbeat>, second: number): WatchedHeartbeat {
   return {
-    ...{ session_id: "s", title_id: "t", region: "de", seq: second, ts: T0 + second * 1_000 },
-    ...{ interval_ms: 10_000, state: "playing", played_ms: 10_000, rebuffer_ms: 0 },
+    session_id: "s",
+    title_id: "t",
+    region: "de",
+    seq: second,
+    ts: T0 + second * 1_000,
+    interval_ms: 10_000,
+    state: "playing",
+    played_ms: 10_000,
+    rebuffer_ms: 0,
     device: { model: "tv", os: "os", build: "b" },
     ...values,
   };

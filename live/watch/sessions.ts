@@ -7,6 +7,9 @@
  * - Time is receipt time; {@link Clocks} tells heartbeats about now from late ones.
  * - A heartbeat that was seen (its `seq` is not above the last, nor its `ts` newer) changes
  *   nothing. A `seq` that goes back with a newer `ts` is a player that started to count again.
+ * - A session is steady, and missed when it goes, once it has sent {@link STEADY_BEATS} heartbeats
+ *   over {@link STEADY_MS}: one heartbeat is no audience.
+ * - A late heartbeat is no evidence, but its session is heard: it is not overdue.
  * - A session without a heartbeat is overdue, then expires and leaves its cells. Its row stays for
  *   {@link DORMANT_MS}, so that a late upload is known as late and a copy as a copy.
  * - Bounded: when full, of the sessions that expire next the one heard longest ago goes.
@@ -19,8 +22,8 @@ import type { Heartbeat } from "../../shared/contract/event.ts";
 import { ALL, BUILD, CDN, type CellTable, DIMENSIONS, FIRST_DIMENSION } from "./cells.ts";
 import { ISP, KIND_COUNT, MODEL, REGION, SECOND_DIMENSION, TITLE } from "./cells.ts";
 import { OTHER } from "./intern.ts";
-import { Clocks, LATE, ON_TIME } from "./sessions_clock.ts";
-import { History, REACH_MS } from "./sessions_history.ts";
+import { Clocks, HELD, LATE, ON_TIME } from "./sessions_clock.ts";
+import { History, REACH_MS, stalledAfterCut } from "./sessions_history.ts";
 import { Wheel } from "./sessions_wheel.ts";
 
 /** What a heartbeat says that matters here. */
@@ -46,8 +49,12 @@ export const STUCK_MS = 10_000;
 export const START_MS = 60_000;
 /** Time without a heartbeat after which the row is freed, in ms. */
 export const DORMANT_MS = 600_000;
+/** Heartbeats about now, and time over which they came in ms, after which a session is steady. */
+export const STEADY_BEATS = 3;
+/** Least time from its first heartbeat to its last of a steady session, in ms. */
+export const STEADY_MS = 20_000;
 
-// Flags of a session; the first seven are counted in its cells, see `COUNTS`.
+// Flags of a session; the first eight are counted in its cells, see `COUNTS`.
 /** It is watching: in its cells. */
 export const WATCHING = 1;
 /** It stalled in the last 10 s. */
@@ -62,9 +69,11 @@ export const STARTS = 16;
 export const STUCK = 32;
 /** Its heartbeat has not come. */
 export const OVERDUE = 64;
-const COUNTED = 127;
-const STARTING = 128;
-const PAUSED = 256;
+/** It has been heard often and long enough to be missed. */
+export const STEADY = 128;
+const COUNTED = 255;
+const STARTING = 256;
+const PAUSED = 512;
 const STALLED = STALLED_10 | STALLED_20 | STALLED_60;
 /** Stalled in any span or stuck. */
 export const IMPAIRED = STALLED | STUCK;
@@ -92,6 +101,8 @@ export interface SessionCounters {
   late: number;
   /** From clocks far off that have not yet shown that they run. */
   unconfirmed: number;
+  /** Held back and delivered in a burst. */
+  held: number;
   /** Seen before, or older than one that was. */
   copies: number;
   /** With a `seq` that went back and a newer `ts`. */
@@ -112,6 +123,7 @@ export class SessionTable {
     heartbeats: 0,
     late: 0,
     unconfirmed: 0,
+    held: 0,
     copies: 0,
     restarted: 0,
     ended: 0,
@@ -138,6 +150,9 @@ export class SessionTable {
   readonly #startedMs: Float64Array;
   readonly #seq: Float64Array;
   readonly #intervalMs: Uint16Array;
+  /** Heartbeats about now, at most {@link STEADY_BEATS}, and receipt of the first. */
+  readonly #beats: Uint8Array;
+  readonly #firstMs: Float64Array;
   readonly #names: (string | undefined)[] = [];
   readonly #free: number[] = [];
   readonly #byId = Array.from({ length: SHARDS }, () => new Map<string, number>());
@@ -145,6 +160,9 @@ export class SessionTable {
   readonly #wheel: Wheel;
   readonly #newCells = new Int32Array(CELL_STRIDE);
   readonly #newIds = new Int32Array(ID_STRIDE);
+  /** When stalls were forgiven, by cell, for as long as a heartbeat reaches back. */
+  readonly #forgivenMs = new Map<number, number>();
+  #newestForgivenMs = -Infinity;
 
   constructor(readonly cells: CellTable, readonly capacity = 500_000) {
     this.flags = new Uint16Array(capacity);
@@ -156,6 +174,8 @@ export class SessionTable {
     this.#startedMs = new Float64Array(capacity);
     this.#seq = new Float64Array(capacity);
     this.#intervalMs = new Uint16Array(capacity);
+    this.#beats = new Uint8Array(capacity);
+    this.#firstMs = new Float64Array(capacity);
     this.#clocks = new Clocks(capacity);
     this.#wheel = new Wheel(capacity);
   }
@@ -166,11 +186,48 @@ export class SessionTable {
     let row = this.#rowOf(heartbeat.session_id);
     if (row === undefined) row = this.#create(heartbeat, receivedAtMs);
     else if (this.#wasSeen(row, heartbeat)) return;
-    const timeliness = this.#clocks.judge(row, receivedAtMs, heartbeat.ts);
+    const isBack = (this.#beats[row] ?? 0) > 0 && !this.#isWatching(row);
+    const timeliness = this.#clocks.judge(row, receivedAtMs, heartbeat.ts, isBack);
     this.#seq[row] = heartbeat.seq;
     if (timeliness === ON_TIME) this.#takeIn(row, heartbeat, receivedAtMs);
-    else if (timeliness === LATE) this.counters.late += 1;
-    else this.counters.unconfirmed += 1;
+    else if (timeliness === HELD) {
+      this.counters.held += 1;
+      this.#takeIn(row, withoutEvidence(heartbeat), receivedAtMs);
+    } else {
+      if (timeliness === LATE) this.counters.late += 1;
+      else this.counters.unconfirmed += 1;
+      this.#hear(row, heartbeat, receivedAtMs);
+    }
+  }
+
+  /**
+   * Forgets what the sessions of `cells` stalled until `nowMs`, because what it was part of is over:
+   * later heartbeats count with what must have been after it.
+   */
+  forgive(cells: readonly number[], nowMs: number): void {
+    for (const [cell, atMs] of this.#forgivenMs) {
+      if (nowMs - atMs > REACH_MS) this.#forgivenMs.delete(cell);
+    }
+    for (const cell of cells) this.#forgivenMs.set(cell, nowMs);
+    this.#newestForgivenMs = nowMs;
+    const isAll = cells.includes(ALL);
+    for (let row = 0; row < this.end; row++) {
+      const flags = this.flags[row] ?? 0;
+      const mayStall = (flags & STALLED) !== 0 || this.history.hasStalls(row, nowMs >>> 0);
+      if ((flags & WATCHING) === 0 || !mayStall) continue;
+      if (!isAll && this.#forgivenAt(row) !== nowMs) continue;
+      this.history.clearStalls(row);
+      this.#setFlags(row, flags & ~STALLED);
+    }
+  }
+
+  // When the stalls of a session were forgiven last, −∞ if never.
+  #forgivenAt(row: number): number {
+    let newestMs = this.#forgivenMs.get(ALL) ?? -Infinity;
+    for (let at = row * CELL_STRIDE; at < (row + 1) * CELL_STRIDE; at++) {
+      newestMs = Math.max(newestMs, this.#forgivenMs.get(this.cellIds[at] ?? -1) ?? -Infinity);
+    }
+    return newestMs;
   }
 
   /** Lets time pass to `nowMs`: sessions become stuck, overdue, expire. */
@@ -214,6 +271,7 @@ export class SessionTable {
     this.#intervalMs[row] = NOMINAL_INTERVAL_MS;
     const isNew = heartbeat.seq <= FIRST_SEQS;
     this.#startedMs[row] = isNew ? nowMs - Math.min(heartbeat.interval_ms, REACH_MS) : 0;
+    this.#beats[row] = 0;
     this.#clocks.clear(row);
     this.history.clear(row);
     this.#wheel.arm(row, nowMs, nowMs + STUCK_MS);
@@ -266,14 +324,49 @@ export class SessionTable {
     this.#setFlags(row, this.#flagsAfter(row, heartbeat, nowMs));
   }
 
+  // A heartbeat that is no evidence: its session is there, or has left; its stalls go on ageing.
+  #hear(row: number, { state }: WatchedHeartbeat, nowMs: number): void {
+    if (!this.#isWatching(row)) return;
+    if (state === "ended") {
+      this.#depart(row, nowMs);
+      this.#leave(row);
+      return;
+    }
+    this.#lastMs[row] = nowMs;
+    const now32 = nowMs >>> 0;
+    const stalls = this.history.hasStalls(row, now32) ? this.#stalls(row, now32) : 0;
+    this.#setFlags(row, (this.flags[row] ?? 0) & ~(STALLED | OVERDUE) | stalls);
+  }
+
+  // Notes a heartbeat about now; whether the session is steady.
+  #beat(row: number, nowMs: number): boolean {
+    const beats = Math.min(STEADY_BEATS, (this.#beats[row] ?? 0) + 1);
+    if (beats === 1) this.#firstMs[row] = nowMs;
+    this.#beats[row] = beats;
+    return beats === STEADY_BEATS && nowMs - (this.#firstMs[row] ?? 0) >= STEADY_MS;
+  }
+
+  // Adds what a heartbeat says of stalls. It ended as long ago as it is late.
+  #addStall(row: number, { interval_ms, rebuffer_ms }: WatchedHeartbeat, nowMs: number): void {
+    const endMs = nowMs - this.#clocks.latenessMs;
+    const forgivenMs = nowMs - this.#newestForgivenMs > REACH_MS
+      ? -Infinity
+      : this.#forgivenAt(row);
+    const agoMs = Math.max(0, endMs - forgivenMs);
+    const stalledMs = stalledAfterCut(interval_ms, rebuffer_ms, agoMs);
+    if (stalledMs === 0) return;
+    this.history.addStall(row, endMs >>> 0, Math.min(interval_ms, agoMs), stalledMs);
+  }
+
   // The flags of a session right after a heartbeat; keeps its history.
   #flagsAfter(row: number, heartbeat: WatchedHeartbeat, nowMs: number): number {
     const { state, rebuffer_ms, interval_ms, played_ms } = heartbeat;
     const { history } = this;
+    const isSteady = this.#beat(row, nowMs);
     const before = this.flags[row] ?? 0;
     if (played_ms > 0) history.addPlayed(row, nowMs, Math.min(played_ms, REACH_MS));
-    if (rebuffer_ms > 0) history.addStall(row, nowMs >>> 0, interval_ms, rebuffer_ms);
-    let after = WATCHING;
+    if (rebuffer_ms > 0) this.#addStall(row, heartbeat, nowMs);
+    let after = isSteady ? WATCHING | STEADY : WATCHING;
     if (state === "starting") after |= STARTING | this.#starting(row, before, interval_ms, nowMs);
     else if (state === "rebuffering") after |= STALLED;
     else if (state === "paused") after |= PAUSED;
@@ -375,10 +468,11 @@ export class SessionTable {
 
   #depart(row: number, nowMs: number): void {
     this.counters.ended += 1;
-    this.cells.depart(ALL, nowMs);
+    const isSteady = ((this.flags[row] ?? 0) & STEADY) !== 0;
+    this.cells.depart(ALL, nowMs, isSteady);
     for (let at = row * CELL_STRIDE; at < (row + 1) * CELL_STRIDE; at++) {
       const cell = this.cellIds[at] ?? -1;
-      if (cell >= 0) this.cells.depart(cell, nowMs);
+      if (cell >= 0) this.cells.depart(cell, nowMs, isSteady);
     }
   }
 
@@ -452,7 +546,7 @@ export class SessionTable {
       flags |= STUCK;
     }
     if (!(flags & STUCK) && nowMs - startedMs >= START_MS) flags &= ~STARTS;
-    if (isOverdue && !(flags & PAUSED)) flags |= OVERDUE;
+    if (isOverdue && flags & STEADY && !(flags & PAUSED)) flags |= OVERDUE;
     return flags;
   }
 }
@@ -460,4 +554,10 @@ export class SessionTable {
 // A value that gets or loses its number is the same value.
 function isChange(oldId: number, newId: number): boolean {
   return oldId !== newId && oldId !== OTHER && newId !== OTHER;
+}
+
+// What was held back says nothing of now but that its session is there.
+function withoutEvidence(heartbeat: WatchedHeartbeat): WatchedHeartbeat {
+  const state = heartbeat.state === "rebuffering" ? "playing" : heartbeat.state;
+  return { ...heartbeat, state, rebuffer_ms: 0, played_ms: 0 };
 }

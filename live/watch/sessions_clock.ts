@@ -9,6 +9,10 @@
  * be two minutes slow or years off. A clock that is set is followed: forward after one heartbeat
  * more, back after {@link STEPS_TO_RELEARN}, because that looks like a delivery that waits.
  *
+ * What was held back, as by a network that was cut, comes in a burst: of a session that was away or
+ * late, the first heartbeat and those that come faster than they were recorded show that it is there
+ * and nothing else ({@link HELD}).
+ *
  * Pure: times are arguments.
  *
  * @module
@@ -22,6 +26,8 @@ const DRIFT = 0.001;
 const STEP_TOLERANCE_MS = 3_000;
 /** Least progress of `ts` that shows a step, in ms. */
 const MIN_STEP_MS = 1_000;
+/** Lateness that any delivery may have, in ms. */
+const USUAL_LATENESS_MS = 3_000;
 /** Late heartbeats in step after which the clock, not the delivery, is taken to have changed. */
 const STEPS_TO_RELEARN = 3;
 
@@ -31,8 +37,10 @@ export const ON_TIME = 0;
 export const LATE = 1;
 /** The clock is far off and its next heartbeat has to show whether it runs in step. */
 export const UNCONFIRMED = 2;
-/** One of the three. */
-export type Timeliness = typeof ON_TIME | typeof LATE | typeof UNCONFIRMED;
+/** It was held back: its session is there, what it says of its interval is no evidence. */
+export const HELD = 3;
+/** One of the four. */
+export type Timeliness = typeof ON_TIME | typeof LATE | typeof UNCONFIRMED | typeof HELD;
 
 const UNKNOWN = 0;
 const DOUBTED = 1;
@@ -45,6 +53,10 @@ export class Clocks {
   readonly #receivedMs: Float64Array;
   readonly #state: Uint8Array;
   readonly #steps: Uint8Array;
+  /** 1: what comes now may have been held back. */
+  readonly #catchesUp: Uint8Array;
+  /** Lateness of the heartbeat judged last beyond what is usual, in ms; 0 or more. */
+  latenessMs = 0;
 
   constructor(capacity: number) {
     this.#offsetMs = new Float64Array(capacity);
@@ -52,12 +64,14 @@ export class Clocks {
     this.#receivedMs = new Float64Array(capacity);
     this.#state = new Uint8Array(capacity);
     this.#steps = new Uint8Array(capacity);
+    this.#catchesUp = new Uint8Array(capacity);
   }
 
   /** Forgets the row. */
   clear(row: number): void {
     this.#state[row] = UNKNOWN;
     this.#steps[row] = 0;
+    this.#catchesUp[row] = 0;
   }
 
   /** `ts` of the row's newest heartbeat. */
@@ -65,12 +79,26 @@ export class Clocks {
     return this.#tsMs[row] ?? 0;
   }
 
-  /** Judges the next heartbeat of a session. */
-  judge(row: number, receivedMs: number, tsMs: number): Timeliness {
+  /** Judges the next heartbeat of a session; `isBack` after it was away. */
+  judge(row: number, receivedMs: number, tsMs: number, isBack = false): Timeliness {
     const gapMs = receivedMs - (this.#receivedMs[row] ?? 0);
     const stepMs = tsMs - (this.#tsMs[row] ?? 0);
     this.#receivedMs[row] = receivedMs;
     this.#tsMs[row] = tsMs;
+    this.latenessMs = 0;
+    const timeliness = this.#timelinessOf(row, receivedMs, tsMs, gapMs, stepMs);
+    if (timeliness === LATE || isBack) this.#catchesUp[row] = 1;
+    else if (this.#catchesUp[row] === 1 && gapMs >= stepMs / 2) this.#catchesUp[row] = 0;
+    return timeliness === ON_TIME && this.#catchesUp[row] === 1 ? HELD : timeliness;
+  }
+
+  #timelinessOf(
+    row: number,
+    receivedMs: number,
+    tsMs: number,
+    gapMs: number,
+    stepMs: number,
+  ): Timeliness {
     const offsetMs = receivedMs - tsMs;
     if (this.#state[row] !== KNOWN) {
       const isBelieved = Math.abs(offsetMs) <= MAX_LATENESS_MS ||
@@ -84,6 +112,7 @@ export class Clocks {
         : this.#doubt(row, offsetMs);
     }
     if (latenessMs <= MAX_LATENESS_MS) {
+      this.latenessMs = Math.max(0, latenessMs - USUAL_LATENESS_MS);
       const rise = latenessMs <= 0 ? latenessMs : Math.min(latenessMs, gapMs * DRIFT);
       return this.#learn(row, (this.#offsetMs[row] ?? 0) + rise);
     }

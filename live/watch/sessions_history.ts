@@ -19,6 +19,7 @@ const SEGMENTS = 6;
 /** Length of the blocks that played time is summed in, in ms. */
 const BLOCK_MS = 60_000;
 const MAX_UINT16 = 0xffff;
+const MAX_UINT32 = 0xffffffff;
 
 /** Stalls and played time of all sessions, by row. */
 export class History {
@@ -53,8 +54,17 @@ export class History {
     return this.#segments[row] !== 0;
   }
 
-  /** Adds a stall of `stalledMs` in an interval of `intervalMs` that ended at `endMs`. */
-  addStall(row: number, endMs: number, intervalMs: number, stalledMs: number): void {
+  /** Forgets the row's stalls. */
+  clearStalls(row: number): void {
+    this.#segments[row] = 0;
+  }
+
+  /**
+   * Adds a stall of `stalledMs` in an interval of `intervalMs` that ended at `endMs`, or, of a
+   * heartbeat that was overtaken, when the row's newest stall ended.
+   */
+  addStall(row: number, endsMs: number, intervalMs: number, stalledMs: number): void {
+    const endMs = this.#notBefore(row, endsMs);
     this.#forgetOld(row, endMs);
     // A player that reports a stall at its end may give more of it than the interval holds.
     const lengthMs = Math.max(intervalMs, stalledMs, 1);
@@ -99,6 +109,14 @@ export class History {
     return (this.#playedMs[row] ?? 0) + (1 - passed) * (this.#playedBefore[row] ?? 0);
   }
 
+  // The later of `endMs` and the end of the newest stall.
+  #notBefore(row: number, endMs: number): number {
+    const count = this.#segments[row] ?? 0;
+    if (count === 0) return endMs;
+    const newestMs = this.#endMs[row * SEGMENTS + count - 1] ?? 0;
+    return ((endMs - newestMs) >>> 0) > MAX_UINT32 / 2 ? newestMs : endMs;
+  }
+
   #turnBlock(row: number, nowMs: number): void {
     const block = Math.floor((nowMs >>> 0) / BLOCK_MS) & MAX_UINT16;
     const blocks = (block - (this.#block[row] ?? 0)) & MAX_UINT16;
@@ -135,4 +153,13 @@ export class History {
     }
     this.#segments[row] = count - by;
   }
+}
+
+/**
+ * Of a stall of `stalledMs` in an interval of `intervalMs` that ended `agoMs` after a cut, what must
+ * have been after the cut: as much of it as the time before the cut holds is taken as before.
+ */
+export function stalledAfterCut(intervalMs: number, stalledMs: number, agoMs: number): number {
+  const lengthMs = Math.max(intervalMs, stalledMs);
+  return Math.max(0, stalledMs - Math.max(0, lengthMs - Math.max(0, agoMs)));
 }

@@ -98,7 +98,7 @@ Deno.test("copies and older heartbeats change nothing; a player that counts anew
 
 Deno.test("a session without heartbeats is overdue, expires, and is forgotten", () => {
   const table = new Table();
-  table.send({ at: 0 });
+  for (const at of [-20, -10, 0]) table.send({ at, seq: at + 20 });
   const at = (second: number) => {
     table.advance(T0 + second * 1_000);
     return [table.all[0], table.all[6], table.rows];
@@ -147,10 +147,73 @@ Deno.test("lateness is measured against the session's own clock", () => {
   assertEquals([table.all[0], table.counters.unconfirmed], [0, 1], "slow, or late?");
   slow(20);
   assertEquals(table.all[0], 1, "in step: slow");
-  slow(30, 140, { rebuffer_ms: 9_000 });
+  slow(25, 138, { rebuffer_ms: 9_000 });
   assertEquals([table.counters.late, table.all[1]], [1, 0]);
-  slow(42, 128, { rebuffer_ms: 9_000 });
+  slow(52, 128, { rebuffer_ms: 9_000 });
   assertEquals(table.all[1], 1, "8 s late is about now");
+});
+
+Deno.test("what was held back shows that its session is there, and nothing else", () => {
+  const table = new Table();
+  const stalled = { state: "rebuffering", rebuffer_ms: 8_000, played_ms: 2_000 } as const;
+  for (const at of [10, 20, 30]) table.send({ at });
+  // Cut off from 30 to 90 s; then all comes within two seconds.
+  for (const at of [40, 50, 60, 70, 80, 90]) table.send({ at, ...stalled }, 91 + at / 100 - at);
+  assertEquals(table.all.slice(0, 4), [1, 0, 0, 0], "in order");
+  table.send({ at: 101, rebuffer_ms: 8_000 });
+  assertEquals(table.all.slice(0, 4), [1, 1, 1, 1], "the next one is about now");
+  for (const at of [10, 20, 30]) table.send({ at: 200 + at, session_id: "newest first" });
+  for (const at of [290, 280, 270]) {
+    table.send({ at, session_id: "newest first", ...stalled }, 291 - at);
+  }
+  assertEquals(table.all.slice(0, 4), [1, 0, 0, 0], "the newest first");
+});
+
+Deno.test("the stalls of a late heartbeat end when it was sent", () => {
+  const table = new Table();
+  for (const at of [10, 20, 30]) table.send({ at });
+  table.send({ at: 40, rebuffer_ms: 4_000 }, 13);
+  assertEquals(table.all.slice(0, 4), [1, 0, 1, 0], "its interval is 10 to 20 s ago");
+});
+
+Deno.test("a session that is heard is not overdue, whatever its clock says; an end is an end", () => {
+  const table = new Table();
+  for (const at of [10, 20, 30]) table.send({ at });
+  for (let at = 40; at < 100; at += 10) {
+    table.advance(T0 + at * 1_000);
+    table.heartbeat(beat({ at, ts: T0 + (at + at * 7_200) * 1_000 }), T0 + at * 1_000);
+    table.advance(T0 + (at + 9) * 1_000);
+    assertEquals([table.all[0], table.all[6]], [1, 0], `${at}`);
+  }
+  table.send({ at: 100, state: "ended" }, 0);
+  assertEquals(table.all[0], 0);
+});
+
+Deno.test("a session is missed once it has sent three heartbeats over 20 s", () => {
+  const table = new Table();
+  const overdue = (id: string, ats: readonly number[], endS: number): number => {
+    for (const [seq, at] of ats.entries()) table.send({ at, seq, session_id: id });
+    table.advance(T0 + endS * 1_000);
+    return table.all[6] ?? -1;
+  };
+  assertEquals(overdue("one", [0], 20), 0);
+  assertEquals(overdue("fast", [100, 101, 102, 103], 122), 0);
+  assertEquals(overdue("steady", [200, 210, 220], 239), 1);
+});
+
+Deno.test("forgiven stalls are gone, and what is reported later counts from then on", () => {
+  const table = new Table();
+  const late = { session_id: "30 s", interval_ms: 30_000 } as const;
+  for (const at of [10, 20]) table.send({ at, rebuffer_ms: 9_000 });
+  table.send({ at: 15, ...late });
+  table.forgive([ALL], T0 + 25_000);
+  assertEquals(table.all.slice(0, 4), [2, 0, 0, 0]);
+  table.send({ at: 30, rebuffer_ms: 5_000 });
+  assertEquals(table.all.slice(0, 4), [2, 0, 0, 0], "all of it may have been before");
+  table.send({ at: 40, rebuffer_ms: 5_000 });
+  assertEquals(table.all.slice(0, 4), [2, 1, 1, 0]);
+  table.send({ at: 45, rebuffer_ms: 14_000, ...late });
+  assertEquals(table.all.slice(0, 4), [2, 2, 2, 0], "10 s before, at least 4 s since");
 });
 
 Deno.test("a clock that is set is followed", () => {

@@ -128,7 +128,11 @@ export class Viewers implements AsyncDisposable {
     const stalledForMs = Math.max(0, Math.min(INTERVAL_MS, nextMs - stallsSinceMs));
     const rebuffer_ms = Math.round(stallShare * stalledForMs);
     const heartbeat = aHeartbeat(this.random, nextMs + clockMs, {
-      ...{ session_id: id, seq, rebuffer_ms, played_ms: INTERVAL_MS - rebuffer_ms, device },
+      session_id: id,
+      seq,
+      rebuffer_ms,
+      played_ms: INTERVAL_MS - rebuffer_ms,
+      device,
       ...common,
     });
     const subject = heartbeatSubject(partitionOf(id, this.partitions), "de");

@@ -1,4 +1,4 @@
-# One image for the four services, provisioning and the commands. The command of each container in
+# One image for the services, provisioning and the commands. The command of each container in
 # compose.yaml is a task of deno.json.
 FROM denoland/deno:2.9.6
 
@@ -17,6 +17,7 @@ RUN deno install --frozen --entrypoint \
   shared/provision/main.ts \
   ingest/main.ts \
   live/main.ts \
+  live/pager/main.ts \
   royalty/main.ts \
   royalty/closing/thread_main.ts \
   royalty/cli.ts \

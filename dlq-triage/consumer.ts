@@ -36,6 +36,8 @@ export interface ConsumerDependencies {
   readonly known: Counter;
   /** Reports every round. */
   readonly health: RoundPart;
+  /** Called with the number of entries that were stored or recognised. */
+  readonly onStored?: (entries: number) => void;
 }
 
 /**
@@ -86,7 +88,7 @@ async function fetchBatch(durable: Consumer): Promise<JsMsg[]> {
 }
 
 async function storeBatch(
-  { store, log, health, added, known }: ConsumerDependencies,
+  { store, log, health, added, known, onStored }: ConsumerDependencies,
   messages: readonly JsMsg[],
   signal: AbortSignal,
 ): Promise<void> {
@@ -101,6 +103,7 @@ async function storeBatch(
   });
   added.inc(stored.added);
   known.inc(stored.known);
+  onStored?.(stored.added + stored.known);
   await acknowledge(messages);
 }
 

@@ -5,6 +5,7 @@
  * @module
  */
 import { jetstream } from "nats/jetstream";
+import { sendPulses } from "../shared/contract/pulses.ts";
 import { connectService } from "../shared/process/nats.ts";
 import { untilReady } from "../shared/process/retry.ts";
 import { runService, type Service } from "../shared/process/service.ts";
@@ -14,6 +15,7 @@ import type { Limit } from "./limits.ts";
 import { Quarantine } from "./quarantine.ts";
 import { triageSettings } from "./settings.ts";
 import { watchLimits } from "./watch.ts";
+import { watchPager } from "./watch_pager.ts";
 
 type TriageProcess = Service<typeof triageSettings>;
 
@@ -32,6 +34,9 @@ async function start(service: TriageProcess): Promise<void> {
   const quarantine = health.part("quarantine", "the durable of QUARANTINE is not found yet");
   const durable = await untilReady(signal, log, () => findDurable(nc), quarantine);
 
+  const achieved: { progress: number; waiting: number | null } = { progress: 0, waiting: null };
+  sendPulses(service, nc, () => achieved, Date.now);
+  watchPager(service, nc, Date.now);
   const consuming = consumeQuarantine({
     durable,
     store,
@@ -42,11 +47,13 @@ async function start(service: TriageProcess): Promise<void> {
       "Deliveries of entries that were stored before",
     ),
     health: health.rounds("reading"),
+    onStored: (entries) => achieved.progress += entries,
   }, signal).catch(service.fail);
   const watching = watchLimits(service, {
     alarm: new Alarm(store, jetstream(nc), alarmOptions(settings)),
     durable,
     nowMs: Date.now,
+    onLag: (entries) => achieved.waiting = entries,
   }).catch(service.fail);
   service.onStop("work", async () => void await Promise.all([consuming, watching]));
 }

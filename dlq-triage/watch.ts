@@ -17,6 +17,8 @@ export interface WatchDependencies {
   readonly durable: Pick<Consumer, "info">;
   /** The time of day, ms since the epoch. */
   readonly nowMs: () => number;
+  /** Called with the number of entries in QUARANTINE that are not stored yet. */
+  readonly onLag?: (entries: number) => void;
 }
 
 /**
@@ -25,13 +27,15 @@ export interface WatchDependencies {
  */
 export async function watchLimits(
   { settings, metrics, health, log, signal }: Service<typeof triageSettings>,
-  { alarm, durable, nowMs }: WatchDependencies,
+  { alarm, durable, nowMs, onLag }: WatchDependencies,
 ): Promise<void> {
   const part = health.rounds("watching", 2 * settings.TWOFOLD_TRIAGE_EVALUATE_MS + 10_000);
   const setGauges = gauges(metrics);
   while (!signal.aborted) {
     try {
-      setGauges(await alarm.evaluate(nowMs()), await lagOf(durable));
+      const [evaluation, lag] = [await alarm.evaluate(nowMs()), await lagOf(durable)];
+      setGauges(evaluation, lag);
+      onLag?.(lag);
       part.works();
     } catch (error) {
       if (!(error instanceof RetryAfter)) throw error;

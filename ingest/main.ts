@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { sendPulses } from "../shared/contract/pulses.ts";
 import { heartbeatStreams } from "../shared/contract/topology.ts";
 import { RetryAfter } from "../shared/process/errors.ts";
 import { connectService, inboxPrefix } from "../shared/process/nats.ts";
@@ -36,6 +37,10 @@ async function start(service: IngestProcess): Promise<void> {
   }));
   const starting = health.part("landing", "the streams are not probed yet");
   const nc = await connectService(service);
+  sendPulses(service, nc, () => ({
+    progress: running.publisher?.eventsAcknowledged ?? 0,
+    waiting: running.publisher?.eventsInFlight ?? null,
+  }), Date.now);
   const streams = heartbeatStreams(settings.TWOFOLD_PARTITIONS);
   const inbox = inboxPrefix(settings.TWOFOLD_NATS_USER);
   const landing = await JetStreamLanding.open(nc, inbox, streams, log);

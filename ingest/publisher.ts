@@ -110,6 +110,7 @@ class Lane {
 export class Publisher {
   readonly #lanes: readonly Lane[];
   #inFlight = 0;
+  #acknowledged = 0;
 
   constructor(
     readonly landing: Landing,
@@ -122,6 +123,11 @@ export class Publisher {
   /** Number of events submitted and neither acknowledged nor refused. */
   get eventsInFlight(): number {
     return this.#inFlight;
+  }
+
+  /** Number of events acknowledged. */
+  get eventsAcknowledged(): number {
+    return this.#acknowledged;
   }
 
   /** Resolves once all `events` are acknowledged; rejects with {@link RetryAfter} otherwise. */
@@ -138,6 +144,7 @@ export class Publisher {
           this.#submit(partition, new Submission(part, deadlineAtMs))
         ),
       );
+      this.#acknowledged += events.length;
     } finally {
       this.#inFlight -= events.length;
     }

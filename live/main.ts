@@ -12,7 +12,7 @@ async function start(service: Service<typeof liveSettings>): Promise<void> {
   service.listen();
   const starting = service.health.part("start", "live is starting");
   const nc = await connectService(service, (connection) => connection.drain());
-  await startLive(service, nc);
+  await startLive(service, nc, Date.now);
   starting.works();
 }
 

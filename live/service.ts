@@ -13,6 +13,8 @@ import {
   type JetStreamManager,
   jetstreamManager,
 } from "nats/jetstream";
+import type { Achieved } from "../shared/contract/pulse.ts";
+import { sendPulses } from "../shared/contract/pulses.ts";
 import { quarantine, type Reject } from "../shared/contract/quarantine.ts";
 import { heartbeatStreams } from "../shared/contract/topology.ts";
 import type { Settings } from "../shared/process/config.ts";
@@ -62,12 +64,17 @@ interface Parts extends LiveParts {
  * Creates the parts of live on the connection `nc` and starts them. Resolves once reading has
  * started; the stop of the service finishes its work.
  */
-export async function startLive(service: LiveProcess, nc: NatsConnection): Promise<void> {
+export async function startLive(
+  service: LiveProcess,
+  nc: NatsConnection,
+  nowMs: () => number,
+): Promise<void> {
   const js = jetstream(nc, { timeout: 2_000 });
   const jsm = await jetstreamManager(nc, { checkAPI: false });
   const { settings, log, metrics, signal } = service;
-  const incidents = await recoverIncidents(service, jsm);
   const readers: Reader[] = [];
+  sendPulses(service, nc, () => achievedBy(readers), nowMs);
+  const incidents = await recoverIncidents(service, jsm);
   const histograms = liveHistograms(metrics);
   const outbox = openOutbox(service, js, histograms, readers);
   const decider = openDecider({ settings, incidents, outbox, readers, histograms });
@@ -238,6 +245,11 @@ function tickOf({ readers, decider, incidents, outbox, silence }: Parts): () => 
     const change = nowMs === undefined ? undefined : silence.check(performance.now());
     if (change && nowMs !== undefined) outbox.add(incidents.noData(change, Math.round(nowMs)));
   };
+}
+
+function achievedBy(readers: readonly Reader[]): Achieved {
+  const progress = readers.reduce((sum, { events }) => sum + events, 0);
+  return { progress, waiting: readers.reduce((sum, { lag }) => sum + lag, 0) };
 }
 
 /** What the clock of the streams shows now, about. */

@@ -4,6 +4,7 @@
  * @module
  */
 import type { NatsConnection } from "nats";
+import { sendPulses } from "../shared/contract/pulses.ts";
 import { connectService } from "../shared/process/nats.ts";
 import { untilReady } from "../shared/process/retry.ts";
 import { runService, type Service } from "../shared/process/service.ts";
@@ -46,6 +47,7 @@ function startWorkers(service: RoyaltyProcess, nc: NatsConnection): void {
   const { settings, health, log, signal } = service;
   const streams = countedStreams(settings);
   const metrics = new PostingMetrics(service.metrics, streams);
+  sendPulses(service, nc, () => metrics.achieved, now);
   const options = { ...workerOptions(settings), observer: startDriftMonitor(service, nc, now) };
   const workers = streams.map((stream) =>
     new StreamWorker(stream, nc, options, metrics, health.rounds(stream), log)

@@ -6,6 +6,7 @@
  *
  * @module
  */
+import type { Achieved } from "../../shared/contract/pulse.ts";
 import type { Counter, Histogram, Metrics } from "../../shared/process/metrics.ts";
 import type { Position } from "../books/accounts.ts";
 
@@ -27,6 +28,7 @@ export class PostingMetrics {
   /** Positions of the streams that this process leads, by stream. */
   readonly #positions = new Map<string, Position>();
   readonly #lags = new Map<string, number>();
+  #posted = 0;
 
   constructor(metrics: Metrics, readonly streams: readonly string[]) {
     this.#events = metrics.counter(
@@ -77,9 +79,17 @@ export class PostingMetrics {
       this.#events.inc({ stream, outcome }, read(after) - read(before));
     }
     this.#creditedSeconds.inc({ stream }, Number(after.creditedMs - before.creditedMs) / 1_000);
+    this.#posted += events;
     this.#batchEvents.observe({ stream }, events);
     this.#batchSeconds.observe({ stream }, seconds);
     this.leading(after);
+  }
+
+  /** What this process has posted, and what waits; for its pulse. */
+  get achieved(): Achieved {
+    const isKnown = this.#lags.size === this.streams.length;
+    const waiting = [...this.#lags.values()].reduce((sum, lag) => sum + lag, 0);
+    return { progress: this.#posted, waiting: isKnown ? waiting : null };
   }
 
   /** Sets the lag of `stream`; undefined when NATS did not answer. */

@@ -29,8 +29,15 @@ export const ALERTS = "ALERTS";
 export const SILENCES = "KV_SILENCES";
 /** Name of the stream of what live has learned; in its form the key-value bucket `LIVE`. */
 export const LIVE_STATE = "KV_LIVE";
+/** Name of the stream of what the pager has delivered; in its form the key-value bucket `PAGER`. */
+export const PAGER_STATE = "KV_PAGER";
 /** Names of the durables; each is read by the service of that name. */
-export const DURABLE = { live: "live", royalty: "royalty", triage: "triage" } as const;
+export const DURABLE = {
+  live: "live",
+  royalty: "royalty",
+  triage: "triage",
+  pager: "pager",
+} as const;
 /** The region token of a heartbeat whose region cannot be read. */
 export const NO_REGION = "none";
 
@@ -182,6 +189,19 @@ export function baselinesSubject(slot?: 0 | 1, part = 0): string {
   return slot === undefined ? "$KV.LIVE.baselines" : `$KV.LIVE.baselines.${slot}.${part}`;
 }
 
+/** The subject of the lease that the pager which delivers holds. */
+export const PAGER_LEASE_SUBJECT = "$KV.PAGER.lease";
+
+/** The subject of what is delivered of an incident; `key` is one token, `*` for all of them. */
+export function pagerIncidentSubject(key: string): string {
+  return `$KV.PAGER.incident.${key}`;
+}
+
+/** The subject of the pulses of a service; plain NATS, not stored in a stream. */
+export function pulseSubject(service: string, instance: string): string {
+  return `pulse.${service}.${instance}`;
+}
+
 /** Names of the headers of a quarantined heartbeat; the body is the original bytes. */
 export const QUARANTINE_HEADER = {
   reason: "Twofold-Reason",
@@ -216,11 +236,13 @@ export function desiredTopology(options: TopologyOptions): DesiredTopology {
       alertsStream(options),
       silencesStream(options),
       liveStateStream(options),
+      pagerStateStream(options),
     ],
     consumers: [
       ...heartbeats.map((stream) => ({ stream, config: ackAllConsumer(DURABLE.live, 10) })),
       ...heartbeats.map((stream) => ({ stream, config: ackAllConsumer(DURABLE.royalty, 60) })),
       { stream: QUARANTINE, config: ackEachConsumer(DURABLE.triage, 60) },
+      { stream: ALERTS, config: pagerConsumer() },
     ],
   };
 }
@@ -297,6 +319,22 @@ function liveStateStream(options: TopologyOptions) {
   };
 }
 
+// A lease, which expires by itself, and a record of each incident that paged.
+function pagerStateStream(options: TopologyOptions) {
+  return {
+    ...fileStream(PAGER_STATE, options),
+    description: "What the pager has delivered to whom, and which pager delivers",
+    subjects: ["$KV.PAGER.>"],
+    max_msgs_per_subject: 1,
+    allow_msg_ttl: true,
+    max_age: 8 * DAY_NS,
+    max_bytes: 64 * 1024 ** 2,
+    max_msg_size: 256 * 1024,
+    deny_delete: true,
+    deny_purge: true,
+  };
+}
+
 function fileStream(name: string, options: TopologyOptions) {
   return {
     name,
@@ -325,4 +363,15 @@ function ackAllConsumer(durable_name: string, ackWaitSeconds: number) {
 // with a later one; with explicit acknowledgement it is delivered again.
 function ackEachConsumer(durable_name: string, ackWaitSeconds: number) {
   return { ...ackAllConsumer(durable_name, ackWaitSeconds), ack_policy: AckPolicy.Explicit };
+}
+
+// Made new, it begins with the last message of each subject: with what is open, not with the history
+// of a week. An alert is acknowledged once it is in KV_PAGER, so little is ever pending.
+function pagerConsumer() {
+  return {
+    ...ackEachConsumer(DURABLE.pager, 5),
+    deliver_policy: DeliverPolicy.LastPerSubject,
+    filter_subject: "alerts.>",
+    max_ack_pending: 1_000,
+  };
 }

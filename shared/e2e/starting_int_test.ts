@@ -36,7 +36,7 @@ async function post(edge: ServiceProcess): Promise<Response> {
 function settingsOf(stack: Stack, name: ServiceName): Record<string, string> {
   const settings = stack.nats.settings(name);
   if (name === "ingest") return { ...settings, TWOFOLD_FLEET_KEYS: `players:${KEY}` };
-  if (name === "live") return settings;
+  if (name === "live" || name === "pager") return settings;
   return { ...settings, TWOFOLD_POSTGRES_URL: stack.databaseUrl(name) };
 }
 

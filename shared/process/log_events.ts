@@ -36,6 +36,20 @@ export const LOG_EVENTS = {
   "live.baselines.not_saved": "The baselines could not be stored; the next minute tries again",
   "live.incidents.recovered": "Open incidents of an earlier process were recovered",
 
+  "live.pager.leading": "This pager delivers; others stand by",
+  "live.pager.standby": "Another pager delivers; this one stands by",
+  "live.pager.lease_retry": "The lease cannot be taken or renewed; retrying",
+  "live.pager.reading_retry": "ALERTS or KV_PAGER could not be used; retrying",
+  "live.pager.unreadable": "A message cannot be read and is skipped",
+  "live.pager.full": "There are more open incidents than fit; alerts wait in ALERTS",
+  "live.pager.delivered": "A receiver has accepted a message",
+  "live.pager.retry": "A receiver did not accept a message; it is sent again",
+  "live.pager.refused": "A receiver will never accept a message; it is not sent again",
+  "live.pager.given_up": "A receiver did not accept a message in time; it is not sent again",
+  "live.pager.alert_published": "An alert about a service that is silent or stalled was published",
+  "live.pager.alert_retry": "An alert about a service could not be published; retrying",
+  "live.pager.no_receivers": "No receiver is configured: nobody is paged",
+
   "royalty.posting.standby": "Another process leads this stream; this process stands by",
   "royalty.posting.leading": "This process leads this stream",
   "royalty.posting.rewind": "The durable was reset to the position in the books",
@@ -61,6 +75,8 @@ export const LOG_EVENTS = {
 
   "triage.schema.migrated": "The schema of the quarantine is up to date",
   "triage.reading.retry": "QUARANTINE could not be read; retrying",
+  "triage.pager.alert_published": "An alert about the pager was published",
+  "triage.pager.alert_retry": "An alert about the pager could not be published; retrying",
   "triage.limits.retry": "The limits could not be evaluated; retrying",
 } as const satisfies Readonly<Record<string, string>>;
 

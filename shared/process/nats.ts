@@ -27,6 +27,7 @@ export const ROLES = [
   "royalty",
   "auditor",
   "triage",
+  "pager",
   "oncall",
   "ops",
 ] as const;

@@ -50,7 +50,7 @@ const NOT_HEARTBEATS = desiredTopology(DEFAULT_TOPOLOGY).streams.map(({ name }) 
 
 /** Subjects that the server must refuse each role. */
 const REFUSED: readonly {
-  readonly role: "ingest" | "live" | "royalty" | "auditor" | "triage" | "oncall";
+  readonly role: "ingest" | "live" | "royalty" | "auditor" | "triage" | "pager" | "oncall";
   readonly publish: readonly string[];
   readonly subscribe: readonly string[];
 }[] = [
@@ -126,8 +126,28 @@ const REFUSED: readonly {
       "$JS.API.STREAM.PURGE.QUARANTINE",
       "$JS.API.CONSUMER.MSG.NEXT.HEARTBEATS.royalty",
       "alerts.rebuffer.a.b",
+      "alerts.pipeline.drift",
+      "pulse.pager.x",
+      "$KV.PAGER.lease",
     ],
-    subscribe: ["hb.>", "_INBOX_royalty.>"],
+    subscribe: ["hb.>", "_INBOX_royalty.>", "pulse.>", "pulse.live.*"],
+  },
+  {
+    role: "pager",
+    publish: [
+      "hb.0.none",
+      "alerts.rebuffer.a.b",
+      "alerts.quarantine.all",
+      "pulse.live.x",
+      "$KV.LIVE.baselines",
+      "$KV.SILENCES.x",
+      "$JS.API.CONSUMER.CREATE.ALERTS.x",
+      "$JS.API.CONSUMER.MSG.NEXT.HEARTBEATS.live",
+      "$JS.API.STREAM.PURGE.KV_PAGER",
+      "$JS.API.DIRECT.GET.ALERTS",
+      "$JS.API.DIRECT.GET.HEARTBEATS",
+    ],
+    subscribe: ["hb.>", "alerts.>", "quarantine.>", "_INBOX_live.>"],
   },
   {
     role: "oncall",
@@ -136,9 +156,22 @@ const REFUSED: readonly {
       "alerts.rebuffer.a.b",
       "$KV.SILENCES.x",
       "$KV.LIVE.baselines",
+      "$KV.PAGER.lease",
+      "pulse.live.x",
+      "$JS.API.STREAM.LIST",
+      "$JS.API.STREAM.INFO.HEARTBEATS",
+      "$JS.API.STREAM.MSG.DELETE.ALERTS",
+      "$JS.API.STREAM.PURGE.ALERTS",
+      "$JS.API.CONSUMER.CREATE.HEARTBEATS.x",
+      "$JS.API.CONSUMER.CREATE.ALERTS.pager",
+      "$JS.API.CONSUMER.CREATE.ALERTS.pager.alerts.x",
+      "$JS.API.CONSUMER.DURABLE.CREATE.ALERTS.pager",
+      "$JS.API.CONSUMER.DELETE.ALERTS.pager",
+      "$JS.API.CONSUMER.MSG.NEXT.ALERTS.pager",
+      "$JS.ACK.ALERTS.pager.1.1.1.1.1",
       "$JS.API.CONSUMER.MSG.NEXT.HEARTBEATS.live",
     ],
-    subscribe: ["hb.>", "quarantine.>", "_INBOX_live.>"],
+    subscribe: ["hb.>", "quarantine.>", "pulse.>", "_INBOX_live.>"],
   },
 ];
 
@@ -187,6 +220,42 @@ Deno.test("each role has the permissions it needs", async () => {
   assertEquals(entry.subject, "quarantine.malformed");
   assert(await entry.ackAck());
   await triage.publish("alerts.quarantine.all", "x");
+});
+
+// As the nats CLI does for `stream view ALERTS` and `sub --last-per-subject`.
+Deno.test("on-call reads ALERTS through consumers of its own, without touching the pager's", async () => {
+  await using stack = await NatsStack.start();
+  const live = jetstream(await stack.connect("live"));
+  for (const body of ["1", "2"]) await live.publish("alerts.rebuffer.de.t", body);
+  const nc = await stack.connect("oncall");
+  const refusals = collectRefusals(nc);
+  const request = (subject: string, body: unknown = {}) =>
+    nc.request(`$JS.API.${subject}`, JSON.stringify(body), { timeout: 2_000, noMux: true });
+  const names = (await request("STREAM.NAMES", { subject: "alerts.>" })).json();
+  assertEquals((names as { streams: string[] }).streams, ["ALERTS"]);
+  await request("STREAM.INFO.ALERTS");
+  const config = {
+    name: "mine",
+    deliver_policy: "last_per_subject",
+    ack_policy: "none",
+    filter_subject: "alerts.>",
+    inactive_threshold: 60_000_000_000,
+  };
+  const made = await request("CONSUMER.CREATE.ALERTS.mine.alerts.>", {
+    stream_name: "ALERTS",
+    config,
+  });
+  assertEquals((made.json() as { name?: string }).name, "mine", made.string());
+  const message = await request("CONSUMER.MSG.NEXT.ALERTS.mine", { batch: 1 });
+  assertEquals([message.subject.split(".")[0], message.string()], ["alerts", "2"]);
+  nc.publish(message.reply ?? "", "+ACK");
+  await request("CONSUMER.DELETE.ALERTS.mine");
+  const last = await request("STREAM.MSG.GET.ALERTS", { last_by_subj: "alerts.rebuffer.de.t" });
+  assertEquals((last.json() as { message: { seq: number } }).message.seq, 2);
+  await nc.flush();
+  assertEquals([...refusals], []);
+  const jsm = await jetstreamManager(await stack.connect("ops"));
+  assertEquals((await jsm.consumers.info("ALERTS", "pager")).num_pending, 2);
 });
 
 function collectRefusals(nc: NatsConnection): Set<string> {

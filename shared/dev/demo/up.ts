@@ -30,7 +30,7 @@ export const upTask = command({
   name: "up",
   summary: "the pipeline, staying up",
   details: `Data, logs and secrets are in ${FOLDER}/, where the next start goes on; deno task ` +
-    "royalty, triage and provision find the servers there. Ctrl-C stops it.",
+    "live, royalty, triage and provision find the servers there. Ctrl-C stops it.",
   examples: [{ args: [] }],
   async run(_, io) {
     await up(io.out);
@@ -79,9 +79,10 @@ async function installed(folder: string): Promise<Installation> {
   const file = `${folder}/installation.json`;
   const before = await readInstallation(file);
   const secret = () => `p${crypto.randomUUID().replaceAll("-", "")}`;
+  const ports = freePorts();
   const installation: Installation = {
-    // Likewise a port.
-    ports: { ...freePorts(), ...before?.ports },
+    // A service that a newer version added has no port yet.
+    ports: { ...ports, ...before?.ports, http: { ...ports.http, ...before?.ports.http } },
     fleetKey: before?.fleetKey ?? secret(),
     financeKey: before?.financeKey ?? secret(),
     // A role that a newer version added has no password yet.
@@ -169,7 +170,7 @@ Finance and the quarantine, from this folder:
 
 The nats CLI, with a context per role (${ROLES.map((role) => `twofold-${role}`).join(", ")}):
   export XDG_CONFIG_HOME=${contexts}
-  nats --context twofold-oncall sub 'alerts.>'
+  nats --context twofold-oncall sub --last-per-subject 'alerts.>'
   nats --context twofold-ops stream report
   nats --context twofold-ops consumer report HEARTBEATS
 `;

@@ -73,7 +73,8 @@ Deno.test("provisioning and every service start with compose's own commands and 
     });
   const provisioning = await start("provision");
   assertEquals(await provisioning.ended, 0, await provisioning.tail());
-  const services = await Promise.all(["ingest", "live", "royalty", "triage"].map(async (name) => {
+  const names = ["ingest", "live", "royalty", "triage", "pager"];
+  const services = await Promise.all(names.map(async (name) => {
     const port = freePort();
     const settings = {
       TWOFOLD_HTTP_PORT: String(port),

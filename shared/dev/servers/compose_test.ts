@@ -1,6 +1,7 @@
 import { ROOT } from "../testing/module_graph.ts";
 import { assert, assertEquals } from "@std/assert";
 import { ingestSettings } from "../../../ingest/settings.ts";
+import { pagerSettings } from "../../../live/pager/settings.ts";
 import { liveSettings } from "../../../live/settings.ts";
 import { royaltySettings } from "../../../royalty/settings.ts";
 import { triageSettings } from "../../../dlq-triage/settings.ts";
@@ -16,15 +17,16 @@ const OURS: Readonly<Record<string, SettingsShape>> = {
   live: liveSettings,
   royalty: royaltySettings,
   triage: triageSettings,
+  pager: pagerSettings,
 };
 
 const compose = await readCompose();
 const services = Object.entries(compose.services);
 
-Deno.test("compose has the servers, the provisioning step and the four services", () => {
+Deno.test("compose has the servers, the provisioning step and the services", () => {
   assertEquals(
     Object.keys(compose.services).sort(),
-    ["ingest", "live", "nats", "postgres", "provision", "royalty", "triage"],
+    ["ingest", "live", "nats", "pager", "postgres", "provision", "royalty", "triage"],
   );
 });
 
@@ -98,7 +100,7 @@ Deno.test("every secret comes from .env and compose refuses to start without it"
 });
 
 Deno.test("services start after provisioning, answer beyond loopback and are checked", () => {
-  for (const name of ["ingest", "live", "royalty", "triage"]) {
+  for (const name of ["ingest", "live", "royalty", "triage", "pager"]) {
     const service = serviceOf(compose, name);
     const { TWOFOLD_HTTP_PORT: port, TWOFOLD_HTTP_HOST: host } = environmentOf(compose, name);
     assertEquals(

@@ -153,6 +153,7 @@ export function passwordsFor(passwordOf: (user: NatsUser) => string): Record<Nat
     royalty: passwordOf("royalty"),
     auditor: passwordOf("auditor"),
     triage: passwordOf("triage"),
+    pager: passwordOf("pager"),
     oncall: passwordOf("oncall"),
     ops: passwordOf("ops"),
     sys: passwordOf("sys"),

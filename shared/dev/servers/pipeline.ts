@@ -1,5 +1,5 @@
 /**
- * The whole pipeline as compose.yaml starts it: servers, provisioning, four service processes.
+ * The whole pipeline as compose.yaml starts it: servers, provisioning, a process of each service.
  *
  * @module
  */
@@ -32,6 +32,8 @@ export interface PipelineOptions {
   /** Settings of provisioning alone, such as `TWOFOLD_DUPLICATE_WINDOW_MS`. */
   readonly provision?: Texts;
   readonly services?: Partial<Readonly<Record<ServiceName, Texts>>>;
+  /** `host:port` of what the pager may connect to besides NATS: its receivers. */
+  readonly receivers?: readonly string[];
   readonly ports?: Ports;
   readonly passwords?: Record<NatsUser, string>;
   /** Bearer key of the device fleet `demo`. */
@@ -83,7 +85,7 @@ export class Pipeline implements AsyncDisposable {
     await createDatabase(database);
     progress("provisioning streams, durables and roles");
     await taskOutput("provision", [], provisionEnvironment(nats, database, options));
-    progress("starting ingest, live, royalty and dlq-triage");
+    progress("starting ingest, live, royalty, dlq-triage and the pager");
     const own: Record<ServiceName, Texts> = {
       ingest: { TWOFOLD_FLEET_KEYS: `demo:${fleetKey}` },
       live: {},
@@ -95,13 +97,18 @@ export class Pipeline implements AsyncDisposable {
         TWOFOLD_FINANCE_PORT: String(ports.finance),
       },
       triage: { TWOFOLD_POSTGRES_URL: roleUrl(database, "triage") },
+      pager: {},
     };
     const folders = Object.values(royaltyFolders(workspace));
     await Promise.all(folders.map((folder) => Deno.mkdir(folder, { recursive: true })));
     const start = (name: ServiceName) =>
       ServiceProcess.start(workspace, name, {
         httpPort: ports.http[name],
-        reach: [nats.url, ...("TWOFOLD_POSTGRES_URL" in own[name] ? [hostOf(database)] : [])],
+        reach: [
+          nats.url,
+          ...("TWOFOLD_POSTGRES_URL" in own[name] ? [hostOf(database)] : []),
+          ...(name === "pager" ? options.receivers ?? [] : []),
+        ],
         settings: {
           ...nats.settings(name),
           ...options.settings,
@@ -109,17 +116,18 @@ export class Pipeline implements AsyncDisposable {
           ...options.services?.[name],
         },
       });
-    const [ingest, live, royalty, triage] = await Promise.all([
+    const [ingest, live, royalty, triage, pager] = await Promise.all([
       start("ingest"),
       start("live"),
       start("royalty"),
       start("triage"),
+      start("pager"),
     ]);
     return new Pipeline(
       workspace,
       nats,
       database,
-      { ingest, live, royalty, triage },
+      { ingest, live, royalty, triage, pager },
       fleetKey,
       financeKey,
       ports,
@@ -216,7 +224,13 @@ export function freePorts(): Ports {
     natsMonitor: freePort(),
     postgres: freePort(),
     finance: freePort(),
-    http: { ingest: freePort(), live: freePort(), royalty: freePort(), triage: freePort() },
+    http: {
+      ingest: freePort(),
+      live: freePort(),
+      royalty: freePort(),
+      triage: freePort(),
+      pager: freePort(),
+    },
   };
 }
 

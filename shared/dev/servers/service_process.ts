@@ -1,5 +1,5 @@
 /**
- * The four services as separate processes, each with its own least permissions and NATS user.
+ * The services as separate processes, each with its own least permissions and NATS user.
  *
  * @module
  */
@@ -12,7 +12,13 @@ import { waitFor } from "../testing/wait_for.ts";
 import type { Workspace } from "./workspace.ts";
 
 /** The services, by the name of their NATS user. */
-export const SERVICES = ["ingest", "live", "royalty", "triage"] as const satisfies readonly Role[];
+export const SERVICES = [
+  "ingest",
+  "live",
+  "royalty",
+  "triage",
+  "pager",
+] as const satisfies readonly Role[];
 /** One of {@link SERVICES}. */
 export type ServiceName = typeof SERVICES[number];
 
@@ -21,6 +27,7 @@ const FOLDER: Readonly<Record<ServiceName, string>> = {
   live: "live",
   royalty: "royalty",
   triage: "dlq-triage",
+  pager: "live/pager",
 };
 
 /** How a service runs. */

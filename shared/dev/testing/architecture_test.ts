@@ -28,7 +28,7 @@ const FLOORS: Readonly<Record<string, readonly (readonly string[])[]>> = {
   ],
   live: [
     ["main.ts", "cli.ts"],
-    ["service.ts", "commands"],
+    ["service.ts", "commands", "pager"],
     ["live_metrics.ts"],
     ["incidents"],
     ["detect"],
@@ -39,7 +39,7 @@ const FLOORS: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ["e2e"],
     ["dev/demo"],
     ["dev/recordings"],
-    ["dev/fleet"],
+    ["dev/fleet", "dev/receivers"],
     ["dev/servers"],
     ["dev/testing"],
     ["provision"],

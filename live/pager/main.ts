@@ -1,0 +1,18 @@
+/**
+ * The pager: delivers pages, and notices silence.
+ *
+ * @module
+ */
+import { connectService } from "../../shared/process/nats.ts";
+import { runService, type Service } from "../../shared/process/service.ts";
+import { environment } from "../../shared/process/config.ts";
+import { pagerRule, pagerSettings } from "./settings.ts";
+import { startPager } from "./pager.ts";
+
+async function start(service: Service<typeof pagerSettings>): Promise<void> {
+  service.listen();
+  const nc = await connectService(service);
+  await startPager(service, nc, { secrets: environment(), nowMs: Date.now });
+}
+
+if (import.meta.main) await runService("pager", pagerSettings, start, pagerRule(environment()));

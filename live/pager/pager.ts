@@ -1,0 +1,191 @@
+/**
+ * Wires the pager: lease → records → intake and couriers.
+ *
+ * Any number of pagers may run. The one that holds the lease reads ALERTS and delivers; the others
+ * stand by, and one of them goes on within about {@link LEASE_MS} of its death.
+ *
+ * @module
+ */
+import type { NatsConnection } from "nats";
+import { jetstreamManager } from "nats/jetstream";
+import type { PulseWatch } from "../../shared/contract/pulse_watch.ts";
+import { sendPulses, watchPulses } from "../../shared/contract/pulses.ts";
+import { wrongSettings } from "../../shared/process/config.ts";
+import { natsMessageOf } from "../../shared/process/nats.ts";
+import { pause, untilReady } from "../../shared/process/retry.ts";
+import type { Service } from "../../shared/process/service.ts";
+import { Courier } from "./courier.ts";
+import { isUnheard } from "./incident_record.ts";
+import { findPagerDurable, readAlerts } from "./intake.ts";
+import { Lease } from "./lease.ts";
+import { NatsSilence } from "./nats_silence.ts";
+import { PagerMetrics } from "./pager_metrics.ts";
+import { type Receiver, withSecrets } from "./receivers/receiver.ts";
+import { Records } from "./records.ts";
+import type { pagerSettings } from "./settings.ts";
+
+type PagerProcess = Service<typeof pagerSettings>;
+
+const STANDBY_MS = 100;
+const PRUNE_INTERVAL_MS = 60_000;
+const RETRY_MS = 500;
+
+/** What {@link startPager} takes from outside. */
+export interface PagerOutside {
+  /** Environment variables, for the secrets that the receivers name. */
+  readonly secrets: Readonly<Record<string, string | undefined>>;
+  /** The time of day, ms since the epoch. */
+  readonly nowMs: () => number;
+}
+
+/** What a term of this pager runs. */
+interface Parts {
+  readonly lease: Lease;
+  readonly records: Records;
+  readonly couriers: readonly Courier[];
+  /** Reads alerts until the term ends. */
+  readonly read: (term: AbortSignal) => Promise<void>;
+}
+
+/** Starts the pager on `nc`. Throws {@link wrongSettings} when a secret of a receiver is missing. */
+export async function startPager(
+  service: PagerProcess,
+  nc: NatsConnection,
+  { secrets, nowMs }: PagerOutside,
+): Promise<void> {
+  const { health, log, signal } = service;
+  const receivers = receiversOf(service, secrets);
+  const jsm = await jetstreamManager(nc, { checkAPI: false });
+  const lease = new Lease(jsm, crypto.randomUUID(), log);
+  const names = receivers.map(({ name }) => name);
+  const records = new Records({ jsm, lease, log, receivers: names, nowMs });
+  const metrics = new PagerMetrics(service.metrics);
+  const mayDeliver = () => lease.isHeld;
+  const couriers = receivers.map((receiver) =>
+    new Courier({ receiver, records, mayDeliver, metrics, log, nowMs })
+  );
+  pageWithoutNats(service, nc, { receivers, metrics, lease, nowMs });
+  records.onChange = () => couriers.forEach((courier) => courier.wake());
+  lease.onTaken = () => records.forget();
+  sendPulses(service, nc, () => ({
+    progress: metrics.achieved,
+    // While nobody has the lease, everything waits.
+    waiting: records.all().filter((record) => isUnheard(record, names)).length +
+      Number(!lease.isTaken),
+  }), nowMs);
+  const watch = watchServices(service, nc, mayDeliver, nowMs);
+  metrics.watch({
+    isLeading: mayDeliver,
+    incidents: () => records.open,
+    waiting: () => couriers.map((each) => [each.parts.receiver.name, each.waiting]),
+    pulseAges: () => watch.ages(performance.now()),
+  });
+  const part = health.part("durable", "the durable of ALERTS is not found yet");
+  const durable = await untilReady(signal, log, () => findPagerDurable(nc), part);
+  const reading = health.rounds("reading");
+  const intake = { durable, records, mayStore: mayDeliver, metrics, health: reading, log };
+  const read = (term: AbortSignal) => readAlerts(intake, term);
+  run(service, { lease, records, couriers, read }, () => reading.works());
+}
+
+function run(service: PagerProcess, parts: Parts, onStandby: () => void): void {
+  const { lease, records } = parts;
+  const pruning = setInterval(() => records.prune(), PRUNE_INTERVAL_MS);
+  const holding = lease.run();
+  const running = runTerms(service, parts, onStandby);
+  running.catch(service.fail);
+  service.onStop("pager", async () => {
+    clearInterval(pruning);
+    await running;
+    await lease.release();
+    await holding;
+  });
+}
+
+/** What {@link pageWithoutNats} needs. */
+interface WithoutNats {
+  readonly receivers: readonly Receiver[];
+  readonly metrics: PagerMetrics;
+  readonly lease: Pick<Lease, "knownHolder">;
+  readonly nowMs: () => number;
+}
+
+/** Pages when NATS cannot be reached, with couriers that need nothing of it. */
+function pageWithoutNats(
+  service: PagerProcess,
+  nc: NatsConnection,
+  { receivers, metrics, lease, nowMs }: WithoutNats,
+): void {
+  const { log, signal } = service;
+  const silence = new NatsSilence({
+    holder: () => lease.knownHolder,
+    nowMs,
+    onChange: () => couriers.forEach((courier) => courier.wake()),
+  });
+  const mayDeliver = () => true;
+  const couriers = receivers.map((receiver) =>
+    new Courier({ receiver, records: silence, mayDeliver, metrics, log, nowMs })
+  );
+  void silence.follow(nc);
+  const running = Promise.all(couriers.map((courier) => courier.run(signal)));
+  running.catch(service.fail);
+  service.onStop("paging without NATS", async () => void await running);
+}
+
+/** Watches the pulses of the other services; the pager that delivers also alerts. */
+function watchServices(
+  { settings, log, signal }: PagerProcess,
+  nc: NatsConnection,
+  mayAlert: () => boolean,
+  nowMs: () => number,
+): PulseWatch {
+  return watchPulses({
+    nc,
+    services: settings.TWOFOLD_PAGER_SERVICES,
+    mayAlert,
+    nowMs,
+    onAlert: ({ incident_id, status, summary }) =>
+      log.warn("live.pager.alert_published", { incident_id, status, summary }),
+    onRetry: (error) => log.warn("live.pager.alert_retry", { error: natsMessageOf(error) }),
+  }, signal);
+}
+
+function receiversOf(
+  { settings, log }: PagerProcess,
+  secrets: PagerOutside["secrets"],
+): readonly Receiver[] {
+  const found = withSecrets(settings.TWOFOLD_PAGER_RECEIVERS ?? [], secrets);
+  if ("missing" in found) throw wrongSettings(found.missing);
+  if (found.receivers.length === 0) log.warn("live.pager.no_receivers");
+  return found.receivers;
+}
+
+/** Delivers whenever this pager has the lease, until the service stops. */
+async function runTerms(
+  { log, signal }: PagerProcess,
+  { lease, records, couriers, read }: Parts,
+  onStandby: () => void,
+): Promise<void> {
+  let wasLeading: boolean | undefined;
+  while (!signal.aborted) {
+    if (!lease.isHeld) {
+      if (wasLeading !== false) log.info("live.pager.standby");
+      wasLeading = false;
+      onStandby();
+      await pause(STANDBY_MS, signal);
+      continue;
+    }
+    if (wasLeading !== true) log.info("live.pager.leading");
+    wasLeading = true;
+    const term = AbortSignal.any([signal, lease.term]);
+    try {
+      await records.load();
+    } catch (error) {
+      log.warn("live.pager.reading_retry", { error: natsMessageOf(error) });
+      await pause(RETRY_MS, term);
+      continue;
+    }
+    await Promise.all([read(term), ...couriers.map((courier) => courier.run(term))]);
+    records.rest();
+  }
+}

@@ -1,0 +1,59 @@
+/**
+ * Sends a POST and returns the answer.
+ *
+ * @module
+ */
+import { messageOf } from "../../../shared/process/errors.ts";
+import type { Answer } from "./answer.ts";
+import type { Post } from "./receiver.ts";
+
+/** Maximum bytes that are read of an answer. */
+const MAX_ANSWER_BYTES = 2_048;
+/** Maximum characters of an answer in a log line. */
+const MAX_ANSWER_CHARS = 300;
+
+/** An answer, or why there is none. */
+export type Sent = { readonly answer: Answer } | { readonly failure: string };
+
+/** Sends `post`; the answer has to be complete within `timeoutMs`. Never rejects. */
+export async function send(post: Post, timeoutMs: number): Promise<Sent> {
+  const signal = AbortSignal.timeout(timeoutMs);
+  try {
+    const { url, headers, body } = post;
+    // A redirect would send the page, and its secrets, to a place that nobody configured.
+    const response = await fetch(url, {
+      method: "POST",
+      headers,
+      body,
+      signal,
+      redirect: "manual",
+    });
+    const text = await beginningOf(response);
+    const retryAfter = response.headers.get("retry-after");
+    return { answer: { status: response.status, retryAfter, text } };
+  } catch (error) {
+    if (signal.aborted) return { failure: `no answer within ${timeoutMs} ms` };
+    // The message of fetch says nothing; its cause does.
+    const cause = error instanceof Error ? error.cause ?? error : error;
+    return { failure: withoutUrl(messageOf(cause), post.url) };
+  }
+}
+
+// A URL may be a secret, and the message becomes a log line.
+function withoutUrl(text: string, url: string): string {
+  const { href, origin } = new URL(url);
+  return text.replaceAll(url, origin).replaceAll(href, origin).slice(0, MAX_ANSWER_CHARS);
+}
+
+async function beginningOf({ body }: Response): Promise<string> {
+  if (body === null) return "";
+  const decoder = new TextDecoder();
+  let [text, bytes] = ["", 0];
+  // Leaving the loop cancels the rest.
+  for await (const chunk of body) {
+    text += decoder.decode(chunk, { stream: true });
+    bytes += chunk.length;
+    if (bytes >= MAX_ANSWER_BYTES) break;
+  }
+  return text.slice(0, MAX_ANSWER_CHARS).toWellFormed();
+}

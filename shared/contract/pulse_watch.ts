@@ -1,0 +1,180 @@
+/**
+ * Decides from the pulses of services which one is silent or stalled.
+ *
+ * A service is silent when no instance of it has been heard for {@link SILENT_AFTER_MS}. It is
+ * stalled when some instance says that work waits, and no instance has achieved anything for
+ * {@link STALLED_AFTER_MS}: with several instances, one may stand by.
+ *
+ * Pure. The time is the caller's, monotonic, in ms.
+ *
+ * @module
+ */
+import type { Pulse } from "./pulse.ts";
+
+/** Time without a pulse after which a service is silent, in ms. */
+export const SILENT_AFTER_MS = 12_000;
+/** Time without progress, while work waits, after which a service is stalled, in ms. */
+export const STALLED_AFTER_MS = 12_000;
+/** Time that a service has for its first pulse after the watch began, in ms. */
+export const FIRST_PULSE_MS = 45_000;
+/** Time for which a service has to be well before it counts as well again, in ms. */
+const WELL_AFTER_MS = { silent: 5_000, stalled: 20_000 } as const;
+/** An instance that was not heard for so long has gone, in ms. */
+const INSTANCE_GONE_MS = 6_000;
+/** Maximum instances of a service; others are not told apart. */
+const MAX_INSTANCES = 256;
+
+/** What may be wrong with a service. */
+export type Ailment = "silent" | "stalled";
+
+/** Whether a service has an ailment. */
+export interface PulseFinding {
+  readonly service: string;
+  readonly ailment: Ailment;
+  readonly isIll: boolean;
+  /** One sentence for on-call. */
+  readonly summary: string;
+}
+
+interface Instance {
+  readonly pulse: Pulse;
+  readonly heardMs: number;
+}
+
+/** Since when an ailment that was found is gone; undefined: it is not. */
+type Well = number | undefined;
+
+interface Watched {
+  /** When it was last heard, or has to be heard from. */
+  heardMs: number;
+  isHeard: boolean;
+  /** When some instance last achieved something, or nothing waited. */
+  progressMs: number;
+  readonly instances: Map<string, Instance>;
+  /** The ailments that were found and are not over. */
+  readonly ill: Map<Ailment, Well>;
+}
+
+/** See the module. */
+export class PulseWatch {
+  readonly #services: Map<string, Watched>;
+
+  /** Watches `services` from `nowMs` on. */
+  constructor(services: readonly string[], nowMs: number) {
+    this.#services = new Map(services.map((service) => [service, {
+      heardMs: nowMs + FIRST_PULSE_MS - SILENT_AFTER_MS,
+      isHeard: false,
+      progressMs: nowMs,
+      instances: new Map(),
+      ill: new Map(),
+    }]));
+  }
+
+  /** A pulse arrived at `nowMs`; one of a service that is not watched is ignored. */
+  hear(pulse: Pulse, nowMs: number): void {
+    const watched = this.#services.get(pulse.service);
+    if (watched === undefined) return;
+    const before = watched.instances.get(pulse.instance);
+    if (pulse.progress !== before?.pulse.progress) watched.progressMs = nowMs;
+    watched.heardMs = nowMs;
+    watched.isHeard = true;
+    if (pulse.leaving) watched.instances.delete(pulse.instance);
+    else if (before || watched.instances.size < MAX_INSTANCES) {
+      watched.instances.set(pulse.instance, { pulse, heardMs: nowMs });
+    }
+    this.#restWhenIdle(watched, nowMs);
+  }
+
+  /**
+   * Begins anew at `nowMs`, because the watch itself was away: nothing can be said about the time
+   * before.
+   */
+  restart(nowMs: number): void {
+    for (const watched of this.#services.values()) {
+      if (watched.isHeard) watched.heardMs = nowMs;
+      else watched.heardMs = Math.max(watched.heardMs, nowMs);
+      watched.progressMs = nowMs;
+      for (const [id, { pulse }] of watched.instances) {
+        watched.instances.set(id, { pulse, heardMs: nowMs });
+      }
+    }
+  }
+
+  /** What is to say about each service at `nowMs`. */
+  findings(nowMs: number): PulseFinding[] {
+    return [...this.#services].flatMap(([service, watched]) => {
+      for (const [id, { heardMs }] of watched.instances) {
+        if (nowMs - heardMs > INSTANCE_GONE_MS) watched.instances.delete(id);
+      }
+      this.#restWhenIdle(watched, nowMs);
+      const silent = silentFinding(service, watched, nowMs);
+      // A service that is silent says nothing about its work.
+      const all = silent.isIll ? [silent] : [silent, stalledFinding(service, watched, nowMs)];
+      return all.filter((finding) => isSettled(watched, finding, nowMs));
+    });
+  }
+
+  /** Time since the last pulse of each service that was heard, in ms. */
+  ages(nowMs: number): [service: string, ageMs: number][] {
+    return [...this.#services].filter(([, { isHeard }]) => isHeard)
+      .map(([service, { heardMs }]) => [service, nowMs - heardMs]);
+  }
+
+  /** The newest pulse of each instance that is there. */
+  pulses(): Pulse[] {
+    return [...this.#services.values()].flatMap(({ instances }) =>
+      [...instances.values()].map(({ pulse }) => pulse)
+    );
+  }
+
+  #restWhenIdle(watched: Watched, nowMs: number): void {
+    if (![...watched.instances.values()].some(({ pulse }) => hasWork(pulse))) {
+      watched.progressMs = nowMs;
+    }
+  }
+}
+
+// One that is ill stays so until it has been well for a while, so that it does not page at each step
+// of a service that barely moves.
+function isSettled({ ill }: Watched, { ailment, isIll }: PulseFinding, nowMs: number): boolean {
+  if (isIll) {
+    ill.set(ailment, undefined);
+    return true;
+  }
+  if (!ill.has(ailment)) return true;
+  const sinceMs = ill.get(ailment) ?? nowMs;
+  ill.set(ailment, sinceMs);
+  if (nowMs - sinceMs < WELL_AFTER_MS[ailment]) return false;
+  ill.delete(ailment);
+  return true;
+}
+
+function hasWork({ waiting }: Pulse): boolean {
+  return waiting !== null && waiting > 0;
+}
+
+function silentFinding(
+  service: string,
+  { heardMs, isHeard }: Watched,
+  nowMs: number,
+): PulseFinding {
+  const isIll = nowMs - heardMs >= SILENT_AFTER_MS;
+  const seconds = Math.round((isHeard ? nowMs - heardMs : FIRST_PULSE_MS) / 1_000);
+  const summary = isIll
+    ? `${service} is silent: no pulse for ${seconds} s; it is dead, frozen, or cut off from NATS`
+    : `${service} is heard again`;
+  return { service, ailment: "silent", isIll, summary };
+}
+
+function stalledFinding(service: string, watched: Watched, nowMs: number): PulseFinding {
+  const isIll = nowMs - watched.progressMs >= STALLED_AFTER_MS;
+  const pulses = [...watched.instances.values()].map(({ pulse }) => pulse);
+  const waiting = Math.max(0, ...pulses.map((pulse) => pulse.waiting ?? 0));
+  const because = pulses.find(({ not_ready }) => not_ready !== undefined)?.not_ready;
+  const seconds = Math.round((nowMs - watched.progressMs) / 1_000);
+  const summary = isIll
+    ? `${service} is stalled: ${waiting} wait, and it achieved nothing for ${seconds} s` +
+      (because === undefined ? "" : ` (${because.slice(0, 300).toWellFormed()})`)
+    : `${service} works again`;
+  return { service, ailment: "stalled", isIll, summary };
+}

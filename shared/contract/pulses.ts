@@ -1,0 +1,196 @@
+/**
+ * Sends the pulse of a service, and watches the pulses of others: a dead man's switch.
+ *
+ * @module
+ */
+import type { NatsConnection } from "nats";
+import { type JetStreamManager, jetstreamManager } from "nats/jetstream";
+import { isOpen, type PipelineAlert, pipelineAlertSchema } from "./alert.ts";
+import { type Achieved, type Pulse, PULSE_MS, pulseSchema } from "./pulse.ts";
+import { type PulseFinding, PulseWatch } from "./pulse_watch.ts";
+import { ALERTS, alertSubject, pulseSubject } from "./topology.ts";
+
+const TICK_MS = 1_000;
+/** A watch that did not run for so long was frozen, and has not heard what was said meanwhile. */
+const MAX_TICK_MS = 3_000;
+const TIMEOUT_MS = 2_000;
+
+/** What a service that has a pulse is, as far as the pulse is concerned. */
+export interface PulsingService {
+  readonly log: { readonly service: string };
+  readonly health: { readonly notReady: string | undefined };
+  onStop(name: string, step: () => void): void;
+}
+
+/**
+ * Sends the pulse of `service` every {@link PULSE_MS}, and one that says so when the service stops.
+ * `achieved` must not throw; `nowMs` is the time of day, ms since the epoch.
+ */
+export function sendPulses(
+  pulsing: PulsingService,
+  nc: Pick<NatsConnection, "publish" | "isClosed" | "isDraining">,
+  achieved: () => Achieved,
+  nowMs: () => number,
+): void {
+  const { log: { service }, health } = pulsing;
+  const instance = crypto.randomUUID();
+  const send = (leaving?: true) => {
+    if (nc.isClosed() || nc.isDraining()) return;
+    const notReady = health.notReady;
+    const pulse: Pulse = {
+      v: 1,
+      service,
+      instance,
+      at: nowMs(),
+      ...achieved(),
+      ...(notReady === undefined ? {} : { not_ready: plainText(notReady) }),
+      ...(leaving ? { leaving } : {}),
+    };
+    nc.publish(pulseSubject(service, instance), JSON.stringify(pulse));
+  };
+  send();
+  const timer = setInterval(send, PULSE_MS);
+  pulsing.onStop("pulse", () => {
+    clearInterval(timer);
+    send(true);
+  });
+}
+
+/** How {@link watchPulses} works. */
+export interface PulseWatchOptions {
+  readonly nc: NatsConnection;
+  /** Names of the services that have to be heard. */
+  readonly services: readonly string[];
+  /** Whether this process may publish alerts now; others may watch too. */
+  readonly mayAlert: () => boolean;
+  /** The time of day, ms since the epoch. */
+  readonly nowMs: () => number;
+  readonly onAlert: (alert: PipelineAlert) => void;
+  /** Called when an alert cannot be published; the next second tries again. */
+  readonly onRetry: (error: unknown) => void;
+}
+
+/**
+ * Watches the pulses of services until `signal` is aborted: opens and resolves
+ * `alerts.pipeline.<service>-silent` and `-stalled`. Whether one is open is read from ALERTS, so
+ * that a restart neither repeats nor forgets it. While NATS is away nothing can be heard, and
+ * nothing is concluded from that.
+ */
+export function watchPulses(options: PulseWatchOptions, signal: AbortSignal): PulseWatch {
+  const watch = new PulseWatch(options.services, performance.now());
+  for (const service of options.services) {
+    options.nc.subscribe(pulseSubject(service, "*"), {
+      callback: (error, message) => {
+        const pulse = error ? undefined : pulseOf(message.data);
+        if (pulse?.service === service) watch.hear(pulse, performance.now());
+      },
+    });
+  }
+  const reporter = new PulseReporter(options);
+  void followConnection(options.nc, watch, reporter);
+  let lastTickMs = performance.now();
+  const timer = setInterval(() => {
+    const nowMs = performance.now();
+    if (nowMs - lastTickMs > MAX_TICK_MS) watch.restart(nowMs);
+    lastTickMs = nowMs;
+    const isConnected = !options.nc.isClosed() && reporter.isConnected;
+    const findings = isConnected ? watch.findings(nowMs) : [];
+    if (options.mayAlert()) void reporter.report(findings);
+    else reporter.forget();
+  }, TICK_MS);
+  signal.addEventListener("abort", () => clearInterval(timer), { once: true });
+  return watch;
+}
+
+/** Begins anew whenever the connection was lost; says whether it is there. */
+async function followConnection(nc: NatsConnection, watch: PulseWatch, reporter: PulseReporter) {
+  for await (const { type } of nc.status()) {
+    if (type === "disconnect") reporter.isConnected = false;
+    if (type !== "reconnect") continue;
+    watch.restart(performance.now());
+    reporter.isConnected = true;
+  }
+}
+
+/** Opens and resolves the alerts of findings. */
+class PulseReporter {
+  isConnected = true;
+  #isReporting = false;
+  /** The alert that is open by `<service>-<ailment>`; undefined: none is; absent: not known. */
+  readonly #open = new Map<string, PipelineAlert | undefined>();
+  #jsm: JetStreamManager | undefined;
+
+  constructor(readonly options: PulseWatchOptions) {}
+
+  async report(findings: readonly PulseFinding[]): Promise<void> {
+    if (this.#isReporting) return;
+    this.#isReporting = true;
+    try {
+      for (const finding of findings) await this.#reportOne(finding);
+    } catch (error) {
+      // What was published is read again: an acknowledgement may be lost.
+      this.#open.clear();
+      this.options.onRetry(error);
+    } finally {
+      this.#isReporting = false;
+    }
+  }
+
+  async #reportOne({ service, ailment, isIll, summary }: PulseFinding): Promise<void> {
+    const { nowMs, mayAlert, onAlert, nc } = this.options;
+    const what = `${service}-${ailment}`;
+    this.#jsm ??= await jetstreamManager(nc, { checkAPI: false, timeout: TIMEOUT_MS });
+    if (!this.#open.has(what)) this.#open.set(what, await openAlert(this.#jsm, what));
+    const open = this.#open.get(what);
+    if (isIll === (open !== undefined) || !mayAlert()) return;
+    const at = Math.round(nowMs());
+    const begun = open ?? { incident_id: `${what}.${at}`, opened_at: at };
+    const alert = pipelineAlertSchema.parse({
+      v: 1,
+      kind: "pipeline",
+      what,
+      severity: "page",
+      incident_id: begun.incident_id,
+      status: isIll ? "open" : "resolved",
+      opened_at: begun.opened_at,
+      at,
+      summary,
+    });
+    const msgID = `${alert.incident_id}.${alert.status}`;
+    await this.#jsm.jetstream().publish(alertSubject.pipeline(what), JSON.stringify(alert), {
+      msgID,
+      timeout: TIMEOUT_MS,
+    });
+    this.#open.set(what, isIll ? alert : undefined);
+    onAlert(alert);
+  }
+
+  /** Another process may have published: what is open has to be read again. */
+  forget(): void {
+    this.#open.clear();
+  }
+}
+
+async function openAlert(jsm: JetStreamManager, what: string): Promise<PipelineAlert | undefined> {
+  const last = await jsm.direct.getMessage(ALERTS, { last_by_subj: alertSubject.pipeline(what) });
+  if (last === null) return undefined;
+  try {
+    const alert = pipelineAlertSchema.safeParse(last.json()).data;
+    return alert && isOpen(alert) ? alert : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+// It becomes part of a sentence that a terminal shows.
+function plainText(text: string): string {
+  return text.slice(0, 1_000).toWellFormed().replace(/[\p{C}\p{Zl}\p{Zp}]/gu, " ");
+}
+
+function pulseOf(data: Uint8Array): Pulse | undefined {
+  try {
+    return pulseSchema.safeParse(JSON.parse(new TextDecoder().decode(data))).data;
+  } catch {
+    return undefined;
+  }
+}

@@ -18,6 +18,7 @@ RUN deno install --frozen --entrypoint \
   ingest/main.ts \
   live/main.ts \
   live/pager/main.ts \
+  live/commands/alerts.ts \
   royalty/main.ts \
   royalty/closing/thread_main.ts \
   royalty/cli.ts \

@@ -28,12 +28,16 @@ export async function withStreams<T>(work: (jsm: JetStreamManager) => Promise<T>
   });
 }
 
-/** Runs `work` with a connection to NATS and the settings of `shape` besides those of NATS. */
+/**
+ * Runs `work` with a connection to NATS and the settings of `shape` besides those of NATS; as `role`
+ * where deno task up runs here.
+ */
 export async function withNats<S extends SettingsShape, T>(
   shape: S,
   work: (nc: NatsConnection, settings: Settings<S & typeof natsSettings>) => Promise<T>,
+  role: "ops" | "oncall" = "ops",
 ): Promise<T> {
-  const settings = readSettings({ ...natsSettings, ...shape }, localEnvironment("ops"));
+  const settings = readSettings({ ...natsSettings, ...shape }, localEnvironment(role));
   const nc = await connectNats(settings, new Log("live-cli", "error"));
   try {
     return await work(nc, settings);

@@ -146,7 +146,7 @@ const ADDRESS_SETTINGS = ["TWOFOLD_NATS_URL", "TWOFOLD_POSTGRES_URL", "TWOFOLD_P
  * for `.twofold`.
  */
 export function localEnvironment(
-  role: "royalty" | "triage" | "ops",
+  role: "royalty" | "triage" | "ops" | "oncall",
 ): Record<string, string | undefined> {
   if (ADDRESS_SETTINGS.some((name) => Deno.env.get(name))) return environment();
   let file = "";

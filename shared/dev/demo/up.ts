@@ -30,7 +30,7 @@ export const upTask = command({
   name: "up",
   summary: "the pipeline, staying up",
   details: `Data, logs and secrets are in ${FOLDER}/, where the next start goes on; deno task ` +
-    "live, royalty, triage and provision find the servers there. Ctrl-C stops it.",
+    "alerts, live, royalty, triage and provision find the servers there. Ctrl-C stops it.",
   examples: [{ args: [] }],
   async run(_, io) {
     await up(io.out);
@@ -107,6 +107,7 @@ async function writeEnvironments(pipeline: Pipeline): Promise<void> {
     await writeSecret(`${FOLDER}/${role}.env`, lines(pipeline.cliSettings(role)));
   }
   await writeSecret(`${FOLDER}/ops.env`, lines(pipeline.provisionSettings()));
+  await writeSecret(`${FOLDER}/oncall.env`, lines(pipeline.nats.settings("oncall")));
 }
 
 // A context file of the nats CLI per role, in a separate configuration folder, so that the contexts
@@ -167,6 +168,9 @@ Finance and the quarantine, from this folder:
   npx -y deno@2.9.6 task royalty status
   npx -y deno@2.9.6 task royalty export --day ${new Date().toISOString().slice(0, 10)}
   npx -y deno@2.9.6 task triage list
+
+What is open now:
+  npx -y deno@2.9.6 task alerts --follow
 
 The nats CLI, with a context per role (${ROLES.map((role) => `twofold-${role}`).join(", ")}):
   export XDG_CONFIG_HOME=${contexts}

@@ -4,6 +4,7 @@ import type { z } from "zod";
 import { triageTask } from "../../../dlq-triage/cli.ts";
 import { triageSettings } from "../../../dlq-triage/settings.ts";
 import { ingestSettings } from "../../../ingest/settings.ts";
+import { alertsTask } from "../../../live/commands/alerts.ts";
 import { pagerSettings } from "../../../live/pager/settings.ts";
 import { liveSettings } from "../../../live/settings.ts";
 import { royaltyTask } from "../../../royalty/cli.ts";
@@ -34,7 +35,7 @@ const PROCESSES: readonly { readonly readme: string; readonly settings: Settings
 /** The tasks that read a command line of their own. */
 const TASKS: readonly Task[] = [
   ...[royaltyTask, triageTask, provisionTask],
-  ...[benchTask, demoTask, replayTask, upTask],
+  ...[alertsTask, benchTask, demoTask, replayTask, upTask],
   ...Object.values(TEST_TASKS),
 ];
 const PATHS = [

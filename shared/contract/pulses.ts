@@ -11,8 +11,8 @@ import { type PulseFinding, PulseWatch } from "./pulse_watch.ts";
 import { ALERTS, alertSubject, pulseSubject } from "./topology.ts";
 
 const TICK_MS = 1_000;
-/** A watch that did not run for so long was frozen, and has not heard what was said meanwhile. */
-const MAX_TICK_MS = 3_000;
+/** A watch that was frozen or without NATS for so long has not heard what was said, in ms. */
+const MAX_DEAF_MS = 3_000;
 const TIMEOUT_MS = 2_000;
 
 /** What a service that has a pulse is, as far as the pulse is concerned. */
@@ -73,8 +73,8 @@ export interface PulseWatchOptions {
 /**
  * Watches the pulses of services until `signal` is aborted: opens and resolves
  * `alerts.pipeline.<service>-silent` and `-stalled`. Whether one is open is read from ALERTS, so
- * that a restart neither repeats nor forgets it. While NATS is away nothing can be heard, and
- * nothing is concluded from that.
+ * that a restart neither repeats nor forgets it. While NATS is away or hangs, and while this process
+ * is frozen, nothing can be heard, and nothing is concluded from that.
  */
 export function watchPulses(options: PulseWatchOptions, signal: AbortSignal): PulseWatch {
   const watch = new PulseWatch(options.services, performance.now());
@@ -87,34 +87,61 @@ export function watchPulses(options: PulseWatchOptions, signal: AbortSignal): Pu
     });
   }
   const reporter = new PulseReporter(options);
-  void followConnection(options.nc, watch, reporter);
+  const hearing = new Hearing(options.nc);
+  void hearing.follow(watch);
   let lastTickMs = performance.now();
   const timer = setInterval(() => {
     const nowMs = performance.now();
-    if (nowMs - lastTickMs > MAX_TICK_MS) watch.restart(nowMs);
+    const isDeaf = hearing.isDeaf(nowMs) || nowMs - lastTickMs > MAX_DEAF_MS;
     lastTickMs = nowMs;
-    const isConnected = !options.nc.isClosed() && reporter.isConnected;
-    const findings = isConnected ? watch.findings(nowMs) : [];
-    if (options.mayAlert()) void reporter.report(findings);
+    if (isDeaf) watch.restart(nowMs);
+    void hearing.ask();
+    if (options.mayAlert()) void reporter.report(isDeaf ? [] : watch.findings(nowMs));
     else reporter.forget();
   }, TICK_MS);
   signal.addEventListener("abort", () => clearInterval(timer), { once: true });
   return watch;
 }
 
-/** Begins anew whenever the connection was lost; says whether it is there. */
-async function followConnection(nc: NatsConnection, watch: PulseWatch, reporter: PulseReporter) {
-  for await (const { type } of nc.status()) {
-    if (type === "disconnect") reporter.isConnected = false;
-    if (type !== "reconnect") continue;
-    watch.restart(performance.now());
-    reporter.isConnected = true;
+/**
+ * Whether a pulse that is sent can be heard here. A server that hangs keeps the connection for a
+ * while, so only its answers tell; what it sent before an answer has arrived before it.
+ */
+class Hearing {
+  #answeredMs = performance.now();
+  #isAsking = false;
+
+  constructor(readonly nc: NatsConnection) {}
+
+  isDeaf(nowMs: number): boolean {
+    return nowMs - this.#answeredMs > MAX_DEAF_MS;
+  }
+
+  /** Asks the server for a sign of life. Never rejects. */
+  async ask(): Promise<void> {
+    if (this.#isAsking) return;
+    this.#isAsking = true;
+    try {
+      // Rejects while there is no connection, and as soon as it is lost.
+      await this.nc.rtt();
+      this.#answeredMs = performance.now();
+    } catch {
+      // It is deaf for now.
+    } finally {
+      this.#isAsking = false;
+    }
+  }
+
+  /** Begins `watch` anew after each connection that was lost: others come back later than this. */
+  async follow(watch: PulseWatch): Promise<void> {
+    for await (const { type } of this.nc.status()) {
+      if (type === "reconnect") watch.restart(performance.now());
+    }
   }
 }
 
 /** Opens and resolves the alerts of findings. */
 class PulseReporter {
-  isConnected = true;
   #isReporting = false;
   /** The alert that is open by `<service>-<ailment>`; undefined: none is; absent: not known. */
   readonly #open = new Map<string, PipelineAlert | undefined>();

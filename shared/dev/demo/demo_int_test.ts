@@ -26,7 +26,7 @@ Deno.test("Ctrl-C ends the demo and all processes that it started", async () => 
     timeoutMs: 60_000,
   });
   const [, ...started] = processTree(demo.pid);
-  assert(started.length >= 6, `two servers and four services: ${started}`);
+  assert(started.length >= 6, `two servers and services: ${started}`);
   assertNotEquals(await demo.stop("SIGINT"), 0);
   await waitFor("its processes to end", () => !started.some(isAlive));
 });

@@ -15,8 +15,8 @@ import { main } from "../../process/cli/run.ts";
 import { left, renderTable, right } from "../../process/cli/table.ts";
 import { filesBelow } from "./module_graph.ts";
 
-/** Files that run at a time; each integration test has its own servers. */
-const JOBS = 2;
+/** Files that run at a time, on two cores: most of them wait for servers, each for its own. */
+const JOBS = 3;
 const SLOWEST = 10;
 
 type TestKind = "unit" | "int";

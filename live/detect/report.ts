@@ -180,8 +180,9 @@ function addFolded(
   if (found.last === cell) return;
   found.last = cell;
   found.count += 1;
-  // A CDN that stalls as its region does is no lead.
-  if (!isPlace(tests, cell) && !isLead(tests, outer, cell, channel)) return;
+  // A CDN that stalls as its region does is no lead; a relative elsewhere is part of the news.
+  const isInside = tests.cells.contains(outer, cell);
+  if (isInside && !isPlace(tests, cell) && !isLead(tests, outer, cell, channel)) return;
   const { worst } = found;
   const excess = tests.impaired(cell, channel) -
     tests.of(cell, channel) * tests.baseline(cell, channel);

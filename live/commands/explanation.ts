@@ -8,7 +8,7 @@
  *
  * @module
  */
-import { CHANNELS, type SignalRule, SIGNALS } from "../detect/channels.ts";
+import { CHANNELS, ruleOfSignal, type SignalRule, SIGNALS } from "../detect/channels.ts";
 import { type Detector, type Explained as ExplainedNow, openKey } from "../detect/detector.ts";
 import type { Finding, FindingSignal, Measurement } from "../detect/finding.ts";
 import type { CellName } from "../watch/cells.ts";
@@ -127,13 +127,6 @@ export function relevantFindings(
   const cells = [name, ...seconds.flatMap(({ into, near }) => into ?? near ?? [])];
   const keys = new Set(cells.map((each) => openKey(signal, each)));
   return findings.filter((each) => keys.has(openKey(each.signal, each.cell)));
-}
-
-/** The rule of a signal. */
-export function ruleOfSignal(signal: FindingSignal): SignalRule {
-  const rule = SIGNALS.find((each) => each.signal === signal);
-  if (rule === undefined) throw new RangeError(`there is no signal ${signal}`);
-  return rule;
 }
 
 /** The lengths of the spans of a signal, in ms, the shortest first. */

@@ -6,7 +6,7 @@
  * @module
  */
 import { left, renderTable, right } from "../../shared/process/cli/table.ts";
-import { CHANNELS } from "../detect/channels.ts";
+import { CHANNELS, ruleOfSignal } from "../detect/channels.ts";
 import { openKey } from "../detect/detector.ts";
 import type { Finding, FindingSignal, Measurement } from "../detect/finding.ts";
 import type { CellName } from "../watch/cells.ts";
@@ -17,7 +17,6 @@ import {
   type ExplanationView,
   nearness,
   relevantFindings,
-  ruleOfSignal,
   secondsOf,
   type SignalSecond,
   spansOfSignal,

@@ -6,8 +6,8 @@
 import type { JetStreamManager, StoredMsg } from "nats/jetstream";
 import { type Alert, alertSchema, isOpen } from "../../shared/contract/alert.ts";
 import { ALERTS } from "../../shared/contract/topology.ts";
+import { jsonOf, keptMessages } from "../incidents/kept_messages.ts";
 
-const PAGE_ALERTS = 1_000;
 const EVERYTHING = "alerts.>";
 
 /** An alert and its subject. */
@@ -27,11 +27,7 @@ export async function readOpenAlerts(jsm: JetStreamManager): Promise<SubjectAler
 
 /** The alert in the payload of a message; undefined when it is none. */
 export function parsedAlert(data: Uint8Array): Alert | undefined {
-  try {
-    return alertSchema.safeParse(JSON.parse(new TextDecoder().decode(data))).data;
-  } catch {
-    return undefined;
-  }
+  return alertSchema.safeParse(jsonOf(data)).data;
 }
 
 /** Whether on-call was or would be paged by the incident of `alert`. */
@@ -66,28 +62,9 @@ async function lastOfEach(jsm: JetStreamManager): Promise<Map<string, SubjectAle
     const code = (error as { code?: unknown }).code;
     // 404: there is no message. 413: more than 1,024 subjects, which the server refuses.
     if (code !== 404 && code !== 413) throw error;
-    if (code === 413) await readAll(jsm, take);
+    if (code === 413) {
+      for await (const message of keptMessages(jsm, ALERTS, EVERYTHING)) take(message);
+    }
   }
   return found;
-}
-
-async function readAll(jsm: JetStreamManager, take: (message: StoredMsg) => void): Promise<void> {
-  for (let next = 1; next > 0;) {
-    let last = 0;
-    try {
-      const page = await jsm.direct.getBatch(ALERTS, {
-        seq: next,
-        batch: PAGE_ALERTS,
-        next_by_subj: EVERYTHING,
-      });
-      for await (const message of page) {
-        last = message.seq;
-        take(message);
-      }
-    } catch (error) {
-      // 404: no more messages. The client does not export the class of this error.
-      if ((error as { code?: unknown }).code !== 404) throw error;
-    }
-    next = last === 0 ? 0 : last + 1;
-  }
 }

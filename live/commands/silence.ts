@@ -44,6 +44,14 @@ function alertPattern(): Parser<string> {
   };
 }
 
+const PERSON_OPTION = {
+  type: "string",
+  value: "PERSON",
+  about: "who answers for it",
+  parser: text(100),
+  required: true,
+} as const;
+
 /** Adds a silence. */
 export const silenceCommand = command({
   name: "silence",
@@ -67,13 +75,7 @@ export const silenceCommand = command({
       parser: instant(),
       absent: "now",
     },
-    by: {
-      type: "string",
-      value: "PERSON",
-      about: "who answers for it",
-      parser: text(100),
-      required: true,
-    },
+    by: PERSON_OPTION,
     reason: { type: "string", value: "REASON", about: "why", parser: text(200), required: true },
     json: JSON_OPTION,
   },
@@ -164,13 +166,7 @@ export const unsilenceCommand = command({
     required: true,
   }],
   options: {
-    by: {
-      type: "string",
-      value: "PERSON",
-      about: "who answers for it",
-      parser: text(100),
-      required: true,
-    },
+    by: PERSON_OPTION,
   },
   examples: [{ args: ["1a2b3c4d", "--by", "ada"] }],
   async run({ id, by }, io) {

@@ -25,7 +25,13 @@
  * @module
  */
 import { ALL, type CellName, type CellTable, COUNT_STRIDE, KINDS } from "../watch/cells.ts";
-import { CHANNEL_COUNT, CHANNELS, SIGNAL_OF_CHANNEL, SIGNALS } from "./channels.ts";
+import {
+  CHANNEL_COUNT,
+  channelOf,
+  SIGNAL_OF_CHANNEL,
+  SIGNALS,
+  SILENT_CHANNEL,
+} from "./channels.ts";
 import type { OutsideCounts } from "./groups.ts";
 
 /** How long a detector without baselines learns before it opens on less than an outage, in ms. */
@@ -48,7 +54,6 @@ const FULL_PART = 0.9;
 const SAVED_DIFFERENCE = 0.25;
 const SAVED_WEIGHT = 500;
 
-const SILENT_CHANNEL = CHANNELS.length - 1;
 const REGION = KINDS.indexOf("region");
 const TITLE_REGION = KINDS.indexOf("title_region");
 
@@ -333,13 +338,6 @@ export class Baselines {
     }
     return false;
   }
-}
-
-/** The channel with this number. */
-export function channelOf(channel: number) {
-  const found = CHANNELS[channel];
-  if (found === undefined) throw new RangeError(`there is no channel ${channel}`);
-  return found;
 }
 
 function rounded(value: number): number {

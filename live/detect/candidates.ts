@@ -4,14 +4,16 @@
  * @module
  */
 import { ALL, type CellTable, COUNT_STRIDE, KINDS } from "../watch/cells.ts";
-import { type Baselines, channelOf } from "./baseline.ts";
+import type { Baselines } from "./baseline.ts";
 import { BoundTable } from "./bound.ts";
 import {
   CHANNEL_COUNT,
+  channelOf,
   CHANNELS,
+  ruleOf,
   SIGNAL_OF_CHANNEL,
-  type SignalRule,
   SIGNALS,
+  SILENT_CHANNEL,
 } from "./channels.ts";
 
 /** Part of a whole that is missed in it. */
@@ -27,7 +29,6 @@ const MIN_IMPAIRED = Int32Array.from(CHANNELS, (_, channel) => ruleOf(channel).m
 const MIN_SESSIONS = Math.min(...MIN_IMPAIRED);
 /** By channel: whether it is a longer span of a signal that has a shorter one. */
 const LONGER = Uint8Array.from(CHANNELS, (_, channel) => channel > ruleOf(channel).first ? 1 : 0);
-const SILENT_CHANNEL = CHANNELS.length - 1;
 /** Kinds before this one have children. */
 const FIRST_CHILD_KIND = KINDS.indexOf("title_region");
 
@@ -95,9 +96,7 @@ export class Candidates {
   }
   /** Impaired sessions that are improbable if `expected` is the usual share. */
   bound(cell: number, channel: number, expected: number): number {
-    const tables = this.#tables[SIGNAL_OF_CHANNEL[channel] ?? 0];
-    const table = tables?.[this.cells.kinds[cell] ?? 0];
-    return table?.bound(this.of(cell, channel), expected) ?? Infinity;
+    return this.#boundOf(cell, channel, this.of(cell, channel), expected);
   }
 
   /** Whether the impaired of a cell are improbable under its baseline. */
@@ -127,9 +126,13 @@ export class Candidates {
   ): boolean {
     const { minImpaired, minWatching } = ruleOf(channel);
     if (impaired < minImpaired || of < minWatching || expected >= MAX_BASELINE) return false;
-    const table = this.#tables[SIGNAL_OF_CHANNEL[channel] ?? 0]?.[this.cells.kinds[cell] ?? 0];
     return odds(impaired / of) >= MIN_ODDS_RATIO * odds(expected) &&
-      impaired >= (table?.bound(of, expected) ?? Infinity);
+      impaired >= this.#boundOf(cell, channel, of, expected);
+  }
+
+  #boundOf(cell: number, channel: number, of: number, expected: number): number {
+    const tables = this.#tables[SIGNAL_OF_CHANNEL[channel] ?? 0];
+    return tables?.[this.cells.kinds[cell] ?? 0]?.bound(of, expected) ?? Infinity;
   }
 
   /** Fills the lists. */
@@ -194,13 +197,6 @@ export class Candidates {
     );
     return true;
   }
-}
-
-/** The rule of the signal that `channel` belongs to. */
-export function ruleOf(channel: number): SignalRule {
-  const rule = SIGNALS[SIGNAL_OF_CHANNEL[channel] ?? 0];
-  if (rule === undefined) throw new RangeError(`there is no channel ${channel}`);
-  return rule;
 }
 
 function odds(share: number): number {

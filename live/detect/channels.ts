@@ -52,6 +52,8 @@ export const CHANNELS: readonly Channel[] = [
   { impaired: STUCK, of: STARTS, spanMs: 60_000, outageShare: 0.5 },
   { impaired: OVERDUE, of: STEADY, spanMs: 25_000, outageShare: 0.6 },
 ];
+/** The channel of silent, the last. */
+export const SILENT_CHANNEL = CHANNELS.length - 1;
 /** Number of channels. */
 export const CHANNEL_COUNT = CHANNELS.length;
 /** The count of sessions that wait for a first frame: impaired, whatever the span. */
@@ -107,6 +109,27 @@ export const SIGNALS: readonly SignalRule[] = [
 export const SIGNAL_OF_CHANNEL: readonly number[] = SIGNALS.flatMap(({ count }, number) =>
   Array.from({ length: count }, () => number)
 );
+
+/** The channel with this number. */
+export function channelOf(channel: number): Channel {
+  const found = CHANNELS[channel];
+  if (found === undefined) throw new RangeError(`there is no channel ${channel}`);
+  return found;
+}
+
+/** The rule of the signal that `channel` belongs to. */
+export function ruleOf(channel: number): SignalRule {
+  const rule = SIGNALS[SIGNAL_OF_CHANNEL[channel] ?? 0];
+  if (rule === undefined) throw new RangeError(`there is no channel ${channel}`);
+  return rule;
+}
+
+/** The rule of a signal. */
+export function ruleOfSignal(signal: FindingSignal): SignalRule {
+  const rule = SIGNALS.find((each) => each.signal === signal);
+  if (rule === undefined) throw new RangeError(`there is no signal ${signal}`);
+  return rule;
+}
 
 function byKind(values: Partial<Record<typeof KINDS[number], number>>): (number | undefined)[] {
   return KINDS.map((kind) => values[kind]);

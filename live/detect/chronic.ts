@@ -12,8 +12,8 @@
  * @module
  */
 import type { Baselines } from "./baseline.ts";
-import { type Candidates, ruleOf } from "./candidates.ts";
-import { CHANNEL_COUNT, type SignalRule } from "./channels.ts";
+import type { Candidates } from "./candidates.ts";
+import { CHANNEL_COUNT, ruleOf, type SignalRule } from "./channels.ts";
 
 /** Share above twice the baseline that may still become usual. */
 const MAX_EXCESS = 0.2;

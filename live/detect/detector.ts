@@ -18,11 +18,17 @@
  */
 import { type CellLimits, type CellName, CellTable, DEFAULT_CELL_LIMITS } from "../watch/cells.ts";
 import { type SessionCounters, SessionTable, type WatchedHeartbeat } from "../watch/sessions.ts";
-import { Baselines, type BaselineSnapshot, channelOf } from "./baseline.ts";
+import { Baselines, type BaselineSnapshot } from "./baseline.ts";
 import { alphaFor } from "./bound.ts";
 import { Candidates } from "./candidates.ts";
 import { Adoptions } from "./chronic.ts";
-import { SIGNAL_OF_CHANNEL, type SignalRule, SIGNALS } from "./channels.ts";
+import {
+  channelOf,
+  ruleOfSignal,
+  SIGNAL_OF_CHANNEL,
+  type SignalRule,
+  SIGNALS,
+} from "./channels.ts";
 import type { Finding, FindingSignal, Measurement } from "./finding.ts";
 import { findingsOf, withSums } from "./report.ts";
 import { impairedOf, OpenIncident } from "./open_incident.ts";
@@ -198,9 +204,8 @@ export class Detector {
    */
   current(signal: FindingSignal, name: CellName, summed: boolean): Measurement | undefined {
     const cell = this.cells.named(name, 0, false);
-    const rule = SIGNALS.find((each) => each.signal === signal);
-    if (cell < 0 || rule === undefined) return undefined;
-    const now = this.measure(cell, rule);
+    if (cell < 0) return undefined;
+    const now = this.measure(cell, ruleOfSignal(signal));
     const sums = summed ? this.#passes.sums(new Set([cell]), this.#nowMs).get(cell) : undefined;
     return sums === undefined ? now : withSums(now, sums);
   }

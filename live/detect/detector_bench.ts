@@ -8,16 +8,12 @@
  * @module
  */
 import process from "node:process";
+import { audience, AUDIENCE_INTERVAL_MS } from "../../shared/dev/fleet/audience.ts";
 import { Random } from "../../shared/dev/testing/random.ts";
 import { type Heartbeat, judge } from "../../shared/contract/event.ts";
 import { Detector } from "./detector.ts";
 
-const TITLES = 20_000;
-const REGIONS = 50;
-const BUILDS = 30;
-const ISPS = 200;
 const START_MS = 1_795_000_000_000;
-const INTERVAL_MS = 10_000;
 
 /** What stalls in a second of the bench. */
 type Fault = (heartbeat: Heartbeat) => boolean;
@@ -26,7 +22,7 @@ if (import.meta.main) run(Number(Deno.args[0] ?? 231_000));
 
 function run(sessions: number): void {
   const before = residentBytes();
-  const viewers = audience(sessions);
+  const viewers = audience(new Random(1), sessions, START_MS);
   const detector = new Detector();
   const loaded = residentBytes();
   let second = 0;
@@ -79,7 +75,7 @@ function simulate(
       viewer.ts = nowMs;
       const isStalled = fault(viewer) || (i * 7919 + second * 31) % 1_000 < 3;
       viewer.rebuffer_ms = isStalled ? 6_000 : 0;
-      viewer.played_ms = INTERVAL_MS - viewer.rebuffer_ms;
+      viewer.played_ms = AUDIENCE_INTERVAL_MS - viewer.rebuffer_ms;
       beats.push(viewer);
     }
     const startMs = cpuMs();
@@ -105,48 +101,6 @@ function decoding(detector: Detector, viewers: readonly Heartbeat[], second: num
   const perEvent = (cpuMs() - startMs) * 1_000 / bodies.length;
   const perSecond = Math.round(1e6 / perEvent).toLocaleString("en-US");
   console.log(`with decoding: ${perEvent.toFixed(2)} µs an event, ${perSecond} events/s a core`);
-}
-
-function audience(sessions: number): Heartbeat[] {
-  const random = new Random(1);
-  const title = zipf(random, TITLES);
-  const region = zipf(random, REGIONS);
-  return Array.from({ length: sessions }, (): Heartbeat => ({
-    v: 1,
-    event_id: random.uuidv7(START_MS),
-    session_id: random.uuidv7(START_MS),
-    device_id: "d",
-    title_id: `title-${title()}`,
-    region: `r${region()}`,
-    seq: 100,
-    ts: START_MS,
-    interval_ms: INTERVAL_MS,
-    state: "playing",
-    played_ms: INTERVAL_MS,
-    rebuffer_ms: 0,
-    rebuffer_count: 0,
-    cdn: `cdn${random.int(0, 4)}`,
-    isp: `isp${random.int(0, ISPS - 1)}`,
-    device: { model: `m${random.int(0, 20)}`, os: "os", build: `b${random.int(0, BUILDS - 1)}` },
-  }));
-}
-
-// Ranks by Zipf's law with exponent 1: P(k) ∝ 1 / (k + 1).
-function zipf(random: Random, size: number): () => number {
-  const sums: number[] = [];
-  for (let k = 0, sum = 0; k < size; k++) sums.push(sum += 1 / (k + 1));
-  const total = sums[size - 1] ?? 1;
-  return () => {
-    const at = random.next() * total;
-    let low = 0;
-    let high = size - 1;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if ((sums[middle] ?? 0) < at) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  };
 }
 
 function report({ heartbeatNs, tickMs }: Times): string {

@@ -81,6 +81,13 @@ export function isWorse(now: Measurement, peak: Measurement): boolean {
   return now.share > peak.share && isFairShare(now, peak);
 }
 
+/** Impaired sessions beyond those that the baseline makes usual. */
+export function excessOf(
+  { watching, impaired, baseline }: Pick<Measurement, "watching" | "impaired" | "baseline">,
+): number {
+  return impaired - watching * baseline;
+}
+
 /** Whether `now` has at least half of the audience of `peak`. */
 export function isFairShare(now: Measurement, peak: Measurement): boolean {
   return 2 * now.watching >= peak.watching;

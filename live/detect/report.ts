@@ -7,7 +7,7 @@ import { ALL, type CellKind, KINDS } from "../watch/cells.ts";
 import { logTail } from "./bound.ts";
 import type { Candidates } from "./candidates.ts";
 import { SIGNALS } from "./channels.ts";
-import { type Finding, isWorse, type MeasuredCell, type Measurement } from "./finding.ts";
+import { excessOf, type Finding, isWorse, type MeasuredCell, type Measurement } from "./finding.ts";
 import type { OpenIncident } from "./open_incident.ts";
 import type { CellSums, Passes } from "./passes.ts";
 import type { Change, SignalWatch } from "./signal_watch.ts";
@@ -184,8 +184,11 @@ function addFolded(
   const isInside = tests.cells.contains(outer, cell);
   if (isInside && !isPlace(tests, cell) && !isLead(tests, outer, cell, channel)) return;
   const { worst } = found;
-  const excess = tests.impaired(cell, channel) -
-    tests.of(cell, channel) * tests.baseline(cell, channel);
+  const excess = excessOf({
+    watching: tests.of(cell, channel),
+    impaired: tests.impaired(cell, channel),
+    baseline: tests.baseline(cell, channel),
+  });
   if (worst.length === MAX_WORST && excess <= (worst[MAX_WORST - 1]?.excess ?? 0)) return;
   worst.push({ cell, excess });
   worst.sort((a, b) => b.excess - a.excess);

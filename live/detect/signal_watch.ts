@@ -23,13 +23,12 @@
  */
 import { ALL, type CellTable, KINDS } from "../watch/cells.ts";
 import type { CandidateList, Candidates } from "./candidates.ts";
-import { channelOf } from "./baseline.ts";
-import type { SignalRule } from "./channels.ts";
+import { channelOf, type SignalRule } from "./channels.ts";
 import { Member, OpenIncident, sharesOf } from "./open_incident.ts";
 import { largestPart, type Passes } from "./passes.ts";
 import { isRelative, overlap } from "./relation.ts";
 import { Groups, type OutsideCounts } from "./groups.ts";
-import { type FindingReason, isWorse, type Measurement } from "./finding.ts";
+import { excessOf, type FindingReason, isWorse, type Measurement } from "./finding.ts";
 
 const MAX_ROUNDS = 6;
 /** Age until which a relative is part of an incident and not one of its own. */
@@ -166,7 +165,7 @@ export class SignalWatch {
     this.#promoteOutgrown(changes, nowMs);
     this.#foldExplained(changes, nowMs);
     this.#refreshGroups(nowMs);
-    let rest = this.#unexplained(candidates);
+    let rest = this.#left(candidates);
     for (let round = 0; round < MAX_ROUNDS && rest.length > 0; round++) {
       const strongest = this.#strongest(rest);
       if (strongest === undefined) break;
@@ -273,7 +272,8 @@ export class SignalWatch {
     this.explains[cell] = Math.max(this.explains[cell] ?? 0, share);
   }
 
-  #unexplained(candidates: CandidateList): Unexplained[] {
+  // The candidates that no incident explains.
+  #left(candidates: CandidateList): Unexplained[] {
     const rest: Unexplained[] = [];
     for (let i = 0; i < candidates.size; i++) {
       const cell = candidates.cells[i] ?? 0;
@@ -454,24 +454,25 @@ export class SignalWatch {
   #takes(incident: OpenIncident, cause: Unexplained, nowMs: number): boolean {
     const ageMs = nowMs - incident.openedMs;
     if (incident.endedMs !== undefined || ageMs > RELATIVE_MS) return false;
-    if (ageMs > GROWING_MS && this.#excessOf(cause) >= this.#outgrownAt(incident)) return false;
+    if (ageMs > GROWING_MS && this.#excess(cause) >= this.#outgrownAt(incident)) return false;
     const withSlices = ageMs <= SLICE_RELATIVE_MS;
     return incident.members.some(({ cell }) =>
       isRelative(this.#cells, cause.cell, cell, withSlices)
     );
   }
 
-  #excessOf({ cell, channel, counts }: Unexplained): number {
-    const of = counts?.of ?? this.tests.of(cell, channel);
-    const impaired = counts?.impaired ?? this.tests.impaired(cell, channel);
-    return impaired - of * this.tests.baseline(cell, channel);
+  #excess({ cell, channel, counts }: Unexplained): number {
+    return excessOf({
+      watching: counts?.of ?? this.tests.of(cell, channel),
+      impaired: counts?.impaired ?? this.tests.impaired(cell, channel),
+      baseline: this.tests.baseline(cell, channel),
+    });
   }
 
   // Excess viewers from which a relative is more than the incident.
   #outgrownAt({ cell }: OpenIncident): number {
-    const { impaired, watching, baseline } = this.measure(cell, this.rule);
-    const known = Math.max(impaired - watching * baseline, this.rule.minImpaired);
-    return OUTGROWN_FACTOR * known;
+    const known = excessOf(this.measure(cell, this.rule));
+    return OUTGROWN_FACTOR * Math.max(known, this.rule.minImpaired);
   }
 
   // A wider member that has outgrown its incident becomes an incident of its own, with a page.
@@ -480,18 +481,13 @@ export class SignalWatch {
       if (nowMs - incident.openedMs <= GROWING_MS || this.open.length >= MAX_INCIDENTS) continue;
       const at = incident.members.findIndex(({ cell }, i) =>
         i > 0 && this.#cells.contains(cell, incident.cell) && this.incidentOn(cell) === undefined &&
-        this.#excessNow(cell) >= this.#outgrownAt(incident)
+        excessOf(this.measure(cell, this.rule)) >= this.#outgrownAt(incident)
       );
       const [member] = at < 0 ? [] : incident.members.splice(at, 1);
       if (member === undefined) continue;
       this.#cells.unhold(member.cell);
       this.#open(member.cell, changes, nowMs);
     }
-  }
-
-  #excessNow(cell: number): number {
-    const { impaired, watching, baseline } = this.measure(cell, this.rule);
-    return impaired - watching * baseline;
   }
 
   #join(incident: OpenIncident, { cell, channel }: Unexplained, nowMs: number): void {

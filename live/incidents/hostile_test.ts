@@ -5,10 +5,11 @@ import { type IncidentAlert, isOpen } from "../../shared/contract/alert.ts";
 import { heartbeatSchema } from "../../shared/contract/event.ts";
 import { isSubjectPattern } from "../../shared/contract/topology.ts";
 import { aHeartbeat } from "../../shared/dev/testing/heartbeats.ts";
+import { anAlertCell } from "../../shared/dev/fleet/alert_cells.ts";
 import { propertyRandom, Random } from "../../shared/dev/testing/random.ts";
 import { Detector } from "../detect/detector.ts";
 import type { Finding, Measurement } from "../detect/finding.ts";
-import type { CellKind, CellName } from "../watch/cells.ts";
+import type { CellName } from "../watch/cells.ts";
 import type { WatchedHeartbeat } from "../watch/sessions.ts";
 import { Decider } from "./decider.ts";
 import { Incidents, messageIdOf, type OpenAlerts, subjectOf } from "./incidents.ts";
@@ -46,27 +47,8 @@ function assertContract(alert: IncidentAlert): string {
   return subject;
 }
 
-const FIXED: Readonly<Record<CellKind, readonly (keyof Omit<CellName, "kind">)[]>> = {
-  all: [],
-  region: ["region"],
-  title: ["title"],
-  title_region: ["title", "region"],
-  cdn: ["cdn"],
-  build: ["build"],
-  region_cdn: ["region", "cdn"],
-  region_isp: ["region", "isp"],
-  region_build: ["region", "build"],
-  region_model: ["region", "model"],
-};
-const KINDS: readonly CellKind[] = [
-  ...["all", "region", "title", "title_region", "cdn", "build"] as const,
-  ...["region_cdn", "region_isp", "region_build", "region_model"] as const,
-];
-
 function hostileCell(random: Random): CellName {
-  const kind = random.pick(KINDS);
-  const values = FIXED[kind].map((dimension) => [dimension, hostileText(random)] as const);
-  return { kind, ...Object.fromEntries(values) };
+  return anAlertCell(random, () => hostileText(random));
 }
 
 const STALLING: Measurement = {

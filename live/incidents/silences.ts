@@ -8,10 +8,9 @@ import { SILENCES, silenceSubject } from "../../shared/contract/topology.ts";
 import { messageOf } from "../../shared/process/errors.ts";
 import type { Log } from "../../shared/process/log.ts";
 import { pause } from "../../shared/process/retry.ts";
+import { jsonOf, keptMessages } from "./kept_messages.ts";
 import { type Silence, silenceSchema } from "./silence.ts";
 import { safeJson } from "./wording.ts";
-
-const PAGE_SILENCES = 1_000;
 
 /** What was found in the stream. */
 export interface StoredSilences {
@@ -24,37 +23,18 @@ export interface StoredSilences {
 export async function readSilences(jsm: JetStreamManager): Promise<StoredSilences> {
   const silences: Silence[] = [];
   const unreadable: string[] = [];
-  for (let next = 1; next > 0;) {
-    let last = 0;
-    try {
-      const page = await jsm.direct.getBatch(SILENCES, {
-        seq: next,
-        batch: PAGE_SILENCES,
-        next_by_subj: "$KV.SILENCES.>",
-      });
-      for await (const { subject, seq, data } of page) {
-        last = seq;
-        const silence = readSilence(subject, data);
-        if (silence) silences.push(silence);
-        else unreadable.push(subject);
-      }
-    } catch (error) {
-      // 404: no more messages. The client does not export the class of this error.
-      if ((error as { code?: unknown }).code !== 404) throw error;
-    }
-    next = last === 0 ? 0 : last + 1;
+  for await (const { subject, data } of keptMessages(jsm, SILENCES, "$KV.SILENCES.>")) {
+    const silence = readSilence(subject, data);
+    if (silence) silences.push(silence);
+    else unreadable.push(subject);
   }
   return { silences, unreadable };
 }
 
 // The key of a silence is its id, so that a change replaces it.
 function readSilence(subject: string, data: Uint8Array): Silence | undefined {
-  try {
-    const { data: silence } = silenceSchema.safeParse(JSON.parse(new TextDecoder().decode(data)));
-    return silence && silenceSubject(silence.id) === subject ? silence : undefined;
-  } catch {
-    return undefined;
-  }
+  const { data: silence } = silenceSchema.safeParse(jsonOf(data));
+  return silence && silenceSubject(silence.id) === subject ? silence : undefined;
 }
 
 /** Stores `silence` in place of one with the same id; resolves once it is acknowledged. */

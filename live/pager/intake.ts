@@ -5,13 +5,14 @@
  */
 import { type Consumer, jetstream, type JsMsg } from "nats/jetstream";
 import type { NatsConnection } from "nats";
-import { type Alert, alertSchema } from "../../shared/contract/alert.ts";
+import { alertSchema } from "../../shared/contract/alert.ts";
 import { ALERTS, DURABLE } from "../../shared/contract/topology.ts";
 import { RetryAfter } from "../../shared/process/errors.ts";
 import type { RoundPart } from "../../shared/process/health.ts";
 import type { Log } from "../../shared/process/log.ts";
 import { durableProblem, natsMessageOf } from "../../shared/process/nats.ts";
 import { pause } from "../../shared/process/retry.ts";
+import { jsonOf } from "../incidents/kept_messages.ts";
 import type { PagerMetrics } from "./pager_metrics.ts";
 import type { Records } from "./records.ts";
 
@@ -72,7 +73,7 @@ export async function readAlerts(parts: IntakeParts, term: AbortSignal): Promise
 async function take(parts: IntakeParts, message: JsMsg): Promise<void> {
   const { records, metrics, log, mayStore } = parts;
   if (!mayStore()) return message.nak();
-  const alert = readAlert(message);
+  const alert = alertSchema.safeParse(jsonOf(message.data)).data;
   metrics.read(alert === undefined ? "unreadable" : "usable");
   if (alert === undefined) {
     log.warn("live.pager.unreadable", { subject: message.subject, seq: message.seq });
@@ -84,13 +85,5 @@ async function take(parts: IntakeParts, message: JsMsg): Promise<void> {
   } catch (error) {
     log.warn("live.pager.reading_retry", { error: natsMessageOf(error) });
     message.nak();
-  }
-}
-
-function readAlert(message: JsMsg): Alert | undefined {
-  try {
-    return alertSchema.safeParse(message.json()).data;
-  } catch {
-    return undefined;
   }
 }

@@ -23,12 +23,12 @@ import {
   withAlert,
   withOutcome,
 } from "./incident_record.ts";
+import { jsonOf, keptMessages } from "../incidents/kept_messages.ts";
 import { isOvertaken, type Lease } from "./lease.ts";
 import type { Alert } from "../../shared/contract/alert.ts";
 
 /** Maximum incidents; beyond it alerts wait in ALERTS. */
 export const MAX_INCIDENTS = 10_000;
-const PAGE_RECORDS = 1_000;
 /** How long the record of an incident is kept once everybody has got its end. */
 const DONE_TTL = "1h";
 /** How long memory is worth more than a store that was made anew; less than {@link DONE_TTL}. */
@@ -115,25 +115,11 @@ export class Records {
   /** The stored records with their sequences. */
   async *#stored(): AsyncGenerator<[IncidentRecord, revision: number]> {
     const { jsm, log } = this.parts;
-    for (let next = 1; next > 0;) {
-      let last = 0;
-      try {
-        const page = await jsm.direct.getBatch(PAGER_STATE, {
-          seq: next,
-          batch: PAGE_RECORDS,
-          next_by_subj: pagerIncidentSubject("*"),
-        });
-        for await (const { subject, seq, data } of page) {
-          last = seq;
-          const record = incidentRecordSchema.safeParse(jsonOf(data)).data;
-          if (record === undefined) log.warn("live.pager.unreadable", { subject, seq });
-          else yield [record, seq];
-        }
-      } catch (error) {
-        // 404: no more messages. The client does not export the class of this error.
-        if ((error as { code?: unknown }).code !== 404) throw error;
-      }
-      next = last === 0 ? 0 : last + 1;
+    const kept = keptMessages(jsm, PAGER_STATE, pagerIncidentSubject("*"));
+    for await (const { subject, seq, data } of kept) {
+      const record = incidentRecordSchema.safeParse(jsonOf(data)).data;
+      if (record === undefined) log.warn("live.pager.unreadable", { subject, seq });
+      else yield [record, seq];
     }
   }
 
@@ -249,12 +235,4 @@ export class Records {
 // By a hash, because an incident id may have characters that a subject may not.
 function subjectOf({ incident_id }: IncidentRecord): string {
   return pagerIncidentSubject(createHash("sha256").update(incident_id).digest("hex").slice(0, 32));
-}
-
-function jsonOf(data: Uint8Array): unknown {
-  try {
-    return JSON.parse(new TextDecoder().decode(data));
-  } catch {
-    return undefined;
-  }
 }

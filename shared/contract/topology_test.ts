@@ -1,4 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
+import { anAlertCell } from "../dev/fleet/alert_cells.ts";
 import { propertyRandom } from "../dev/testing/random.ts";
 import type { AlertCell, IncidentAlert } from "./alert.ts";
 import { REJECTION_REASONS } from "./event.ts";
@@ -65,29 +66,14 @@ Deno.test("any text becomes one valid and unique subject token", () => {
   assertEquals([token("_"), token("__"), token("")], ["%5F", "__", "%"]);
 });
 
-const KINDS: Readonly<Record<AlertCell["kind"], readonly Exclude<keyof AlertCell, "kind">[]>> = {
-  all: [],
-  region: ["region"],
-  title: ["title"],
-  title_region: ["title", "region"],
-  cdn: ["cdn"],
-  build: ["build"],
-  region_cdn: ["region", "cdn"],
-  region_isp: ["region", "isp"],
-  region_build: ["region", "build"],
-  region_model: ["region", "model"],
-};
 const SIGNALS: readonly IncidentAlert["signal"][] = ["rebuffer", "start", "silent"];
 
 Deno.test("property: every incident has a subject of its own, that ALERTS stores", () => {
   const random = propertyRandom("incident subjects");
   const texts = ["_", "", "a", "build", "cdn", "cohort", ".", "*", ">", "%5F", "de", "ü"];
-  const kinds = Object.keys(KINDS).filter((kind): kind is AlertCell["kind"] => kind in KINDS);
   const seen = new Map<string, string>();
   for (let i = 0; i < 5_000; i++) {
-    const kind = random.pick(kinds);
-    const named = KINDS[kind].map((dimension) => [dimension, random.pick(texts)]);
-    const cell: AlertCell = { kind, ...Object.fromEntries(named) };
+    const cell = anAlertCell(random, () => random.pick(texts));
     const signal = random.pick(SIGNALS);
     const subject = alertSubject.incident(signal, cell);
     const what = JSON.stringify([signal, cell]);

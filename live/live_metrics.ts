@@ -7,7 +7,8 @@ import type { Reject } from "../shared/contract/quarantine.ts";
 import type { Histogram, Metrics } from "../shared/process/metrics.ts";
 import type { BaselinesStore } from "./incidents/baselines_store.ts";
 import type { Decider } from "./incidents/decider.ts";
-import type { Incidents } from "./incidents/incidents.ts";
+import type { Leadership } from "./leadership.ts";
+import type { Timeline } from "./sharing/timeline.ts";
 import type { Copies } from "./watch/copies.ts";
 import type { Reader } from "./watch/reader.ts";
 
@@ -21,7 +22,8 @@ export interface LiveParts {
   readonly readers: readonly Reader[];
   readonly copies: Copies<Reject>;
   readonly decider: Decider;
-  readonly incidents: Incidents;
+  readonly leadership: Pick<Leadership, "isLeading">;
+  readonly timeline: Timeline;
   readonly store: BaselinesStore;
 }
 
@@ -48,14 +50,15 @@ export function registerLiveMetrics(metrics: Metrics, live: LiveParts): void {
   registerReaderMetrics(metrics, live);
   registerSessionMetrics(metrics, live);
   registerCellMetrics(metrics, live);
-  const { decider, incidents } = live;
+  registerSharingMetrics(metrics, live);
+  const { decider } = live;
   metrics.gaugeOf(
     "twofold_live_open_incidents",
     "Open incidents: with a subject of their own, or withheld because too many opened at once",
     () =>
       [
-        [{ subject: "own" }, incidents.openCount],
-        [{ subject: "withheld" }, incidents.withheldCount],
+        [{ subject: "own" }, decider.incidents?.openCount ?? 0],
+        [{ subject: "withheld" }, decider.incidents?.withheldCount ?? 0],
       ] as const,
     ["subject"],
   );
@@ -68,6 +71,39 @@ export function registerLiveMetrics(metrics: Metrics, live: LiveParts): void {
     "twofold_live_decided_seconds",
     "Receipt time up to which is decided, seconds since the epoch; 0 before the first decision",
     () => Number.isFinite(decider.decidedMs) ? decider.decidedMs / 1_000 : 0,
+  );
+}
+
+function registerSharingMetrics(
+  metrics: Metrics,
+  { decider, leadership, readers, timeline }: LiveParts,
+): void {
+  metrics.gaugeOf(
+    "twofold_live_leader",
+    "1 if this process tells what it finds, 0 if it stands by",
+    () => Number(leadership.isLeading),
+  );
+  metrics.gaugeOf(
+    "twofold_live_partitions",
+    "Streams that this process reads",
+    () => readers.filter(({ isReading }) => isReading).length,
+  );
+  metrics.gaugeOf(
+    "twofold_live_lag_seconds",
+    "How old the newest heartbeat read is while others wait, by receipt, per stream",
+    () => timeline.lanes.map(({ stream, lagMs }) => [{ stream }, lagMs / 1_000] as const),
+    ["stream"],
+  );
+  metrics.gaugeOf(
+    "twofold_live_coverage_ratio",
+    "Share of the heartbeats of the last 20 s that was seen",
+    () => decider.coverage,
+  );
+  metrics.counterOf(
+    "twofold_live_skipped_total",
+    "Heartbeats that this process skipped because it was too far behind, per stream",
+    () => readers.map(({ stream, skipped }) => [{ stream }, skipped] as const),
+    ["stream"],
   );
 }
 

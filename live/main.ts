@@ -11,8 +11,9 @@ import { liveSettings } from "./settings.ts";
 async function start(service: Service<typeof liveSettings>): Promise<void> {
   service.listen();
   const starting = service.health.part("start", "live is starting");
-  const nc = await connectService(service, (connection) => connection.drain());
-  await startLive(service, nc, Date.now);
+  const heartbeats = await connectService(service);
+  const control = await connectService(service, (nc) => nc.drain(), "nats-control");
+  await startLive(service, { heartbeats, control }, Date.now);
   starting.works();
 }
 

@@ -1,39 +1,42 @@
 /**
- * Wires the parts of live: readers → decider (detector, incidents) → outbox.
+ * Wires the parts of live: readers → observations → timeline → decider (detector, incidents) →
+ * outbox.
  *
- * Time is the stream's: receipts, and a monotonic clock between them. The time of day of this
+ * Any number of processes run. Each reads its share of the streams and passes what it reads on as
+ * observations; each takes in the observations of all; the one that leads tells what it finds.
+ *
+ * Time is the streams': receipts, and a monotonic clock between them. The time of day of this
  * machine decides nothing.
  *
  * @module
  */
 import type { NatsConnection } from "nats";
-import {
-  jetstream,
-  type JetStreamClient,
-  type JetStreamManager,
-  jetstreamManager,
-} from "nats/jetstream";
+import { jetstream, type JetStreamManager, jetstreamManager } from "nats/jetstream";
 import type { Achieved } from "../shared/contract/pulse.ts";
 import { sendPulses } from "../shared/contract/pulses.ts";
 import { quarantine, type Reject } from "../shared/contract/quarantine.ts";
-import { heartbeatStreams } from "../shared/contract/topology.ts";
+import { heartbeatStreams, LIVE_STATE, liveLeaseSubject } from "../shared/contract/topology.ts";
 import type { Settings } from "../shared/process/config.ts";
-import { messageOf, RetryAfter } from "../shared/process/errors.ts";
-import { pause, untilReady } from "../shared/process/retry.ts";
+import { Lease } from "../shared/process/lease/lease.ts";
+import { natsMessageOf } from "../shared/process/nats.ts";
+import { pause } from "../shared/process/retry.ts";
 import type { Service } from "../shared/process/service.ts";
 import { Detector } from "./detect/detector.ts";
 import { BaselinesStore } from "./incidents/baselines_store.ts";
 import { Decider } from "./incidents/decider.ts";
-import { Incidents } from "./incidents/incidents.ts";
 import { Outbox } from "./incidents/outbox.ts";
-import { openAlerts } from "./incidents/recovery.ts";
-import type { Silence } from "./incidents/silence.ts";
 import { followSilences } from "./incidents/silences.ts";
+import { Leadership } from "./leadership.ts";
 import { liveHistograms, type LiveParts, registerLiveMetrics } from "./live_metrics.ts";
 import type { liveSettings } from "./settings.ts";
+import { LagWatch } from "./sharing/lag_watch.ts";
+import { ObservationFeed } from "./sharing/observation_feed.ts";
+import { ObservationWriter } from "./sharing/observation_writer.ts";
+import { Partition } from "./sharing/partition.ts";
+import { Presence, shareOf } from "./sharing/presence.ts";
+import { Timeline } from "./sharing/timeline.ts";
 import { Copies } from "./watch/copies.ts";
 import { Reader } from "./watch/reader.ts";
-import { commonTimeMs } from "./watch/receipt_clock.ts";
 import { SilenceDetector } from "./watch/silence.ts";
 import { publishedTally } from "./watch/totals.ts";
 
@@ -49,59 +52,165 @@ const MAX_SILENCES_WAIT_MS = 2_000;
 /** Maximum alerts that wait for NATS; beyond it live makes no decisions. */
 const MAX_WAITING_ALERTS = 1_000;
 const COPY_LIMITS = { concurrency: 256, maxWaiting: 4_000, giveUpAfterMs: 8_000 };
-/** Maximum time that a stop waits for reading, copies and alerts together. */
-const MAX_FINISH_MS = 3_000;
-/** Maximum time that it then waits for the last acknowledgement. */
-const MAX_ACK_MS = 1_000;
+/** Maximum time that a stop waits for copies and alerts together. */
+const MAX_FINISH_MS = 2_000;
+/** Observations that a process reads when it starts: the longest span and some more. */
+const WINDOW_MS = 90_000;
+const LEASE_MS = 4_000;
+const LEASE_RENEW_MS = 500;
+/** Without a batch of a stream for so long it is not known whether heartbeats arrive. */
+const MAX_UNHEARD_MS = 10_000;
+
+/** The connections of live: what may wait behind heartbeats, and what may not. */
+export interface Connections {
+  readonly heartbeats: NatsConnection;
+  readonly control: NatsConnection;
+}
 
 /** The parts of live. */
 interface Parts extends LiveParts {
   readonly outbox: Outbox;
-  readonly silence: SilenceDetector;
+  readonly partitions: readonly Partition[];
+  readonly feed: ObservationFeed;
+  readonly presence: Presence;
+  readonly leaderLease: Lease;
+  readonly leadership: Leadership;
+  readonly jsm: JetStreamManager;
+}
+
+/** What the process that leads tells of the pipeline. */
+interface PipelineWatch {
+  silence: SilenceDetector;
+  lag: LagWatch;
+  eventsSeen: number;
 }
 
 /**
- * Creates the parts of live on the connection `nc` and starts them. Resolves once reading has
- * started; the stop of the service finishes its work.
+ * Creates the parts of live and starts them. Resolves once reading has started; the stop of the
+ * service finishes its work.
  */
 export async function startLive(
   service: LiveProcess,
-  nc: NatsConnection,
+  connections: Connections,
   nowMs: () => number,
 ): Promise<void> {
-  const js = jetstream(nc, { timeout: 2_000 });
+  const { heartbeats, control: nc } = connections;
   const jsm = await jetstreamManager(nc, { checkAPI: false });
   const { settings, log, metrics, signal } = service;
-  const readers: Reader[] = [];
-  sendPulses(service, nc, () => achievedBy(readers), nowMs);
-  const incidents = await recoverIncidents(service, jsm);
+  const streams = heartbeatStreams(settings.TWOFOLD_PARTITIONS);
   const histograms = liveHistograms(metrics);
-  const outbox = openOutbox(service, js, histograms, readers);
-  const decider = openDecider({ settings, incidents, outbox, readers, histograms });
+  const decider: Decider = openDecider(
+    settings,
+    histograms,
+    () => timeline,
+    () => outbox,
+  );
+  const timeline = new Timeline(streams, (lane, skip) => decider.skipped(lane, skip));
+  const outbox = openOutbox(service, jsm, histograms, timeline);
+  const js = jetstream(heartbeats, { timeout: 2_000 });
   const copies = new Copies<Reject>(COPY_LIMITS, (reject) => quarantine(js, "live", reject), log);
-  readers.push(...openReaders(service, nc, js, copies, decider));
+  const presence = new Presence(nc, processId(nowMs()));
+  const share = () => shareOf(streams, presence.processes, presence.id);
+  const partitions = await openPartitions(service, {
+    heartbeats,
+    nc,
+    jsm,
+    copies,
+    presence,
+    share,
+  });
+  const readers = partitions.map(({ options: { reader } }) => reader);
+  sendPulses(service, nc, () => achievedBy(readers, decider), nowMs);
+  presence.start();
   await Promise.all(readers.map((reader) => reader.waitForDurable(signal)));
-  const store = new BaselinesStore(js, jsm, log);
-  await loadBaselines(decider, store, readers, signal);
-  const silence = new SilenceDetector(settings.TWOFOLD_LIVE_SILENCE_MS, incidents.isSilent);
-  // Silence that an earlier process reported continues until a heartbeat arrives.
-  const isExpected = !silence.open && readers.some(({ deliveredBefore }) => deliveredBefore);
-  if (isExpected) silence.heartbeatSeen(performance.now());
-  const parts = { readers, copies, decider, incidents, outbox, silence, store };
+  const store = new BaselinesStore(jsm.jetstream(), jsm, log);
+  const startMs = estimateMs(readers) ?? nowMs();
+  const learned = await store.load(startMs, signal);
+  if (learned !== undefined) decider.detector.load(learned, startMs);
+  const watch: PipelineWatch = {
+    silence: new SilenceDetector(settings.TWOFOLD_LIVE_SILENCE_MS),
+    lag: new LagWatch(),
+    eventsSeen: 0,
+  };
+  const heardMs = new Map<string, number>();
+  const leaderLease = leaseOf(service, jsm, presence, "leader");
+  const leadership = new Leadership({
+    jsm,
+    lease: leaderLease,
+    presence,
+    decider,
+    outbox,
+    log,
+    paging: {
+      pagesPerMinute: settings.TWOFOLD_LIVE_PAGES_PER_MINUTE,
+      silenceMs: settings.TWOFOLD_LIVE_SILENCE_MS,
+    },
+    heardToMs: () => timeline.heardToMs(decider.decidedMs),
+    isCaughtUp: () => feed.isCaughtUp,
+    onLead: (incidents) => {
+      watch.silence = new SilenceDetector(settings.TWOFOLD_LIVE_SILENCE_MS, incidents.isSilent);
+      // Silence that an earlier process reported continues until a heartbeat arrives.
+      const isExpected = !incidents.isSilent &&
+        (timeline.events > 0 || readers.some(({ deliveredBefore }) => deliveredBefore));
+      if (isExpected) watch.silence.heartbeatSeen(performance.now());
+      watch.lag = new LagWatch(incidents.isLagging);
+    },
+  });
+  const feed = new ObservationFeed({
+    jsm,
+    log,
+    health: service.health.part("observations"),
+    onBatch: (stream, batch) => {
+      heardMs.set(stream, performance.now());
+      if (batch.receivedAtMs < Infinity) decider.beginAt(batch.receivedAtMs);
+      timeline.add(stream, batch);
+    },
+    onLooked: async () => {
+      leadership.look();
+      // Between its turns the process answers, reads and renews its leases.
+      while (!decider.advance() && !signal.aborted) await pause(0);
+    },
+  });
+  const parts: Parts = {
+    ...{ readers, copies, decider, outbox, store, timeline, leadership, partitions, feed },
+    ...{ presence, leaderLease, jsm },
+  };
   registerLiveMetrics(metrics, parts);
-  await knowSilences(service, jsm, incidents);
-  run(service, parts);
+  await knowSilences(service, jsm, leadership);
+  run(service, parts, startMs - WINDOW_MS, tickOf(parts, watch, heardMs));
+}
+
+// Processes are ordered by when they began, so that a new one takes nothing from an old one.
+function processId(startedMs: number): string {
+  return `${startedMs.toString(36).padStart(9, "0")}-${crypto.randomUUID().slice(0, 8)}`;
+}
+
+function leaseOf(
+  { log }: LiveProcess,
+  jsm: JetStreamManager,
+  presence: Presence,
+  part: string,
+): Lease {
+  return new Lease({
+    jsm,
+    stream: LIVE_STATE,
+    subject: liveLeaseSubject(part),
+    holder: presence.id,
+    leaseMs: LEASE_MS,
+    renewMs: LEASE_RENEW_MS,
+    onRetry: (error) => log.warn("live.leader.lease_retry", { part, error: natsMessageOf(error) }),
+  });
 }
 
 /** Follows the silences, and waits a little for the first: what they name must not page at once. */
 async function knowSilences(
   { log, signal }: LiveProcess,
   jsm: JetStreamManager,
-  incidents: Incidents,
+  leadership: Leadership,
 ): Promise<void> {
   const known = Promise.withResolvers<void>();
-  const onChange = (silences: readonly Silence[]) => {
-    incidents.silences = silences;
+  const onChange: Parameters<typeof followSilences>[0]["onChange"] = (silences) => {
+    leadership.silences = silences;
     known.resolve();
   };
   void followSilences({ jsm, log, everyMs: SILENCES_INTERVAL_MS, onChange }, signal);
@@ -110,29 +219,25 @@ async function knowSilences(
 
 function openOutbox(
   { log }: LiveProcess,
-  js: JetStreamClient,
+  jsm: JetStreamManager,
   { latency }: Histograms,
-  readers: readonly Reader[],
+  timeline: Timeline,
 ): Outbox {
-  return new Outbox(js, MAX_WAITING_ALERTS, log, (alert) => {
+  return new Outbox(jsm.jetstream(), MAX_WAITING_ALERTS, log, (alert) => {
     const { incident_id, status, summary } = alert;
     log.info("live.alerts.published", { incident_id, status, summary });
-    const nowMs = estimateMs(readers);
+    const nowMs = timeline.newestMs;
     if (alert.kind !== "incident" || alert.status !== "open" || nowMs === undefined) return;
     latency.observe(Math.max(0, nowMs - alert.received_at) / 1_000);
   });
 }
 
-/** What a {@link Decider} stands on; `readers` may be filled later. */
-interface DeciderParts {
-  readonly settings: LiveSettings;
-  readonly incidents: Incidents;
-  readonly outbox: Outbox;
-  readonly readers: readonly Reader[];
-  readonly histograms: Histograms;
-}
-
-function openDecider({ settings, incidents, outbox, readers, histograms }: DeciderParts): Decider {
+function openDecider(
+  settings: LiveSettings,
+  histograms: Histograms,
+  timeline: () => Timeline,
+  outbox: () => Outbox,
+): Decider {
   return new Decider({
     newDetector: () =>
       new Detector({
@@ -140,124 +245,136 @@ function openDecider({ settings, incidents, outbox, readers, histograms }: Decid
         maxSessions: settings.TWOFOLD_LIVE_MAX_SESSIONS,
         limits: { cells: settings.TWOFOLD_LIVE_MAX_CELLS },
       }),
-    incidents,
-    heardToMs: (decidedMs) =>
-      commonTimeMs(readers.map(({ heardToMs }) => heardToMs).filter(isKnown), decidedMs),
-    canDecide: () => !outbox.full,
-    onAlert: (alert) => outbox.add(alert),
+    timeline: {
+      heardToMs: (decidedMs) => timeline().heardToMs(decidedMs),
+      pour: (untilMs, onHeartbeat, mayGoOn) => timeline().pour(untilMs, onHeartbeat, mayGoOn),
+      coverage: (nowMs) => timeline().coverage(nowMs),
+    },
+    canDecide: () => !outbox().full,
+    onAlert: (alert) => outbox().add(alert),
     onDecided: (tookMs) => histograms.evaluation.observe(tookMs / 1_000),
     monotonicMs: () => performance.now(),
   });
 }
 
-async function recoverIncidents(
-  { settings, log, signal }: LiveProcess,
-  jsm: JetStreamManager,
-): Promise<Incidents> {
-  const open = await untilReady(signal, log, async () => {
-    try {
-      return await openAlerts(jsm, log);
-    } catch (error) {
-      throw new RetryAfter(`open alerts: ${messageOf(error)}`, 1_000, { cause: error });
-    }
-  });
-  if (open.size > 0) log.info("live.incidents.recovered", { incidents: open.size });
-  return new Incidents({
-    pagesPerMinute: settings.TWOFOLD_LIVE_PAGES_PER_MINUTE,
-    silenceMs: settings.TWOFOLD_LIVE_SILENCE_MS,
-  }, open);
+/** What {@link openPartitions} needs. */
+interface PartitionParts {
+  readonly heartbeats: NatsConnection;
+  readonly nc: NatsConnection;
+  readonly jsm: JetStreamManager;
+  readonly copies: Copies<Reject>;
+  readonly presence: Presence;
+  readonly share: () => readonly string[];
 }
 
-/** Gives the detector what an earlier process learned, and the incidents that it opened. */
-async function loadBaselines(
-  decider: Decider,
-  store: BaselinesStore,
-  readers: readonly Reader[],
-  signal: AbortSignal,
-): Promise<void> {
-  const nowMs = estimateMs(readers) ?? 0;
-  const learned = await store.load(nowMs, signal);
-  // Incidents first: when names fill the table, an open incident must have its place.
-  decider.detector.restore(decider.options.incidents.openCells, nowMs);
-  if (learned !== undefined) decider.detector.load(learned, nowMs);
-}
-
-function openReaders(
-  { settings, log, health }: LiveProcess,
-  nc: NatsConnection,
-  js: JetStreamClient,
-  copies: Copies<Reject>,
-  decider: Decider,
-): Reader[] {
+async function openPartitions(
+  service: LiveProcess,
+  { heartbeats, nc, jsm, copies, presence, share }: PartitionParts,
+): Promise<Partition[]> {
+  const { settings, log, health } = service;
+  const js = jetstream(heartbeats, { timeout: 2_000 });
+  const readingJsm = await jetstreamManager(heartbeats, { checkAPI: false });
   return heartbeatStreams(settings.TWOFOLD_PARTITIONS).map((stream) => {
     const tally = publishedTally(nc, stream, settings.TWOFOLD_TOTALS_INTERVAL_MS);
+    const writer = new ObservationWriter({ js: jsm.jetstream(), stream, by: presence.id, log });
     const reader = new Reader({
       js,
+      jsm: readingJsm,
       stream,
       copies,
       log,
-      onHeartbeat: (heartbeat, receivedAtMs) => {
-        decider.heartbeat(heartbeat, receivedAtMs);
-        tally.add(receivedAtMs, heartbeat.played_ms);
-      },
+      sink: writer,
+      onHeartbeat: (heartbeat, receivedAtMs) => tally.add(receivedAtMs, heartbeat.played_ms),
+      onGap: () => tally.interrupt(),
     });
+    writer.reader = reader;
     health.check(() => reader.notReady);
-    return reader;
+    health.check(() => writer.isStuck ? `observations of ${stream} are not stored` : undefined);
+    const lease = leaseOf(service, jsm, presence, `reader.${stream}`);
+    const isMine = () => presence.isKnown && share().includes(stream);
+    return new Partition({ reader, writer, lease, isMine, log });
   });
 }
 
-function run(service: LiveProcess, parts: Parts): void {
-  const { readers, copies, outbox, decider, store } = parts;
-  const reading = Promise.all(readers.map((reader) => reader.run(service.signal)));
+function run(service: LiveProcess, parts: Parts, fromMs: number, tick: () => void): void {
+  const { copies, outbox, decider, store, partitions, feed, leadership, leaderLease, presence } =
+    parts;
+  const ended = new AbortController();
+  const reading = Promise.all(partitions.map((partition) => partition.run(service.signal)));
   reading.catch(service.fail);
+  const leading = leaderLease.run();
+  const feeding = feed.run(fromMs, ended.signal);
+  feeding.catch(service.fail);
   const ticking = service.health.rounds("evaluation");
-  const tick = tickOf(parts);
   const timer = setInterval(() => {
+    leadership.look();
     tick();
     ticking.works();
   }, TICK_MS);
-  const save = () => store.save(decider.detector.snapshot());
+  const save = async () => {
+    if (leadership.isLeading) await store.save(decider.detector.snapshot());
+  };
   const saving = setInterval(save, SAVE_INTERVAL_MS);
   service.onStop("reading", async () => {
     // Each of these may wait for a server that hangs.
+    presence.leave();
+    await reading;
     const deadlineMs = performance.now() + MAX_FINISH_MS;
     const deadline = pause(MAX_FINISH_MS);
-    await Promise.race([reading, deadline]);
     clearInterval(timer);
     clearInterval(saving);
+    const saved = save();
     while (!copies.idle && performance.now() < deadlineMs) await pause(25);
-    await Promise.race([Promise.all([outbox.flush(), save()]), deadline]);
-    await Promise.race([Promise.all(readers.map((reader) => reader.finish())), pause(MAX_ACK_MS)]);
+    ended.abort();
+    leadership.end();
+    await Promise.race([Promise.all([outbox.flush(), saved]), deadline]);
+    await Promise.race([leaderLease.release().then(() => leading), deadline]);
+    await Promise.race([feeding, deadline]);
   });
 }
 
-/** The function that runs once a second. */
-function tickOf({ readers, decider, incidents, outbox, silence }: Parts): () => void {
-  let eventsSeen = 0;
+/** The function that runs once a second: in the process that leads, it tells of the pipeline. */
+function tickOf(
+  { timeline, decider, outbox }: Parts,
+  watch: PipelineWatch,
+  heardMs: ReadonlyMap<string, number>,
+): () => void {
+  const unheardMs = (stream: string) => performance.now() - (heardMs.get(stream) ?? -Infinity);
   return () => {
-    const events = readers.reduce((sum, reader) => sum + reader.events, 0);
-    if (events > eventsSeen) silence.heartbeatSeen(performance.now());
-    eventsSeen = events;
-    decider.advance();
-    // While NATS does not answer, it is unknown whether heartbeats arrive.
-    if (!readers.every(({ reachable }) => reachable)) return;
-    const nowMs = estimateMs(readers);
-    const change = nowMs === undefined ? undefined : silence.check(performance.now());
-    if (change && nowMs !== undefined) outbox.add(incidents.noData(change, Math.round(nowMs)));
+    const { events, skipped, lanes, newestMs } = timeline;
+    if (events + skipped > watch.eventsSeen) watch.silence.heartbeatSeen(performance.now());
+    watch.eventsSeen = events + skipped;
+    const { incidents } = decider;
+    if (incidents === undefined || newestMs === undefined) return;
+    const nowMs = Math.round(newestMs);
+    const [worst] = lanes.map(({ stream, lagMs }) => {
+      const missingMs = unheardMs(stream);
+      return { stream, lagMs: Math.max(lagMs, missingMs === Infinity ? 0 : missingMs - TICK_MS) };
+    }).sort((a, b) => b.lagMs - a.lagMs);
+    if (worst !== undefined) {
+      const now = { ...worst, skipped, coverage: timeline.coverage(newestMs) };
+      const lag = watch.lag.check(now, performance.now());
+      if (lag !== undefined) {
+        const { change, summary, value } = lag;
+        outbox.add(incidents.lag(change, nowMs, { summary, value }));
+      }
+    }
+    // While a stream is not heard, it is unknown whether heartbeats arrive.
+    if (!lanes.every(({ stream }) => unheardMs(stream) < MAX_UNHEARD_MS)) return;
+    const change = watch.silence.check(performance.now());
+    if (change) outbox.add(incidents.noData(change, nowMs));
   };
 }
 
-function achievedBy(readers: readonly Reader[]): Achieved {
-  const progress = readers.reduce((sum, { events }) => sum + events, 0);
-  return { progress, waiting: readers.reduce((sum, { lag }) => sum + lag, 0) };
+function achievedBy(readers: readonly Reader[], { decidedMs }: Decider): Achieved {
+  const read = readers.reduce((sum, { events, skipped }) => sum + events + skipped, 0);
+  const decided = Number.isFinite(decidedMs) ? decidedMs : 0;
+  const waiting = readers.reduce((sum, { lag, isReading }) => sum + (isReading ? lag : 0), 0);
+  return { progress: read + decided, waiting };
 }
 
 /** What the clock of the streams shows now, about. */
 function estimateMs(readers: readonly Reader[]): number | undefined {
-  const known = readers.map(({ clock }) => clock.estimateMs(performance.now())).filter(isKnown);
+  const known = readers.flatMap(({ clock }) => clock.estimateMs(performance.now()) ?? []);
   return known.length === 0 ? undefined : Math.max(...known);
-}
-
-function isKnown(ms: number | undefined): ms is number {
-  return ms !== undefined;
 }

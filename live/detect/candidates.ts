@@ -65,6 +65,10 @@ export class Candidates {
   /** Of the last {@link collect}, the cells with impaired sessions enough to open, ascending. */
   readonly many: Int32Array;
   manyEnd = 0;
+  /** Whether heartbeats are missing because they were skipped: nobody has vanished then. */
+  isPartlyDeaf = false;
+  /** Share of the heartbeats that are seen, 0 to 1: of an audience that share is counted. */
+  coverage = 1;
   #nowMs = 0;
   readonly #tables: readonly (readonly BoundTable[])[];
 
@@ -186,7 +190,9 @@ export class Candidates {
     const isWeak = this.share(cell, channel) < minShare;
     if (isWeak && (kind >= FIRST_CHILD_KIND || minShare > 1)) return false;
     if (!this.isOver(cell, channel)) return false;
-    if (channel === SILENT_CHANNEL && !this.#hasVanished(cell, channel)) return true;
+    if (channel === SILENT_CHANNEL && (this.isPartlyDeaf || !this.#hasVanished(cell, channel))) {
+      return true;
+    }
     const { isLearning } = this.baselines();
     if (isLearning && this.share(cell, channel) < channelOf(channel).outageShare) return true;
     this.lists[signal]?.add(

@@ -89,6 +89,8 @@ export class Detector {
   readonly baselines: Baselines;
   readonly #tests: Candidates;
   #nowMs = 0;
+  /** Until then an audience may seem to have vanished that was not heard. */
+  #deafUntilMs = -Infinity;
   readonly #passes: Passes;
   readonly #watches: readonly SignalWatch[];
   readonly #adoptions: Adoptions;
@@ -119,13 +121,25 @@ export class Detector {
     );
   }
 
-  /** Takes in a heartbeat that was received at `receivedAtMs`. */
-  heartbeat(heartbeat: WatchedHeartbeat, receivedAtMs: number): void {
-    this.sessions.heartbeat(heartbeat, receivedAtMs);
+  /** Takes in a heartbeat that was received at `receivedAtMs` in the stream number `lane`. */
+  heartbeat(heartbeat: WatchedHeartbeat, receivedAtMs: number, lane = 0): void {
+    this.sessions.heartbeat(heartbeat, receivedAtMs, lane);
   }
 
-  /** Decides about everything received until `nowMs`; to be called once a second. */
-  tick(nowMs: number): Finding[] {
+  /** Notes that heartbeats of the stream `lane` were skipped until `toMs`. */
+  skipped(lane: number, toMs: number): void {
+    this.sessions.skipped(lane, toMs);
+    this.#deafUntilMs = Math.max(this.#deafUntilMs, toMs + AFTER_SKIP_MS);
+  }
+
+  /**
+   * Decides about everything received until `nowMs`; to be called once a second. `coverage` is the
+   * share of the heartbeats that were seen, 0 to 1.
+   */
+  tick(nowMs: number, coverage = 1): Finding[] {
+    this.#tests.coverage = coverage;
+    if (coverage < 1) this.#deafUntilMs = Math.max(this.#deafUntilMs, nowMs + AFTER_SKIP_MS);
+    this.#tests.isPartlyDeaf = nowMs < this.#deafUntilMs;
     this.sessions.advance(nowMs);
     this.#forgive(nowMs);
     this.baselines.advance(nowMs);
@@ -175,6 +189,21 @@ export class Detector {
       }
     }
     return out;
+  }
+
+  /**
+   * Makes the open incidents those that another process has told: what else this one found is found
+   * again, and told then.
+   */
+  adopt(incidents: readonly RestoredIncident[], nowMs: number): void {
+    for (const watch of this.#watches) {
+      const told = new Set(
+        incidents.filter(({ signal }) => signal === watch.rule.signal)
+          .map(({ cell }) => this.cells.named(cell, nowMs, false)),
+      );
+      watch.keep(({ cell }) => told.has(cell), nowMs);
+    }
+    this.restore(incidents, nowMs);
   }
 
   /** Takes over incidents that an earlier process opened. */
@@ -324,6 +353,8 @@ export class Detector {
   }
 }
 
+/** Time after which the audience of a minute ago is one that was heard, in ms. */
+const AFTER_SKIP_MS = 75_000;
 /** Share of an incident that explains that its audience leaves. */
 const MOSTLY = 0.5;
 const NOTHING: Measurement = {

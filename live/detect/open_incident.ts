@@ -136,10 +136,10 @@ export class Member {
     }
   }
 
-  /** Sessions that are a fair share of its audience. */
-  fairSample(nowMs: number): number {
+  /** Sessions that are a fair share of its audience, of which the share `coverage` is counted. */
+  fairSample(nowMs: number, coverage: number): number {
     const decay = 2 ** (-(nowMs - this.joinedMs) / AUDIENCE_HALF_LIFE_MS);
-    return Math.max(MIN_FAIR_SAMPLE, this.reference * decay / 2);
+    return Math.max(MIN_FAIR_SAMPLE, this.reference * decay * coverage / 2);
   }
 }
 
@@ -270,7 +270,7 @@ export class OpenIncident {
     const watching = tests.of(member.cell, rule.first);
     const isStart = rule.signal === "start";
     // Starts are few once an outage has passed; a handful of good ones tells.
-    const fair = isStart ? MIN_FAIR_SAMPLE : member.fairSample(nowMs);
+    const fair = isStart ? MIN_FAIR_SAMPLE : member.fairSample(nowMs, tests.coverage);
     if (watching < fair) return "few";
     return this.#isWell(tests, member, shares) ? "well" : "ill";
   }

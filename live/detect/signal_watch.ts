@@ -185,6 +185,20 @@ export class SignalWatch {
     this.#refreshGroups(nowMs);
   }
 
+  /**
+   * Leaves of the open incidents those alone for which `isKept`: the others have never been told to
+   * anybody. Ended ones go on explaining what they left.
+   */
+  keep(isKept: (incident: OpenIncident) => boolean, nowMs: number): void {
+    for (let i = this.incidents.length - 1; i >= 0; i--) {
+      const incident = this.incidents[i];
+      if (incident === undefined || incident.endedMs !== undefined || isKept(incident)) continue;
+      this.incidents.splice(i, 1);
+      for (const { cell } of incident.members) this.#cells.unhold(cell);
+    }
+    this.#refreshGroups(nowMs);
+  }
+
   #advanceIncidents(nowMs: number): Change[] {
     const changes: Change[] = [];
     for (const incident of this.incidents) {

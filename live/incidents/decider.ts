@@ -1,12 +1,16 @@
 /**
- * Feeds the detector and lets it decide about each second of receipt time, in order.
+ * Lets the detector decide about each second of receipt time, in order.
  *
- * Decisions depend on what the stream holds, not on how fast it is read: a backlog is decided second
- * by second, before the heartbeats of the next second count. Where nothing was received for long,
- * the steps grow to a sixteenth of that time.
+ * Decisions depend on what the streams hold, not on how fast they are read, nor by which process:
+ * observations are poured into the detector up to a second, then that second is decided about. Where
+ * nothing was received for long, the steps grow to a sixteenth of that time.
  *
- * When the stream's clock goes back by more than {@link MAX_REWIND_MS}, a new detector takes over
- * the baselines and the open incidents, as after a restart.
+ * Every process of live decides, so that any of them can go on at once; what the detector finds
+ * becomes alerts in the one that leads. When another one takes over, the incidents are those that
+ * were told.
+ *
+ * When the clock of the streams goes back by more than {@link MAX_REWIND_MS}, a new detector takes
+ * over the baselines and the open incidents, as after a restart.
  *
  * Pure: the caller passes a monotonic clock, which only bounds how long one call works.
  *
@@ -14,7 +18,8 @@
  */
 import type { IncidentAlert } from "../../shared/contract/alert.ts";
 import type { Detector } from "../detect/detector.ts";
-import type { WatchedHeartbeat } from "../watch/sessions.ts";
+import type { Skip } from "../sharing/observation_batch.ts";
+import type { Timeline } from "../sharing/timeline.ts";
 import type { Moment } from "./incident.ts";
 import type { Incidents } from "./incidents.ts";
 
@@ -22,10 +27,8 @@ import type { Incidents } from "./incidents.ts";
 export interface DeciderOptions {
   /** Makes a detector that knows nothing. */
   readonly newDetector: () => Detector;
-  readonly incidents: Incidents;
-  /** The receipt time up to which everything was heard, given the last time decided about. */
-  readonly heardToMs: (decidedMs: number) => number | undefined;
-  /** False while alerts could not be published; nothing is decided then. */
+  readonly timeline: Pick<Timeline, "heardToMs" | "pour" | "coverage">;
+  /** False while alerts could not be published; a process that leads decides nothing then. */
   readonly canDecide: () => boolean;
   readonly onAlert: (alert: IncidentAlert) => void;
   /** Called with the time that each decision took, in ms. */
@@ -35,6 +38,7 @@ export interface DeciderOptions {
 }
 
 const STEP_MS = 1_000;
+const SLICE_MS = 100;
 /** Seconds due at once from which time without heartbeats is passed in growing steps. */
 const CATCHING_UP_MS = 5_000;
 const GAP_STEPS = 16;
@@ -42,14 +46,22 @@ const GAP_STEPS = 16;
 const MAX_TURN_MS = 25;
 const MAX_REWIND_MS = 60_000;
 
+/** Heartbeats of one stream that nobody read. */
+interface LaneSkip extends Skip {
+  readonly lane: number;
+}
+
 /** Decides about every second. */
 export class Decider {
   /** The last second decided about, ms since the epoch as receipts are; −∞ before the first. */
   decidedMs = -Infinity;
-  /** Times that the stream's clock went back. */
+  /** Times that the streams' clock went back. */
   rewinds = 0;
+  /** Share of the heartbeats that was seen, as of the last decision. */
+  coverage = 1;
   #detector: Detector;
-  #nextLookMs = -Infinity;
+  #incidents: Incidents | undefined;
+  #skips: LaneSkip[] = [];
 
   constructor(readonly options: DeciderOptions) {
     this.#detector = options.newDetector();
@@ -60,27 +72,60 @@ export class Decider {
     return this.#detector;
   }
 
-  /** Takes in a heartbeat, after the seconds before it are decided about. */
-  heartbeat(heartbeat: WatchedHeartbeat, receivedAtMs: number): void {
-    if (receivedAtMs >= this.#nextLookMs) {
-      this.#nextLookMs = secondOf(receivedAtMs) + STEP_MS;
-      this.advance();
-    }
-    this.#detector.heartbeat(heartbeat, receivedAtMs);
+  /** What this process tells; undefined while another one leads. */
+  get incidents(): Incidents | undefined {
+    return this.#incidents;
   }
 
-  /** Decides about the seconds that are over; to be called at least once a second. */
-  advance(): void {
-    const { heardToMs, canDecide, monotonicMs } = this.options;
-    const toMs = heardToMs(this.decidedMs);
-    if (toMs === undefined || !canDecide()) return;
+  /** From now on findings become alerts, and go on from `incidents`. */
+  lead(incidents: Incidents): void {
+    this.#incidents = incidents;
+    this.#detector.adopt(incidents.openCells, this.#nowMs);
+  }
+
+  /** From now on another process tells what is found. */
+  follow(): void {
+    this.#incidents = undefined;
+  }
+
+  /** Notes that heartbeats of the stream number `lane` were skipped. */
+  skipped(lane: number, skip: Skip): void {
+    this.#skips.push({ ...skip, lane });
+  }
+
+  /** Decides about the seconds that are over; returns whether it is done, or has to be called again. */
+  advance(): boolean {
+    const { timeline, monotonicMs } = this.options;
+    const toMs = timeline.heardToMs(this.decidedMs);
+    if (toMs === undefined || !this.#mayDecide()) return true;
     if (toMs < this.decidedMs - MAX_REWIND_MS) this.#startAnew(toMs);
     if (this.decidedMs === -Infinity) this.decidedMs = secondOf(toMs) - STEP_MS;
     const startMs = monotonicMs();
+    const mayGoOn = () => monotonicMs() - startMs < MAX_TURN_MS;
     for (let atMs = this.#nextMs(toMs); atMs <= toMs; atMs = this.#nextMs(toMs)) {
+      if (!this.#pour(atMs, mayGoOn)) return false;
       this.#decide(atMs);
-      if (monotonicMs() - startMs >= MAX_TURN_MS || !canDecide()) return;
+      if (!this.#mayDecide()) return true;
+      if (!mayGoOn()) return false;
     }
+    return this.#pour(Math.floor(toMs / SLICE_MS) * SLICE_MS, mayGoOn);
+  }
+
+  /** Begins at the first observation instead of now, to know what the last minutes were. */
+  beginAt(fromMs: number): void {
+    if (this.decidedMs === -Infinity) this.decidedMs = secondOf(fromMs);
+  }
+
+  #mayDecide(): boolean {
+    return this.#incidents === undefined || this.options.canDecide();
+  }
+
+  #pour(untilMs: number, mayGoOn: () => boolean): boolean {
+    return this.options.timeline.pour(
+      untilMs,
+      (heartbeat, receivedAtMs, lane) => this.#detector.heartbeat(heartbeat, receivedAtMs, lane),
+      mayGoOn,
+    );
   }
 
   #nextMs(toMs: number): number {
@@ -91,27 +136,40 @@ export class Decider {
   }
 
   #decide(atMs: number): void {
-    const { incidents, onAlert, onDecided, monotonicMs } = this.options;
+    const { timeline, onAlert, onDecided, monotonicMs } = this.options;
     const startMs = monotonicMs();
-    const findings = this.#detector.tick(atMs);
+    this.#passSkips(atMs);
+    this.coverage = timeline.coverage(atMs);
+    const findings = this.#detector.tick(atMs, this.coverage);
     const moment: Moment = {
       nowMs: atMs,
-      coverage: 1,
+      coverage: this.coverage,
       current: ({ signal, cell }, summed) => this.#detector.current(signal, cell, summed),
     };
-    for (const alert of incidents.decide(findings, moment)) onAlert(alert);
+    for (const alert of this.#incidents?.decide(findings, moment) ?? []) onAlert(alert);
     this.decidedMs = atMs;
     onDecided(monotonicMs() - startMs);
+  }
+
+  #passSkips(atMs: number): void {
+    if (this.#skips.length === 0) return;
+    for (const { lane, fromMs, toMs } of this.#skips) {
+      if (fromMs < atMs) this.#detector.skipped(lane, toMs);
+    }
+    this.#skips = this.#skips.filter(({ fromMs }) => fromMs >= atMs);
+  }
+
+  get #nowMs(): number {
+    return Number.isFinite(this.decidedMs) ? this.decidedMs : 0;
   }
 
   #startAnew(nowMs: number): void {
     this.rewinds += 1;
     const learned = this.#detector.snapshot();
     this.#detector = this.options.newDetector();
-    this.#detector.restore(this.options.incidents.openCells, nowMs);
+    this.#detector.restore(this.#incidents?.openCells ?? [], nowMs);
     this.#detector.load(learned, nowMs);
     this.decidedMs = -Infinity;
-    this.#nextLookMs = -Infinity;
   }
 }
 

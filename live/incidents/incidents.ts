@@ -23,6 +23,11 @@ import { type Silence, suppressionOf } from "./silence.ts";
 
 /** Last token of `alerts.pipeline.no-data`: no heartbeat arrives. */
 export const NO_DATA = "no-data";
+/** Last token of `alerts.pipeline.live-lag`: live is behind, or skips heartbeats. */
+export const LIVE_LAG = "live-lag";
+/** The alerts of the pipeline that live publishes. */
+export const LIVE_PIPELINE_ALERTS = [NO_DATA, LIVE_LAG] as const;
+type PipelineWhat = typeof LIVE_PIPELINE_ALERTS[number];
 /** Least time between two updates of an incident that neither page nor raise its severity, in ms. */
 const UPDATE_EVERY_MS = 10_000;
 /** New incidents a minute that have a subject of their own, for each that may page. */
@@ -58,7 +63,7 @@ export class Incidents {
   readonly #many = new ManyIncidents();
   readonly #pages: MinuteBudget;
   readonly #opens: MinuteBudget;
-  #noData: PipelineAlert | undefined;
+  readonly #pipeline = new Map<PipelineWhat, PipelineAlert>();
   #silences: readonly Silence[] = [];
   #lastIdMs = 0;
 
@@ -68,7 +73,8 @@ export class Incidents {
     const pagedMs: number[] = [];
     for (const [subject, alert] of open) {
       if (alert.kind === "pipeline") {
-        if (subject === alertSubject.pipeline(NO_DATA)) this.#noData = alert;
+        const what = LIVE_PIPELINE_ALERTS.find((each) => subject === alertSubject.pipeline(each));
+        if (what !== undefined) this.#pipeline.set(what, alert);
         continue;
       }
       const incident = LiveIncident.recovered(alert);
@@ -99,7 +105,12 @@ export class Incidents {
 
   /** Whether the incident about missing heartbeats is open. */
   get isSilent(): boolean {
-    return this.#noData !== undefined;
+    return this.#pipeline.has(NO_DATA);
+  }
+
+  /** Whether the incident about the lag of live is open. */
+  get isLagging(): boolean {
+    return this.#pipeline.has(LIVE_LAG);
   }
 
   /** The open incidents that findings keep open, for the detector after a restart. */
@@ -122,25 +133,45 @@ export class Incidents {
 
   /** The alert of an absence of all heartbeats that began or ended at `nowMs`. */
   noData(change: "opened" | "resolved", nowMs: number): PipelineAlert {
+    const limit = this.options.silenceMs;
+    const summary = change === "opened"
+      ? `No heartbeat has arrived for ${limit / 1000} s: nothing can be detected`
+      : "Heartbeats arrive again";
+    return this.#ofPipeline(NO_DATA, change, nowMs, { summary, limit });
+  }
+
+  /** The alert of a lag of live that began or ended at `nowMs`. */
+  lag(
+    change: "opened" | "resolved",
+    nowMs: number,
+    figures: Pick<PipelineAlert, "summary" | "value" | "limit">,
+  ): PipelineAlert {
+    return this.#ofPipeline(LIVE_LAG, change, nowMs, figures);
+  }
+
+  #ofPipeline(
+    what: PipelineWhat,
+    change: "opened" | "resolved",
+    nowMs: number,
+    figures: Pick<PipelineAlert, "summary" | "value" | "limit">,
+  ): PipelineAlert {
     const opened = change === "opened";
-    const subject = alertSubject.pipeline(NO_DATA);
-    const suppressedBy = suppressionOf(this.#silences, subject, nowMs);
+    const suppressedBy = suppressionOf(this.#silences, alertSubject.pipeline(what), nowMs);
+    const open = this.#pipeline.get(what);
     const alert: PipelineAlert = {
       v: 1,
       kind: "pipeline",
-      what: NO_DATA,
-      incident_id: this.#noData?.incident_id ?? `${NO_DATA}.${nowMs}`,
+      what,
+      incident_id: open?.incident_id ?? `${what}.${nowMs}`,
       status: opened ? "open" : "resolved",
       severity: "page",
-      opened_at: this.#noData?.opened_at ?? nowMs,
+      opened_at: open?.opened_at ?? nowMs,
       at: nowMs,
-      summary: opened
-        ? `No heartbeat has arrived for ${this.options.silenceMs / 1000} s: nothing can be detected`
-        : "Heartbeats arrive again",
-      limit: this.options.silenceMs,
+      ...figures,
       ...(suppressedBy === undefined ? {} : { suppressed_by: suppressedBy }),
     };
-    this.#noData = opened ? alert : undefined;
+    if (opened) this.#pipeline.set(what, alert);
+    else this.#pipeline.delete(what);
     return alert;
   }
 

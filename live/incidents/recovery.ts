@@ -7,24 +7,34 @@ import type { JetStreamManager } from "nats/jetstream";
 import { alertSchema, isOpen } from "../../shared/contract/alert.ts";
 import { ALERTS, alertSubject, INCIDENT_SUBJECTS } from "../../shared/contract/topology.ts";
 import type { Log } from "../../shared/process/log.ts";
-import { type LiveAlert, NO_DATA, type OpenAlerts, subjectOf } from "./incidents.ts";
+import { LIVE_PIPELINE_ALERTS, type LiveAlert, type OpenAlerts, subjectOf } from "./incidents.ts";
 import { jsonOf, keptMessages } from "./kept_messages.ts";
 
+/** What was told until now. */
+export interface Told {
+  /** The open alerts, by subject. */
+  readonly open: OpenAlerts;
+  /** Sequence of the last message of each subject. */
+  readonly lastSequences: Map<string, number>;
+}
+
 /**
- * The open alerts of an earlier process, by subject. Alerts that cannot be read are logged and
- * skipped.
+ * What processes of live have told until now. Alerts that cannot be read are logged and skipped.
  */
-export async function openAlerts(jsm: JetStreamManager, log: Log): Promise<OpenAlerts> {
+export async function toldAlerts(jsm: JetStreamManager, log: Log): Promise<Told> {
   const open: OpenAlerts = new Map();
-  for (const filter of [...INCIDENT_SUBJECTS, alertSubject.pipeline(NO_DATA)]) {
+  const lastSequences = new Map<string, number>();
+  const pipeline = LIVE_PIPELINE_ALERTS.map((what) => alertSubject.pipeline(what));
+  for (const filter of [...INCIDENT_SUBJECTS, ...pipeline]) {
     for await (const { subject, seq, data } of keptMessages(jsm, ALERTS, filter)) {
+      lastSequences.set(subject, seq);
       const alert = readAlert(subject, data);
       if (!alert) log.warn("live.alerts.unreadable", { subject, seq });
       else if (isOpen(alert)) open.set(subject, alert);
       else open.delete(subject);
     }
   }
-  return open;
+  return { open, lastSequences };
 }
 
 // An alert on a subject that is not its own would be resolved on another one.

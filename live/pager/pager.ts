@@ -10,14 +10,15 @@ import type { NatsConnection } from "nats";
 import { jetstreamManager } from "nats/jetstream";
 import type { PulseWatch } from "../../shared/contract/pulse_watch.ts";
 import { sendPulses, watchPulses } from "../../shared/contract/pulses.ts";
+import { PAGER_LEASE_SUBJECT, PAGER_STATE } from "../../shared/contract/topology.ts";
 import { wrongSettings } from "../../shared/process/config.ts";
+import { Lease } from "../../shared/process/lease/lease.ts";
 import { natsMessageOf } from "../../shared/process/nats.ts";
 import { pause, untilReady } from "../../shared/process/retry.ts";
 import type { Service } from "../../shared/process/service.ts";
 import { Courier } from "./courier.ts";
 import { isUnheard } from "./incident_record.ts";
 import { findPagerDurable, readAlerts } from "./intake.ts";
-import { Lease } from "./lease.ts";
 import { NatsSilence } from "./nats_silence.ts";
 import { PagerMetrics } from "./pager_metrics.ts";
 import { type Receiver, withSecrets } from "./receivers/receiver.ts";
@@ -26,6 +27,8 @@ import type { pagerSettings } from "./settings.ts";
 
 type PagerProcess = Service<typeof pagerSettings>;
 
+/** Time after which the lease of a pager that died is free, in ms. */
+const LEASE_MS = 5_000;
 const STANDBY_MS = 100;
 const PRUNE_INTERVAL_MS = 60_000;
 const RETRY_MS = 500;
@@ -56,7 +59,15 @@ export async function startPager(
   const { health, log, signal } = service;
   const receivers = receiversOf(service, secrets);
   const jsm = await jetstreamManager(nc, { checkAPI: false });
-  const lease = new Lease(jsm, crypto.randomUUID(), log);
+  const lease = new Lease({
+    jsm,
+    stream: PAGER_STATE,
+    subject: PAGER_LEASE_SUBJECT,
+    holder: crypto.randomUUID(),
+    leaseMs: LEASE_MS,
+    renewMs: 1_000,
+    onRetry: (error) => log.warn("live.pager.lease_retry", { error: natsMessageOf(error) }),
+  });
   const names = receivers.map(({ name }) => name);
   const records = new Records({ jsm, lease, log, receivers: names, nowMs });
   const metrics = new PagerMetrics(service.metrics);

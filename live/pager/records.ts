@@ -24,7 +24,7 @@ import {
   withOutcome,
 } from "./incident_record.ts";
 import { jsonOf, keptMessages } from "../incidents/kept_messages.ts";
-import { isOvertaken, type Lease } from "./lease.ts";
+import { isOvertaken, type Lease } from "../../shared/process/lease/lease.ts";
 import type { Alert } from "../../shared/contract/alert.ts";
 
 /** Maximum incidents; beyond it alerts wait in ALERTS. */

@@ -53,11 +53,11 @@ export class AckFloor<M> {
     this.#held.delete(sequence);
   }
 
-  /** Releases every held sequence; returns their number. */
-  releaseAll(): number {
-    const held = this.#held.size;
-    this.#held.clear();
-    return held;
+  /** Releases the held sequences for which `which` returns true; returns their number. */
+  releaseAll(which: (sequence: number) => boolean): number {
+    const released = [...this.#held].filter(which);
+    for (const sequence of released) this.#held.delete(sequence);
+    return released.length;
   }
 
   /** The message to acknowledge now, if any. */

@@ -3,16 +3,26 @@
  *
  * - Every heartbeat is judged and passed on in the order of the stream; a redelivered heartbeat
  *   that this process has handled is skipped.
- * - About once a second all heartbeats up to a sequence are acknowledged, but never a rejected one
- *   whose copy to the quarantine is pending. After a crash, unacknowledged heartbeats are delivered
- *   again: live may count a second twice, but misses none.
+ * - About once a second all heartbeats up to a sequence are acknowledged, but never one whose
+ *   observation is not stored, or a rejected one whose copy to the quarantine is pending. After a
+ *   crash, unacknowledged heartbeats are delivered again, so none is missed.
+ * - A term begins with a reset of the durable: what another process had received and not
+ *   acknowledged would not come again.
+ * - When the newest heartbeat is more than {@link MAX_LAG_MS} old while others wait, the durable is
+ *   moved to now and what lies between is skipped, and said: on-call has to hear of what happens now.
  * - Reading resumes within about three seconds of a server restart, a new leader or a lost
  *   connection, because pulls expire every second and are requested again.
  *
  * @module
  */
-import type { Consumer, ConsumerInfo, JetStreamClient, JsMsg } from "nats/jetstream";
-import { deliveryOf } from "../../shared/contract/delivery.ts";
+import type {
+  Consumer,
+  ConsumerInfo,
+  JetStreamClient,
+  JetStreamManager,
+  JsMsg,
+} from "nats/jetstream";
+import { type Delivery, deliveryOf } from "../../shared/contract/delivery.ts";
 import type { Reject } from "../../shared/contract/quarantine.ts";
 import { messageOf, RetryAfter } from "../../shared/process/errors.ts";
 import { type Heartbeat, judge } from "../../shared/contract/event.ts";
@@ -23,13 +33,34 @@ import { AckFloor } from "./ack_floor.ts";
 import type { Copies } from "./copies.ts";
 import { ReceiptClock } from "./receipt_clock.ts";
 
+/** Takes in what a reader reads. */
+export interface ObservationSink {
+  /** Whether the batch that collects covers nothing yet. */
+  readonly isEmpty: boolean;
+  /** Notes what to call once the batch that begins now is stored. */
+  begin(onStored: () => void): void;
+  /** Notes that a heartbeat was read. */
+  cover(sequence: number): void;
+  /** Notes that heartbeats before `next` were skipped. */
+  skip(
+    skip: { readonly events: number; readonly fromMs: number; readonly toMs: number },
+    next: number,
+  ): void;
+  /** Adds the heartbeat that was covered last; `receivedAtMs` is ms since the epoch. */
+  add(heartbeat: Heartbeat, receivedAtMs: number): void;
+}
+
 /** Options and dependencies of a {@link Reader}. */
 export interface ReaderOptions {
   readonly js: JetStreamClient;
+  readonly jsm: JetStreamManager;
   readonly stream: string;
   readonly copies: Pick<Copies<Reject>, "submit">;
-  /** Called once with each valid heartbeat; `receivedAtMs` is ms since the epoch. Must not throw. */
+  readonly sink: ObservationSink;
+  /** Called with each valid heartbeat once; must not throw. */
   readonly onHeartbeat: (heartbeat: Heartbeat, receivedAtMs: number) => void;
+  /** Called when heartbeats may have been missed. */
+  readonly onGap: () => void;
   readonly log: Log;
 }
 
@@ -42,11 +73,17 @@ const ACK_INTERVAL_MS = 1_000;
 const ACK_INTERVAL_EVENTS = 10_000;
 /** Half of the durable's `max_ack_pending`, at which the server would stop delivering. */
 const MAX_UNACKNOWLEDGED_EVENTS = 100_000;
-const INFO_INTERVAL_MS = 2_000;
+const INFO_INTERVAL_MS = 1_000;
 /** Time without progress or an answer before not ready; longer than a restart of the server. */
 const MAX_STALL_MS = 10_000;
+/** Lag beyond which a reader jumps to now, in ms of receipt. */
+export const MAX_LAG_MS = 5_000;
+/** The same soon after a jump: when they are many, shorter ones let a fresh incident be seen sooner. */
+const MAX_LAG_AGAIN_MS = 2_000;
+const SOON_MS = 60_000;
+const LAG_CHECK_MS = 250;
 
-/** Reads one stream until its signal is aborted. */
+/** Reads one stream, a term at a time. */
 export class Reader {
   /** Heartbeats judged, valid or not. */
   events = 0;
@@ -56,12 +93,16 @@ export class Reader {
   redelivered = 0;
   /** Rejected heartbeats acknowledged before their copy, so that the server keeps delivering. */
   overtaken = 0;
+  /** Heartbeats skipped because they were too old. */
+  skipped = 0;
   /** Heartbeats that the durable has not delivered yet. */
   lag = 0;
   /** Whether the durable had delivered anything before this process started. */
   deliveredBefore = false;
+  /** Whether this process reads the stream. */
+  isReading = false;
   /** The clock of the stream. */
-  readonly clock = new ReceiptClock();
+  clock = new ReceiptClock();
 
   readonly #options: ReaderOptions;
   #floor = new AckFloor<JsMsg>();
@@ -75,6 +116,15 @@ export class Reader {
   #newest: JsMsg | undefined;
   #newestReceivedMs = -Infinity;
   #newestHeardMs = -Infinity;
+  /** What the server's clock showed at that monotonic time. */
+  #serverMs = Number.NaN;
+  #serverAtMs = 0;
+  /** The last sequence of the stream, as far as known. */
+  #lastSequence = 0;
+  /** Deliveries below are of before a jump. */
+  #fromSequence = 0;
+  #jumpedMs = -Infinity;
+  #isJumping = false;
 
   constructor(options: ReaderOptions) {
     this.#options = options;
@@ -93,6 +143,7 @@ export class Reader {
   /** Why the reader makes no progress, or undefined when it does or nothing is pending. */
   get notReady(): string | undefined {
     const { stream } = this.#options;
+    if (!this.isReading) return undefined;
     if (!this.reachable) return `NATS does not answer about the durable live of ${stream}`;
     const stalledMs = performance.now() - this.#progressMs;
     if (this.lag === 0 || stalledMs < MAX_STALL_MS) return undefined;
@@ -110,7 +161,18 @@ export class Reader {
     return this.clock.nowMs(performance.now());
   }
 
-  /** Waits until the durable exists; {@link run} starts reading. */
+  /** How old the newest heartbeat is by the server's clock while others wait, in ms; else 0. */
+  get lagMs(): number {
+    if (!this.isReading || this.lag === 0 || Number.isNaN(this.#serverMs)) return 0;
+    if (this.#newestReceivedMs === -Infinity) return 0;
+    return Math.max(0, this.#serverNowMs - this.#newestReceivedMs);
+  }
+
+  get #serverNowMs(): number {
+    return this.#serverMs + performance.now() - this.#serverAtMs;
+  }
+
+  /** Waits until the durable exists. */
   async waitForDurable(signal: AbortSignal): Promise<void> {
     const consumer = await untilReady(signal, this.#options.log, () => this.#consumer());
     const askedMs = performance.now();
@@ -121,14 +183,18 @@ export class Reader {
 
   /** Reads until `signal` is aborted; retries after every failure of the connection. */
   async run(signal: AbortSignal): Promise<void> {
-    const timer = setInterval(() => this.#acknowledge(), ACK_INTERVAL_MS);
+    this.#begin();
+    const timers = [
+      setInterval(() => this.#acknowledge(), ACK_INTERVAL_MS),
+      setInterval(() => this.#jumpIfLate(), LAG_CHECK_MS),
+    ];
     const watching = this.#watchLag(signal);
     while (!signal.aborted) {
       try {
-        await this.#consume(
-          await untilReady(signal, this.#options.log, () => this.#consumer()),
-          signal,
-        );
+        const { log, jsm, stream } = this.#options;
+        const consumer = await untilReady(signal, log, () => this.#consumer());
+        if (this.#floor.handledTo === 0) await jsm.consumers.reset(stream, DURABLE.live);
+        await this.#consume(consumer, signal);
       } catch (error) {
         if (signal.aborted) break;
         const { log, stream } = this.#options;
@@ -136,23 +202,40 @@ export class Reader {
         await pause(ACK_INTERVAL_MS, signal);
       }
     }
-    clearInterval(timer);
+    for (const timer of timers) clearInterval(timer);
     await watching;
+  }
+
+  #begin(): void {
+    this.isReading = true;
+    this.clock = new ReceiptClock();
+    this.#floor = new AckFloor();
+    this.#newest = undefined;
+    this.#newestReceivedMs = -Infinity;
+    this.#progressMs = performance.now();
+    this.#options.onGap();
   }
 
   /** Acknowledges everything handled, after {@link run}; resolves once the server confirms it. */
   async finish(): Promise<void> {
+    this.isReading = false;
     await this.#floor.take()?.ackAck({ timeout: 2_000 });
   }
 
   async #consume(consumer: Consumer, signal: AbortSignal): Promise<void> {
+    let isStopped = false;
     const messages = await consumer.consume({
       max_messages: MAX_PULL_MESSAGES,
       expires: PULL_EXPIRES_MS,
-      callback: (message) => this.#handle(message),
+      // After a stop the client goes on with what it has received.
+      callback: (message) => isStopped ? undefined : this.#handle(message),
     });
-    const stop = () => messages.stop();
+    const stop = () => {
+      isStopped = true;
+      messages.stop();
+    };
     signal.addEventListener("abort", stop, { once: true });
+    if (signal.aborted) stop();
     const error = await messages.closed();
     signal.removeEventListener("abort", stop);
     if (error) throw error;
@@ -161,28 +244,49 @@ export class Reader {
   #handle(message: JsMsg): void {
     const delivery = deliveryOf(message);
     this.#deliveries += 1;
+    if (delivery.sequence < this.#fromSequence) return;
     if (delivery.sequence <= this.#floor.handledTo) {
       this.redelivered += 1;
       if (delivery.redelivered) this.#floor.redelivered();
       return;
     }
+    this.#cover(delivery.sequence);
     this.#floor.handled(delivery.sequence, message);
     this.events += 1;
     this.#newest = message;
     if (delivery.receivedAtMs !== this.#newestReceivedMs) this.#hear(delivery.receivedAtMs);
+    this.#judge(delivery);
+    if (++this.#sinceAck >= ACK_INTERVAL_EVENTS) this.#acknowledge();
+  }
+
+  #judge(delivery: Delivery): void {
     const judgement = judge(delivery.bytes);
     if (judgement.ok) {
+      this.#options.sink.add(judgement.heartbeat, delivery.receivedAtMs);
       this.#options.onHeartbeat(judgement.heartbeat, delivery.receivedAtMs);
-    } else {
-      // The bytes are a view of a socket's buffer; a waiting reject would keep the whole buffer.
-      const kept = { ...delivery, bytes: delivery.bytes.slice() };
-      this.#reject({
-        stream: this.#options.stream,
-        delivery: kept,
-        rejection: judgement.rejection,
-      });
+      return;
     }
-    if (++this.#sinceAck >= ACK_INTERVAL_EVENTS) this.#acknowledge();
+    // The bytes are a view of a socket's buffer; a waiting reject would keep the whole buffer.
+    const kept = { ...delivery, bytes: delivery.bytes.slice() };
+    this.#reject({
+      stream: this.#options.stream,
+      delivery: kept,
+      rejection: judgement.rejection,
+    });
+  }
+
+  // The floor stays below the first heartbeat of a batch until the batch is stored.
+  #cover(sequence: number): void {
+    const { sink } = this.#options;
+    if (sink.isEmpty) this.#holdBatch(sequence);
+    sink.cover(sequence);
+  }
+
+  // Half below, so that a reject with the same sequence is held for itself.
+  #holdBatch(sequence: number): void {
+    const floor = this.#floor;
+    floor.hold(sequence - 0.5);
+    this.#options.sink.begin(() => floor.release(sequence - 0.5));
   }
 
   #hear(receivedMs: number): void {
@@ -208,7 +312,8 @@ export class Reader {
   #acknowledge(): void {
     this.#sinceAck = 0;
     if (this.#floor.unacknowledged > MAX_UNACKNOWLEDGED_EVENTS) {
-      this.overtaken += this.#floor.releaseAll();
+      // Batches are held at halves: what nobody has observed is not overtaken.
+      this.overtaken += this.#floor.releaseAll(Number.isInteger);
     }
     this.#floor.take()?.ack();
   }
@@ -240,17 +345,60 @@ export class Reader {
   #onInfo(info: ConsumerInfo, askedMs: number): void {
     this.#answerMs = performance.now();
     this.lag = info.num_pending;
+    this.#lastSequence = info.delivered.stream_seq + info.num_pending;
+    this.#serverMs = Date.parse(info.ts ?? "");
+    this.#serverAtMs = this.#answerMs;
     // The stream or durable was recreated: sequences start again.
     const isRecreated = this.#consumerCreated && this.#consumerCreated !== info.created;
-    if (isRecreated) this.#floor = new AckFloor();
+    if (isRecreated) {
+      this.#floor = new AckFloor();
+      this.#fromSequence = 0;
+    }
     this.#consumerCreated = info.created;
     const handledTo = Math.max(this.#floor.handledTo, info.ack_floor.stream_seq);
     if (this.lag === 0 && info.delivered.stream_seq <= handledTo) {
-      this.clock.proved(askedMs, Date.parse(info.ts ?? ""));
+      this.clock.proved(askedMs, this.#serverMs);
     }
     if (this.lag === 0 || this.#deliveries > this.#deliveriesKnown) {
       this.#progressMs = this.#answerMs;
       this.#deliveriesKnown = this.#deliveries;
     }
+  }
+
+  #jumpIfLate(): void {
+    const isAgain = performance.now() - this.#jumpedMs < SOON_MS;
+    if (this.lagMs <= (isAgain ? MAX_LAG_AGAIN_MS : MAX_LAG_MS) || this.#isJumping) return;
+    this.#isJumping = true;
+    this.#jump().catch((error) => {
+      const { log, stream } = this.#options;
+      log.warn("live.reading.not_skipped", { stream, reason: messageOf(error) });
+    }).finally(() => this.#isJumping = false);
+  }
+
+  // Moves the durable to now; what the client has received of before is dropped.
+  async #jump(): Promise<void> {
+    const { jsm, stream, log, sink, onGap } = this.#options;
+    const info = await jsm.consumers.info(stream, DURABLE.live);
+    this.#onInfo(info, performance.now());
+    const next = this.#lastSequence + 1;
+    const before = this.#floor.handledTo;
+    if (before === 0 || next <= before + 1) return;
+    // From here on nothing below is handled, whether the server has moved or not.
+    this.#fromSequence = next;
+    await jsm.consumers.reset(stream, DURABLE.live, next);
+    this.#jumpedMs = performance.now();
+    const skip = {
+      events: next - 1 - this.#floor.handledTo,
+      fromMs: this.#newestReceivedMs,
+      toMs: this.#serverNowMs,
+    };
+    this.skipped += skip.events;
+    this.overtaken += this.#floor.releaseAll(Number.isInteger);
+    if (sink.isEmpty) this.#holdBatch(this.#floor.handledTo + 1);
+    sink.skip(skip, next);
+    this.#newestReceivedMs = skip.toMs;
+    this.clock.heard(skip.toMs, this.#jumpedMs);
+    onGap();
+    log.warn("live.reading.skipped", { stream, events: skip.events, to: next });
   }
 }

@@ -113,6 +113,8 @@ export interface SessionCounters {
   neverStarted: number;
   /** Sessions that made room for others. */
   evicted: number;
+  /** Sessions not counted until they are heard again, because heartbeats were skipped. */
+  unheard: number;
   /** Changes of title, region or another dimension within a session. */
   moved: number;
 }
@@ -130,6 +132,7 @@ export class SessionTable {
     expired: 0,
     neverStarted: 0,
     evicted: 0,
+    unheard: 0,
     moved: 0,
   };
   /** One more than the highest row ever used. */
@@ -152,6 +155,8 @@ export class SessionTable {
   readonly #intervalMs: Uint16Array;
   /** Heartbeats about now, at most {@link STEADY_BEATS}, and receipt of the first. */
   readonly #beats: Uint8Array;
+  /** The stream that it is in. */
+  readonly #lane: Uint8Array;
   readonly #firstMs: Float64Array;
   readonly #names: (string | undefined)[] = [];
   readonly #free: number[] = [];
@@ -175,17 +180,20 @@ export class SessionTable {
     this.#seq = new Float64Array(capacity);
     this.#intervalMs = new Uint16Array(capacity);
     this.#beats = new Uint8Array(capacity);
+    this.#lane = new Uint8Array(capacity);
     this.#firstMs = new Float64Array(capacity);
     this.#clocks = new Clocks(capacity);
     this.#wheel = new Wheel(capacity);
   }
 
-  /** Takes in a heartbeat received at `receivedAtMs`. */
-  heartbeat(heartbeat: WatchedHeartbeat, receivedAtMs: number): void {
+  /** Takes in a heartbeat received at `receivedAtMs` in the stream with the number `lane`. */
+  heartbeat(heartbeat: WatchedHeartbeat, receivedAtMs: number, lane = 0): void {
     this.counters.heartbeats += 1;
     let row = this.#rowOf(heartbeat.session_id);
-    if (row === undefined) row = this.#create(heartbeat, receivedAtMs);
-    else if (this.#wasSeen(row, heartbeat)) return;
+    if (row === undefined) {
+      row = this.#create(heartbeat, receivedAtMs);
+      this.#lane[row] = lane;
+    } else if (this.#wasSeen(row, heartbeat)) return;
     const isBack = (this.#beats[row] ?? 0) > 0 && !this.#isWatching(row);
     const timeliness = this.#clocks.judge(row, receivedAtMs, heartbeat.ts, isBack);
     this.#seq[row] = heartbeat.seq;
@@ -228,6 +236,19 @@ export class SessionTable {
       newestMs = Math.max(newestMs, this.#forgivenMs.get(this.cellIds[at] ?? -1) ?? -Infinity);
     }
     return newestMs;
+  }
+
+  /**
+   * Heartbeats of the stream `lane` were skipped until `toMs`: sessions whose next one was among them
+   * count again once they are heard. What they do in between is not known, and no fault of theirs.
+   */
+  skipped(lane: number, toMs: number): void {
+    for (let row = 0; row < this.end; row++) {
+      if (this.#lane[row] !== lane || !this.#isWatching(row)) continue;
+      if ((this.#lastMs[row] ?? 0) + (this.#intervalMs[row] ?? 0) > toMs) continue;
+      this.counters.unheard += 1;
+      this.#leave(row);
+    }
   }
 
   /** Lets time pass to `nowMs`: sessions become stuck, overdue, expire. */

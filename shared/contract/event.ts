@@ -17,6 +17,16 @@ const label = z.string().regex(
   /^[^\p{Cc}\p{Cs}]{1,64}$/u,
   "expected 1 to 64 characters, none of them a control character",
 );
+/** What a player may be doing. */
+export const STATES = [
+  "starting",
+  "playing",
+  "rebuffering",
+  "paused",
+  "seeking",
+  "ad",
+  "ended",
+] as const;
 const interval = z.int().min(0).max(600_000);
 const duration = z.int().min(0);
 
@@ -31,7 +41,7 @@ export const heartbeatSchema = z.object({
   region: z.string().regex(/^[a-z0-9-]{2,32}$/, "expected 2 to 32 of a-z, 0-9 and -"),
   ts: z.int().min(0),
   interval_ms: interval,
-  state: z.enum(["starting", "playing", "rebuffering", "paused", "seeking", "ad", "ended"]),
+  state: z.enum(STATES),
   played_ms: interval,
   rebuffer_ms: duration,
   rebuffer_count: duration,

@@ -20,6 +20,7 @@ const SECOND_NS = 1_000_000_000;
 const HOUR_NS = 3600 * SECOND_NS;
 const DAY_NS = 24 * HOUR_NS;
 const GIB = 1024 ** 3;
+const OBSERVATIONS_MAX_AGE_NS = 180 * SECOND_NS;
 
 /** Name of the stream of rejected heartbeats. */
 export const QUARANTINE = "QUARANTINE";
@@ -29,6 +30,8 @@ export const ALERTS = "ALERTS";
 export const SILENCES = "KV_SILENCES";
 /** Name of the stream of what live has learned; in its form the key-value bucket `LIVE`. */
 export const LIVE_STATE = "KV_LIVE";
+/** Name of the stream of observations, which the readers of live pass to the one that decides. */
+export const OBSERVATIONS = "OBSERVATIONS";
 /** Name of the stream of what the pager has delivered; in its form the key-value bucket `PAGER`. */
 export const PAGER_STATE = "KV_PAGER";
 /** Names of the durables; each is read by the service of that name. */
@@ -189,6 +192,21 @@ export function baselinesSubject(slot?: 0 | 1, part = 0): string {
   return slot === undefined ? "$KV.LIVE.baselines" : `$KV.LIVE.baselines.${slot}.${part}`;
 }
 
+/** The subject of the observations of `stream`; `*` for all. */
+export function observedSubject(stream: string): string {
+  return `observed.${stream}`;
+}
+
+/** The subject of the lease of a part of live's work: `leader`, or `reader.<stream>`. */
+export function liveLeaseSubject(part: string): string {
+  return `$KV.LIVE.lease.${part}`;
+}
+
+/** The subject on which a live process says that it is there; plain NATS, not stored. */
+export function livePresentSubject(instance: string): string {
+  return `live.present.${instance}`;
+}
+
 /** The subject of the lease that the pager which delivers holds. */
 export const PAGER_LEASE_SUBJECT = "$KV.PAGER.lease";
 
@@ -236,6 +254,7 @@ export function desiredTopology(options: TopologyOptions): DesiredTopology {
       alertsStream(options),
       silencesStream(options),
       liveStateStream(options),
+      observationsStream(options),
       pagerStateStream(options),
     ],
     consumers: [
@@ -308,12 +327,28 @@ function silencesStream(options: TopologyOptions) {
 function liveStateStream(options: TopologyOptions) {
   return {
     ...fileStream(LIVE_STATE, options),
-    description: "What live has learned, so that a restart does not begin anew",
+    description: "What live has learned, and which of its processes reads what and decides",
     subjects: ["$KV.LIVE.>"],
     max_msgs_per_subject: 1,
+    allow_msg_ttl: true,
     max_age: 2 * DAY_NS,
     max_bytes: 64 * 1024 ** 2,
     max_msg_size: 512 * 1024,
+    deny_delete: true,
+    deny_purge: true,
+  };
+}
+
+// What a process of live needs to know of the last minutes; what is older, nobody reads.
+function observationsStream(options: TopologyOptions) {
+  return {
+    ...fileStream(OBSERVATIONS, options),
+    description: "What live needs of the heartbeats of the last minutes, in batches",
+    subjects: [observedSubject("*")],
+    max_age: OBSERVATIONS_MAX_AGE_NS,
+    max_bytes: GIB,
+    discard: DiscardPolicy.Old,
+    duplicate_window: SECOND_NS,
     deny_delete: true,
     deny_purge: true,
   };

@@ -134,18 +134,20 @@ async function closeWithin(
 /**
  * Connects a service: waits until NATS answers, without limit. The service is not ready until then
  * and while the connection is lost. The stop of the service closes the connection with `close`; if
- * it is closed for another reason, the process exits. Rejects once the service stops.
+ * it is closed for another reason, the process exits. Rejects once the service stops. A service with
+ * several connections gives each a `name`.
  */
 export async function connectService<S extends ServiceSettings & typeof natsSettings>(
   service: Service<S>,
   close: (nc: NatsConnection) => Promise<void> = (nc) => nc.close(),
+  name = "nats",
 ): Promise<NatsConnection> {
   const settings: Settings<typeof natsSettings> = service.settings;
-  const part = service.health.part("nats", "NATS has not answered yet");
+  const part = service.health.part(name, "NATS has not answered yet");
   const { signal, log } = service;
   const nc = await untilReady(signal, log, () => connectNats(settings, log), part);
   void reportStatus(nc, part);
-  service.onStop("nats", () => closeWithin(nc, close));
+  service.onStop(name, () => closeWithin(nc, close));
   void nc.closed().then((error) =>
     service.fail(error ?? new Stop("the NATS connection was closed"))
   );

@@ -1,22 +1,18 @@
 /**
- * The lease in KV_PAGER: of any number of pagers, the one that holds it delivers.
+ * A lease: of any number of processes, at most one holds it.
  *
- * It is a message that the server removes after {@link LEASE_MS} unless its holder replaces it. The
- * holder counts from before it asked, by a monotonic clock, and stops {@link MARGIN_MS} earlier, so
- * that a process that was frozen does not believe in a lease that another one has.
+ * It is a message of a stream of its last values that the server removes after the time of the lease
+ * unless its holder replaces it. The holder counts from before it asked, by a monotonic clock, and
+ * stops {@link MARGIN_MS} earlier, so that a process that was frozen does not believe in a lease that
+ * another one has.
  *
  * @module
  */
+import { NoRespondersError } from "nats";
 import { JetStreamApiError, type JetStreamManager } from "nats/jetstream";
-import { PAGER_LEASE_SUBJECT, PAGER_STATE } from "../../shared/contract/topology.ts";
-import type { Log } from "../../shared/process/log.ts";
-import { natsMessageOf } from "../../shared/process/nats.ts";
-import { pause } from "../../shared/process/retry.ts";
+import { pause } from "../retry.ts";
 
-/** Time after which the lease of a pager that died is free, in ms. */
-export const LEASE_MS = 5_000;
 const MARGIN_MS = 1_000;
-const RENEW_MS = 1_000;
 const TIMEOUT_MS = 1_000;
 /** JetStream error code "wrong last sequence": another message is the last of the subject. */
 const WRONG_SEQUENCE_CODE = 10071;
@@ -24,6 +20,29 @@ const WRONG_SEQUENCE_CODE = 10071;
 /** Whether JetStream refused a write because another one was first. */
 export function isOvertaken(error: unknown): boolean {
   return error instanceof JetStreamApiError && error.code === WRONG_SEQUENCE_CODE;
+}
+
+// Nobody listens to the subject, or the stream to read from is unknown.
+function isNowhere(error: unknown): boolean {
+  return error instanceof NoRespondersError || error instanceof Error &&
+      (error.cause instanceof NoRespondersError ||
+        /no responders|stream not found/.test(error.message));
+}
+
+/** What a {@link Lease} is. */
+export interface LeaseOptions {
+  readonly jsm: JetStreamManager;
+  /** A stream that keeps one message a subject and allows a time to live of messages. */
+  readonly stream: string;
+  readonly subject: string;
+  /** The name of this process. */
+  readonly holder: string;
+  /** Time after which the lease of a process that died is free, in ms: more than {@link MARGIN_MS}. */
+  readonly leaseMs: number;
+  /** Time between two attempts to take or renew it, in ms. */
+  readonly renewMs: number;
+  /** Called with the first failure to ask for the lease after a success. */
+  readonly onRetry: (error: unknown) => void;
 }
 
 /** Takes the lease when it is free, and renews it while it is held. */
@@ -39,9 +58,14 @@ export class Lease {
   /** Called when another process is seen to hold the lease. */
   onTaken: () => void = () => {};
 
-  constructor(readonly jsm: JetStreamManager, readonly holder: string, readonly log: Log) {
+  /** Whether the stream of the lease does not exist, so that nobody can hold it. */
+  isMissing = false;
+  /** Whether it is wanted; a lease that is not is neither taken nor renewed. */
+  isWanted = true;
+
+  constructor(readonly options: LeaseOptions) {
     this.#term.abort();
-    this.knownHolder = holder;
+    this.knownHolder = options.holder;
   }
 
   /** Whether this process may deliver now. */
@@ -51,7 +75,7 @@ export class Lease {
 
   /** Whether this process or another one holds the lease, as far as this one can see. */
   get isTaken(): boolean {
-    return this.isHeld || performance.now() - this.#seenMs < LEASE_MS;
+    return this.isHeld || performance.now() - this.#seenMs < this.options.leaseMs;
   }
 
   /** Aborted when the present term ends. */
@@ -64,20 +88,27 @@ export class Lease {
     let isKnown = true;
     while (!this.#isOver) {
       try {
-        await this.#renew();
+        if (this.isWanted) await this.#renew();
         isKnown = true;
+        this.isMissing = false;
       } catch (error) {
-        if (isKnown) this.log.warn("live.pager.lease_retry", { error: natsMessageOf(error) });
+        if (isKnown) this.options.onRetry(error);
         isKnown = false;
+        this.isMissing = isNowhere(error);
       }
       if (!this.isHeld) this.#term.abort();
-      await pause(RENEW_MS);
+      await pause(this.options.renewMs);
     }
   }
 
   /** Gives the lease up, so that another process has it in about a second. */
   async release(): Promise<void> {
     this.#isOver = true;
+    await this.giveUp();
+  }
+
+  /** The same, but takes it again when it is wanted and free. */
+  async giveUp(): Promise<void> {
     const wasHeld = this.isHeld;
     this.#lose();
     if (wasHeld) await this.#put("1s").catch(() => {});
@@ -86,14 +117,13 @@ export class Lease {
   async #renew(): Promise<void> {
     const startMs = performance.now();
     try {
-      await this.#put(`${LEASE_MS / 1_000}s`);
+      await this.#put(`${this.options.leaseMs / 1_000}s`);
     } catch (error) {
       if (!isOvertaken(error)) throw error;
-      const last = await this.jsm.direct.getMessage(PAGER_STATE, {
-        last_by_subj: PAGER_LEASE_SUBJECT,
-      });
+      const { jsm, stream, subject, holder } = this.options;
+      const last = await jsm.direct.getMessage(stream, { last_by_subj: subject });
       // An acknowledgement of ours was lost: the next round goes on from there.
-      const isOurs = last?.string() === this.holder;
+      const isOurs = last?.string() === holder;
       this.#revision = isOurs ? last.seq : 0;
       if (!isOurs) this.#lose();
       if (last !== null) this.knownHolder = last.string();
@@ -103,14 +133,15 @@ export class Lease {
       }
       return;
     }
-    if (this.#isOver) return;
-    this.knownHolder = this.holder;
-    this.#heldUntilMs = startMs + LEASE_MS - MARGIN_MS;
+    if (this.#isOver || !this.isWanted) return;
+    this.knownHolder = this.options.holder;
+    this.#heldUntilMs = startMs + this.options.leaseMs - MARGIN_MS;
     if (this.#term.signal.aborted) this.#term = new AbortController();
   }
 
   async #put(ttl: string): Promise<void> {
-    const { seq } = await this.jsm.jetstream().publish(PAGER_LEASE_SUBJECT, this.holder, {
+    const { jsm, subject, holder } = this.options;
+    const { seq } = await jsm.jetstream().publish(subject, holder, {
       ttl,
       timeout: TIMEOUT_MS,
       expect: { lastSubjectSequence: this.#revision },

@@ -13,6 +13,7 @@ import {
   type JetStreamManager,
   jetstreamManager,
 } from "nats/jetstream";
+import { CanaryEchoes } from "../shared/contract/canary/canary_echoes.ts";
 import type { Achieved } from "../shared/contract/pulse.ts";
 import { sendPulses } from "../shared/contract/pulses.ts";
 import { quarantine, type Reject } from "../shared/contract/quarantine.ts";
@@ -189,6 +190,7 @@ function openReaders(
   copies: Copies<Reject>,
   decider: Decider,
 ): Reader[] {
+  const echoes = new CanaryEchoes(nc, "live");
   return heartbeatStreams(settings.TWOFOLD_PARTITIONS).map((stream) => {
     const tally = publishedTally(nc, stream, settings.TWOFOLD_TOTALS_INTERVAL_MS);
     const reader = new Reader({
@@ -196,6 +198,7 @@ function openReaders(
       stream,
       copies,
       log,
+      onCanary: (eventId, delivery) => echoes.echo(stream, eventId, delivery),
       onHeartbeat: (heartbeat, receivedAtMs) => {
         decider.heartbeat(heartbeat, receivedAtMs);
         tally.add(receivedAtMs, heartbeat.played_ms);

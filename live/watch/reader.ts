@@ -12,10 +12,11 @@
  * @module
  */
 import type { Consumer, ConsumerInfo, JetStreamClient, JsMsg } from "nats/jetstream";
-import { deliveryOf } from "../../shared/contract/delivery.ts";
+import { type Delivery, deliveryOf } from "../../shared/contract/delivery.ts";
 import type { Reject } from "../../shared/contract/quarantine.ts";
 import { messageOf, RetryAfter } from "../../shared/process/errors.ts";
 import { type Heartbeat, judge } from "../../shared/contract/event.ts";
+import { isCanary } from "../../shared/contract/canary/canary.ts";
 import { pause, untilReady } from "../../shared/process/retry.ts";
 import type { Log } from "../../shared/process/log.ts";
 import { DURABLE } from "../../shared/contract/topology.ts";
@@ -28,6 +29,8 @@ export interface ReaderOptions {
   readonly js: JetStreamClient;
   readonly stream: string;
   readonly copies: Pick<Copies<Reject>, "submit">;
+  /** Called once with each canary, which is no heartbeat of a viewer. Must not throw. */
+  readonly onCanary: (eventId: string, delivery: Delivery) => void;
   /** Called once with each valid heartbeat; `receivedAtMs` is ms since the epoch. Must not throw. */
   readonly onHeartbeat: (heartbeat: Heartbeat, receivedAtMs: number) => void;
   readonly log: Log;
@@ -171,7 +174,9 @@ export class Reader {
     this.#newest = message;
     if (delivery.receivedAtMs !== this.#newestReceivedMs) this.#hear(delivery.receivedAtMs);
     const judgement = judge(delivery.bytes);
-    if (judgement.ok) {
+    if (judgement.ok && isCanary(judgement.heartbeat)) {
+      this.#options.onCanary(judgement.heartbeat.event_id, delivery);
+    } else if (judgement.ok) {
       this.#options.onHeartbeat(judgement.heartbeat, delivery.receivedAtMs);
     } else {
       // The bytes are a view of a socket's buffer; a waiting reject would keep the whole buffer.

@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { encode } from "../../dev/testing/heartbeats.ts";
 import { judge } from "../event.ts";
 import { partitionOf } from "../topology.ts";
-import { canaryOf, canarySession, isCanary, readCanaryEcho } from "./canary.ts";
+import { type CanaryEcho, canaryOf, canarySession, isCanary, readCanaryEcho } from "./canary.ts";
 
 Deno.test("a canary is a valid heartbeat that the edge routes to its partition", () => {
   for (const partitions of [1, 2, 4, 13, 64]) {
@@ -18,7 +18,13 @@ Deno.test("a canary is a valid heartbeat that the edge routes to its partition",
 });
 
 Deno.test("what is no echo is none", () => {
-  const echo = { v: 1, event_id: crypto.randomUUID(), stream: "S", sequence: 1, received_at: 0 };
+  const echo: CanaryEcho = {
+    v: 1,
+    event_id: crypto.randomUUID(),
+    stream: "S",
+    sequence: 1,
+    received_at: 0,
+  };
   assertEquals(readCanaryEcho(encode(echo)), echo);
   for (
     const bad of ["", null, { ...echo, v: 2 }, { ...echo, event_id: "x" }, { ...echo, sequence: 0 }]

@@ -157,6 +157,7 @@ async function readAsLive(
     stream: STREAM,
     copies: { submit: () => {} },
     log: new Log("live", "error"),
+    onCanary: () => {},
     onHeartbeat: (heartbeat, receivedAtMs) => decider.heartbeat(change(heartbeat), receivedAtMs),
   });
   readers.push(reader);

@@ -12,6 +12,7 @@
  */
 import type { NatsConnection } from "nats";
 import { jetstream, type JetStreamManager, jetstreamManager } from "nats/jetstream";
+import { CanaryEchoes } from "../shared/contract/canary/canary_echoes.ts";
 import type { Achieved } from "../shared/contract/pulse.ts";
 import { sendPulses } from "../shared/contract/pulses.ts";
 import { quarantine, type Reject } from "../shared/contract/quarantine.ts";
@@ -274,6 +275,7 @@ async function openPartitions(
   const { settings, log, health } = service;
   const js = jetstream(heartbeats, { timeout: 2_000 });
   const readingJsm = await jetstreamManager(heartbeats, { checkAPI: false });
+  const echoes = new CanaryEchoes(nc, "live");
   return heartbeatStreams(settings.TWOFOLD_PARTITIONS).map((stream) => {
     const tally = publishedTally(nc, stream, settings.TWOFOLD_TOTALS_INTERVAL_MS);
     const writer = new ObservationWriter({ js: jsm.jetstream(), stream, by: presence.id, log });
@@ -284,6 +286,7 @@ async function openPartitions(
       copies,
       log,
       sink: writer,
+      onCanary: (eventId, delivery) => echoes.echo(stream, eventId, delivery),
       onHeartbeat: (heartbeat, receivedAtMs) => tally.add(receivedAtMs, heartbeat.played_ms),
       onGap: () => tally.interrupt(),
     });

@@ -4,6 +4,7 @@
  * @module
  */
 import type { NatsConnection } from "nats";
+import { CanaryEchoes } from "../shared/contract/canary/canary_echoes.ts";
 import { sendPulses } from "../shared/contract/pulses.ts";
 import { connectService } from "../shared/process/nats.ts";
 import { untilReady } from "../shared/process/retry.ts";
@@ -12,6 +13,7 @@ import { openBooks } from "./books/connection.ts";
 import { startClosing } from "./closing/thread.ts";
 import { startDriftMonitor } from "./drift/monitor.ts";
 import { startFinance } from "./finance/service.ts";
+import { canaryObserver } from "./posting/canary_observer.ts";
 import { startKeyPartitions } from "./posting/key_partitions.ts";
 import { watchLag } from "./posting/lag_watch.ts";
 import { PostingMetrics } from "./posting/posting_metrics.ts";
@@ -48,7 +50,13 @@ function startWorkers(service: RoyaltyProcess, nc: NatsConnection): void {
   const streams = countedStreams(settings);
   const metrics = new PostingMetrics(service.metrics, streams);
   sendPulses(service, nc, () => metrics.achieved, now);
-  const options = { ...workerOptions(settings), observer: startDriftMonitor(service, nc, now) };
+  const options: WorkerOptions = {
+    ...workerOptions(settings),
+    observers: [
+      startDriftMonitor(service, nc, now),
+      canaryObserver(new CanaryEchoes(nc, "royalty")),
+    ],
+  };
   const workers = streams.map((stream) =>
     new StreamWorker(stream, nc, options, metrics, health.rounds(stream), log)
   );
@@ -60,7 +68,7 @@ function startWorkers(service: RoyaltyProcess, nc: NatsConnection): void {
   service.onStop("workers", async () => void (await running));
 }
 
-function workerOptions(settings: RoyaltyProcess["settings"]): WorkerOptions {
+function workerOptions(settings: RoyaltyProcess["settings"]): Omit<WorkerOptions, "observers"> {
   const calendar = new BusinessCalendar(settings.TWOFOLD_BUSINESS_ZONE);
   return {
     databaseUrl: settings.TWOFOLD_POSTGRES_URL,

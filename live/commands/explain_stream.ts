@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { isCanary } from "../../shared/contract/canary/canary.ts";
 import type { NatsConnection } from "nats";
 import { jetstream, type JetStreamManager, jetstreamManager } from "nats/jetstream";
 import { type Heartbeat, judge } from "../../shared/contract/event.ts";
@@ -98,7 +99,9 @@ export async function readReceived(
     for (const { bytes, receivedAtMs } of earliest.take(limitMs)) {
       if (receivedAtMs < range.fromMs) continue;
       const judgement = judge(bytes);
-      if (judgement.ok) onHeartbeat(judgement.heartbeat, receivedAtMs);
+      if (judgement.ok && !isCanary(judgement.heartbeat)) {
+        onHeartbeat(judgement.heartbeat, receivedAtMs);
+      }
       counts[judgement.ok ? "heartbeats" : "unusable"] += 1;
     }
     if (earliest.isEmpty) await earliest.load();

@@ -27,7 +27,7 @@ import type { Incidents } from "./incidents.ts";
 export interface DeciderOptions {
   /** Makes a detector that knows nothing. */
   readonly newDetector: () => Detector;
-  readonly timeline: Pick<Timeline, "heardToMs" | "pour" | "coverage">;
+  readonly timeline: Pick<Timeline, "heardToMs" | "pour" | "coverage" | "firstMs">;
   /** False while alerts could not be published; a process that leads decides nothing then. */
   readonly canDecide: () => boolean;
   readonly onAlert: (alert: IncidentAlert) => void;
@@ -132,7 +132,9 @@ export class Decider {
     if (toMs - this.decidedMs <= CATCHING_UP_MS) return this.decidedMs + STEP_MS;
     const silentMs = this.decidedMs - this.#detector.sessions.newestMs;
     const stepMs = Math.max(STEP_MS, secondOf(silentMs / GAP_STEPS));
-    return Math.min(this.decidedMs + stepMs, secondOf(toMs));
+    // Not past what waits to be poured.
+    const waitingMs = Math.max(this.decidedMs + STEP_MS, secondOf(this.options.timeline.firstMs));
+    return Math.min(this.decidedMs + stepMs, secondOf(toMs), waitingMs);
   }
 
   #decide(atMs: number): void {

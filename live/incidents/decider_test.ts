@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import type { IncidentAlert } from "../../shared/contract/alert.ts";
 import { aHeartbeat } from "../../shared/dev/testing/heartbeats.ts";
+import { Heard } from "../../shared/dev/testing/heard.ts";
 import { Random } from "../../shared/dev/testing/random.ts";
 import { Detector } from "../detect/detector.ts";
 import { Decider } from "./decider.ts";
@@ -10,7 +11,7 @@ const START_MS = 1_795_000_000_000;
 
 /** A decider, the time it has heard to, and what it decides. */
 class Desk {
-  heardToMs: number | undefined = START_MS;
+  readonly heard = new Heard(START_MS);
   isOpen = true;
   /** Ms that each decision takes. */
   decisionMs = 1;
@@ -25,8 +26,7 @@ class Desk {
     const incidents = new Incidents({ pagesPerMinute: 10, silenceMs: 30_000 });
     this.decider = new Decider({
       newDetector: () => new Detector({ maxSessions: 2_000, limits: { cells: 2_000 } }),
-      incidents,
-      heardToMs: () => this.heardToMs,
+      timeline: this.heard,
       canDecide: () => this.isOpen,
       onAlert: (alert) => this.alerts.push(alert),
       onDecided: () => {
@@ -35,11 +35,12 @@ class Desk {
       },
       monotonicMs: () => this.monotonicMs,
     });
+    this.decider.lead(incidents);
   }
 
   /** Time passes to second `second`. */
   pass(second: number): void {
-    this.heardToMs = START_MS + second * 1_000;
+    this.heard.toMs = START_MS + second * 1_000;
     this.decider.advance();
   }
 
@@ -47,7 +48,7 @@ class Desk {
   beat(second: number, viewers: number, share: number, region = "de"): void {
     for (let i = 0; i < viewers; i++) {
       const atMs = START_MS + second * 1_000 + i;
-      this.heardToMs = atMs;
+      this.heard.toMs = atMs;
       const rebuffer_ms = share * 10_000;
       const heartbeat = aHeartbeat(this.random, atMs, {
         session_id: `${region}-${i}`,
@@ -57,7 +58,8 @@ class Desk {
         rebuffer_ms,
         played_ms: 10_000 - rebuffer_ms,
       });
-      this.decider.heartbeat(heartbeat, atMs);
+      this.heard.add(heartbeat, atMs);
+      this.decider.advance();
     }
   }
 
@@ -79,7 +81,7 @@ Deno.test("each second is decided about once, in order, before the heartbeats of
   assertEquals(desk.decided, [0, 1, 2, 3], "time that goes back a little is waited for");
   desk.pass(4.1);
   assertEquals(desk.decided.at(-1), 4);
-  desk.heardToMs = undefined;
+  desk.heard.isKnown = false;
   desk.decider.advance();
   assertEquals(desk.decided.at(-1), 4, "nothing is decided about what is unknown");
 });

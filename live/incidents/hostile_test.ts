@@ -6,6 +6,7 @@ import { heartbeatSchema } from "../../shared/contract/event.ts";
 import { isSubjectPattern } from "../../shared/contract/topology.ts";
 import { aHeartbeat } from "../../shared/dev/testing/heartbeats.ts";
 import { anAlertCell } from "../../shared/dev/fleet/alert_cells.ts";
+import { Heard } from "../../shared/dev/testing/heard.ts";
 import { propertyRandom, Random } from "../../shared/dev/testing/random.ts";
 import { Detector } from "../detect/detector.ts";
 import type { Finding, Measurement } from "../detect/finding.ts";
@@ -139,32 +140,33 @@ class OddViewers {
   }
 }
 
-/** A decider over `incidents` that hears to `clock.nowMs`. */
-function aDecider(incidents: Incidents, clock: { nowMs: number }, alerts: IncidentAlert[]) {
-  return new Decider({
+/** A decider that leads with `incidents` and hears what `clock` has heard. */
+function aDecider(incidents: Incidents, clock: Heard, alerts: IncidentAlert[]) {
+  const decider = new Decider({
     newDetector: () => new Detector({ maxSessions: 1_000, limits: { cells: 1_500, isp: 50 } }),
-    incidents,
-    heardToMs: () => clock.nowMs,
+    timeline: clock,
     canDecide: () => true,
     onAlert: (alert) => void alerts.push(alert),
     onDecided: () => {},
     monotonicMs: () => 0,
   });
+  decider.lead(incidents);
+  return decider;
 }
 
 Deno.test("property: odd clocks, counters, moves and text: no failure, incidents stay whole", () => {
   const random = propertyRandom("odd viewers");
   for (let run = 0; run < 3; run++) {
     const viewers = new OddViewers(random, 200);
-    const clock = { nowMs: START_MS };
+    const clock = new Heard(START_MS);
     const alerts: IncidentAlert[] = [];
     let decider = aDecider(new Incidents(OPTIONS), clock, alerts);
     for (let second = 0; second < 400; second++) {
       const isOutage = second >= 150 && second < 300;
       for (let i = 0; i < 20; i++) {
-        clock.nowMs = START_MS + second * 1_000 + i * 50;
+        clock.toMs = START_MS + second * 1_000 + i * 50;
         const index = (second % 10) * 20 + i;
-        decider.heartbeat(viewers.next(index, clock.nowMs, isOutage), clock.nowMs);
+        clock.add(viewers.next(index, clock.toMs, isOutage), clock.toMs);
       }
       decider.advance();
       if (random.chance(0.01)) decider = restarted(decider, clock, alerts);
@@ -179,16 +181,16 @@ const COHORT_CDNS = ["plain", "bad\ncdn", "_other", "\u{1f3ac}".repeat(70), "c".
 Deno.test("an incident of a CDN goes on after a restart, whatever the CDN is called", () => {
   for (const cdn of COHORT_CDNS) {
     const random = new Random(1);
-    const clock = { nowMs: START_MS };
+    const clock = new Heard(START_MS);
     const alerts: IncidentAlert[] = [];
     let decider = aDecider(new Incidents(OPTIONS), clock, alerts);
     for (let second = 0; second < 260; second++) {
       for (let i = 0; i < 60; i++) {
-        clock.nowMs = START_MS + second * 1_000 + i * 15;
+        clock.toMs = START_MS + second * 1_000 + i * 15;
         const viewer = second % 10 * 60 + i;
         const isOfCdn = viewer % 4 === 0;
         const rebuffer_ms = isOfCdn && second >= 130 && second < 200 ? 5_000 : 0;
-        const heartbeat = aHeartbeat(random, clock.nowMs, {
+        const heartbeat = aHeartbeat(random, clock.toMs, {
           session_id: `s-${viewer}`,
           seq: 5 + Math.floor(second / 10),
           region: "de",
@@ -198,8 +200,9 @@ Deno.test("an incident of a CDN goes on after a restart, whatever the CDN is cal
           played_ms: 10_000 - rebuffer_ms,
           device: { model: `m-${viewer % 7}`, os: "x", build: `b-${viewer % 5}` },
         });
-        decider.heartbeat(heartbeat, clock.nowMs);
+        clock.add(heartbeat, clock.toMs);
       }
+      decider.advance();
       if (second === 160) decider = restarted(decider, clock, alerts);
     }
     const told = alerts.filter(({ status }) => status !== "update");
@@ -211,15 +214,16 @@ Deno.test("an incident of a CDN goes on after a restart, whatever the CDN is cal
 });
 
 /** What a new process has after a kill: the newest alerts, and the baselines. */
-function restarted(before: Decider, clock: { nowMs: number }, alerts: IncidentAlert[]): Decider {
+function restarted(before: Decider, clock: Heard, alerts: IncidentAlert[]): Decider {
   const open: OpenAlerts = new Map();
   for (const alert of alerts) {
     if (isOpen(alert)) open.set(subjectOf(alert), alert);
     else open.delete(subjectOf(alert));
   }
-  const decider = aDecider(new Incidents(OPTIONS, open), clock, alerts);
-  decider.detector.load(before.detector.snapshot(), clock.nowMs);
-  decider.detector.restore(decider.options.incidents.openCells, clock.nowMs);
+  const incidents = new Incidents(OPTIONS, open);
+  const decider = aDecider(incidents, clock, alerts);
+  decider.detector.load(before.detector.snapshot(), clock.toMs);
+  decider.detector.restore(incidents.openCells, clock.toMs);
   return decider;
 }
 

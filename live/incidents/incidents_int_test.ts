@@ -13,7 +13,7 @@ import type { Finding, Measurement } from "../detect/finding.ts";
 import type { CellName } from "../watch/cells.ts";
 import { Incidents, subjectOf } from "./incidents.ts";
 import { Outbox } from "./outbox.ts";
-import { openAlerts } from "./recovery.ts";
+import { toldAlerts } from "./recovery.ts";
 import type { Silence } from "./silence.ts";
 import { followSilences, readSilences, writeSilence } from "./silences.ts";
 
@@ -83,7 +83,7 @@ Deno.test("what live publishes is recovered: open incidents with their id, other
   const js = jetstream(nc);
   await js.publish("alerts.start.de.odd", "not an alert");
   await js.publish("alerts.start.de.forged", JSON.stringify(opened[0]));
-  const open = await openAlerts(jsm, log);
+  const { open } = await toldAlerts(jsm, log);
   const left = opened.filter((_, i) => i !== 1);
   assertEquals([...open.keys()].sort(), left.map(subjectOf).sort());
   const next = new Incidents(OPTIONS, open);

@@ -450,7 +450,7 @@ class Publishes {
         this.log.push(`failed ${options.msgID}`);
         throw new Error("timeout");
       }
-      this.log.push(options.msgID);
+      return { seq: this.log.push(options.msgID) };
     },
   } as unknown as JetStreamClient;
 }

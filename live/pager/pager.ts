@@ -8,14 +8,14 @@
  */
 import type { NatsConnection } from "nats";
 import { jetstreamManager } from "nats/jetstream";
-import type { PulseWatch } from "../../shared/contract/pulse_watch.ts";
-import { sendPulses, watchPulses } from "../../shared/contract/pulses.ts";
+import { type FindingsOptions, sendPulses, watchPulses } from "../../shared/contract/pulses.ts";
 import { PAGER_LEASE_SUBJECT, PAGER_STATE } from "../../shared/contract/topology.ts";
 import { wrongSettings } from "../../shared/process/config.ts";
 import { Lease } from "../../shared/process/lease/lease.ts";
 import { natsMessageOf } from "../../shared/process/nats.ts";
 import { pause, untilReady } from "../../shared/process/retry.ts";
 import type { Service } from "../../shared/process/service.ts";
+import { startCanaries } from "./canary/canaries.ts";
 import { Courier } from "./courier.ts";
 import { isUnheard } from "./incident_record.ts";
 import { findPagerDurable, readAlerts } from "./intake.ts";
@@ -84,7 +84,12 @@ export async function startPager(
     waiting: records.all().filter((record) => isUnheard(record, names)).length +
       Number(!lease.isTaken),
   }), nowMs);
-  const watch = watchServices(service, nc, mayDeliver, nowMs);
+  const outlook = outlookOf(service, nc, mayDeliver, nowMs);
+  const watch = watchPulses({
+    ...outlook,
+    services: service.settings.TWOFOLD_PAGER_SERVICES,
+  }, signal);
+  startCanaries(service, outlook);
   metrics.watch({
     isLeading: mayDeliver,
     incidents: () => records.open,
@@ -143,22 +148,21 @@ function pageWithoutNats(
   service.onStop("paging without NATS", async () => void await running);
 }
 
-/** Watches the pulses of the other services; the pager that delivers also alerts. */
-function watchServices(
-  { settings, log, signal }: PagerProcess,
+/** How the pager watches pulses and canaries: the one that delivers also alerts. */
+function outlookOf(
+  { log }: PagerProcess,
   nc: NatsConnection,
   mayAlert: () => boolean,
   nowMs: () => number,
-): PulseWatch {
-  return watchPulses({
+): FindingsOptions {
+  return {
     nc,
-    services: settings.TWOFOLD_PAGER_SERVICES,
     mayAlert,
     nowMs,
     onAlert: ({ incident_id, status, summary }) =>
       log.warn("live.pager.alert_published", { incident_id, status, summary }),
     onRetry: (error) => log.warn("live.pager.alert_retry", { error: natsMessageOf(error) }),
-  }, signal);
+  };
 }
 
 function receiversOf(

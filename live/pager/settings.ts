@@ -25,15 +25,32 @@ export const pagerSettings = {
     .transform((text) => text.split(","))
     .pipe(z.array(z.string().regex(/^[a-z0-9-]{1,32}$/, "expected names separated by commas")))
     .describe("services whose pulse has to be heard, separated by commas"),
+  TWOFOLD_PAGER_EDGE_URL: z.url({ protocol: /^https?$/, error: "expected an http or https URL" })
+    .optional()
+    .describe("the edge, to send a canary to for each partition; unset: no canaries"),
+  TWOFOLD_PAGER_EDGE_KEY: z.string().regex(/^[!-~]{1,512}$/, "expected printable ASCII").optional()
+    .describe("fleet key of the canaries; with `TWOFOLD_PAGER_EDGE_URL` only"),
+  TWOFOLD_PAGER_CANARY_INTERVAL_MS: wholeNumber(100, 60_000).default(5_000)
+    .describe("time between two canaries of a partition, ms"),
 } satisfies SettingsShape;
 
-/** Every secret that a receiver names is in `secrets`, the environment variables. */
+/**
+ * Every secret that a receiver names is in `secrets`, the environment variables, and the edge has a
+ * URL and a key, or neither.
+ */
 export function pagerRule(
   secrets: Readonly<Record<string, string | undefined>>,
 ): SettingsRule<typeof pagerSettings> {
-  return ({ TWOFOLD_PAGER_RECEIVERS: configs = [] }) => {
+  return ({
+    TWOFOLD_PAGER_RECEIVERS: configs = [],
+    TWOFOLD_PAGER_EDGE_URL: url,
+    TWOFOLD_PAGER_EDGE_KEY: key,
+  }) => {
     const found = withSecrets(configs, secrets);
-    if ("receivers" in found) return {};
-    return { TWOFOLD_PAGER_RECEIVERS: found.missing.join("; ") };
+    return {
+      TWOFOLD_PAGER_RECEIVERS: "receivers" in found ? undefined : found.missing.join("; "),
+      TWOFOLD_PAGER_EDGE_URL: !url && key ? "is not set, but the key of the edge is" : undefined,
+      TWOFOLD_PAGER_EDGE_KEY: url && !key ? "is not set, but the URL of the edge is" : undefined,
+    };
   };
 }

@@ -154,16 +154,17 @@ export class Timeline {
     mayGoOn: () => boolean,
   ): boolean {
     for (;;) {
-      const firstMs = this.#firstMs();
+      const firstMs = this.firstMs;
       if (firstMs >= untilMs) return true;
       const endMs = Math.min(untilMs, (Math.floor(firstMs / SLICE_MS) + 1) * SLICE_MS);
       let number = 0;
       for (const lane of this.#lanes.values()) pourLane(lane, number++, endMs, onHeartbeat);
-      if (!mayGoOn()) return this.#firstMs() >= untilMs;
+      if (!mayGoOn()) return this.firstMs >= untilMs;
     }
   }
 
-  #firstMs(): number {
+  /** Receipt of the first observation that waits to be poured; Infinity if none does. */
+  get firstMs(): number {
     let firstMs = Infinity;
     for (const { batches } of this.#lanes.values()) {
       firstMs = Math.min(firstMs, batches[0]?.receivedAtMs ?? Infinity);

@@ -26,6 +26,7 @@ import { type Delivery, deliveryOf } from "../../shared/contract/delivery.ts";
 import type { Reject } from "../../shared/contract/quarantine.ts";
 import { messageOf, RetryAfter } from "../../shared/process/errors.ts";
 import { type Heartbeat, judge } from "../../shared/contract/event.ts";
+import { isCanary } from "../../shared/contract/canary/canary.ts";
 import { pause, untilReady } from "../../shared/process/retry.ts";
 import type { Log } from "../../shared/process/log.ts";
 import { DURABLE } from "../../shared/contract/topology.ts";
@@ -57,6 +58,8 @@ export interface ReaderOptions {
   readonly stream: string;
   readonly copies: Pick<Copies<Reject>, "submit">;
   readonly sink: ObservationSink;
+  /** Called once with each canary, which is no heartbeat of a viewer. Must not throw. */
+  readonly onCanary: (eventId: string, delivery: Delivery) => void;
   /** Called with each valid heartbeat once; must not throw. */
   readonly onHeartbeat: (heartbeat: Heartbeat, receivedAtMs: number) => void;
   /** Called when heartbeats may have been missed. */
@@ -261,6 +264,10 @@ export class Reader {
 
   #judge(delivery: Delivery): void {
     const judgement = judge(delivery.bytes);
+    if (judgement.ok && isCanary(judgement.heartbeat)) {
+      this.#options.onCanary(judgement.heartbeat.event_id, delivery);
+      return;
+    }
     if (judgement.ok) {
       this.#options.sink.add(judgement.heartbeat, delivery.receivedAtMs);
       this.#options.onHeartbeat(judgement.heartbeat, delivery.receivedAtMs);

@@ -63,6 +63,7 @@ const manifestSchema = z.object({
     duplicates: z.int(),
     quarantined: z.int(),
     gaps: z.int(),
+    canaries: z.int().optional(),
   })),
   settled_gaps: z.array(z.object({
     stream: z.string(),
@@ -123,7 +124,8 @@ function parseManifest(bytes: Uint8Array): Manifest | undefined {
 export function accountOf(range: StreamRange) {
   return {
     sequences: range.last_seq - range.first_seq + 1,
-    outcomes: range.counted + range.duplicates + range.quarantined + range.gaps,
+    outcomes: range.counted + range.duplicates + range.quarantined + (range.canaries ?? 0) +
+      range.gaps,
   };
 }
 
@@ -177,8 +179,8 @@ function rangeDisagreements(
 }
 
 function rangeText(range: StreamRange): string {
-  const { first_seq, last_seq, counted, duplicates, quarantined, gaps } = range;
-  return JSON.stringify({ first_seq, last_seq, counted, duplicates, quarantined, gaps });
+  const { first_seq, last_seq, counted, duplicates, quarantined, gaps, canaries } = range;
+  return JSON.stringify({ first_seq, last_seq, counted, duplicates, quarantined, gaps, canaries });
 }
 
 // The studio is not compared, because the catalogue may have changed since the close.

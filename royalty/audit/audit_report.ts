@@ -17,6 +17,7 @@ const RANGE_COLUMNS = [
   right("counted"),
   right("duplicates"),
   right("quarantined"),
+  right("canaries"),
   right("gaps"),
   right("identity"),
 ];
@@ -36,7 +37,7 @@ export function auditText(audited: AuditedDay, audit: Audit): string {
     headline(audited, audit),
     "",
     renderTable(RANGE_COLUMNS, ranges.map(rangeRow)),
-    "last_seq - first_seq + 1 = counted + duplicates + quarantined + gaps",
+    "last_seq - first_seq + 1 = counted + duplicates + quarantined + canaries + gaps",
     "",
     renderTable(SUM_COLUMNS, [...sumsOf(lines), { lineType: "both", lines }].map(sumRow)),
     "",
@@ -90,8 +91,9 @@ function holds(range: StreamRange): boolean {
 }
 
 function rangeRow(range: StreamRange): string[] {
-  const { stream, first_seq, last_seq, counted, duplicates, quarantined, gaps } = range;
-  const numbers = [first_seq, last_seq, counted, duplicates, quarantined, gaps];
+  const { stream, first_seq, last_seq, counted, duplicates, quarantined, canaries = 0, gaps } =
+    range;
+  const numbers = [first_seq, last_seq, counted, duplicates, quarantined, canaries, gaps];
   return [stream, ...numbers.map(String), holds(range) ? "yes" : "NO"];
 }
 

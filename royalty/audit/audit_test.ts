@@ -100,10 +100,10 @@ Deno.test("a closed day that agrees with its manifest is complete", () => {
     auditText(audited, audit),
     `2026-11-20 is closed: version 1, as of 2026-11-21T01:00:00.000Z
 
-stream        first_seq  last_seq  counted  duplicates  quarantined  gaps  identity
-HEARTBEATS_0         11        20        4           3            2     1       yes
-HEARTBEATS_1          5         4        0           0            0     0       yes
-last_seq - first_seq + 1 = counted + duplicates + quarantined + gaps
+stream        first_seq  last_seq  counted  duplicates  quarantined  canaries  gaps  identity
+HEARTBEATS_0         11        20        4           3            2         0     1       yes
+HEARTBEATS_1          5         4        0           0            0         0     0       yes
+last_seq - first_seq + 1 = counted + duplicates + quarantined + canaries + gaps
 
 line type   lines  events  ms_watched  minutes
 USAGE           2       4       30005    0.500

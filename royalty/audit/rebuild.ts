@@ -158,13 +158,14 @@ class Replay {
     }));
     const continuation = follow(cursor, deliveries);
     if (continuation.kind !== "continues") throw new Refused(continuation.reason);
-    const { claims, refusals } = accrue(continuation.fresh, this.rules);
+    const { claims, refusals, canaries } = accrue(continuation.fresh, this.rules);
     const posting: Posting = {
       stream: session.stream,
       after: position.lastSeq,
       through: continuation.cursor,
       claims,
       refusals,
+      canaries,
       gaps: continuation.gaps,
     };
     // Refusals are not copied: they went to QUARANTINE when the events were first posted.

@@ -10,7 +10,7 @@ import type { Sql } from "postgres";
 import type { Queryable } from "../../shared/process/postgres/pool.ts";
 import { onlyRow } from "../../shared/process/postgres/rows.ts";
 
-/** The position of a stream; `lastSeq = counted + duplicates + quarantined + gaps`. */
+/** The position of a stream; `lastSeq = counted + duplicates + quarantined + canaries + gaps`. */
 export interface Position {
   readonly stream: string;
   readonly lastSeq: number;
@@ -19,6 +19,8 @@ export interface Position {
   readonly counted: number;
   readonly duplicates: number;
   readonly quarantined: number;
+  /** Heartbeats that Twofold sent itself: never credited. */
+  readonly canaries: number;
   readonly gaps: number;
   readonly creditedMs: bigint;
 }
@@ -31,6 +33,7 @@ export interface PositionRow {
   readonly counted: string;
   readonly duplicates: string;
   readonly quarantined: string;
+  readonly canaries: string;
   readonly gaps: string;
   readonly credited_ms: string;
 }
@@ -44,6 +47,7 @@ export function positionOf(row: PositionRow): Position {
     counted: Number(row.counted),
     duplicates: Number(row.duplicates),
     quarantined: Number(row.quarantined),
+    canaries: Number(row.canaries),
     gaps: Number(row.gaps),
     creditedMs: BigInt(row.credited_ms),
   };
@@ -52,9 +56,17 @@ export function positionOf(row: PositionRow): Position {
 /** Reads the positions of all streams, by name. */
 export async function readPositions(sql: Queryable): Promise<Position[]> {
   const rows = await sql<PositionRow[]>`
-    select stream, last_seq, last_received_ms, counted, duplicates, quarantined, gaps, credited_ms
+    select stream, last_seq, last_received_ms, counted, duplicates, quarantined, canaries, gaps,
+      credited_ms
     from royalty.stream_position order by stream`;
   return rows.map(positionOf);
+}
+
+/** The sum of the outcomes: how many sequences are accounted for. */
+function outcomesOf(
+  { counted, duplicates, quarantined, canaries, gaps }: Omit<Position, "stream" | "lastSeq">,
+): number {
+  return counted + duplicates + quarantined + canaries + gaps;
 }
 
 /** The account of a stream. */
@@ -110,8 +122,7 @@ export async function readAccounts(sql: Sql): Promise<Accounts> {
   );
   const streams = positions.map((position) => ({
     ...position,
-    identityHolds: position.lastSeq ===
-      position.counted + position.duplicates + position.quarantined + position.gaps,
+    identityHolds: position.lastSeq === outcomesOf(position),
   }));
   const missing = new Map(gapRows.map((row) => [row.stream, Number(row.missing)]));
   const entries = new Map(riskRows.map((row) => [row.stream, Number(row.entries)]));
@@ -131,7 +142,7 @@ function disagreements(
     ...streams.map(({ stream, lastSeq, ...account }): [string, bigint, bigint] => [
       `last_seq of ${stream} and the sum of its outcomes`,
       BigInt(lastSeq),
-      BigInt(account.counted + account.duplicates + account.quarantined + account.gaps),
+      BigInt(outcomesOf(account)),
     ]),
     ["events credited and events counted", BigInt(sums.events), counted],
     ["ms credited and ms counted", BigInt(sums.ms), creditedMs],

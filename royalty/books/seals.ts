@@ -24,6 +24,7 @@ interface StreamRangeRow {
   readonly counted: string;
   readonly duplicates: string;
   readonly quarantined: string;
+  readonly canaries: string;
   readonly gaps: string;
 }
 
@@ -34,13 +35,16 @@ interface StreamRangeRow {
 export async function readRanges(sql: Queryable, day: string): Promise<StreamRange[]> {
   const rows = await sql<StreamRangeRow[]>`
     with ends as (
-      select stream, last_seq, counted, duplicates, quarantined, gaps from royalty.seal_position
+      select stream, last_seq, counted, duplicates, quarantined, canaries, gaps
+      from royalty.seal_position
       where recognised_day = ${day}::text::date
       union all
-      select stream, last_seq, counted, duplicates, quarantined, gaps from royalty.stream_position
+      select stream, last_seq, counted, duplicates, quarantined, canaries, gaps
+      from royalty.stream_position
       where not exists (select from royalty.seal where recognised_day = ${day}::text::date)
     ), begins as (
-      select stream, last_seq, counted, duplicates, quarantined, gaps from royalty.seal_position
+      select stream, last_seq, counted, duplicates, quarantined, canaries, gaps
+      from royalty.seal_position
       where recognised_day = (
         select max(recognised_day) from royalty.seal where recognised_day < ${day}::text::date)
     )
@@ -48,6 +52,7 @@ export async function readRanges(sql: Queryable, day: string): Promise<StreamRan
       e.counted - coalesce(b.counted, 0) as counted,
       e.duplicates - coalesce(b.duplicates, 0) as duplicates,
       e.quarantined - coalesce(b.quarantined, 0) as quarantined,
+      e.canaries - coalesce(b.canaries, 0) as canaries,
       e.gaps - coalesce(b.gaps, 0) as gaps
     from ends e left join begins b using (stream) order by e.stream collate "C"`;
   return rows.map((row) => ({
@@ -58,5 +63,6 @@ export async function readRanges(sql: Queryable, day: string): Promise<StreamRan
     duplicates: Number(row.duplicates),
     quarantined: Number(row.quarantined),
     gaps: Number(row.gaps),
+    ...(Number(row.canaries) > 0 ? { canaries: Number(row.canaries) } : {}),
   }));
 }

@@ -35,6 +35,7 @@ const COLUMNS = [
   right("counted"),
   right("duplicates"),
   right("quarantined"),
+  right("canaries"),
   right("gaps"),
   right("identity"),
   right("lag"),
@@ -48,17 +49,18 @@ function statusText({ streams, disagreements }: Accounts, lag: Lag): string {
     "",
     `credited ${creditedMs} ms`,
     ...(typeof lag === "string" ? [`lag unknown: ${lag}`] : []),
-    "last_seq = counted + duplicates + quarantined + gaps",
+    "last_seq = counted + duplicates + quarantined + canaries + gaps",
     ...disagreements.map((line) => `DISAGREES  ${line}`),
     disagreements.length === 0 ? "the books balance" : "the books do NOT balance",
   ].join("\n");
 }
 
 function cells(account: Account, lag: Lag): string[] {
-  const { stream, lastSeq, counted, duplicates, quarantined, gaps, identityHolds } = account;
+  const { stream, lastSeq, counted, duplicates, quarantined, canaries, gaps, identityHolds } =
+    account;
   return [
     stream,
-    ...[lastSeq, counted, duplicates, quarantined, gaps].map(String),
+    ...[lastSeq, counted, duplicates, quarantined, canaries, gaps].map(String),
     identityHolds ? "yes" : "NO",
     String(lagOfStream(stream, lag) ?? "?"),
   ];

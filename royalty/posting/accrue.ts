@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { isCanary } from "../../shared/contract/canary/canary.ts";
 import type { Delivery } from "../../shared/contract/delivery.ts";
 import { type Heartbeat, judge, type Rejection } from "../../shared/contract/event.ts";
 import { fnv1aText } from "../../shared/contract/hash.ts";
@@ -50,18 +51,34 @@ export interface Refusal {
   readonly msAtRisk: number | undefined;
 }
 
-/** A judged batch, claims and refusals each in the order of the deliveries. */
+/** A canary, which is accounted for and never credited, whatever is in it. */
+export interface SeenCanary {
+  readonly eventId: string;
+  readonly delivery: Delivery;
+}
+
+/** A judged batch: claims, refusals and canaries, each in the order of the deliveries. */
 export interface Accrual {
   readonly claims: readonly Claim[];
   readonly refusals: readonly Refusal[];
+  readonly canaries: readonly SeenCanary[];
 }
 
-/** Judges deliveries: malformed, implausible, late and future ones are refused, the rest claim. */
+/**
+ * Judges deliveries: malformed, implausible, late and future ones are refused, canaries are set
+ * aside, the rest claim.
+ */
 export function accrue(deliveries: readonly Delivery[], rules: AccrualRules): Accrual {
   const claims: Claim[] = [];
   const refusals: Refusal[] = [];
+  const canaries: SeenCanary[] = [];
   for (const delivery of deliveries) {
     const judgement = judge(delivery.bytes);
+    // Before its times and its id are looked at: a canary depends on no clock and takes no key.
+    if (judgement.ok && isCanary(judgement.heartbeat)) {
+      canaries.push({ eventId: judgement.heartbeat.event_id, delivery });
+      continue;
+    }
     const rejection = judgement.ok
       ? timelinessRejection(judgement.heartbeat, delivery.receivedAtMs, rules)
       : judgement.rejection;
@@ -72,7 +89,7 @@ export function accrue(deliveries: readonly Delivery[], rules: AccrualRules): Ac
       refusals.push({ delivery, rejection, msAtRisk });
     } else if (judgement.ok) claims.push(claimOf(judgement.heartbeat, delivery, rules));
   }
-  return { claims, refusals };
+  return { claims, refusals, canaries };
 }
 
 /** The `played_ms` of a malformed event, if it has one that is valid; otherwise undefined. */

@@ -35,6 +35,7 @@ import {
   type Claim,
   type Credit,
   type Refusal,
+  type SeenCanary,
   settle,
   type Settlement,
 } from "./accrue.ts";
@@ -51,6 +52,7 @@ export interface Posting {
   readonly claims: readonly Claim[];
   /** Refusals that were copied to quarantine. */
   readonly refusals: readonly Refusal[];
+  readonly canaries: readonly SeenCanary[];
   readonly gaps: readonly Gap[];
 }
 
@@ -287,7 +289,7 @@ async function addQuarantined(
 
 async function advance(
   tx: TransactionSql,
-  { stream, through, refusals, gaps }: Posting,
+  { stream, through, refusals, canaries, gaps }: Posting,
   settlement: Settlement,
 ): Promise<PositionRow> {
   const lost = gaps.reduce((sum, { firstSeq, lastSeq }) => sum + lastSeq - firstSeq + 1, 0);
@@ -298,6 +300,7 @@ async function advance(
       counted = counted + ${settlement.counted.length},
       duplicates = duplicates + ${settlement.duplicates},
       quarantined = quarantined + ${refusals.length + settlement.conflicts.length},
+      canaries = canaries + ${canaries.length},
       gaps = gaps + ${lost},
       credited_ms = credited_ms + ${settlement.creditedMs}
     where stream = ${stream} returning *`;

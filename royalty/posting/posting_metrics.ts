@@ -14,10 +14,17 @@ const OUTCOMES = {
   counted: (position: Position) => position.counted,
   duplicate: (position: Position) => position.duplicates,
   quarantined: (position: Position) => position.quarantined,
+  canary: (position: Position) => position.canaries,
   gap: (position: Position) => position.gaps,
 } as const;
 type PostingOutcome = keyof typeof OUTCOMES;
-const OUTCOME_NAMES: readonly PostingOutcome[] = ["counted", "duplicate", "quarantined", "gap"];
+const OUTCOME_NAMES: readonly PostingOutcome[] = [
+  "counted",
+  "duplicate",
+  "quarantined",
+  "canary",
+  "gap",
+];
 
 /** The metrics of all streams that this process may lead. */
 export class PostingMetrics {

@@ -43,7 +43,7 @@ export interface WorkerOptions extends StreamReaderOptions {
   /** Postgres URL of the books. */
   readonly databaseUrl: string;
   readonly rules: AccrualRules;
-  readonly observer?: PostingObserver | undefined;
+  readonly observers: readonly PostingObserver[];
   /** The clock, ms since the epoch. */
   readonly now: () => number;
 }
@@ -102,7 +102,7 @@ export class StreamWorker {
   async #lead(session: LedgerSession, signal: AbortSignal): Promise<void> {
     let position = await session.position();
     this.metrics.leading(position);
-    this.options.observer?.leadStarted(this.stream);
+    for (const observer of this.options.observers) observer.leadStarted(this.stream);
     using reader = await StreamReader.open(this.nc, this.stream, this.options);
     this.log.info("royalty.posting.leading", { stream: this.stream, last_seq: position.lastSeq });
     while (!signal.aborted) {
@@ -161,13 +161,15 @@ export class StreamWorker {
     batch: Prepared,
   ): Promise<Position> {
     const { stream } = this;
-    const { claims, refusals, gaps, cursor, fresh, acknowledge } = batch;
+    const { claims, refusals, canaries, gaps, cursor, fresh, acknowledge } = batch;
     const startMs = performance.now();
     await this.#quarantine(refusals);
     const after = position.lastSeq;
-    const posting = { stream, after, through: cursor, claims, refusals, gaps };
+    const posting = { stream, after, through: cursor, claims, refusals, canaries, gaps };
     const posted = await this.#post(session, posting);
-    this.options.observer?.posted(stream, { claims, refusals });
+    for (const observer of this.options.observers) {
+      observer.posted(stream, { claims, refusals, canaries });
+    }
     const seconds = (performance.now() - startMs) / 1_000;
     this.metrics.posted(position, posted, fresh.length, seconds);
     // Only avoids redelivery: the position is in the books. The next ack covers a lost one.

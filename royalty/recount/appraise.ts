@@ -10,7 +10,7 @@
  *
  * @module
  */
-import { type Heartbeat, heartbeatSchema } from "../../shared/contract/event.ts";
+import { CANARY_TITLE, type Heartbeat, heartbeatSchema } from "../../shared/contract/event.ts";
 import { parseJson } from "../../shared/contract/json.ts";
 
 /** The rules by which one event is judged. */
@@ -35,7 +35,14 @@ export interface Earning {
 }
 
 /** Why a heartbeat is not credited. */
-export type Unearned = "unreadable" | "invalid" | "implausible" | "too_late" | "from_the_future";
+export type Unearned =
+  | "unreadable"
+  | "invalid"
+  | "implausible"
+  /** Sent by Twofold itself, or in its name. */
+  | "canary"
+  | "too_late"
+  | "from_the_future";
 
 /** An id may be older than the horizon by this much; beyond it, its key may have been dropped. */
 const ID_ALLOWANCE_MS = 24 * 60 * 60 * 1000;
@@ -61,6 +68,7 @@ export function appraise(
   const { event_id, ts, title_id, region, played_ms, rebuffer_ms, interval_ms } = heartbeat;
   // Both sides are doubled, so that one and a half intervals is a whole number.
   if (2 * (played_ms + rebuffer_ms) > 3 * interval_ms + 2_000) return "implausible";
+  if (title_id === CANARY_TITLE) return "canary";
   if (ts < receivedAtMs - latenessHorizonMs) return "too_late";
   if (ts > receivedAtMs + futureToleranceMs) return "from_the_future";
   const madeMs = instantOf(event_id);

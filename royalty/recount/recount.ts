@@ -133,6 +133,7 @@ class RecordWriter {
     unreadable: 0,
     invalid: 0,
     implausible: 0,
+    canary: 0,
     too_late: 0,
     from_the_future: 0,
   };

@@ -422,7 +422,14 @@ Deno.test("the report lists the differences and ends with the verdict", () => {
     deviceLoss: { sessions: 40, sampled: 0.25, received: 990, missing: 10 },
     read: 3,
     repeats: 1,
-    unearned: { unreadable: 0, invalid: 1, implausible: 0, too_late: 0, from_the_future: 0 },
+    unearned: {
+      unreadable: 0,
+      invalid: 1,
+      implausible: 0,
+      canary: 0,
+      too_late: 0,
+      from_the_future: 0,
+    },
   };
   const report: RecountReport = {
     day: "2026-11-22",

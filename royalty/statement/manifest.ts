@@ -14,7 +14,7 @@ import type { DeviceLossEstimate } from "./device_loss.ts";
 import { lineType, type StatementLine } from "./statement_csv.ts";
 
 /** Incremented when the same events would be credited with different minutes. */
-export const RULE_VERSION = "1";
+export const RULE_VERSION = "2";
 const FORMAT = "twofold-statement-manifest/1";
 
 /** The part of a stream that a statement covers: `last_seq - first_seq + 1` is the sum of the rest. */
@@ -27,6 +27,8 @@ export interface StreamRange {
   readonly duplicates: number;
   readonly quarantined: number;
   readonly gaps: number;
+  /** Canaries, which are never credited; left out when there are none. */
+  readonly canaries?: number | undefined;
 }
 
 /**

@@ -12,6 +12,12 @@ import { parseJson } from "./json.ts";
 /** Maximum size of a heartbeat that the edge accepts, in bytes. */
 export const MAX_EVENT_BYTES = 16 * 1024;
 
+/**
+ * The reserved title of canaries, the heartbeats that Twofold sends itself: part of no window, total
+ * or statement. See `canary/canary.ts`.
+ */
+export const CANARY_TITLE = "_canary";
+
 // Control characters break terminals and subjects, lone surrogates cannot be stored as UTF-8.
 const label = z.string().regex(
   /^[^\p{Cc}\p{Cs}]{1,64}$/u,

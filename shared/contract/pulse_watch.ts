@@ -24,16 +24,22 @@ const INSTANCE_GONE_MS = 6_000;
 /** Maximum instances of a service; others are not told apart. */
 const MAX_INSTANCES = 256;
 
-/** What may be wrong with a service. */
-export type Ailment = "silent" | "stalled";
-
-/** Whether a service has an ailment. */
-export interface PulseFinding {
-  readonly service: string;
-  readonly ailment: Ailment;
+/** Whether something is wrong with the pipeline. */
+export interface PipelineFinding {
+  /** `what` of the alert `alerts.pipeline.<what>`. */
+  readonly what: string;
   readonly isIll: boolean;
   /** One sentence for on-call. */
   readonly summary: string;
+}
+
+/** What may be wrong with a service. */
+export type Ailment = "silent" | "stalled";
+
+/** Whether a service has an ailment; `what` is `<service>-<ailment>`. */
+export interface PulseFinding extends PipelineFinding {
+  readonly service: string;
+  readonly ailment: Ailment;
 }
 
 interface Instance {
@@ -44,6 +50,35 @@ interface Instance {
 /** Since when an ailment that was found is gone; undefined: it is not. */
 type Well = number | undefined;
 
+/**
+ * What was found to be ill, until it has been well for a while: so that nothing pages at each step of
+ * a service that barely moves. Times are monotonic, in ms.
+ */
+export class Convalescence<Name extends string> {
+  readonly #ill = new Map<Name, Well>();
+
+  constructor(readonly wellAfterMs: Readonly<Record<Name, number>>) {}
+
+  /** Whether `isIll` may be said of `name` at `nowMs`; not while it gets well. */
+  isSettled(name: Name, isIll: boolean, nowMs: number): boolean {
+    if (isIll) {
+      this.#ill.set(name, undefined);
+      return true;
+    }
+    if (!this.#ill.has(name)) return true;
+    const sinceMs = this.#ill.get(name) ?? nowMs;
+    this.#ill.set(name, sinceMs);
+    if (nowMs - sinceMs < this.wellAfterMs[name]) return false;
+    this.#ill.delete(name);
+    return true;
+  }
+
+  /** Forgets what was found. */
+  clear(): void {
+    this.#ill.clear();
+  }
+}
+
 interface Watched {
   /** When it was last heard, or has to be heard from. */
   heardMs: number;
@@ -52,7 +87,7 @@ interface Watched {
   progressMs: number;
   readonly instances: Map<string, Instance>;
   /** The ailments that were found and are not over. */
-  readonly ill: Map<Ailment, Well>;
+  readonly ill: Convalescence<Ailment>;
 }
 
 /** See the module. */
@@ -66,7 +101,7 @@ export class PulseWatch {
       isHeard: false,
       progressMs: nowMs,
       instances: new Map(),
-      ill: new Map(),
+      ill: new Convalescence(WELL_AFTER_MS),
     }]));
   }
 
@@ -110,7 +145,7 @@ export class PulseWatch {
       const silent = silentFinding(service, watched, nowMs);
       // A service that is silent says nothing about its work.
       const all = silent.isIll ? [silent] : [silent, stalledFinding(service, watched, nowMs)];
-      return all.filter((finding) => isSettled(watched, finding, nowMs));
+      return all.filter(({ ailment, isIll }) => watched.ill.isSettled(ailment, isIll, nowMs));
     });
   }
 
@@ -134,21 +169,6 @@ export class PulseWatch {
   }
 }
 
-// One that is ill stays so until it has been well for a while, so that it does not page at each step
-// of a service that barely moves.
-function isSettled({ ill }: Watched, { ailment, isIll }: PulseFinding, nowMs: number): boolean {
-  if (isIll) {
-    ill.set(ailment, undefined);
-    return true;
-  }
-  if (!ill.has(ailment)) return true;
-  const sinceMs = ill.get(ailment) ?? nowMs;
-  ill.set(ailment, sinceMs);
-  if (nowMs - sinceMs < WELL_AFTER_MS[ailment]) return false;
-  ill.delete(ailment);
-  return true;
-}
-
 function hasWork({ waiting }: Pulse): boolean {
   return waiting !== null && waiting > 0;
 }
@@ -163,7 +183,7 @@ function silentFinding(
   const summary = isIll
     ? `${service} is silent: no pulse for ${seconds} s; it is dead, frozen, or cut off from NATS`
     : `${service} is heard again`;
-  return { service, ailment: "silent", isIll, summary };
+  return { what: `${service}-silent`, service, ailment: "silent", isIll, summary };
 }
 
 function stalledFinding(service: string, watched: Watched, nowMs: number): PulseFinding {
@@ -176,5 +196,5 @@ function stalledFinding(service: string, watched: Watched, nowMs: number): Pulse
     ? `${service} is stalled: ${waiting} wait, and it achieved nothing for ${seconds} s` +
       (because === undefined ? "" : ` (${because.slice(0, 300).toWellFormed()})`)
     : `${service} works again`;
-  return { service, ailment: "stalled", isIll, summary };
+  return { what: `${service}-stalled`, service, ailment: "stalled", isIll, summary };
 }

@@ -7,7 +7,7 @@ import type { NatsConnection } from "nats";
 import { type JetStreamManager, jetstreamManager } from "nats/jetstream";
 import { isOpen, type PipelineAlert, pipelineAlertSchema } from "./alert.ts";
 import { type Achieved, type Pulse, PULSE_MS, pulseSchema } from "./pulse.ts";
-import { type PulseFinding, PulseWatch } from "./pulse_watch.ts";
+import { type PipelineFinding, PulseWatch } from "./pulse_watch.ts";
 import { ALERTS, alertSubject, pulseSubject } from "./topology.ts";
 
 const TICK_MS = 1_000;
@@ -56,11 +56,19 @@ export function sendPulses(
   });
 }
 
-/** How {@link watchPulses} works. */
-export interface PulseWatchOptions {
+/** Concludes from what is heard over NATS. The times are monotonic, in ms. */
+export interface PipelineWatch {
+  /** Begins anew, because nothing could be heard before `nowMs`. */
+  restart(nowMs: number): void;
+  /** Another process may alert: called each second until this one may. */
+  standBy?(): void;
+  /** What is known at `nowMs`; what is not known is left out. */
+  findings(nowMs: number): readonly PipelineFinding[];
+}
+
+/** How {@link reportFindings} works. */
+export interface FindingsOptions {
   readonly nc: NatsConnection;
-  /** Names of the services that have to be heard. */
-  readonly services: readonly string[];
   /** Whether this process may publish alerts now; others may watch too. */
   readonly mayAlert: () => boolean;
   /** The time of day, ms since the epoch. */
@@ -70,11 +78,15 @@ export interface PulseWatchOptions {
   readonly onRetry: (error: unknown) => void;
 }
 
+/** How {@link watchPulses} works. */
+export interface PulseWatchOptions extends FindingsOptions {
+  /** Names of the services that have to be heard. */
+  readonly services: readonly string[];
+}
+
 /**
  * Watches the pulses of services until `signal` is aborted: opens and resolves
- * `alerts.pipeline.<service>-silent` and `-stalled`. Whether one is open is read from ALERTS, so
- * that a restart neither repeats nor forgets it. While NATS is away or hangs, and while this process
- * is frozen, nothing can be heard, and nothing is concluded from that.
+ * `alerts.pipeline.<service>-silent` and `-stalled`, as {@link reportFindings} does.
  */
 export function watchPulses(options: PulseWatchOptions, signal: AbortSignal): PulseWatch {
   const watch = new PulseWatch(options.services, performance.now());
@@ -86,7 +98,21 @@ export function watchPulses(options: PulseWatchOptions, signal: AbortSignal): Pu
       },
     });
   }
-  const reporter = new PulseReporter(options);
+  reportFindings(watch, options, signal);
+  return watch;
+}
+
+/**
+ * Opens and resolves the alerts of what `watch` finds, until `signal` is aborted. Whether one is open
+ * is read from ALERTS, so that a restart neither repeats nor forgets it. While NATS is away or hangs,
+ * and while this process is frozen, nothing can be heard, and nothing is concluded from that.
+ */
+export function reportFindings(
+  watch: PipelineWatch,
+  options: FindingsOptions,
+  signal: AbortSignal,
+): void {
+  const reporter = new FindingsReporter(options);
   const hearing = new Hearing(options.nc);
   void hearing.follow(watch);
   let lastTickMs = performance.now();
@@ -97,10 +123,12 @@ export function watchPulses(options: PulseWatchOptions, signal: AbortSignal): Pu
     if (isDeaf) watch.restart(nowMs);
     void hearing.ask();
     if (options.mayAlert()) void reporter.report(isDeaf ? [] : watch.findings(nowMs));
-    else reporter.forget();
+    else {
+      reporter.forget();
+      watch.standBy?.();
+    }
   }, TICK_MS);
   signal.addEventListener("abort", () => clearInterval(timer), { once: true });
-  return watch;
 }
 
 /**
@@ -133,7 +161,7 @@ class Hearing {
   }
 
   /** Begins `watch` anew after each connection that was lost: others come back later than this. */
-  async follow(watch: PulseWatch): Promise<void> {
+  async follow(watch: PipelineWatch): Promise<void> {
     for await (const { type } of this.nc.status()) {
       if (type === "reconnect") watch.restart(performance.now());
     }
@@ -141,15 +169,15 @@ class Hearing {
 }
 
 /** Opens and resolves the alerts of findings. */
-class PulseReporter {
+class FindingsReporter {
   #isReporting = false;
-  /** The alert that is open by `<service>-<ailment>`; undefined: none is; absent: not known. */
+  /** The alert that is open by what is wrong; undefined: none is; absent: not known. */
   readonly #open = new Map<string, PipelineAlert | undefined>();
   #jsm: JetStreamManager | undefined;
 
-  constructor(readonly options: PulseWatchOptions) {}
+  constructor(readonly options: FindingsOptions) {}
 
-  async report(findings: readonly PulseFinding[]): Promise<void> {
+  async report(findings: readonly PipelineFinding[]): Promise<void> {
     if (this.#isReporting) return;
     this.#isReporting = true;
     try {
@@ -163,9 +191,8 @@ class PulseReporter {
     }
   }
 
-  async #reportOne({ service, ailment, isIll, summary }: PulseFinding): Promise<void> {
+  async #reportOne({ what, isIll, summary }: PipelineFinding): Promise<void> {
     const { nowMs, mayAlert, onAlert, nc } = this.options;
-    const what = `${service}-${ailment}`;
     this.#jsm ??= await jetstreamManager(nc, { checkAPI: false, timeout: TIMEOUT_MS });
     if (!this.#open.has(what)) this.#open.set(what, await openAlert(this.#jsm, what));
     const open = this.#open.get(what);

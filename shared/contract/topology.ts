@@ -220,6 +220,14 @@ export function pulseSubject(service: string, instance: string): string {
   return `pulse.${service}.${instance}`;
 }
 
+/** Who echoes canaries. */
+export type CanaryReader = "live" | "royalty";
+
+/** The subject of the echoes of canaries; plain NATS, not stored in a stream. `*` is any stream. */
+export function canarySubject(reader: CanaryReader, stream: string): string {
+  return `canary.${reader}.${stream}`;
+}
+
 /** Names of the headers of a quarantined heartbeat; the body is the original bytes. */
 export const QUARANTINE_HEADER = {
   reason: "Twofold-Reason",

@@ -60,6 +60,8 @@ export const LOG_EVENTS = {
   "live.pager.given_up": "A receiver did not accept a message in time; it is not sent again",
   "live.pager.alert_published": "An alert about a service that is silent or stalled was published",
   "live.pager.alert_retry": "An alert about a service could not be published; retrying",
+  "live.pager.canary_off": "No edge is configured: no canaries are sent",
+  "live.pager.canary_not_accepted": "The edge did not accept a canary; the next one follows",
   "live.pager.no_receivers": "No receiver is configured: nobody is paged",
 
   "royalty.posting.standby": "Another process leads this stream; this process stands by",

@@ -86,6 +86,7 @@ function demo(seconds: number, seed: number): Scenario {
     seed,
     duplicateWindowMs: DUPLICATE_WINDOW_MS,
     pipeline: {
+      hasCanary: true,
       provision: { TWOFOLD_DUPLICATE_WINDOW_MS: String(DUPLICATE_WINDOW_MS) },
       services: {
         triage: { TWOFOLD_TRIAGE_GROWTH_LIMIT: "50", TWOFOLD_TRIAGE_EVALUATE_MS: "1000" },

@@ -322,6 +322,7 @@ const statusSchema = z.object({
     counted: z.number(),
     duplicates: z.number(),
     quarantined: z.number(),
+    canaries: z.number(),
     gaps: z.number(),
   })),
 });
@@ -336,6 +337,7 @@ async function accountingOf(pipeline: Pipeline): Promise<RoyaltyAccounting> {
     counted: sum((stream) => stream.counted),
     duplicates: sum((stream) => stream.duplicates),
     quarantined: sum((stream) => stream.quarantined),
+    canaries: sum((stream) => stream.canaries),
     gaps: sum((stream) => stream.gaps),
   };
 }

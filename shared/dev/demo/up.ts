@@ -52,6 +52,7 @@ async function up(output: Output): Promise<void> {
   await using pipeline = await Pipeline.start(workspace, {
     ...installation,
     durable: true,
+    hasCanary: true,
     progress: (step) => output.line(`… ${step}`),
   });
   await writeEnvironments(pipeline);

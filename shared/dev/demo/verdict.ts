@@ -21,6 +21,8 @@ export interface RoyaltyAccounting {
   /** Found by royalty; the stream dropped others. */
   readonly duplicates: number;
   readonly quarantined: number;
+  /** Heartbeats that the pager sent, and no device. */
+  readonly canaries: number;
   readonly gaps: number;
 }
 
@@ -134,18 +136,22 @@ function creditChecks({ truth }: VerdictInput, titles: readonly TitleLine[]): Ch
 }
 
 function accountingChecks({ truth, accounting, triageEntries }: VerdictInput): CheckLine[] {
-  const { lastSeq, counted, duplicates, quarantined, gaps } = accounting;
-  const absorbed = truth.sent - lastSeq;
+  const { lastSeq, counted, duplicates, quarantined, canaries, gaps } = accounting;
+  const absorbed = truth.sent - (lastSeq - canaries);
   const rejected = truth.malformed + truth.conflicts;
   const allDuplicates = duplicates + absorbed;
   // An attempt without an answer may store a copy that is not acknowledged: one more stored
   // message, hence a smaller `absorbed`, and one more duplicate or entry.
-  const sum = counted + duplicates + quarantined + gaps;
+  const ofDevices = counted + duplicates + quarantined;
   const mostBeyond = truth.duplicates + truth.unknownCopies;
   return [
-    equal("stream = counted + duplicates + quarantined + gaps", lastSeq, sum),
+    equal(
+      "stream = counted + duplicates + quarantined + canaries + gaps",
+      lastSeq,
+      ofDevices + canaries + gaps,
+    ),
     equal("gaps", 0, gaps),
-    equal("sent = counted + duplicates + quarantined", truth.sent, sum - gaps + absorbed),
+    equal("sent = counted + duplicates + quarantined", truth.sent, ofDevices + absorbed),
     equal("counted", truth.events, counted),
     between("duplicates absorbed or found", allDuplicates, [
       truth.duplicates - truth.unknownRejects,

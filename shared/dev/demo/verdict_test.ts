@@ -46,7 +46,7 @@ const HEARD: AlertSeen = {
 const GOOD: VerdictInput = {
   truth: TRUTH,
   statement: TRUTH.titles,
-  accounting: { lastSeq: 7, counted: 3, duplicates: 1, quarantined: 3, gaps: 0 },
+  accounting: { lastSeq: 7, counted: 3, duplicates: 1, quarantined: 3, canaries: 0, gaps: 0 },
   triageEntries: 3,
   expectations: [INCIDENT],
   alerts: [HEARD],
@@ -87,7 +87,7 @@ Deno.test("each mistake fails the check that names it", () => {
       "of those found by royalty",
     ]],
     ["a message in no account", { accounting: { ...accounting, lastSeq: 8 } }, [
-      "stream = counted + duplicates + quarantined + gaps",
+      "stream = counted + duplicates + quarantined + canaries + gaps",
       "sent = counted + duplicates + quarantined",
       "duplicates absorbed or found",
     ]],
@@ -192,6 +192,13 @@ Deno.test("an incident must page once, fold the second region, update and resolv
   // The region alone does not name the CDN.
   const region = heardOf({ kind: "region", region: "de" });
   assertEquals(judged(region), ["alerts on healthy titles", ...Object.values(lines)]);
+});
+
+Deno.test("canaries are in the stream, and no device has sent them", () => {
+  const { accounting } = GOOD;
+  const more = { ...accounting, lastSeq: accounting.lastSeq + 2 };
+  assertEquals(failing({ ...GOOD, accounting: { ...more, canaries: 2 } }), []);
+  assertEquals(failing({ ...GOOD, accounting: more }).length > 0, true);
 });
 
 Deno.test("attempts without an answer allow as many stored copies and no more", () => {

@@ -32,6 +32,8 @@ export interface PipelineOptions {
   /** Settings of provisioning alone, such as `TWOFOLD_DUPLICATE_WINDOW_MS`. */
   readonly provision?: Texts;
   readonly services?: Partial<Readonly<Record<ServiceName, Texts>>>;
+  /** Whether the pager sends canaries through the edge, with a fleet key of its own. */
+  readonly hasCanary?: boolean;
   /** `host:port` of what the pager may connect to besides NATS: its receivers. */
   readonly receivers?: readonly string[];
   readonly ports?: Ports;
@@ -86,8 +88,10 @@ export class Pipeline implements AsyncDisposable {
     progress("provisioning streams, durables and roles");
     await taskOutput("provision", [], provisionEnvironment(nats, database, options));
     progress("starting ingest, live, royalty, dlq-triage and the pager");
+    const canary = options.hasCanary ? canaryOptions(ports) : undefined;
+    const fleets = [`demo:${fleetKey}`, ...(canary ? [`canary:${canary.key}`] : [])];
     const own: Record<ServiceName, Texts> = {
-      ingest: { TWOFOLD_FLEET_KEYS: `demo:${fleetKey}` },
+      ingest: { TWOFOLD_FLEET_KEYS: fleets.join(",") },
       live: {},
       royalty: {
         ...royaltyFolders(workspace),
@@ -97,7 +101,7 @@ export class Pipeline implements AsyncDisposable {
         TWOFOLD_FINANCE_PORT: String(ports.finance),
       },
       triage: { TWOFOLD_POSTGRES_URL: roleUrl(database, "triage") },
-      pager: {},
+      pager: canary?.settings ?? {},
     };
     const folders = Object.values(royaltyFolders(workspace));
     await Promise.all(folders.map((folder) => Deno.mkdir(folder, { recursive: true })));
@@ -107,7 +111,7 @@ export class Pipeline implements AsyncDisposable {
         reach: [
           nats.url,
           ...("TWOFOLD_POSTGRES_URL" in own[name] ? [hostOf(database)] : []),
-          ...(name === "pager" ? options.receivers ?? [] : []),
+          ...(name === "pager" ? [...options.receivers ?? [], ...canary?.reach ?? []] : []),
         ],
         settings: {
           ...nats.settings(name),
@@ -240,6 +244,17 @@ function royaltyFolders({ folder }: Workspace) {
     TWOFOLD_STATEMENTS_DIR: `${folder}/statements`,
     TWOFOLD_RECOUNT_DIR: `${folder}/recount`,
   };
+}
+
+/** What the pager needs for canaries; the key is another one at every start. */
+function canaryOptions(ports: Ports) {
+  const host = `127.0.0.1:${ports.http.ingest}`;
+  const key = randomKey();
+  const settings = {
+    TWOFOLD_PAGER_EDGE_URL: `http://${host}`,
+    TWOFOLD_PAGER_EDGE_KEY: key,
+  };
+  return { key, reach: [host], settings };
 }
 
 function randomKey(): string {

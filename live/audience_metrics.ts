@@ -1,34 +1,29 @@
 /**
  * Metrics of the audience: viewers and impaired viewers by region, and of the titles most watched.
  *
- * A scrape scans the cells once; the stalled and played time of regions is a pass over the
+ * A scrape scans the cells, which takes a few ms at most; the stalled and played time of regions is a pass over the
  * sessions, made at most once in {@link SUMS_MS}. Labels are bounded: {@link MAX_REGIONS} regions,
- * the rest as `other`, and {@link MAX_TITLES} titles, of which at most one a minute changes once
+ * the rest as `_other`, which no region can be called, and {@link MAX_TITLES} titles, of which at most one a minute changes once
  * the list is full, because each new label is a new time series of every database that scrapes.
  *
  * Pure: the caller passes the clock.
  *
  * @module
  */
-import type { Metrics, MetricSample } from "../shared/process/metrics.ts";
-import { ruleOfSignal } from "./detect/channels.ts";
+import type { Metrics } from "../shared/process/metrics.ts";
+import { channelOf, ruleOfSignal } from "./detect/channels.ts";
 import type { Detector } from "./detect/detector.ts";
-import { Passes } from "./detect/passes.ts";
-import { type CellTable, COUNT_STRIDE, COUNTS, KINDS, REGION, TITLE } from "./watch/cells.ts";
-import { OTHER } from "./watch/intern.ts";
+import { type CellTable, COUNT_STRIDE, KINDS, REGION, TITLE } from "./watch/cells.ts";
+import { OTHER, OTHER_NAME } from "./watch/intern.ts";
 
 /** Maximum regions with labels of their own; those with most viewers. */
 export const MAX_REGIONS = 50;
 /** Maximum titles with labels. */
 export const MAX_TITLES = 20;
-/** The label of all other regions. */
-const OTHER_LABEL = "other";
 /** A title replaces one of the list at most once in this time, ms. */
 const REPLACE_MS = 60_000;
 /** How much larger an audience has to be to replace the smallest of the list. */
 const REPLACE_FACTOR = 1.25;
-/** Places of the list that are filled at once; then one in {@link REPLACE_MS}. */
-const FIRST_NEWCOMERS = MAX_TITLES;
 /** Least time between two passes over the sessions, ms. */
 const SUMS_MS = 10_000;
 /** Least time between two scans of the cells, ms: one for all metrics of a scrape. */
@@ -36,7 +31,7 @@ const SCAN_MS = 1_000;
 const REBUFFER = ruleOfSignal("rebuffer");
 /** The span in which a viewer is impaired here: 20 s, see `CHANNELS`. */
 const CHANNEL = REBUFFER.first + 1;
-const IMPAIRED_COUNT = COUNTS.indexOf("stalled20");
+const IMPAIRED_COUNT = channelOf(CHANNEL).impaired;
 const REGION_KIND = KINDS.indexOf("region");
 const TITLE_KIND = KINDS.indexOf("title");
 
@@ -44,8 +39,6 @@ const TITLE_KIND = KINDS.indexOf("title");
 export interface AudienceSource {
   /** The detector now; another one after a rewind. */
   readonly detector: () => Detector;
-  /** Receipt time up to which is decided, ms; −∞ before the first decision. */
-  readonly decidedMs: () => number;
   /** A monotonic clock, ms. */
   readonly monotonicMs: () => number;
 }
@@ -74,11 +67,15 @@ export interface RegionRow extends CellRow {
 export function registerAudienceMetrics(metrics: Metrics, source: AudienceSource): void {
   const audience = new AudienceLabels(source);
   const regions = (of: (row: RegionRow) => number | undefined) => () =>
-    samples(audience.regions, "region", of);
-  const titles = (of: (row: AudienceRow) => number) => () => samples(audience.titles, "title", of);
+    audience.regions.flatMap((row) => {
+      const value = of(row);
+      return value === undefined ? [] : [[{ region: row.name }, value] as const];
+    });
+  const titles = (of: (row: AudienceRow) => number) => () =>
+    audience.titles.map((row) => [{ title: row.name }, of(row)] as const);
   metrics.gaugeOf(
     "twofold_live_viewers",
-    "Viewer sessions that watch, by region; the regions beyond the largest 50 are region other",
+    "Viewer sessions that watch, by region; the regions beyond the largest 50 are region _other",
     regions(({ viewers }) => viewers),
     ["region"],
   );
@@ -132,7 +129,6 @@ export class AudienceLabels {
   #regions: readonly RegionRow[] = [];
   #titles: readonly AudienceRow[] = [];
   #scannedMs = -Infinity;
-  #passes: Passes | undefined;
   #ratios = new Map<string, number>();
   #summedMs = -Infinity;
 
@@ -171,17 +167,15 @@ export class AudienceLabels {
 
   // Played and stalled time by name of the region: cells change their numbers between two passes.
   #sum(
-    { sessions }: Detector,
+    detector: Detector,
     shown: readonly CellRow[],
     others: readonly CellRow[],
     nowMs: number,
   ): void {
-    const decidedMs = this.source.decidedMs();
-    if (nowMs - this.#summedMs < SUMS_MS || !Number.isFinite(decidedMs)) return;
+    if (nowMs - this.#summedMs < SUMS_MS) return;
     this.#summedMs = nowMs;
-    if (this.#passes?.sessions !== sessions) this.#passes = new Passes(sessions);
-    const rows = [...shown, ...others.map((row) => ({ ...row, name: OTHER_LABEL }))];
-    const sums = this.#passes.sums(new Set(rows.map(({ cell }) => cell)), decidedMs);
+    const rows = [...shown, ...others.map((row) => ({ ...row, name: OTHER_NAME }))];
+    const sums = detector.sums(new Set(rows.map(({ cell }) => cell)));
     const stalled = new Map<string, number>();
     const all = new Map<string, number>();
     for (const { name, cell } of rows) {
@@ -200,7 +194,8 @@ export class AudienceLabels {
 /** The titles with labels; the list changes slowly. */
 class TopTitles {
   #names: readonly string[] = [];
-  #newcomers = FIRST_NEWCOMERS;
+  /** Titles that may join now: all places at once at the start, then one in {@link REPLACE_MS}. */
+  #newcomers = MAX_TITLES;
   #refilledMs = -Infinity;
 
   /** The titles of the list with their viewers, at `nowMs` of a monotonic clock. */
@@ -233,28 +228,8 @@ class TopTitles {
     if (minutes === 0) return;
     this.#refilledMs += minutes * REPLACE_MS;
     const isBeginning = this.#names.length < MAX_TITLES && this.#newcomers > 1;
-    this.#newcomers = Math.min(isBeginning ? FIRST_NEWCOMERS : 1, this.#newcomers + minutes);
+    this.#newcomers = Math.min(isBeginning ? MAX_TITLES : 1, this.#newcomers + minutes);
   }
-}
-
-function samples<L extends string, R extends AudienceRow>(
-  rows: readonly R[],
-  label: L,
-  of: (row: R) => number | undefined,
-): MetricSample<L>[] {
-  return rows.flatMap((row) => {
-    const value = of(row);
-    const labels: Partial<Record<L, string>> = {};
-    labels[label] = row.name;
-    return value === undefined || !hasLabel(labels, label) ? [] : [[labels, value] as const];
-  });
-}
-
-function hasLabel<L extends string>(
-  labels: Partial<Record<L, string>>,
-  label: L,
-): labels is Record<L, string> {
-  return labels[label] !== undefined;
 }
 
 function share({ viewers, impaired }: AudienceRow): number {
@@ -306,7 +281,7 @@ function sumOf(rows: readonly CellRow[]): CellRow[] {
   if (rows.length === 0) return [];
   return [{
     cell: -1,
-    name: OTHER_LABEL,
+    name: OTHER_NAME,
     viewers: rows.reduce((sum, { viewers }) => sum + viewers, 0),
     impaired: rows.reduce((sum, { impaired }) => sum + impaired, 0),
   }];

@@ -18,7 +18,6 @@ class Rig {
   constructor() {
     registerAudienceMetrics(this.metrics, {
       detector: () => this.detector,
-      decidedMs: () => this.nowMs,
       monotonicMs: () => this.nowMs,
     });
   }
@@ -83,8 +82,18 @@ Deno.test("at most fifty regions have labels, and the sum of all is kept", async
   rig.pass(1_000);
   const viewers = await rig.samples("twofold_live_viewers");
   assertEquals(viewers.size, MAX_REGIONS + 1);
-  assertEquals(viewers.get("other"), 30 * 31 / 2);
+  assertEquals(viewers.get("_other"), 30 * 31 / 2);
   assertEquals([...viewers.values()].reduce((a, b) => a + b), 80 * 81 / 2);
+});
+
+Deno.test("a region that is called other is not the sum of the others", async () => {
+  const rig = new Rig();
+  rig.add(200, "a", "other");
+  for (let i = 0; i < 60; i++) rig.add(2, "a", `r${i}`);
+  rig.pass(1_000);
+  const viewers = await rig.samples("twofold_live_viewers");
+  assertEquals([viewers.get("other"), viewers.get("_other")], [200, 11 * 2]);
+  assertEquals([...viewers.values()].reduce((a, b) => a + b), 200 + 60 * 2);
 });
 
 Deno.test("hostile titles give valid text, and never more labels than there are places", async () => {

@@ -5,18 +5,17 @@
  */
 import type { Reject } from "../shared/contract/quarantine.ts";
 import type { Histogram, Metrics } from "../shared/process/metrics.ts";
+import { registerAudienceMetrics } from "./audience_metrics.ts";
 import type { BaselinesStore } from "./incidents/baselines_store.ts";
 import type { Decider } from "./incidents/decider.ts";
 import type { Incidents } from "./incidents/incidents.ts";
 import type { Copies } from "./watch/copies.ts";
-import { registerAudienceMetrics } from "./audience_metrics.ts";
 import type { Reader } from "./watch/reader.ts";
 
 /** Bucket bounds around the target of 5 s and the hard limit of 30 s. */
 const LATENCY_BOUNDS_SECONDS = [0.1, 0.25, 0.5, 1, 1.5, 2, 3, 4, 5, 7.5, 10, 20, 30, 60];
 /** Bucket bounds around the target of 5 ms and the limit of 50 ms. */
 const EVALUATION_BOUNDS_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1];
-
 /** Bucket bounds of the time that viewers stalled before on-call knew; 30 s is the hard limit. */
 const DETECTION_BOUNDS_SECONDS = [1, 2, 3, 5, 7.5, 10, 15, 20, 30, 45, 60, 120, 300];
 
@@ -64,7 +63,6 @@ export function registerLiveMetrics(metrics: Metrics, live: LiveParts): void {
   const { decider, incidents } = live;
   registerAudienceMetrics(metrics, {
     detector: () => decider.detector,
-    decidedMs: () => decider.decidedMs,
     monotonicMs: decider.options.monotonicMs,
   });
   metrics.gaugeOf(

@@ -221,7 +221,7 @@ async function knowSilences(
 function openOutbox(
   { log }: LiveProcess,
   jsm: JetStreamManager,
-  { latency }: Histograms,
+  { latency, detection }: Histograms,
   timeline: Timeline,
 ): Outbox {
   return new Outbox(jsm.jetstream(), MAX_WAITING_ALERTS, log, (alert) => {
@@ -230,6 +230,7 @@ function openOutbox(
     const nowMs = timeline.newestMs;
     if (alert.kind !== "incident" || alert.status !== "open" || nowMs === undefined) return;
     latency.observe(Math.max(0, nowMs - alert.received_at) / 1_000);
+    detection.observe(Math.max(0, nowMs - alert.onset_at) / 1_000);
   });
 }
 
@@ -250,6 +251,9 @@ function openDecider(
       heardToMs: (decidedMs) => timeline().heardToMs(decidedMs),
       pour: (untilMs, onHeartbeat, mayGoOn) => timeline().pour(untilMs, onHeartbeat, mayGoOn),
       coverage: (nowMs) => timeline().coverage(nowMs),
+      get firstMs() {
+        return timeline().firstMs;
+      },
     },
     canDecide: () => !outbox().full,
     onAlert: (alert) => outbox().add(alert),

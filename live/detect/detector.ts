@@ -32,7 +32,7 @@ import {
 import type { Finding, FindingSignal, Measurement } from "./finding.ts";
 import { findingsOf, withSums } from "./report.ts";
 import { impairedOf, OpenIncident } from "./open_incident.ts";
-import { Passes } from "./passes.ts";
+import { type CellSums, Passes } from "./passes.ts";
 import { overlap } from "./relation.ts";
 import { type Change, SignalWatch } from "./signal_watch.ts";
 
@@ -237,6 +237,16 @@ export class Detector {
     const now = this.measure(cell, ruleOfSignal(signal));
     const sums = summed ? this.#passes.sums(new Set([cell]), this.#nowMs).get(cell) : undefined;
     return sums === undefined ? now : withSums(now, sums);
+  }
+
+  /**
+   * The stalled and played time of each of `cells` until now, which costs a pass over the sessions;
+   * of none before the first {@link tick}.
+   */
+  sums(cells: ReadonlySet<number>): ReadonlyMap<number, CellSums> {
+    if (this.#nowMs === 0) return new Map();
+    // Heartbeats of the second that is not decided about yet are in the sessions already.
+    return this.#passes.sums(cells, Math.max(this.#nowMs, this.sessions.newestMs));
   }
 
   /** Why `name` has or has no incident now, by signal. */

@@ -20,7 +20,8 @@ export const OTHER = 0;
 /** Maximum length of a value in code points; longer ones are cut. */
 export const MAX_VALUE_CHARS = 64;
 
-const OTHER_NAME = "_other";
+/** The name of {@link OTHER}. */
+export const OTHER_NAME = "_other";
 /** Time over which viewers of a value without a number are counted: a heartbeat of each. */
 const SKETCH_MS = 10_000;
 const SKETCH_SLOTS = 1 << 17;

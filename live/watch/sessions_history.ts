@@ -120,7 +120,8 @@ export class History {
   #turnBlock(row: number, nowMs: number): void {
     const block = Math.floor((nowMs >>> 0) / BLOCK_MS) & MAX_UINT16;
     const blocks = (block - (this.#block[row] ?? 0)) & MAX_UINT16;
-    if (blocks === 0) return;
+    // A look back, of who has read less far, turns nothing.
+    if (blocks === 0 || blocks > MAX_UINT16 / 2) return;
     this.#playedBefore[row] = blocks === 1 ? this.#playedMs[row] ?? 0 : 0;
     this.#playedMs[row] = 0;
     this.#block[row] = block;

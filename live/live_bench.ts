@@ -17,12 +17,16 @@ import { encode } from "../shared/dev/testing/heartbeats.ts";
 import { type Figure, measure, rateOf, report } from "../shared/dev/testing/measure.ts";
 import { Random } from "../shared/dev/testing/random.ts";
 import { waitFor } from "../shared/dev/testing/wait_for.ts";
+import { Health } from "../shared/process/health.ts";
 import { Log } from "../shared/process/log.ts";
+import { pause } from "../shared/process/retry.ts";
 import { Detector } from "./detect/detector.ts";
 import { Decider } from "./incidents/decider.ts";
 import { Incidents } from "./incidents/incidents.ts";
+import { ObservationFeed } from "./sharing/observation_feed.ts";
+import { ObservationWriter } from "./sharing/observation_writer.ts";
+import { Timeline } from "./sharing/timeline.ts";
 import { Reader } from "./watch/reader.ts";
-import { commonTimeMs } from "./watch/receipt_clock.ts";
 import type { WatchedHeartbeat } from "./watch/sessions.ts";
 
 /** Target rate of live, events per second and core. */
@@ -147,29 +151,51 @@ async function readAsLive(
   events: number,
   change: (heartbeat: WatchedHeartbeat) => WatchedHeartbeat,
 ): Promise<string[]> {
+  const log = new Log("live", "error");
   let longestDecisionMs = 0;
-  const readers: Reader[] = [];
-  const decider = newDecider(readers, (tookMs) => {
+  const timeline = new Timeline([STREAM], () => {});
+  const decider = newDecider(timeline, change, (tookMs) => {
     longestDecisionMs = Math.max(longestDecisionMs, tookMs);
   });
+  const nc = await stack.connect("live");
+  const jsm = await jetstreamManager(nc, { checkAPI: false });
+  const writer = new ObservationWriter({ js: jetstream(nc), stream: STREAM, by: "bench", log });
   const reader = new Reader({
     js: jetstream(await stack.connect("live")),
+    jsm,
     stream: STREAM,
     copies: { submit: () => {} },
-    log: new Log("live", "error"),
+    sink: writer,
+    log,
+    maxLagMs: Infinity,
     onCanary: () => {},
-    onHeartbeat: (heartbeat, receivedAtMs) => decider.heartbeat(change(heartbeat), receivedAtMs),
+    onHeartbeat: () => {},
+    onGap: () => {},
   });
-  readers.push(reader);
-  const abort = new AbortController();
-  const longestPause = probePauses(abort.signal);
-  await reader.waitForDurable(abort.signal);
-  const reading = reader.run(abort.signal);
-  await waitFor("all heartbeats", () => reader.events === events, { timeoutMs: 120_000 });
-  decider.advance();
-  abort.abort();
-  await reading;
+  writer.reader = reader;
+  const feed = new ObservationFeed({
+    jsm,
+    log,
+    health: new Health().part("observations"),
+    onBatch: (stream, batch) => timeline.add(stream, batch),
+    onLooked: async () => {
+      // No sleep: it lets the reader go on.
+      while (!decider.advance()) await pause(0);
+    },
+  });
+  const reading = new AbortController();
+  const feeding = new AbortController();
+  const longestPause = probePauses(feeding.signal);
+  await reader.waitForDurable(reading.signal);
+  const fed = feed.run(Date.now(), feeding.signal);
+  const read = Promise.all([reader.run(reading.signal), writer.run(reading.signal)]);
+  const isDone = () => timeline.events === events && timeline.firstMs === Infinity;
+  await waitFor("all heartbeats", isDone, { timeoutMs: 120_000 });
+  reading.abort();
+  await read;
   await reader.finish();
+  feeding.abort();
+  await fed;
   const { rows, cells } = decider.detector.counters;
   return [
     `${rows} sessions in ${cells} cells, ${decider.detector.open.size} incidents`,
@@ -183,20 +209,33 @@ function stalled(heartbeat: WatchedHeartbeat): WatchedHeartbeat {
   return { ...heartbeat, played_ms: 0, rebuffer_ms: heartbeat.interval_ms };
 }
 
-function newDecider(readers: readonly Reader[], onDecided: (tookMs: number) => void): Decider {
-  return new Decider({
+function newDecider(
+  timeline: Timeline,
+  change: (heartbeat: WatchedHeartbeat) => WatchedHeartbeat,
+  onDecided: (tookMs: number) => void,
+): Decider {
+  const decider = new Decider({
     newDetector: () => new Detector({ maxSessions: 2 * SESSIONS, limits: { cells: 400_000 } }),
-    incidents: new Incidents({ pagesPerMinute: 10, silenceMs: 30_000 }),
-    heardToMs: (decidedMs) =>
-      commonTimeMs(
-        readers.map(({ heardToMs }) => heardToMs).filter((ms) => ms !== undefined),
-        decidedMs,
-      ),
+    timeline: {
+      heardToMs: (decidedMs) => timeline.heardToMs(decidedMs),
+      pour: (untilMs, onHeartbeat, mayGoOn) =>
+        timeline.pour(
+          untilMs,
+          (heartbeat, receivedAtMs, lane) => onHeartbeat(change(heartbeat), receivedAtMs, lane),
+          mayGoOn,
+        ),
+      coverage: (nowMs) => timeline.coverage(nowMs),
+      get firstMs() {
+        return timeline.firstMs;
+      },
+    },
     canDecide: () => true,
     onAlert: () => {},
     onDecided,
     monotonicMs: () => performance.now(),
   });
+  decider.lead(new Incidents({ pagesPerMinute: 10, silenceMs: 30_000 }));
+  return decider;
 }
 
 /** Measures how long the event loop was busy at a stretch; the result tells the longest so far. */

@@ -29,8 +29,8 @@ import { Outbox } from "./incidents/outbox.ts";
 import { followSilences } from "./incidents/silences.ts";
 import { Leadership } from "./leadership.ts";
 import { liveHistograms, type LiveParts, registerLiveMetrics } from "./live_metrics.ts";
+import { InputWatch } from "./input_watch.ts";
 import type { liveSettings } from "./settings.ts";
-import { LagWatch } from "./sharing/lag_watch.ts";
 import { ObservationFeed } from "./sharing/observation_feed.ts";
 import { ObservationWriter } from "./sharing/observation_writer.ts";
 import { Partition } from "./sharing/partition.ts";
@@ -38,7 +38,6 @@ import { Presence, shareOf } from "./sharing/presence.ts";
 import { Timeline } from "./sharing/timeline.ts";
 import { Copies } from "./watch/copies.ts";
 import { Reader } from "./watch/reader.ts";
-import { SilenceDetector } from "./watch/silence.ts";
 import { publishedTally } from "./watch/totals.ts";
 
 type LiveSettings = Settings<typeof liveSettings>;
@@ -59,8 +58,6 @@ const MAX_FINISH_MS = 2_000;
 const WINDOW_MS = 90_000;
 const LEASE_MS = 4_000;
 const LEASE_RENEW_MS = 500;
-/** Without a batch of a stream for so long it is not known whether heartbeats arrive. */
-const MAX_UNHEARD_MS = 10_000;
 
 /** The connections of live: what may wait behind heartbeats, and what may not. */
 export interface Connections {
@@ -70,6 +67,7 @@ export interface Connections {
 
 /** The parts of live. */
 interface Parts extends LiveParts {
+  readonly watch: InputWatch;
   readonly outbox: Outbox;
   readonly partitions: readonly Partition[];
   readonly feed: ObservationFeed;
@@ -77,13 +75,6 @@ interface Parts extends LiveParts {
   readonly leaderLease: Lease;
   readonly leadership: Leadership;
   readonly jsm: JetStreamManager;
-}
-
-/** What the process that leads tells of the pipeline. */
-interface PipelineWatch {
-  silence: SilenceDetector;
-  lag: LagWatch;
-  eventsSeen: number;
 }
 
 /**
@@ -100,26 +91,17 @@ export async function startLive(
   const { settings, log, metrics, signal } = service;
   const streams = heartbeatStreams(settings.TWOFOLD_PARTITIONS);
   const histograms = liveHistograms(metrics);
-  const decider: Decider = openDecider(
-    settings,
-    histograms,
-    () => timeline,
-    () => outbox,
-  );
+  const decider: Decider = openDecider(settings, histograms, () => ({ timeline, outbox }));
   const timeline = new Timeline(streams, (lane, skip) => decider.skipped(lane, skip));
   const outbox = openOutbox(service, jsm, histograms, timeline);
   const js = jetstream(heartbeats, { timeout: 2_000 });
   const copies = new Copies<Reject>(COPY_LIMITS, (reject) => quarantine(js, "live", reject), log);
   const presence = new Presence(nc, processId(nowMs()));
   const share = () => shareOf(streams, presence.processes, presence.id);
-  const partitions = await openPartitions(service, {
-    heartbeats,
-    nc,
-    jsm,
-    copies,
-    presence,
-    share,
-  });
+  const partitions = await openPartitions(
+    service,
+    { heartbeats, nc, jsm, copies, presence, share },
+  );
   const readers = partitions.map(({ options: { reader } }) => reader);
   sendPulses(service, nc, () => achievedBy(readers, decider), nowMs);
   presence.start();
@@ -128,57 +110,28 @@ export async function startLive(
   const startMs = estimateMs(readers) ?? nowMs();
   const learned = await store.load(startMs, signal);
   if (learned !== undefined) decider.detector.load(learned, startMs);
-  const watch: PipelineWatch = {
-    silence: new SilenceDetector(settings.TWOFOLD_LIVE_SILENCE_MS),
-    lag: new LagWatch(),
-    eventsSeen: 0,
-  };
-  const heardMs = new Map<string, number>();
+  const silenceMs = settings.TWOFOLD_LIVE_SILENCE_MS;
+  const watch = new InputWatch({ timeline, decider, outbox, silenceMs });
   const leaderLease = leaseOf(service, jsm, presence, "leader");
   const leadership = new Leadership({
-    jsm,
+    ...{ jsm, presence, decider, outbox, log },
     lease: leaderLease,
-    presence,
-    decider,
-    outbox,
-    log,
-    paging: {
-      pagesPerMinute: settings.TWOFOLD_LIVE_PAGES_PER_MINUTE,
-      silenceMs: settings.TWOFOLD_LIVE_SILENCE_MS,
-    },
+    paging: { pagesPerMinute: settings.TWOFOLD_LIVE_PAGES_PER_MINUTE, silenceMs },
     heardToMs: () => timeline.heardToMs(decider.decidedMs),
     isCaughtUp: () => feed.isCaughtUp,
     onLead: (incidents) => {
-      watch.silence = new SilenceDetector(settings.TWOFOLD_LIVE_SILENCE_MS, incidents.isSilent);
-      // Silence that an earlier process reported continues until a heartbeat arrives.
-      const isExpected = !incidents.isSilent &&
-        (timeline.events > 0 || readers.some(({ deliveredBefore }) => deliveredBefore));
-      if (isExpected) watch.silence.heartbeatSeen(performance.now());
-      watch.lag = new LagWatch(incidents.isLagging);
+      const hasBeenFed = readers.some(({ deliveredBefore }) => deliveredBefore);
+      watch.lead(incidents, hasBeenFed || timeline.events > 0);
     },
   });
-  const feed = new ObservationFeed({
-    jsm,
-    log,
-    health: service.health.part("observations"),
-    onBatch: (stream, batch) => {
-      heardMs.set(stream, performance.now());
-      if (batch.receivedAtMs < Infinity) decider.beginAt(batch.receivedAtMs);
-      timeline.add(stream, batch);
-    },
-    onLooked: async () => {
-      leadership.look();
-      // Between its turns the process answers, reads and renews its leases.
-      while (!decider.advance() && !signal.aborted) await pause(0);
-    },
-  });
+  const feed = openFeed(service, { jsm, decider, timeline, leadership, watch });
   const parts: Parts = {
     ...{ readers, copies, decider, outbox, store, timeline, leadership, partitions, feed },
-    ...{ presence, leaderLease, jsm },
+    ...{ presence, leaderLease, jsm, watch },
   };
   registerLiveMetrics(metrics, parts);
   await knowSilences(service, jsm, leadership);
-  run(service, parts, startMs - WINDOW_MS, tickOf(parts, watch, heardMs));
+  run(service, parts, startMs - WINDOW_MS);
 }
 
 // Processes are ordered by when they began, so that a new one takes nothing from an old one.
@@ -237,8 +190,7 @@ function openOutbox(
 function openDecider(
   settings: LiveSettings,
   histograms: Histograms,
-  timeline: () => Timeline,
-  outbox: () => Outbox,
+  parts: () => { readonly timeline: Timeline; readonly outbox: Outbox },
 ): Decider {
   return new Decider({
     newDetector: () =>
@@ -248,15 +200,15 @@ function openDecider(
         limits: { cells: settings.TWOFOLD_LIVE_MAX_CELLS },
       }),
     timeline: {
-      heardToMs: (decidedMs) => timeline().heardToMs(decidedMs),
-      pour: (untilMs, onHeartbeat, mayGoOn) => timeline().pour(untilMs, onHeartbeat, mayGoOn),
-      coverage: (nowMs) => timeline().coverage(nowMs),
+      heardToMs: (decidedMs) => parts().timeline.heardToMs(decidedMs),
+      pour: (untilMs, onHeartbeat, mayGoOn) => parts().timeline.pour(untilMs, onHeartbeat, mayGoOn),
+      coverage: (nowMs) => parts().timeline.coverage(nowMs),
       get firstMs() {
-        return timeline().firstMs;
+        return parts().timeline.firstMs;
       },
     },
-    canDecide: () => !outbox().full,
-    onAlert: (alert) => outbox().add(alert),
+    canDecide: () => !parts().outbox.full,
+    onAlert: (alert) => parts().outbox.add(alert),
     onDecided: (tookMs) => histograms.evaluation.observe(tookMs / 1_000),
     monotonicMs: () => performance.now(),
   });
@@ -303,9 +255,33 @@ async function openPartitions(
   });
 }
 
-function run(service: LiveProcess, parts: Parts, fromMs: number, tick: () => void): void {
-  const { copies, outbox, decider, store, partitions, feed, leadership, leaderLease, presence } =
-    parts;
+function openFeed(
+  { log, health, signal }: LiveProcess,
+  { jsm, decider, timeline, leadership, watch }: Pick<
+    Parts,
+    "jsm" | "decider" | "timeline" | "leadership" | "watch"
+  >,
+): ObservationFeed {
+  return new ObservationFeed({
+    jsm,
+    log,
+    health: health.part("observations"),
+    onBatch: (stream, batch) => {
+      watch.heard(stream);
+      if (batch.receivedAtMs < Infinity) decider.beginAt(batch.receivedAtMs);
+      timeline.add(stream, batch);
+    },
+    onLooked: async () => {
+      leadership.look();
+      // Between its turns the process answers, reads and renews its leases.
+      while (!decider.advance() && !signal.aborted) await pause(0);
+    },
+  });
+}
+
+function run(service: LiveProcess, parts: Parts, fromMs: number): void {
+  const { copies, outbox, decider, store, partitions, feed } = parts;
+  const { leadership, leaderLease, presence, watch } = parts;
   const ended = new AbortController();
   const reading = Promise.all(partitions.map((partition) => partition.run(service.signal)));
   reading.catch(service.fail);
@@ -315,7 +291,7 @@ function run(service: LiveProcess, parts: Parts, fromMs: number, tick: () => voi
   const ticking = service.health.rounds("evaluation");
   const timer = setInterval(() => {
     leadership.look();
-    tick();
+    watch.tick();
     ticking.works();
   }, TICK_MS);
   const save = async () => {
@@ -338,39 +314,6 @@ function run(service: LiveProcess, parts: Parts, fromMs: number, tick: () => voi
     await Promise.race([leaderLease.release().then(() => leading), deadline]);
     await Promise.race([feeding, deadline]);
   });
-}
-
-/** The function that runs once a second: in the process that leads, it tells of the pipeline. */
-function tickOf(
-  { timeline, decider, outbox }: Parts,
-  watch: PipelineWatch,
-  heardMs: ReadonlyMap<string, number>,
-): () => void {
-  const unheardMs = (stream: string) => performance.now() - (heardMs.get(stream) ?? -Infinity);
-  return () => {
-    const { events, skipped, lanes, newestMs } = timeline;
-    if (events + skipped > watch.eventsSeen) watch.silence.heartbeatSeen(performance.now());
-    watch.eventsSeen = events + skipped;
-    const { incidents } = decider;
-    if (incidents === undefined || newestMs === undefined) return;
-    const nowMs = Math.round(newestMs);
-    const [worst] = lanes.map(({ stream, lagMs }) => {
-      const missingMs = unheardMs(stream);
-      return { stream, lagMs: Math.max(lagMs, missingMs === Infinity ? 0 : missingMs - TICK_MS) };
-    }).sort((a, b) => b.lagMs - a.lagMs);
-    if (worst !== undefined) {
-      const now = { ...worst, skipped, coverage: timeline.coverage(newestMs) };
-      const lag = watch.lag.check(now, performance.now());
-      if (lag !== undefined) {
-        const { change, summary, value } = lag;
-        outbox.add(incidents.lag(change, nowMs, { summary, value }));
-      }
-    }
-    // While a stream is not heard, it is unknown whether heartbeats arrive.
-    if (!lanes.every(({ stream }) => unheardMs(stream) < MAX_UNHEARD_MS)) return;
-    const change = watch.silence.check(performance.now());
-    if (change) outbox.add(incidents.noData(change, nowMs));
-  };
 }
 
 function achievedBy(readers: readonly Reader[], { decidedMs }: Decider): Achieved {

@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import type { IncidentAlert } from "../../shared/contract/alert.ts";
 import { aHeartbeat } from "../../shared/dev/testing/heartbeats.ts";
-import { Heard } from "../../shared/dev/testing/heard.ts";
+import { HeardStream } from "../../shared/dev/fleet/heard_stream.ts";
 import { Random } from "../../shared/dev/testing/random.ts";
 import { Detector } from "../detect/detector.ts";
 import { Decider } from "./decider.ts";
@@ -11,7 +11,7 @@ const START_MS = 1_795_000_000_000;
 
 /** A decider, the time it has heard to, and what it decides. */
 class Desk {
-  readonly heard = new Heard(START_MS);
+  readonly heard = new HeardStream(START_MS);
   isOpen = true;
   /** Ms that each decision takes. */
   decisionMs = 1;

@@ -6,7 +6,7 @@ import { heartbeatSchema } from "../../shared/contract/event.ts";
 import { isSubjectPattern } from "../../shared/contract/topology.ts";
 import { aHeartbeat } from "../../shared/dev/testing/heartbeats.ts";
 import { anAlertCell } from "../../shared/dev/fleet/alert_cells.ts";
-import { Heard } from "../../shared/dev/testing/heard.ts";
+import { HeardStream } from "../../shared/dev/fleet/heard_stream.ts";
 import { propertyRandom, Random } from "../../shared/dev/testing/random.ts";
 import { Detector } from "../detect/detector.ts";
 import type { Finding, Measurement } from "../detect/finding.ts";
@@ -141,7 +141,7 @@ class OddViewers {
 }
 
 /** A decider that leads with `incidents` and hears what `clock` has heard. */
-function aDecider(incidents: Incidents, clock: Heard, alerts: IncidentAlert[]) {
+function aDecider(incidents: Incidents, clock: HeardStream, alerts: IncidentAlert[]) {
   const decider = new Decider({
     newDetector: () => new Detector({ maxSessions: 1_000, limits: { cells: 1_500, isp: 50 } }),
     timeline: clock,
@@ -158,7 +158,7 @@ Deno.test("property: odd clocks, counters, moves and text: no failure, incidents
   const random = propertyRandom("odd viewers");
   for (let run = 0; run < 3; run++) {
     const viewers = new OddViewers(random, 200);
-    const clock = new Heard(START_MS);
+    const clock = new HeardStream(START_MS);
     const alerts: IncidentAlert[] = [];
     let decider = aDecider(new Incidents(OPTIONS), clock, alerts);
     for (let second = 0; second < 400; second++) {
@@ -181,7 +181,7 @@ const COHORT_CDNS = ["plain", "bad\ncdn", "_other", "\u{1f3ac}".repeat(70), "c".
 Deno.test("an incident of a CDN goes on after a restart, whatever the CDN is called", () => {
   for (const cdn of COHORT_CDNS) {
     const random = new Random(1);
-    const clock = new Heard(START_MS);
+    const clock = new HeardStream(START_MS);
     const alerts: IncidentAlert[] = [];
     let decider = aDecider(new Incidents(OPTIONS), clock, alerts);
     for (let second = 0; second < 260; second++) {
@@ -214,7 +214,7 @@ Deno.test("an incident of a CDN goes on after a restart, whatever the CDN is cal
 });
 
 /** What a new process has after a kill: the newest alerts, and the baselines. */
-function restarted(before: Decider, clock: Heard, alerts: IncidentAlert[]): Decider {
+function restarted(before: Decider, clock: HeardStream, alerts: IncidentAlert[]): Decider {
   const open: OpenAlerts = new Map();
   for (const alert of alerts) {
     if (isOpen(alert)) open.set(subjectOf(alert), alert);

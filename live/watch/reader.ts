@@ -65,6 +65,8 @@ export interface ReaderOptions {
   /** Called when heartbeats may have been missed. */
   readonly onGap: () => void;
   readonly log: Log;
+  /** Lag beyond which the reader jumps to now, in ms of receipt; {@link MAX_LAG_MS} by default. */
+  readonly maxLagMs?: number;
 }
 
 /** Maximum messages per pull: about half a second of the design load, a few megabytes. */
@@ -374,7 +376,8 @@ export class Reader {
 
   #jumpIfLate(): void {
     const isAgain = performance.now() - this.#jumpedMs < SOON_MS;
-    if (this.lagMs <= (isAgain ? MAX_LAG_AGAIN_MS : MAX_LAG_MS) || this.#isJumping) return;
+    const { maxLagMs = MAX_LAG_MS } = this.#options;
+    if (this.lagMs <= (isAgain ? MAX_LAG_AGAIN_MS : maxLagMs) || this.#isJumping) return;
     this.#isJumping = true;
     this.#jump().catch((error) => {
       const { log, stream } = this.#options;

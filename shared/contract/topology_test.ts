@@ -184,7 +184,7 @@ Deno.test("no raw or quarantined heartbeat can be dropped silently", () => {
     partitions: 2,
     replicas: 3,
   });
-  for (const stream of streams.filter(({ name }) => name !== "ALERTS")) {
+  for (const stream of streams.filter(({ name }) => !["ALERTS", "OBSERVATIONS"].includes(name))) {
     assertEquals(
       [stream.discard, stream.retention, stream.deny_delete, stream.deny_purge],
       ["new", "limits", true, true],

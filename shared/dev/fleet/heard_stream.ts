@@ -22,7 +22,7 @@ type HeardHeartbeat = Pick<
 >;
 
 /** What was heard of one stream. */
-export class Heard {
+export class HeardStream {
   /** Whether {@link toMs} is known. */
   isKnown = true;
   /** Share of the heartbeats that was heard. */

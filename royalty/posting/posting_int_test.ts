@@ -283,7 +283,7 @@ Deno.test("lost messages become gaps in books and status, and alert on-call once
   ]);
   const { code, out } = await rig.command("status");
   assertEquals(code, 0);
-  assertMatch(out, /HEARTBEATS\s+12\s+9\s+0\s+0\s+3\s+yes\s+0/);
+  assertMatch(out, /HEARTBEATS\s+12\s+9\s+0\s+0\s+0\s+3\s+yes\s+0/);
 });
 
 Deno.test("a recreated stream is refused and not counted", async () => {

@@ -215,12 +215,20 @@ export class LiveRig implements AsyncDisposable {
   }
 
   /** Waits for an alert with `status`, of `subject` if given. */
-  async alertIs(status: Alert["status"], subject?: string): Promise<Alert> {
-    const find = () =>
-      this.alerts.find((each) =>
-        each.alert.status === status && (subject === undefined || each.subject === subject)
-      );
-    await waitFor(`${subject ?? "an alert"} to be ${status}`, () => find() !== undefined, TIMEOUT);
+  alertIs(status: Alert["status"], subject?: string): Promise<Alert> {
+    return this.alertThat(
+      `${subject ?? "an alert"} to be ${status}`,
+      (alert, of) => alert.status === status && (subject === undefined || of === subject),
+    );
+  }
+
+  /** Waits for the first alert that `is` accepts; `what` says which it is. */
+  async alertThat(
+    what: string,
+    is: (alert: Alert, subject: string) => boolean,
+  ): Promise<Alert> {
+    const find = () => this.alerts.find(({ alert, subject }) => is(alert, subject));
+    await waitFor(what, () => find() !== undefined, TIMEOUT);
     const found = find();
     assertExists(found);
     return found.alert;

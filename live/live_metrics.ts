@@ -9,12 +9,16 @@ import type { BaselinesStore } from "./incidents/baselines_store.ts";
 import type { Decider } from "./incidents/decider.ts";
 import type { Incidents } from "./incidents/incidents.ts";
 import type { Copies } from "./watch/copies.ts";
+import { registerAudienceMetrics } from "./audience_metrics.ts";
 import type { Reader } from "./watch/reader.ts";
 
 /** Bucket bounds around the target of 5 s and the hard limit of 30 s. */
 const LATENCY_BOUNDS_SECONDS = [0.1, 0.25, 0.5, 1, 1.5, 2, 3, 4, 5, 7.5, 10, 20, 30, 60];
 /** Bucket bounds around the target of 5 ms and the limit of 50 ms. */
 const EVALUATION_BOUNDS_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1];
+
+/** Bucket bounds of the time that viewers stalled before on-call knew; 30 s is the hard limit. */
+const DETECTION_BOUNDS_SECONDS = [1, 2, 3, 5, 7.5, 10, 15, 20, 30, 45, 60, 120, 300];
 
 /** The parts of live that have metrics. */
 export interface LiveParts {
@@ -28,12 +32,21 @@ export interface LiveParts {
 /** Registers the histograms, which are fed as things happen. */
 export function liveHistograms(
   metrics: Metrics,
-): { readonly latency: Histogram; readonly evaluation: Histogram } {
+): {
+  readonly latency: Histogram;
+  readonly detection: Histogram;
+  readonly evaluation: Histogram;
+} {
   return {
     latency: metrics.histogram(
       "twofold_live_alert_latency_seconds",
       "Time from receipt of the newest heartbeat behind an opened alert to its acknowledgement",
       LATENCY_BOUNDS_SECONDS,
+    ),
+    detection: metrics.histogram(
+      "twofold_live_detection_seconds",
+      "Time from the first impaired second of an incident to the acknowledgement of its alert",
+      DETECTION_BOUNDS_SECONDS,
     ),
     evaluation: metrics.histogram(
       "twofold_live_evaluation_seconds",
@@ -49,6 +62,11 @@ export function registerLiveMetrics(metrics: Metrics, live: LiveParts): void {
   registerSessionMetrics(metrics, live);
   registerCellMetrics(metrics, live);
   const { decider, incidents } = live;
+  registerAudienceMetrics(metrics, {
+    detector: () => decider.detector,
+    decidedMs: () => decider.decidedMs,
+    monotonicMs: decider.options.monotonicMs,
+  });
   metrics.gaugeOf(
     "twofold_live_open_incidents",
     "Open incidents: with a subject of their own, or withheld because too many opened at once",

@@ -111,7 +111,7 @@ async function knowSilences(
 function openOutbox(
   { log }: LiveProcess,
   js: JetStreamClient,
-  { latency }: Histograms,
+  { latency, detection }: Histograms,
   readers: readonly Reader[],
 ): Outbox {
   return new Outbox(js, MAX_WAITING_ALERTS, log, (alert) => {
@@ -120,6 +120,7 @@ function openOutbox(
     const nowMs = estimateMs(readers);
     if (alert.kind !== "incident" || alert.status !== "open" || nowMs === undefined) return;
     latency.observe(Math.max(0, nowMs - alert.received_at) / 1_000);
+    detection.observe(Math.max(0, nowMs - alert.onset_at) / 1_000);
   });
 }
 

@@ -30,6 +30,7 @@ const FLOORS: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ["main.ts", "cli.ts"],
     ["service.ts", "commands", "pager"],
     ["live_metrics.ts"],
+    ["audience_metrics.ts"],
     ["incidents"],
     ["detect"],
     ["watch"],

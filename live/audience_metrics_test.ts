@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { Metrics } from "../shared/process/metrics.ts";
 import { aHeartbeat } from "../shared/dev/testing/heartbeats.ts";
+import { Random } from "../shared/dev/testing/random.ts";
 import { MAX_REGIONS, MAX_TITLES, registerAudienceMetrics } from "./audience_metrics.ts";
 import { Detector } from "./detect/detector.ts";
 
@@ -11,6 +12,7 @@ class Rig {
   readonly metrics = new Metrics();
   readonly detector = new Detector({ maxSessions: 20_000, limits: { cells: 60_000 } });
   nowMs = START_MS;
+  readonly #random = new Random(1);
   #sessions = 0;
 
   constructor() {
@@ -26,7 +28,7 @@ class Rig {
     for (let i = 0; i < viewers; i++) {
       const isStalled = i < stalled;
       this.detector.heartbeat(
-        aHeartbeat({
+        aHeartbeat(this.#random, this.nowMs, {
           session_id: `s${this.#sessions++}`,
           seq: 100,
           title_id,

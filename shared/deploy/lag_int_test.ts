@@ -5,6 +5,7 @@ import { parseAllDocuments } from "yaml";
 import { z } from "zod";
 import { aHeartbeat, encode } from "../dev/testing/heartbeats.ts";
 import { ROOT } from "../dev/testing/module_graph.ts";
+import { Random } from "../dev/testing/random.ts";
 import { waitFor } from "../dev/testing/wait_for.ts";
 import { NatsStack } from "../dev/servers/stack.ts";
 import { heartbeatSubject } from "../contract/topology.ts";
@@ -57,9 +58,10 @@ Deno.test("KEDA sees the lag that the client sees, of the consumers that the man
     partitions: PARTITIONS,
     heartbeatsMaxBytes: 256 * 1024 ** 2,
   });
+  const random = new Random(1);
   const edge = jetstream(await stack.connect("ingest"));
   for (let i = 0; i < PUBLISHED; i++) {
-    const heartbeat = aHeartbeat({ event_id: crypto.randomUUID() });
+    const heartbeat = { ...aHeartbeat(random, Date.now()), event_id: crypto.randomUUID() };
     await edge.publish(heartbeatSubject(0, "de"), encode(heartbeat));
   }
   const [first] = triggers;

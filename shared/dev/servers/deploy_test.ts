@@ -2,10 +2,10 @@
 import { assert, assertEquals } from "@std/assert";
 import { parse, parseAllDocuments } from "yaml";
 import { z } from "zod";
-import { liveSettings } from "../../live/settings.ts";
-import { DURABLE, heartbeatStreams } from "../contract/topology.ts";
-import { readSettings } from "../process/config.ts";
-import { ROOT } from "../dev/testing/module_graph.ts";
+import { liveSettings } from "../../../live/settings.ts";
+import { DURABLE, heartbeatStreams } from "../../contract/topology.ts";
+import { readSettings } from "../../process/config.ts";
+import { ROOT } from "../testing/module_graph.ts";
 
 const READMES = ["ingest", "live", "live/pager", "royalty", "dlq-triage", "shared"]
   .map((folder) => `${folder}/README.md`);

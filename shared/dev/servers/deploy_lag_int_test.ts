@@ -3,12 +3,12 @@ import { assert, assertEquals } from "@std/assert";
 import { jetstream, jetstreamManager } from "nats/jetstream";
 import { parseAllDocuments } from "yaml";
 import { z } from "zod";
-import { aHeartbeat, encode } from "../dev/testing/heartbeats.ts";
-import { ROOT } from "../dev/testing/module_graph.ts";
-import { Random } from "../dev/testing/random.ts";
-import { waitFor } from "../dev/testing/wait_for.ts";
-import { NatsStack } from "../dev/servers/stack.ts";
-import { heartbeatSubject } from "../contract/topology.ts";
+import { aHeartbeat, encode } from "../testing/heartbeats.ts";
+import { ROOT } from "../testing/module_graph.ts";
+import { Random } from "../testing/random.ts";
+import { waitFor } from "../testing/wait_for.ts";
+import { NatsStack } from "./stack.ts";
+import { heartbeatSubject } from "../../contract/topology.ts";
 
 const PARTITIONS = 4;
 const PUBLISHED = 60;

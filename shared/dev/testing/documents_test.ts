@@ -41,6 +41,7 @@ const TASKS: readonly Task[] = [
 const PATHS = [
   ...["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"],
   ...PROCESSES.map(({ readme }) => readme),
+  "shared/deploy/README.md",
 ];
 
 const documents = await Promise.all(

@@ -190,7 +190,7 @@ export class LiveIncident {
       ...(suppressedBy === undefined ? {} : { suppressed_by: suppressedBy }),
       opened_at: openedAtMs,
       at: nowMs,
-      summary: sentence(summaryOf(this, parts)),
+      summary: sentence(summaryOf(this, parts) + coverageText(coverage)),
       signal,
       cell: { ...cell },
       ...(why === undefined ? {} : { why }),
@@ -207,6 +207,7 @@ export class LiveIncident {
       folded: naturalOf(folded),
       ...(withheld === undefined ? {} : { withheld }),
       coverage: within(coverage, 0, 1),
+      ...(isDegraded(coverage) ? { degraded: true } : {}),
       next: nextCommands(signal, cell, nowMs),
     };
   }
@@ -328,6 +329,17 @@ function viewersText(signal: FindingSignal, { now, peak }: Facts): string {
 function worstText({ cell, now }: MeasuredCell): string {
   const { watching, impaired, share } = viewersOf(now);
   return `${cellPhrase(alertCell(cell))}, ${impaired} of ${watching} (${percent(share)})`;
+}
+
+// Below it, counts are too low by more than a percent.
+const FULL_COVERAGE = 0.99;
+
+function isDegraded(coverage: number): boolean {
+  return coverage < FULL_COVERAGE;
+}
+
+function coverageText(coverage: number): string {
+  return isDegraded(coverage) ? `; seen are ${percent(coverage)} of the heartbeats` : "";
 }
 
 function summaryOf(

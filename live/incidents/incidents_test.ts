@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertExists } from "@std/assert";
+import { assert, assertEquals, assertExists, assertMatch } from "@std/assert";
 import type { JetStreamClient } from "nats/jetstream";
 import { alertSchema, type IncidentAlert, isOpen, isPage } from "../../shared/contract/alert.ts";
 import { propertyRandom, type Random } from "../../shared/dev/testing/random.ts";
@@ -149,6 +149,18 @@ Deno.test("an alert contains its evidence and matches the schema", () => {
   assertEquals(alert.next, [
     "deno task live explain --title 'a.b *' --region de --at 2025-11-24T16:00:00.000Z",
   ]);
+});
+
+Deno.test("an alert from a part of the heartbeats says so, and which part", () => {
+  const found = finding("open", titleCell("a"), START_MS);
+  const [degraded] = new Incidents(OPTIONS).decide([found], {
+    ...moment(START_MS),
+    coverage: 0.372,
+  });
+  assertEquals([degraded?.coverage, degraded?.degraded], [0.372, true]);
+  assertMatch(degraded?.summary ?? "", /; seen are 37 % of the heartbeats$/);
+  const [full] = new Incidents(OPTIONS).decide([found], moment(START_MS));
+  assertEquals(full?.degraded, undefined);
 });
 
 Deno.test("open and resolve have the same incident_id, the next incident has another", () => {

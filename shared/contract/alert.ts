@@ -119,6 +119,8 @@ export const incidentAlertSchema = z.object({
     alone: z.boolean().describe("whether nothing else keeps this incident open"),
   }).exactOptional().describe("more opened at once than may page"),
   coverage: share.describe("share of the heartbeats that the figures are made from"),
+  degraded: z.literal(true).exactOptional()
+    .describe("live is too far behind to see every heartbeat: counts are of the share `coverage`"),
   next: z.array(z.string().min(1).max(1_500)).max(3).describe("commands to run next"),
 });
 

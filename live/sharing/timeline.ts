@@ -19,6 +19,8 @@ const SLICE_MS = 100;
 /** Time over which {@link Timeline.coverage} is. */
 const COVERAGE_MS = 20_000;
 const SECOND_MS = 1_000;
+/** A stream that was heard so much less far than another is not waited for. */
+const MAX_WAIT_MS = 8_000;
 /** A stream that was heard no further than this before the time decided about is missing. */
 const MISSING_MS = 5_000;
 
@@ -141,7 +143,8 @@ export class Timeline {
     const times = [...this.#lanes.values()].flatMap(({ heardToMs }) => heardToMs ?? []);
     // At the start, wait for all of them; later a stream may be lost.
     if (decidedMs === -Infinity && times.length < this.#lanes.size) return undefined;
-    return commonTimeMs(times, decidedMs);
+    const newestMs = Math.max(...times);
+    return commonTimeMs(times.filter((ms) => ms > newestMs - MAX_WAIT_MS), decidedMs);
   }
 
   /**

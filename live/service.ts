@@ -16,7 +16,8 @@ import {
 import type { Achieved } from "../shared/contract/pulse.ts";
 import { sendPulses } from "../shared/contract/pulses.ts";
 import { quarantine, type Reject } from "../shared/contract/quarantine.ts";
-import { heartbeatStreams } from "../shared/contract/topology.ts";
+import { heartbeatStreams, LIVE_VIEW_SUBJECT } from "../shared/contract/topology.ts";
+import { LIVE_VIEW_MS } from "../shared/contract/view/live_view.ts";
 import type { Settings } from "../shared/process/config.ts";
 import { messageOf, RetryAfter } from "../shared/process/errors.ts";
 import { pause, untilReady } from "../shared/process/retry.ts";
@@ -30,6 +31,7 @@ import { openAlerts } from "./incidents/recovery.ts";
 import type { Silence } from "./incidents/silence.ts";
 import { followSilences } from "./incidents/silences.ts";
 import { liveHistograms, type LiveParts, registerLiveMetrics } from "./live_metrics.ts";
+import { liveView } from "./live_view.ts";
 import type { liveSettings } from "./settings.ts";
 import { Copies } from "./watch/copies.ts";
 import { Reader } from "./watch/reader.ts";
@@ -91,6 +93,36 @@ export async function startLive(
   registerLiveMetrics(metrics, parts);
   await knowSilences(service, jsm, incidents);
   run(service, parts);
+  publishViews(service, nc, parts, nowMs);
+}
+
+/** Publishes what live sees every {@link LIVE_VIEW_MS}. */
+function publishViews(
+  service: LiveProcess,
+  nc: Pick<NatsConnection, "publish" | "isClosed" | "isDraining">,
+  { decider, incidents, readers }: Parts,
+  nowMs: () => number,
+): void {
+  const instance = crypto.randomUUID();
+  const timer = setInterval(() => {
+    if (nc.isClosed() || nc.isDraining()) return;
+    const view = liveView({
+      decider,
+      incidents,
+      instance,
+      nowMs: nowMs(),
+      coverage: 1,
+      lags: readers.map((reader) => [reader.stream, lagMsOf(reader, nowMs())]),
+    });
+    nc.publish(LIVE_VIEW_SUBJECT, JSON.stringify(view));
+  }, LIVE_VIEW_MS);
+  service.onStop("view", () => clearInterval(timer));
+}
+
+function lagMsOf(reader: Reader, nowMs: number): number | undefined {
+  const heardToMs = reader.clock.nowMs(performance.now());
+  if (heardToMs === undefined || !reader.reachable) return undefined;
+  return reader.lag === 0 ? 0 : Math.max(0, nowMs - heardToMs);
 }
 
 /** Follows the silences, and waits a little for the first: what they name must not page at once. */

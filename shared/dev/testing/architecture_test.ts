@@ -29,7 +29,7 @@ const FLOORS: Readonly<Record<string, readonly (readonly string[])[]>> = {
   live: [
     ["main.ts", "cli.ts"],
     ["service.ts", "commands", "pager"],
-    ["live_metrics.ts"],
+    ["live_metrics.ts", "live_view.ts"],
     ["incidents"],
     ["detect"],
     ["watch"],

@@ -39,7 +39,7 @@ const FLOORS: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ["e2e"],
     ["dev/demo"],
     ["dev/recordings"],
-    ["dev/fleet", "dev/receivers"],
+    ["dev/browser", "dev/fleet", "dev/receivers"],
     ["dev/servers"],
     ["dev/testing"],
     ["provision"],
@@ -226,7 +226,7 @@ async function entryPoints(): Promise<string[]> {
 }
 
 Deno.test("tests that need servers say so in their name", () => {
-  const servers = /\/(nats_server|postgres_server)\.ts$/;
+  const servers = /\/(chromium|nats_server|postgres_server)\.ts$/;
   const atRunTime = edges.filter(({ isType }) => !isType);
   assertHolds(
     files.filter((path) => path.endsWith("_test.ts") && !path.endsWith("_int_test.ts"))

@@ -129,7 +129,11 @@ Deno.test("hostile titles are text, the keyboard opens incidents, a phone needs 
   assert(focused[1]?.includes("<img src=x"), focused.join("\n"));
   assert(focused[2]?.includes("calm"), focused.join("\n"));
   assert(focused[3]?.includes("read API"), focused.join("\n"));
-  assertEquals(await page.read("document.querySelectorAll('details[open] figure svg').length"), 2);
+  await waitFor(
+    "the plots",
+    async () =>
+      await page.read("document.querySelectorAll('details[open] figure svg').length") === 2,
+  );
 
   const [point] = [{ share: 0.5, baseline: 0.004, watching: 800, impaired: 400, bound: 12 }];
   const { incident_id } = hostile.open;

@@ -237,12 +237,19 @@ async function packaged({ folder }: Workspace): Promise<Binary | undefined> {
     env: { TMPDIR: folder, AWS_EXECUTION_ENV: "AWS_Lambda_nodejs22.x" },
   });
   if (code !== 0) throw new Error(err);
+  // Its own configuration names a folder that is not this one; without fonts, no text has a width.
+  const fonts = `${folder}/fonts.conf`;
+  await Deno.writeTextFile(
+    fonts,
+    `<?xml version="1.0"?><fontconfig><dir>${folder}/fonts</dir>` +
+      `<cachedir>${folder}/fonts-cache</cachedir></fontconfig>`,
+  );
   return {
     path: out.trim(),
     env: {
       TMPDIR: folder,
       HOME: folder,
-      FONTCONFIG_PATH: `${folder}/fonts`,
+      FONTCONFIG_FILE: fonts,
       LD_LIBRARY_PATH: `${folder}/al2023/lib`,
     },
   };

@@ -16,7 +16,13 @@ import { CanaryEchoes } from "../shared/contract/canary/canary_echoes.ts";
 import type { Achieved } from "../shared/contract/pulse.ts";
 import { sendPulses } from "../shared/contract/pulses.ts";
 import { quarantine, type Reject } from "../shared/contract/quarantine.ts";
-import { heartbeatStreams, LIVE_STATE, liveLeaseSubject } from "../shared/contract/topology.ts";
+import {
+  heartbeatStreams,
+  LIVE_STATE,
+  LIVE_VIEW_SUBJECT,
+  liveLeaseSubject,
+} from "../shared/contract/topology.ts";
+import { LIVE_VIEW_MS } from "../shared/contract/view/live_view.ts";
 import type { Settings } from "../shared/process/config.ts";
 import { Lease } from "../shared/process/lease/lease.ts";
 import { natsMessageOf } from "../shared/process/nats.ts";
@@ -30,6 +36,7 @@ import { followSilences } from "./incidents/silences.ts";
 import { Leadership } from "./leadership.ts";
 import { liveHistograms, type LiveParts, registerLiveMetrics } from "./live_metrics.ts";
 import { InputWatch } from "./input_watch.ts";
+import { liveView } from "./live_view.ts";
 import type { liveSettings } from "./settings.ts";
 import { ObservationFeed } from "./sharing/observation_feed.ts";
 import { ObservationWriter } from "./sharing/observation_writer.ts";
@@ -132,6 +139,33 @@ export async function startLive(
   registerLiveMetrics(metrics, parts);
   await knowSilences(service, jsm, leadership);
   run(service, parts, startMs - WINDOW_MS);
+  publishViews(service, nc, parts, nowMs);
+}
+
+/** Publishes what live sees every {@link LIVE_VIEW_MS}, while this process leads. */
+function publishViews(
+  service: LiveProcess,
+  nc: Pick<NatsConnection, "publish" | "isClosed" | "isDraining">,
+  { decider, timeline, presence }: Parts,
+  nowMs: () => number,
+): void {
+  const timer = setInterval(() => {
+    const { incidents, coverage } = decider;
+    if (incidents === undefined || nc.isClosed() || nc.isDraining()) return;
+    const view = liveView({
+      decider,
+      incidents,
+      instance: presence.id,
+      nowMs: nowMs(),
+      coverage,
+      lags: timeline.lanes.map(({ stream, lagMs, heardToMs }) => [
+        stream,
+        heardToMs === undefined ? undefined : lagMs,
+      ]),
+    });
+    nc.publish(LIVE_VIEW_SUBJECT, JSON.stringify(view));
+  }, LIVE_VIEW_MS);
+  service.onStop("view", () => clearInterval(timer));
 }
 
 // Processes are ordered by when they began, so that a new one takes nothing from an old one.

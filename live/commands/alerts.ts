@@ -5,7 +5,7 @@
  */
 import type { NatsConnection } from "nats";
 import { type JetStreamManager, jetstreamManager } from "nats/jetstream";
-import { type Alert, isOpen } from "../../shared/contract/alert.ts";
+import { type Alert, isOpen, pagesOncall } from "../../shared/contract/alert.ts";
 import { command } from "../../shared/process/cli/command.ts";
 import type { Output } from "../../shared/process/cli/io.ts";
 import { toJson } from "../../shared/process/cli/json_output.ts";
@@ -14,7 +14,7 @@ import { left, renderTable, right, safeText } from "../../shared/process/cli/tab
 import { isExpected, messageOf, Stop } from "../../shared/process/errors.ts";
 import { pause } from "../../shared/process/retry.ts";
 import { withNats } from "./connections.ts";
-import { pages, parsedAlert, readOpenAlerts, type SubjectAlert } from "./open_alerts.ts";
+import { parsedAlert, readOpenAlerts, type SubjectAlert } from "./open_alerts.ts";
 
 const MINUTE_MS = 60_000;
 const RETRY_MS = 1_000;
@@ -63,7 +63,7 @@ function showOpen(open: readonly SubjectAlert[], output: Output, json: boolean):
   if (json) return output.write(toJson(open.map(({ subject, alert }) => ({ subject, ...alert }))));
   const nowMs = Date.now();
   const rows = open.map(({ subject, alert }) => [
-    pages(alert) ? "yes" : alert.suppressed_by ? "silenced" : "no",
+    pagesOncall(alert) ? "yes" : alert.suppressed_by ? "silenced" : "no",
     alert.severity,
     ageText(nowMs - alert.opened_at),
     alert.kind === "incident" ? `${alert.impaired}/${alert.watching}` : "",

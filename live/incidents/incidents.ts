@@ -48,6 +48,8 @@ export interface PagingOptions {
 
 /** The cell of an open incident, as the detector needs it to go on after a restart. */
 export interface OpenCell {
+  readonly id: string;
+  readonly subject: string;
   readonly signal: FindingSignal;
   readonly cell: CellName;
   readonly openedMs: number;
@@ -116,8 +118,8 @@ export class Incidents {
   /** The open incidents that findings keep open, for the detector after a restart. */
   get openCells(): OpenCell[] {
     return [...this.#open.values()].filter((incident) => !this.#many.isAlone(incident)).map(
-      ({ identity: { signal, cell, openedAtMs, onsetMs }, facts: { now, peak } }) => {
-        return { signal, cell, openedMs: openedAtMs, onsetMs, now, peak };
+      ({ subject, identity: { id, signal, cell, openedAtMs, onsetMs }, facts: { now, peak } }) => {
+        return { id, subject, signal, cell, openedMs: openedAtMs, onsetMs, now, peak };
       },
     );
   }

@@ -6,13 +6,17 @@
 import { connectService } from "../../shared/process/nats.ts";
 import { runService, type Service } from "../../shared/process/service.ts";
 import { environment } from "../../shared/process/config.ts";
+import { Board } from "./board/board.ts";
+import { boardApp } from "./board/board_app.ts";
 import { pagerRule, pagerSettings } from "./settings.ts";
 import { startPager } from "./pager.ts";
 
 async function start(service: Service<typeof pagerSettings>): Promise<void> {
-  service.listen();
+  const { metrics, health } = service;
+  const board = new Board(Date.now);
+  service.listen(boardApp({ metrics, notReady: () => health.notReady }, board));
   const nc = await connectService(service);
-  await startPager(service, nc, { secrets: environment(), nowMs: Date.now });
+  await startPager(service, nc, { secrets: environment(), nowMs: Date.now, board });
 }
 
 if (import.meta.main) await runService("pager", pagerSettings, start, pagerRule(environment()));

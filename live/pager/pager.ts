@@ -16,6 +16,8 @@ import { natsMessageOf } from "../../shared/process/nats.ts";
 import { pause, untilReady } from "../../shared/process/retry.ts";
 import type { Service } from "../../shared/process/service.ts";
 import { startCanaries } from "./canary/canaries.ts";
+import type { Board } from "./board/board.ts";
+import type { PagerAbout } from "./board/board_view.ts";
 import { Courier } from "./courier.ts";
 import { isUnheard } from "./incident_record.ts";
 import { findPagerDurable, readAlerts } from "./intake.ts";
@@ -39,6 +41,8 @@ export interface PagerOutside {
   readonly secrets: Readonly<Record<string, string | undefined>>;
   /** The time of day, ms since the epoch. */
   readonly nowMs: () => number;
+  /** What shows the state of this pager. */
+  readonly board: Board;
 }
 
 /** What a term of this pager runs. */
@@ -54,11 +58,12 @@ interface Parts {
 export async function startPager(
   service: PagerProcess,
   nc: NatsConnection,
-  { secrets, nowMs }: PagerOutside,
+  { secrets, nowMs, board }: PagerOutside,
 ): Promise<void> {
   const { health, log, signal } = service;
   const receivers = receiversOf(service, secrets);
   const jsm = await jetstreamManager(nc, { checkAPI: false });
+  board.follow(nc, jsm, signal);
   const lease = new Lease({
     jsm,
     stream: PAGER_STATE,
@@ -93,8 +98,13 @@ export async function startPager(
   metrics.watch({
     isLeading: mayDeliver,
     incidents: () => records.open,
-    waiting: () => couriers.map((each) => [each.parts.receiver.name, each.waiting]),
+    waiting: () => waitingOf(couriers),
     pulseAges: () => watch.ages(performance.now()),
+  });
+  board.show({
+    watch,
+    about: () => aboutOf(lease, couriers),
+    deliveries: () => lease.isHeld ? { receivers: names, records: records.all() } : undefined,
   });
   const part = health.part("durable", "the durable of ALERTS is not found yet");
   const durable = await untilReady(signal, log, () => findPagerDurable(nc), part);
@@ -102,6 +112,21 @@ export async function startPager(
   const intake = { durable, records, mayStore: mayDeliver, metrics, health: reading, log };
   const read = (term: AbortSignal) => readAlerts(intake, term);
   run(service, { lease, records, couriers, read }, () => reading.works());
+}
+
+function waitingOf(couriers: readonly Courier[]) {
+  return couriers.map((each) => [each.parts.receiver.name, each.waiting] as const);
+}
+
+/** What the board says about this pager. */
+function aboutOf(lease: Lease, couriers: readonly Courier[]): PagerAbout {
+  return {
+    instance: lease.options.holder,
+    delivers: lease.isHeld,
+    isDelivered: lease.isTaken,
+    deliverer: lease.knownHolder,
+    waiting: waitingOf(couriers),
+  };
 }
 
 function run(service: PagerProcess, parts: Parts, onStandby: () => void): void {

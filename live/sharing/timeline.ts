@@ -110,6 +110,17 @@ class Lane {
   }
 }
 
+/** How far one stream was heard. */
+export interface LaneView {
+  readonly stream: string;
+  /** How far its reader is behind, ms of receipt. */
+  readonly lagMs: number;
+  /** Receipt up to which it was heard; undefined while nothing is known. */
+  readonly heardToMs: number | undefined;
+  /** The process that reads it. */
+  readonly by: string;
+}
+
 /** The observations of all streams. */
 export class Timeline {
   readonly #lanes: ReadonlyMap<string, Lane>;
@@ -196,8 +207,13 @@ export class Timeline {
   }
 
   /** How far the readers are behind, and which process reads, by stream. */
-  get lanes(): { readonly stream: string; readonly lagMs: number; readonly by: string }[] {
-    return [...this.#lanes].map(([stream, { lagMs, by }]) => ({ stream, lagMs, by }));
+  get lanes(): readonly LaneView[] {
+    return [...this.#lanes].map(([stream, { lagMs, heardToMs, by }]) => ({
+      stream,
+      lagMs,
+      heardToMs,
+      by,
+    }));
   }
 
   /** Receipt up to which the stream that was heard furthest was heard. */

@@ -171,6 +171,26 @@ export function isOpen(alert: Pick<Alert, "status">): boolean {
   return alert.status === "open" || alert.status === "update";
 }
 
+/** Whether on-call was or would be paged by the incident of `alert`. */
+export function pagesOncall(alert: Alert): boolean {
+  if (alert.suppressed_by !== undefined) return false;
+  return alert.kind === "incident" ? alert.paged_at !== undefined : alert.severity === "page";
+}
+
+const RANK: Readonly<Record<Alert["severity"], number>> = {
+  critical: 0,
+  page: 1,
+  warning: 2,
+  ticket: 3,
+  info: 4,
+};
+
+/** Orders alerts: what pages first, then by severity, then the newest first. */
+export function byUrgency(a: Alert, b: Alert): number {
+  return Number(pagesOncall(b)) - Number(pagesOncall(a)) || RANK[a.severity] - RANK[b.severity] ||
+    b.opened_at - a.opened_at;
+}
+
 /** Whether `alert` asks for a person. */
 export function isPage(alert: Alert): boolean {
   if (alert.suppressed_by !== undefined) return false;

@@ -42,6 +42,18 @@ export interface PulseFinding extends PipelineFinding {
   readonly ailment: Ailment;
 }
 
+/** What is known of a service. Ages are ms. */
+export interface ServiceState {
+  readonly service: string;
+  readonly state: "well" | "not_ready" | "stalled" | "silent" | "unheard";
+  /** Since its last pulse; undefined: none was heard. */
+  readonly pulseAgeMs: number | undefined;
+  /** Since something was achieved, or nothing waited; undefined: no pulse was heard. */
+  readonly idleMs: number | undefined;
+  /** The newest pulse of each instance that is there. */
+  readonly instances: readonly { readonly pulse: Pulse; readonly ageMs: number }[];
+}
+
 interface Instance {
   readonly pulse: Pulse;
   readonly heardMs: number;
@@ -155,6 +167,23 @@ export class PulseWatch {
       .map(([service, { heardMs }]) => [service, nowMs - heardMs]);
   }
 
+  /** What is known of each service at `nowMs`, whoever alerts. */
+  states(nowMs: number): ServiceState[] {
+    return [...this.#services].map(([service, watched]) => {
+      const { heardMs, isHeard, progressMs } = watched;
+      const instances = [...watched.instances.values()]
+        .map(({ pulse, heardMs }) => ({ pulse, ageMs: nowMs - heardMs }))
+        .filter(({ ageMs }) => ageMs <= SILENT_AFTER_MS);
+      return {
+        service,
+        state: stateOf(watched, nowMs),
+        pulseAgeMs: isHeard ? nowMs - heardMs : undefined,
+        idleMs: isHeard ? nowMs - progressMs : undefined,
+        instances,
+      };
+    });
+  }
+
   /** The newest pulse of each instance that is there. */
   pulses(): Pulse[] {
     return [...this.#services.values()].flatMap(({ instances }) =>
@@ -167,6 +196,19 @@ export class PulseWatch {
       watched.progressMs = nowMs;
     }
   }
+}
+
+function stateOf(
+  { heardMs, isHeard, progressMs, instances }: Watched,
+  nowMs: number,
+): ServiceState["state"] {
+  if (nowMs - heardMs >= SILENT_AFTER_MS) return "silent";
+  if (!isHeard) return "unheard";
+  const there = [...instances.values()].filter((each) => nowMs - each.heardMs <= SILENT_AFTER_MS);
+  const isWorking = there.some(({ pulse }) => hasWork(pulse));
+  if (isWorking && nowMs - progressMs >= STALLED_AFTER_MS) return "stalled";
+  const isReady = there.some(({ pulse }) => pulse.not_ready === undefined);
+  return isReady ? "well" : "not_ready";
 }
 
 function hasWork({ waiting }: Pulse): boolean {

@@ -228,6 +228,9 @@ export function canarySubject(reader: CanaryReader, stream: string): string {
   return `canary.${reader}.${stream}`;
 }
 
+/** The subject of what live sees now; plain NATS, not stored in a stream. */
+export const LIVE_VIEW_SUBJECT = "view.live";
+
 /** Names of the headers of a quarantined heartbeat; the body is the original bytes. */
 export const QUARANTINE_HEADER = {
   reason: "Twofold-Reason",

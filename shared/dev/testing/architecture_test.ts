@@ -29,7 +29,7 @@ const FLOORS: Readonly<Record<string, readonly (readonly string[])[]>> = {
   live: [
     ["main.ts", "cli.ts"],
     ["service.ts", "commands", "pager"],
-    ["live_metrics.ts"],
+    ["live_metrics.ts", "live_view.ts"],
     ["audience_metrics.ts", "leadership.ts", "input_watch.ts"],
     ["incidents"],
     ["detect", "sharing"],
@@ -40,7 +40,7 @@ const FLOORS: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ["e2e"],
     ["dev/demo"],
     ["dev/recordings"],
-    ["dev/fleet", "dev/receivers"],
+    ["dev/browser", "dev/fleet", "dev/receivers"],
     ["dev/servers"],
     ["dev/testing"],
     ["provision"],
@@ -227,7 +227,7 @@ async function entryPoints(): Promise<string[]> {
 }
 
 Deno.test("tests that need servers say so in their name", () => {
-  const servers = /\/(nats_server|postgres_server)\.ts$/;
+  const servers = /\/(chromium|nats_server|postgres_server)\.ts$/;
   const atRunTime = edges.filter(({ isType }) => !isType);
   assertHolds(
     files.filter((path) => path.endsWith("_test.ts") && !path.endsWith("_int_test.ts"))

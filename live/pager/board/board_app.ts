@@ -1,0 +1,47 @@
+/**
+ * The HTTP server of the pager: the status routes of every process, the read API, and the board.
+ *
+ * @module
+ */
+import { OpenAPIHono } from "@hono/zod-openapi";
+import { createHash } from "node:crypto";
+import { statusApp, type StatusOptions } from "../../../shared/process/status.ts";
+import type { Board } from "./board.ts";
+import { describeBoardApi } from "./board_schema.ts";
+import { boardPage, STYLE } from "./page.ts";
+import { SCRIPT } from "./page_script.ts";
+
+const hashOf = (text: string) => `'sha256-${createHash("sha256").update(text).digest("base64")}'`;
+
+/** The policy of the page: its own script and style, requests to this server, and nothing else. */
+export const CONTENT_SECURITY_POLICY = [
+  "default-src 'none'",
+  `script-src ${hashOf(SCRIPT)}`,
+  `style-src ${hashOf(STYLE)}`,
+  "connect-src 'self'",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+  "require-trusted-types-for 'script'",
+].join("; ");
+
+/** Makes the HTTP app. */
+export function boardApp(status: StatusOptions, board: Pick<Board, "list" | "state">): OpenAPIHono {
+  const app = new OpenAPIHono();
+  app.use(async (c, next) => {
+    await next();
+    c.header("x-content-type-options", "nosniff");
+    c.header("referrer-policy", "no-referrer");
+    c.header("cross-origin-resource-policy", "same-origin");
+    c.header("cache-control", "no-store");
+  });
+  describeBoardApi(app);
+  app.get("/v1/incidents", (c) => c.json(board.list));
+  app.get("/v1/state", (c) => c.json(board.state));
+  app.get("/", async (c) => {
+    c.header("content-security-policy", CONTENT_SECURITY_POLICY);
+    return c.html(await boardPage());
+  });
+  app.route("/", statusApp(status));
+  return app;
+}

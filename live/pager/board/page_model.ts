@@ -1,0 +1,214 @@
+/**
+ * What the board shows, computed from the answers of the read API. Each function is also part of the
+ * script of the page, by its source text, so it uses nothing but its arguments and its neighbours
+ * in {@link PAGE_FUNCTIONS}.
+ *
+ * Pure. Times are ms since the epoch, ages ms, shares 0 to 1.
+ *
+ * @module
+ */
+import type { BoardIncident, IncidentList, PipelineState } from "./board_schema.ts";
+
+/** What the page says first. */
+export interface Verdict {
+  /** `ok` only when everything is known and well. */
+  readonly level: "ok" | "open" | "blind" | "stale";
+  readonly title: string;
+  readonly detail: string;
+}
+
+/** The lines of a plot in its own coordinates. */
+export interface SeriesPlot {
+  readonly share: string;
+  readonly baseline: string;
+  /** The largest share that fits. */
+  readonly top: number;
+}
+
+/** Size of a plot, and the time that it shows. */
+export interface PlotFrame {
+  readonly width: number;
+  readonly height: number;
+  readonly fromMs: number;
+  readonly toMs: number;
+}
+
+/** `text` in which nothing is invisible or turns the direction of writing; at most `max` code points. */
+export function shownText(text: string, max: number): string {
+  const safe = text.toWellFormed().replace(
+    /[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\u2800]/gu,
+    (char) => "\\u{" + (char.codePointAt(0) ?? 0).toString(16) + "}",
+  );
+  const chars = [...safe];
+  return chars.length <= max ? safe : chars.slice(0, max - 1).join("") + "…";
+}
+
+/** `ms` as a person says it. */
+export function spanText(ms: number): string {
+  const seconds = Math.max(0, Math.floor(ms / 1000));
+  if (seconds < 60) return seconds + " s";
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return minutes + " min " + seconds % 60 + " s";
+  const hours = Math.floor(minutes / 60);
+  return hours < 48 ? hours + " h " + minutes % 60 + " min" : Math.floor(hours / 24) + " d";
+}
+
+/** A share as percent, with more digits the smaller it is. */
+export function percentText(share: number): string {
+  const percent = share * 100;
+  return (percent >= 10 ? percent.toFixed(0) : percent.toFixed(percent >= 1 ? 1 : 2)) + " %";
+}
+
+/** A cell by its dimensions. */
+export function cellText(cell: NonNullable<BoardIncident["figures"]>["cell"]): string {
+  const names = [
+    ["title", cell.title],
+    ["region", cell.region],
+    ["CDN", cell.cdn],
+    ["ISP", cell.isp],
+    ["build", cell.build],
+    ["model", cell.model],
+  ].filter(([, name]) => name !== undefined);
+  if (names.length === 0) return "everything";
+  return names.map(([kind, name]) => kind + " " + shownText(name ?? "", 64)).join(", ");
+}
+
+/** What keeps on-call from seeing: what is not well, in words; empty when all is well. */
+export function blindSpots(state: PipelineState): string[] {
+  const spots: string[] = [];
+  const { pager, live, services } = state;
+  if (pager === null) spots.push("this pager is starting");
+  else if (!pager.is_delivered) spots.push("no pager delivers");
+  if (live === null) spots.push("live has said nothing yet");
+  else {
+    if (live.view_age_ms > 6000) {
+      spots.push("live has said nothing for " + spanText(live.view_age_ms));
+    }
+    if (live.lag_ms === null) spots.push("how far live is behind is not known");
+    else if (live.lag_ms > 5000) spots.push("live is " + spanText(live.lag_ms) + " behind");
+    if (live.coverage < 0.999) spots.push("live sees " + percentText(live.coverage));
+  }
+  if (services.length === 0) spots.push("no service is watched");
+  for (const each of services) {
+    if (each.state !== "well") spots.push(each.service + " is " + each.state.replace("_", " "));
+  }
+  return spots;
+}
+
+/**
+ * What the page says first. `answerAgeMs` is the time since the pager answered; undefined: it never
+ * did. Nothing that is old or missing looks well.
+ */
+export function verdictOf(
+  list: IncidentList | undefined,
+  state: PipelineState | undefined,
+  answerAgeMs: number | undefined,
+): Verdict {
+  if (list === undefined || state === undefined || answerAgeMs === undefined) {
+    return {
+      level: "stale",
+      title: "Not known yet",
+      detail: "The pager has not answered. Nothing on this page says that all is well.",
+    };
+  }
+  if (answerAgeMs > 6000) {
+    return {
+      level: "stale",
+      title: "Disconnected: the pager does not answer",
+      detail: "What is shown is " + spanText(answerAgeMs) + " old. Do not rely on it.",
+    };
+  }
+  if (list.read_age_ms === null || list.read_age_ms + answerAgeMs > 6000) {
+    const old = list.read_age_ms === null
+      ? "It has not been read yet."
+      : "What is shown is " + spanText(list.read_age_ms + answerAgeMs) + " old.";
+    const why = state.problem === undefined ? "" : " " + shownText(state.problem, 300);
+    return {
+      level: "stale",
+      title: "Stale: the pager cannot read ALERTS",
+      detail: old + " Do not rely on it." + why,
+    };
+  }
+  const spots = blindSpots(state);
+  const blind = spots.length === 0 ? "" : "Detection may be blind: " + spots.join("; ") + ".";
+  const paging = list.incidents.filter((each) => each.pages).length;
+  if (list.open > 0) {
+    const open = list.open === 1 ? "1 incident is open" : list.open + " incidents are open";
+    return {
+      level: "open",
+      title: open + ", " +
+        (paging === 0 ? "none pages" : paging === 1 ? "1 pages" : paging + " page"),
+      detail: blind,
+    };
+  }
+  if (blind !== "") {
+    return { level: "blind", title: "Nothing is open, but it may be unseen", detail: blind };
+  }
+  return {
+    level: "ok",
+    title: "Nothing is open",
+    detail: "Every service is heard, live keeps up and sees every heartbeat.",
+  };
+}
+
+/** What happened last to an incident. */
+export function lastText({ last }: BoardIncident): string {
+  const words = {
+    doubled: "its viewers doubled",
+    halved: "its viewers halved",
+    dimension: "a dimension emerged or joined",
+    folded: "another incident folded into it",
+    severity: "its severity rose",
+  };
+  if (last.status === "open") return "opened";
+  return last.why === undefined ? "updated" : words[last.why];
+}
+
+/** Whether on-call knows, in words. */
+export function pageText(incident: BoardIncident): string {
+  const { suppressed_by: silence, pages } = incident;
+  if (silence === undefined) return pages ? "paged" : "not paged";
+  return "silenced until " + new Date(silence.until).toISOString().slice(0, 16).replace("T", " ") +
+    " UTC by " + shownText(silence.by, 64) + ": " + shownText(silence.reason, 200);
+}
+
+/** The lines of `series` in `frame`; a line is broken where nothing was said for 30 s. */
+export function plotOf(series: BoardIncident["series"], frame: PlotFrame): SeriesPlot {
+  const { width, height, fromMs, toMs } = frame;
+  let largest = 0.01;
+  for (const [, share, baseline] of series) largest = Math.max(largest, share, baseline);
+  const steps = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1];
+  const top = steps.find((step) => step >= largest) ?? 1;
+  const place = (ms: number, share: number) => {
+    const x = (ms - fromMs) / (toMs - fromMs) * width;
+    const y = height - share / top * height;
+    return x.toFixed(1) + " " + y.toFixed(1);
+  };
+  const line = (index: 1 | 2) => {
+    let path = "";
+    let beforeMs = -Infinity;
+    for (const point of series) {
+      if (point[0] < fromMs) continue;
+      // A point alone is a dot.
+      path += point[0] - beforeMs > 30_000
+        ? "M" + place(point[0], point[index]) + "h0.1"
+        : "L" + place(point[0], point[index]);
+      beforeMs = point[0];
+    }
+    return path;
+  };
+  return { share: line(1), baseline: line(2), top };
+}
+
+/** The functions of the script, by their source text. */
+export const PAGE_FUNCTIONS = [
+  shownText,
+  spanText,
+  percentText,
+  cellText,
+  blindSpots,
+  verdictOf,
+  lastText,
+  pageText,
+  plotOf,
+].map(String).join("\n");

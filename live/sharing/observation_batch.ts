@@ -123,7 +123,7 @@ export class BatchBuilder {
   }
 
   /** Notes that the heartbeats before `next` were skipped. */
-  skip(skip: Skip, next: number): void {
+  skipTo(skip: Skip, next: number): void {
     if (this.#first === 0) this.#first = Math.max(1, next - skip.events);
     this.#last = next - 1;
     this.#skips.push(skip);

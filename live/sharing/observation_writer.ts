@@ -67,8 +67,8 @@ export class ObservationWriter implements ObservationSink {
   cover(sequence: number): void {
     this.#builder.cover(sequence);
   }
-  skip(skip: Skip, next: number): void {
-    this.#builder.skip(skip, next);
+  skipTo(skip: Skip, next: number): void {
+    this.#builder.skipTo(skip, next);
   }
   add(heartbeat: WatchedHeartbeat, receivedAtMs: number): void {
     this.#builder.add(heartbeat, receivedAtMs);

@@ -28,7 +28,7 @@ function batchOf(
   skips: readonly (readonly [Skip, number])[] = [],
 ): ObservationBatch {
   const builder = new BatchBuilder();
-  for (const [skip, next] of skips) builder.skip(skip, next);
+  for (const [skip, next] of skips) builder.skipTo(skip, next);
   for (const { sequence, receivedAtMs } of reads) {
     builder.cover(sequence);
     builder.add({

@@ -43,7 +43,7 @@ export interface ObservationSink {
   /** Notes that a heartbeat was read. */
   cover(sequence: number): void;
   /** Notes that heartbeats before `next` were skipped. */
-  skip(
+  skipTo(
     skip: { readonly events: number; readonly fromMs: number; readonly toMs: number },
     next: number,
   ): void;
@@ -405,7 +405,7 @@ export class Reader {
     this.skipped += skip.events;
     this.overtaken += this.#floor.releaseAll(Number.isInteger);
     if (sink.isEmpty) this.#holdBatch(this.#floor.handledTo + 1);
-    sink.skip(skip, next);
+    sink.skipTo(skip, next);
     this.#newestReceivedMs = skip.toMs;
     this.clock.heard(skip.toMs, this.#jumpedMs);
     onGap();

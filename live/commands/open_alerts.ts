@@ -6,7 +6,7 @@
 import type { JetStreamManager } from "nats/jetstream";
 import { type Alert, alertSchema, byUrgency, isOpen } from "../../shared/contract/alert.ts";
 import { ALERTS } from "../../shared/contract/topology.ts";
-import { jsonOf, lastMessages } from "../incidents/kept_messages.ts";
+import { jsonOf, lastMessages } from "../../shared/process/kept/kept_messages.ts";
 
 const EVERYTHING = "alerts.>";
 

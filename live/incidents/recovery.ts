@@ -8,7 +8,7 @@ import { alertSchema, isOpen } from "../../shared/contract/alert.ts";
 import { ALERTS, alertSubject, INCIDENT_SUBJECTS } from "../../shared/contract/topology.ts";
 import type { Log } from "../../shared/process/log.ts";
 import { LIVE_PIPELINE_ALERTS, type LiveAlert, type OpenAlerts, subjectOf } from "./incidents.ts";
-import { jsonOf, keptMessages } from "./kept_messages.ts";
+import { jsonOf, keptMessages } from "../../shared/process/kept/kept_messages.ts";
 
 /** What was told until now. */
 export interface Told {

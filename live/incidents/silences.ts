@@ -8,7 +8,7 @@ import { SILENCES, silenceSubject } from "../../shared/contract/topology.ts";
 import { messageOf } from "../../shared/process/errors.ts";
 import type { Log } from "../../shared/process/log.ts";
 import { pause } from "../../shared/process/retry.ts";
-import { jsonOf, keptMessages } from "./kept_messages.ts";
+import { jsonOf, keptMessages } from "../../shared/process/kept/kept_messages.ts";
 import { type Silence, silenceSchema } from "./silence.ts";
 import { safeJson } from "./wording.ts";
 

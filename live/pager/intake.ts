@@ -12,7 +12,7 @@ import type { RoundPart } from "../../shared/process/health.ts";
 import type { Log } from "../../shared/process/log.ts";
 import { durableProblem, natsMessageOf } from "../../shared/process/nats.ts";
 import { pause } from "../../shared/process/retry.ts";
-import { jsonOf } from "../incidents/kept_messages.ts";
+import { jsonOf } from "../../shared/process/kept/kept_messages.ts";
 import type { PagerMetrics } from "./pager_metrics.ts";
 import type { Records } from "./records.ts";
 

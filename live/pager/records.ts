@@ -23,7 +23,7 @@ import {
   withAlert,
   withOutcome,
 } from "./incident_record.ts";
-import { jsonOf, keptMessages } from "../incidents/kept_messages.ts";
+import { jsonOf, keptMessages } from "../../shared/process/kept/kept_messages.ts";
 import { isOvertaken, type Lease } from "../../shared/process/lease/lease.ts";
 import type { Alert } from "../../shared/contract/alert.ts";
 

@@ -9,7 +9,7 @@ import { alertSchema } from "../../../shared/contract/alert.ts";
 import { ALERTS } from "../../../shared/contract/topology.ts";
 import { natsMessageOf } from "../../../shared/process/nats.ts";
 import { pause } from "../../../shared/process/retry.ts";
-import { jsonOf, keptMessages, lastMessages } from "../../incidents/kept_messages.ts";
+import { jsonOf, keptMessages, lastMessages } from "../../../shared/process/kept/kept_messages.ts";
 import type { OpenIncidents } from "./open_incidents.ts";
 
 const EVERYTHING = "alerts.>";

@@ -9,7 +9,7 @@ import type { JetStreamManager } from "nats/jetstream";
 import type { PulseWatch } from "../../../shared/contract/pulse_watch.ts";
 import { LIVE_VIEW_SUBJECT } from "../../../shared/contract/topology.ts";
 import { type LiveView, liveViewSchema } from "../../../shared/contract/view/live_view.ts";
-import { jsonOf } from "../../incidents/kept_messages.ts";
+import { jsonOf } from "../../../shared/process/kept/kept_messages.ts";
 import { AlertsFollower } from "./alerts_follower.ts";
 import type { IncidentList, PipelineState } from "./board_schema.ts";
 import { type HeardView, incidentList, type KnownDeliveries, pipelineState } from "./board_view.ts";

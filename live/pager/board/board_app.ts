@@ -8,7 +8,7 @@ import { createHash } from "node:crypto";
 import { statusApp, type StatusOptions } from "../../../shared/process/status.ts";
 import type { Board } from "./board.ts";
 import { describeBoardApi } from "./board_schema.ts";
-import { boardPage, STYLE } from "./page.ts";
+import { BOARD_STYLE, boardPage } from "./page.ts";
 import { SCRIPT } from "./page_script.ts";
 
 const hashOf = (text: string) => `'sha256-${createHash("sha256").update(text).digest("base64")}'`;
@@ -17,7 +17,7 @@ const hashOf = (text: string) => `'sha256-${createHash("sha256").update(text).di
 export const CONTENT_SECURITY_POLICY = [
   "default-src 'none'",
   `script-src ${hashOf(SCRIPT)}`,
-  `style-src ${hashOf(STYLE)}`,
+  `style-src ${hashOf(BOARD_STYLE)}`,
   "connect-src 'self'",
   "base-uri 'none'",
   "form-action 'none'",

@@ -19,7 +19,7 @@ export function boardPage(): HtmlEscapedString | Promise<HtmlEscapedString> {
         <meta charset="utf-8">
         <meta name="viewport" content="width=device-width, initial-scale=1">
         <title>Not known yet · What is open now</title>
-        <style>${raw(STYLE)}</style>
+        <style>${raw(BOARD_STYLE)}</style>
       </head>
       <body>
         <a class="skip" href="#open">To the incidents</a>
@@ -55,7 +55,7 @@ export function boardPage(): HtmlEscapedString | Promise<HtmlEscapedString> {
 }
 
 /** The style sheet; the content security policy allows it by its hash. */
-export const STYLE = `
+export const BOARD_STYLE = `
 :root { color-scheme: light dark; --line: #8886; --accent: light-dark(#0b57d0, #a8c7fa);
   --bad: light-dark(#b3261e, #f2b8b5); --warn: light-dark(#8a5000, #ffb95c);
   --good: light-dark(#146c2e, #6dd58c); --quiet: light-dark(#57606a, #9198a1); }

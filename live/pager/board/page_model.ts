@@ -10,7 +10,7 @@
 import type { BoardIncident, IncidentList, PipelineState } from "./board_schema.ts";
 
 /** What the page says first. */
-export interface Verdict {
+export interface BoardVerdict {
   /** `ok` only when everything is known and well. */
   readonly level: "ok" | "open" | "blind" | "stale";
   readonly title: string;
@@ -99,11 +99,11 @@ export function blindSpots(state: PipelineState): string[] {
  * What the page says first. `answerAgeMs` is the time since the pager answered; undefined: it never
  * did. Nothing that is old or missing looks well.
  */
-export function verdictOf(
+export function boardVerdictOf(
   list: IncidentList | undefined,
   state: PipelineState | undefined,
   answerAgeMs: number | undefined,
-): Verdict {
+): BoardVerdict {
   if (list === undefined || state === undefined || answerAgeMs === undefined) {
     return {
       level: "stale",
@@ -207,7 +207,7 @@ export const PAGE_FUNCTIONS = [
   percentText,
   cellText,
   blindSpots,
-  verdictOf,
+  boardVerdictOf,
   lastText,
   pageText,
   plotOf,

@@ -244,7 +244,7 @@ function showState(state) {
 }
 
 function show() {
-  const verdict = verdictOf(known.list, known.state, answerAgeMs());
+  const verdict = boardVerdictOf(known.list, known.state, answerAgeMs());
   document.documentElement.dataset.level = verdict.level;
   setText(byId("verdict"), verdict.title);
   setText(byId("detail"), verdict.detail);

@@ -1,6 +1,7 @@
 /**
  * `deno task demo`: sends the heartbeats of a seeded fleet through the whole pipeline for a minute
- * and a half, with an incident, a broken build and a killed process, and gives a verdict.
+ * and a half, with an incident, a broken build and killed processes, and gives a verdict. Pages are
+ * delivered to a webhook of its own.
  *
  * @module
  */
@@ -10,11 +11,16 @@ import { main } from "../../process/cli/run.ts";
 import { DEFAULT_SIMULATION, type IncidentOptions, Simulator } from "../fleet/simulator.ts";
 import type { Pipeline } from "../servers/pipeline.ts";
 import { type Fault, runScenario, type Scenario, SCENARIO_OPTIONS } from "./scenario.ts";
+import { PageWebhook } from "./page_webhook.ts";
+import { Takeover } from "./takeover.ts";
 import type { ExpectedLife } from "./verdict.ts";
 
 /** Short, so that a run has many retries after the duplicate window. */
 const DUPLICATE_WINDOW_MS = 5_000;
 const KILL_AT = 0.6;
+/** Between the page of the incident and its end. */
+const KILL_LIVE_AT_MS = 24_000;
+const LIVE_AWAY_MS = 15_000;
 /** Maximum delay of a heartbeat in the network. */
 const LATE_MAX_MS = 30_000;
 
@@ -51,8 +57,8 @@ export const demoTask = command({
   summary: "the whole pipeline for a minute and a half, with faults, and a verdict",
   details: "Starts servers and services of its own on free ports and removes them at the end. A " +
     "seeded fleet sends heartbeats through an incident of a CDN in two regions, a broken build " +
-    "and the SIGKILL of a process; then statements, accounts and alerts are compared with what " +
-    "was sent. Exits 1 when a check of the verdict fails.",
+    "and the SIGKILL of royalty and of the live process that leads; then statements, accounts, " +
+    "alerts and what a webhook received are compared with what was sent. Exits 1 when a check of the verdict fails.",
   options: {
     seconds: {
       type: "string",
@@ -69,13 +75,15 @@ export const demoTask = command({
     { args: ["--json"], about: "the verdict for a program" },
   ],
   async run({ seconds, seed, report, json }, io) {
-    return await runScenario(demo(seconds, seed), { report, json }, io);
+    await using webhook = new PageWebhook();
+    return await runScenario(demo(seconds, seed, webhook), { report, json }, io);
   },
 });
 
 if (import.meta.main) await main(demoTask);
 
-function demo(seconds: number, seed: number): Scenario {
+function demo(seconds: number, seed: number, webhook: PageWebhook): Scenario {
+  const takeover = new Takeover();
   const durationMs = seconds * 1000;
   const uplink = {
     ...DEFAULT_SIMULATION.uplink,
@@ -87,8 +95,11 @@ function demo(seconds: number, seed: number): Scenario {
     duplicateWindowMs: DUPLICATE_WINDOW_MS,
     pipeline: {
       hasCanary: true,
+      lives: 2,
+      receivers: [webhook.host],
       provision: { TWOFOLD_DUPLICATE_WINDOW_MS: String(DUPLICATE_WINDOW_MS) },
       services: {
+        pager: webhook.settings,
         triage: { TWOFOLD_TRIAGE_GROWTH_LIMIT: "50", TWOFOLD_TRIAGE_EVALUATE_MS: "1000" },
       },
     },
@@ -122,8 +133,11 @@ function demo(seconds: number, seed: number): Scenario {
     },
     faults: [
       ...notesOf(INCIDENT),
+      ...killLive(takeover),
       ...killRoyalty(durationMs * KILL_AT),
-    ],
+    ].toSorted((a, b) => a.atMs - b.atMs),
+    isSettled: (heard) => webhook.hasAllEnds(heard),
+    checks: (heard) => [...takeover.checks(), ...webhook.checks(heard)],
   };
 }
 
@@ -150,6 +164,22 @@ function notesOf({ cdn, stages, untilMs }: IncidentOptions): Fault[] {
     what: `incident: ${share * 100} % of the viewers of ${cdn} in ${region} stall`,
   }));
   return [...stalls, { atMs: untilMs, what: `incident: ${cdn} recovers` }];
+}
+
+/** While viewers stall: the other process has to tell the rest of the incident, and its end. */
+function killLive(takeover: Takeover): Fault[] {
+  return [
+    {
+      atMs: KILL_LIVE_AT_MS,
+      what: "SIGKILL to the live process that leads",
+      act: (pipeline) => takeover.kill(pipeline),
+    },
+    {
+      atMs: KILL_LIVE_AT_MS + LIVE_AWAY_MS,
+      what: "it starts again",
+      act: () => takeover.restart(),
+    },
+  ];
 }
 
 function killRoyalty(atMs: number): Fault[] {

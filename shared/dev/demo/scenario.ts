@@ -16,7 +16,8 @@ import { pause } from "../../process/retry.ts";
 import { statementText } from "./closing_verdict.ts";
 import { DeviceClient, drive } from "../fleet/device_client.ts";
 import type { Tick } from "../fleet/player.ts";
-import { Observer } from "./observer.ts";
+import type { CheckLine } from "./check_line.ts";
+import { type HeardAlert, Observer } from "./observer.ts";
 import { Pipeline, type PipelineOptions } from "../servers/pipeline.ts";
 import { Terminal } from "./terminal.ts";
 import { type TitleTotals, Truth } from "../fleet/truth.ts";
@@ -70,6 +71,10 @@ export interface Scenario {
     readonly recordedMs?: ReadonlyMap<string, number>;
   };
   readonly faults: readonly Fault[];
+  /** What else the run waits for once every consumer has finished. */
+  readonly isSettled?: (heard: readonly HeardAlert[]) => boolean;
+  /** Lines of the verdict of its own, given what on-call heard. */
+  readonly checks?: (heard: readonly HeardAlert[]) => CheckLine[];
 }
 
 /** Where the result is written. */
@@ -200,7 +205,8 @@ class Run {
       const snapshot = await this.observer.snapshot();
       this.terminal.show(snapshot);
       const { live, royalty, triage } = snapshot.lag;
-      return live + royalty + triage === 0;
+      const { isSettled = () => true } = this.scenario;
+      return live + royalty + triage === 0 && isSettled(this.observer.alerts);
     }, { timeoutMs: SETTLE_DEADLINE_MS });
   }
 
@@ -248,6 +254,7 @@ class Run {
       recordedMs: this.#plan.recordedMs,
       alerts: alertsSeen(observer),
       alertLimitMs: ALERT_LIMIT_MS,
+      more: scenario.checks?.(observer.alerts) ?? [],
     };
     if (observer.unreadable.length > 0) {
       throw new Stop(`alerts that do not follow the schema: ${observer.unreadable.join("; ")}`);

@@ -72,6 +72,8 @@ export interface VerdictInput {
   readonly closing?: ClosingInput;
   /** Maximum time from the start of an incident to its alert, ms. */
   readonly alertLimitMs: number;
+  /** Lines of the scenario's own. */
+  readonly more?: readonly CheckLine[];
 }
 
 /** One title of the statement, compared with the truth. */
@@ -101,6 +103,7 @@ export function verdictOf(input: VerdictInput): Verdict {
     ...(input.closing ? closingChecks(input.closing) : []),
     ...alertChecks(input),
     ...(input.lives ?? []).flatMap((life) => lifeChecks(life, input)),
+    ...(input.more ?? []),
   ];
   return { ok: checks.every(({ ok }) => ok), titles, checks };
 }

@@ -73,7 +73,7 @@ Deno.test("provisioning and every service start with compose's own commands and 
     });
   const provisioning = await start("provision");
   assertEquals(await provisioning.ended, 0, await provisioning.tail());
-  const names = ["ingest", "live", "royalty", "triage", "pager"];
+  const names = ["ingest", "live", "live-2", "royalty", "triage", "pager"];
   const services = await Promise.all(names.map(async (name) => {
     const port = freePort();
     const settings = {

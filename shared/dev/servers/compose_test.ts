@@ -15,6 +15,7 @@ const OURS: Readonly<Record<string, SettingsShape>> = {
   provision: provisionSettings,
   ingest: ingestSettings,
   live: liveSettings,
+  "live-2": liveSettings,
   royalty: royaltySettings,
   triage: triageSettings,
   pager: pagerSettings,
@@ -26,7 +27,7 @@ const services = Object.entries(compose.services);
 Deno.test("compose has the servers, the provisioning step and the services", () => {
   assertEquals(
     Object.keys(compose.services).sort(),
-    ["ingest", "live", "nats", "pager", "postgres", "provision", "royalty", "triage"],
+    ["ingest", "live", "live-2", "nats", "pager", "postgres", "provision", "royalty", "triage"],
   );
 });
 
@@ -100,7 +101,7 @@ Deno.test("every secret comes from .env and compose refuses to start without it"
 });
 
 Deno.test("services start after provisioning, answer beyond loopback and are checked", () => {
-  for (const name of ["ingest", "live", "royalty", "triage", "pager"]) {
+  for (const name of ["ingest", "live", "live-2", "royalty", "triage", "pager"]) {
     const service = serviceOf(compose, name);
     const { TWOFOLD_HTTP_PORT: port, TWOFOLD_HTTP_HOST: host } = environmentOf(compose, name);
     assertEquals(

@@ -32,6 +32,8 @@ export interface PipelineOptions {
   /** Settings of provisioning alone, such as `TWOFOLD_DUPLICATE_WINDOW_MS`. */
   readonly provision?: Texts;
   readonly services?: Partial<Readonly<Record<ServiceName, Texts>>>;
+  /** Processes of live; 1 unless given. */
+  readonly lives?: number;
   /** Whether the pager sends canaries through the edge, with a fleet key of its own. */
   readonly hasCanary?: boolean;
   /** `host:port` of what the pager may connect to besides NATS: its receivers. */
@@ -57,6 +59,8 @@ export class Pipeline implements AsyncDisposable {
     readonly nats: NatsServer,
     readonly postgres: PostgresServer,
     readonly services: Readonly<Record<ServiceName, ServiceProcess>>,
+    /** The processes of live; the first is that of `services`. */
+    readonly lives: readonly ServiceProcess[],
     readonly fleetKey: string,
     readonly financeKey: string,
     readonly ports: Ports,
@@ -93,21 +97,15 @@ export class Pipeline implements AsyncDisposable {
     const own: Record<ServiceName, Texts> = {
       ingest: { TWOFOLD_FLEET_KEYS: fleets.join(",") },
       live: {},
-      royalty: {
-        ...royaltyFolders(workspace),
-        TWOFOLD_POSTGRES_URL: roleUrl(database, "royalty"),
-        TWOFOLD_FINANCE_KEYS: `demo:${financeKey}`,
-        TWOFOLD_FINANCE_POSTGRES_URL: roleUrl(database, FINANCE_ROLE),
-        TWOFOLD_FINANCE_PORT: String(ports.finance),
-      },
+      royalty: royaltySettings(workspace, database, financeKey, ports),
       triage: { TWOFOLD_POSTGRES_URL: roleUrl(database, "triage") },
       pager: canary?.settings ?? {},
     };
     const folders = Object.values(royaltyFolders(workspace));
     await Promise.all(folders.map((folder) => Deno.mkdir(folder, { recursive: true })));
-    const start = (name: ServiceName) =>
+    const start = (name: ServiceName, httpPort = ports.http[name]) =>
       ServiceProcess.start(workspace, name, {
-        httpPort: ports.http[name],
+        httpPort,
         reach: [
           nats.url,
           ...("TWOFOLD_POSTGRES_URL" in own[name] ? [hostOf(database)] : []),
@@ -120,18 +118,21 @@ export class Pipeline implements AsyncDisposable {
           ...options.services?.[name],
         },
       });
-    const [ingest, live, royalty, triage, pager] = await Promise.all([
+    const more = Array.from({ length: (options.lives ?? 1) - 1 }, () => start("live", freePort()));
+    const [ingest, live, royalty, triage, pager, ...lives] = await Promise.all([
       start("ingest"),
       start("live"),
       start("royalty"),
       start("triage"),
       start("pager"),
+      ...more,
     ]);
     return new Pipeline(
       workspace,
       nats,
       database,
       { ingest, live, royalty, triage, pager },
+      [live, ...lives],
       fleetKey,
       financeKey,
       ports,
@@ -168,7 +169,8 @@ export class Pipeline implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#connections.map((nc) => nc.close()));
-    await Promise.all(SERVICES.map((name) => this.services[name].stop()));
+    const services = SERVICES.map((name) => this.services[name]);
+    await Promise.all([...services, ...this.lives.slice(1)].map((service) => service.stop()));
     await Promise.all([this.nats.stop(), this.postgres.stop()]);
   }
 }
@@ -235,6 +237,21 @@ export function freePorts(): Ports {
       triage: freePort(),
       pager: freePort(),
     },
+  };
+}
+
+function royaltySettings(
+  workspace: Workspace,
+  database: PostgresServer,
+  financeKey: string,
+  ports: Ports,
+): Texts {
+  return {
+    ...royaltyFolders(workspace),
+    TWOFOLD_POSTGRES_URL: roleUrl(database, "royalty"),
+    TWOFOLD_FINANCE_KEYS: `demo:${financeKey}`,
+    TWOFOLD_FINANCE_POSTGRES_URL: roleUrl(database, FINANCE_ROLE),
+    TWOFOLD_FINANCE_PORT: String(ports.finance),
   };
 }
 

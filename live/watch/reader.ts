@@ -391,24 +391,25 @@ export class Reader {
     const info = await jsm.consumers.info(stream, DURABLE.live);
     this.#onInfo(info, performance.now());
     const next = this.#lastSequence + 1;
-    const before = this.#floor.handledTo;
-    if (before === 0 || next <= before + 1) return;
-    // From here on nothing below is handled, whether the server has moved or not.
+    const { handledTo } = this.#floor;
+    if (handledTo === 0 || next <= handledTo + 1) return;
+    // From here on nothing below is handled, whether the server has moved or not; what comes after
+    // it may be delivered before the server has answered.
     this.#fromSequence = next;
-    await jsm.consumers.reset(stream, DURABLE.live, next);
     this.#jumpedMs = performance.now();
     const skip = {
-      events: next - 1 - this.#floor.handledTo,
+      events: next - 1 - handledTo,
       fromMs: this.#newestReceivedMs,
       toMs: this.#serverNowMs,
     };
     this.skipped += skip.events;
     this.overtaken += this.#floor.releaseAll(Number.isInteger);
-    if (sink.isEmpty) this.#holdBatch(this.#floor.handledTo + 1);
+    if (sink.isEmpty) this.#holdBatch(handledTo + 1);
     sink.skipTo(skip, next);
     this.#newestReceivedMs = skip.toMs;
     this.clock.heard(skip.toMs, this.#jumpedMs);
     onGap();
     log.warn("live.reading.skipped", { stream, events: skip.events, to: next });
+    await jsm.consumers.reset(stream, DURABLE.live, next);
   }
 }

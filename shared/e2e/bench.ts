@@ -1,5 +1,5 @@
 /**
- * `deno task bench [ingest|live|royalty|pipeline|detection] …`: figures and ratios, each measured
+ * `deno task bench [ingest|live|royalty|pipeline|overload|detection] …`: figures and ratios, each measured
  * against a floor or another way in the same run.
  *
  * @module
@@ -17,6 +17,7 @@ const BENCHES = {
   live: "live/live_bench.ts",
   royalty: "royalty/posting/posting_bench.ts",
   pipeline: "shared/e2e/pipeline_bench.ts",
+  overload: "shared/e2e/overload_bench.ts",
   detection: "shared/e2e/detection/detection_bench.ts",
 };
 const ROOT = new URL("../../", import.meta.url);

@@ -82,8 +82,8 @@ export class Metrics {
       collect() {
         this.reset();
         record<L>(name, read(), {
-          bare: (value) => this.inc(value),
-          labelled: (labels, value) => this.inc(labels, value),
+          bare: (value) => this.inc(counted(name, value)),
+          labelled: (labels, value) => this.inc(labels, counted(name, value)),
         });
       },
     });
@@ -192,6 +192,12 @@ function record<L extends string>(
 ): void {
   if (typeof reading === "number") return bare(finite(name, reading));
   for (const [labels, value] of reading) labelled(labels, finite(name, value));
+}
+
+// The library's error does not say which counter it is.
+function counted(name: string, value: number): number {
+  if (value >= 0) return value;
+  throw new TypeError(`${name} is ${value}`);
 }
 
 // The library accepts NaN in a counter, which then stays NaN.

@@ -71,6 +71,10 @@ export interface ReaderOptions {
 
 /** Maximum messages per pull: about half a second of the design load, a few megabytes. */
 const MAX_PULL_MESSAGES = 20_000;
+/** The least, after a jump: what is on its way then is received for nothing. */
+const MIN_PULL_MESSAGES = 200;
+/** Time of reading that a pull after a jump is good for, in ms. */
+const PULL_MS = 250;
 /** The client's minimum; it bounds the time until a lost pull is detected. */
 const PULL_EXPIRES_MS = 1_000;
 /** Acknowledge after this time or this number of events, whichever is first. */
@@ -84,9 +88,9 @@ const MAX_STALL_MS = 10_000;
 /** Lag beyond which a reader jumps to now, in ms of receipt. */
 export const MAX_LAG_MS = 5_000;
 /** The same soon after a jump: when they are many, shorter ones let a fresh incident be seen sooner. */
-const MAX_LAG_AGAIN_MS = 2_000;
+const MAX_LAG_AGAIN_MS = 1_500;
 const SOON_MS = 60_000;
-const LAG_CHECK_MS = 250;
+const LAG_CHECK_MS = 200;
 
 /** Reads one stream, a term at a time. */
 export class Reader {
@@ -129,6 +133,11 @@ export class Reader {
   /** Deliveries below are of before a jump. */
   #fromSequence = 0;
   #jumpedMs = -Infinity;
+  #pullMessages = MAX_PULL_MESSAGES;
+  /** Ends the pulls so far. */
+  #stopPulling = () => {};
+  /** Deliveries and time since the last jump or begin. */
+  #measuredFrom = { deliveries: 0, atMs: performance.now() };
   #isJumping = false;
 
   constructor(options: ReaderOptions) {
@@ -230,7 +239,7 @@ export class Reader {
   async #consume(consumer: Consumer, signal: AbortSignal): Promise<void> {
     let isStopped = false;
     const messages = await consumer.consume({
-      max_messages: MAX_PULL_MESSAGES,
+      max_messages: this.#pullMessages,
       expires: PULL_EXPIRES_MS,
       // After a stop the client goes on with what it has received.
       callback: (message) => isStopped ? undefined : this.#handle(message),
@@ -239,6 +248,7 @@ export class Reader {
       isStopped = true;
       messages.stop();
     };
+    this.#stopPulling = stop;
     signal.addEventListener("abort", stop, { once: true });
     if (signal.aborted) stop();
     const error = await messages.closed();
@@ -375,6 +385,8 @@ export class Reader {
   }
 
   #jumpIfLate(): void {
+    const isSettled = performance.now() - this.#jumpedMs > SOON_MS;
+    if (isSettled && this.#pullMessages < MAX_PULL_MESSAGES) this.#pull(MAX_PULL_MESSAGES);
     const isAgain = performance.now() - this.#jumpedMs < SOON_MS;
     const { maxLagMs = MAX_LAG_MS } = this.#options;
     if (this.lagMs <= (isAgain ? MAX_LAG_AGAIN_MS : maxLagMs) || this.#isJumping) return;
@@ -411,5 +423,21 @@ export class Reader {
     onGap();
     log.warn("live.reading.skipped", { stream, events: skip.events, to: next });
     await jsm.consumers.reset(stream, DURABLE.live, next);
+    this.#pullWhatIsRead();
+  }
+
+  // As many messages a pull as are read in a short time: the next jump drops what is on its way.
+  #pullWhatIsRead(): void {
+    const { deliveries, atMs } = this.#measuredFrom;
+    const nowMs = performance.now();
+    const perMs = (this.#deliveries - deliveries) / Math.max(1, nowMs - atMs);
+    this.#measuredFrom = { deliveries: this.#deliveries, atMs: nowMs };
+    const messages = Math.round(perMs * PULL_MS);
+    this.#pull(Math.min(MAX_PULL_MESSAGES, Math.max(MIN_PULL_MESSAGES, messages)));
+  }
+
+  #pull(messages: number): void {
+    this.#pullMessages = messages;
+    this.#stopPulling();
   }
 }

@@ -154,6 +154,7 @@ function guide(pipeline: Pipeline, contexts: string): string {
   return `
 Twofold is up. Data, logs and secrets are in ${FOLDER}/; Ctrl-C stops it, the next start continues.
 
+  board     ${services.pager.url}/   (what is open now; also /openapi.json)
   edge      ${services.ingest.url}/v1/heartbeats   (also /openapi.json)
   each has  /healthz /readyz /metrics:
 ${indented(renderPairs(SERVICES.map((name) => [name, services[name].url])), 12)}

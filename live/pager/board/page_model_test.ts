@@ -89,7 +89,7 @@ Deno.test("coverage and lag are said with their figures, also while something is
 });
 
 Deno.test("hostile names are shown, bounded, and hide nothing", () => {
-  const title = `\u202e\u{e0041}\ud800\u200b<b>${"x".repeat(99)}`;
+  const title = `\u202e\u{e0041}\ud800\u200b\x1b\ue000<b>${"x".repeat(99)}`;
   const shown = cellText({ kind: "title", title });
   assert(!/[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/u.test(shown), shown);
   assert(shown.startsWith("title \\u{202e}\\u{e0041}"), shown);

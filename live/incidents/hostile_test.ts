@@ -14,7 +14,7 @@ import type { CellName } from "../watch/cells.ts";
 import type { WatchedHeartbeat } from "../watch/sessions.ts";
 import { Decider } from "./decider.ts";
 import { Incidents, messageIdOf, type OpenAlerts, subjectOf } from "./incidents.ts";
-import { safeJson } from "./wording.ts";
+import { safeJson } from "../../shared/process/cli/json_output.ts";
 
 const START_MS = 1_795_000_000_000;
 const OPTIONS = { pagesPerMinute: 10, silenceMs: 30_000 };

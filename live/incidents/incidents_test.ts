@@ -9,7 +9,7 @@ import type { CellName } from "../watch/cells.ts";
 import { Incidents, type LiveAlert, messageIdOf, type OpenAlerts, subjectOf } from "./incidents.ts";
 import { Outbox } from "./outbox.ts";
 import type { Silence } from "./silence.ts";
-import { safeJson } from "./wording.ts";
+import { safeJson } from "../../shared/process/cli/json_output.ts";
 
 const OPTIONS = { pagesPerMinute: 10, silenceMs: 30_000 };
 const START_MS = 1_764_000_000_000;

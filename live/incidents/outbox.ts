@@ -17,7 +17,7 @@ import { isOvertaken } from "../../shared/process/lease/lease.ts";
 import { pause } from "../../shared/process/retry.ts";
 import type { Log } from "../../shared/process/log.ts";
 import { type LiveAlert, messageIdOf, subjectOf } from "./incidents.ts";
-import { safeJson } from "./wording.ts";
+import { safeJson } from "../../shared/process/cli/json_output.ts";
 
 const MAX_CONCURRENT_ALERTS = 64;
 const RETRY_MS = 250;

@@ -10,7 +10,7 @@ import type { Log } from "../../shared/process/log.ts";
 import { pause } from "../../shared/process/retry.ts";
 import { jsonOf, keptMessages } from "../../shared/process/kept/kept_messages.ts";
 import { type Silence, silenceSchema } from "./silence.ts";
-import { safeJson } from "./wording.ts";
+import { safeJson } from "../../shared/process/cli/json_output.ts";
 
 /** What was found in the stream. */
 export interface StoredSilences {

@@ -2,8 +2,7 @@
  * Alerts in words: text of devices made harmless, cells and commands as people read and type them.
  *
  * Titles, builds and the like are whatever a device says. In an alert they are bounded; in a
- * sentence what is not visible is escaped; in a command they are one quoted word; in JSON what a
- * terminal could act on is escaped.
+ * sentence what is not visible is escaped; in a command they are one quoted word.
  *
  * Pure.
  *
@@ -18,8 +17,6 @@ const MAX_NAME_CHARS = 64;
 const MAX_SENTENCE_UNITS = 1_000;
 /** Control and format characters (of direction, too), line separators, private use, unassigned. */
 const INVISIBLE = /[\p{C}\p{Zl}\p{Zp}]/gu;
-/** The same without tab to carriage return, which JSON escapes by itself; `\p{C}` has no `\p{Zl}`. */
-const INVISIBLE_UNITS = /[\p{Cc}\p{Cf}\p{Co}\p{Cn}\p{Zl}\p{Zp}]/gu;
 
 /** `text` well-formed and at most 64 code points long. */
 export function boundedName(text: string): string {
@@ -38,18 +35,6 @@ export function quotedWord(text: string): string {
     return hex.length <= 4 ? `\\u${hex.padStart(4, "0")}` : `\\U${hex.padStart(8, "0")}`;
   });
   return `$'${escaped}'`;
-}
-
-/** `value` as JSON in which every invisible character is escaped; it parses to the same value. */
-export function safeJson(value: unknown): string {
-  return JSON.stringify(value).replace(
-    INVISIBLE_UNITS,
-    (char) =>
-      Array.from(
-        { length: char.length },
-        (_, i) => `\\u${char.charCodeAt(i).toString(16).padStart(4, "0")}`,
-      ).join(""),
-  );
 }
 
 /** `text` cut to what an alert's sentence may have. */

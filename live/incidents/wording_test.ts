@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { propertyRandom } from "../../shared/dev/testing/random.ts";
-import { boundedName, cellPhrase, nextCommands, quotedWord, safeJson } from "./wording.ts";
+import { boundedName, cellPhrase, nextCommands, quotedWord } from "./wording.ts";
+import { safeJson } from "../../shared/process/cli/json_output.ts";
 
 /** What titles may be made of: shells, terminals and pages could act on each of these. */
 const HOSTILE = [

@@ -95,6 +95,13 @@ export type SettingsRule<S extends SettingsShape> = (
   settings: Partial<Settings<S>>,
 ) => { readonly [K in keyof S]?: string | undefined };
 
+// What is wrong in a setting that is JSON, and where: `[1].url: expected an http URL`.
+function issueText({ path, message }: z.core.$ZodIssue): string {
+  const where = path.map((part) => typeof part === "number" ? `[${part}]` : `.${String(part)}`)
+    .join("").replace(/^\./, "");
+  return where === "" ? message : `${where}: ${message}`;
+}
+
 /**
  * Reads the settings of `shape` from `env`. Throws {@link wrongSettings} that name every setting that
  * is invalid by itself or by `rule`.
@@ -113,7 +120,7 @@ export function readSettings<S extends SettingsShape>(
     if (success) settings[name] = data;
     else {problems.set(
         name,
-        env[name] ? error.issues.map(({ message }) => message).join("; ") : "is not set",
+        env[name] ? error.issues.map(issueText).join("; ") : "is not set",
       );}
   }
   for (const [name, problem] of Object.entries(rule(settings as Partial<Settings<S>>))) {

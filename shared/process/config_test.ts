@@ -51,6 +51,27 @@ Deno.test("every invalid setting is named with its description and without secre
   assert(!error.message.includes("secret"), error.message);
 });
 
+Deno.test("what is wrong in a setting that is JSON is named by its place", () => {
+  const list = z.string().transform((text): unknown => JSON.parse(text)).pipe(
+    z.array(z.strictObject({ name: z.string(), url: z.url("expected a URL") })),
+  ).describe("a list");
+  const problemOf = (value: unknown) =>
+    assertThrows(
+      () => readSettings({ TWOFOLD_TEST_LIST: list }, { TWOFOLD_TEST_LIST: JSON.stringify(value) }),
+      Stop,
+    ).message.split("\n").slice(1).join("\n").trim();
+  assertEquals(
+    problemOf([{ name: "a", url: "http://a" }, { name: "b", url: "b" }]),
+    "TWOFOLD_TEST_LIST: [1].url: expected a URL (a list)",
+  );
+  const two = problemOf([{ url: "http://a" }, { name: "b", url: "b" }]);
+  assert(
+    /^TWOFOLD_TEST_LIST: \[0\]\.name: .*; \[1\]\.url: expected a URL \(a list\)$/.test(two),
+    two,
+  );
+  assert(!/: \[|: \./.test(problemOf({}).replace("TWOFOLD_TEST_LIST: ", "")), problemOf({}));
+});
+
 Deno.test("a setting that is gone stops the start of its process and says what replaces it", () => {
   const live = {
     ...SHAPE,

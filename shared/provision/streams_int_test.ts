@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertExists, assertRejects } from "@std/assert";
-import type { NatsConnection } from "nats";
+import { createInbox, type NatsConnection } from "nats";
 import { jetstream, jetstreamManager } from "nats/jetstream";
 import { NatsStack } from "../dev/servers/stack.ts";
 import { waitFor } from "../dev/testing/wait_for.ts";
@@ -227,7 +227,6 @@ Deno.test("each role has the permissions it needs", async () => {
   await triage.publish("alerts.quarantine.all", "x");
 });
 
-// As the nats CLI does for `stream view ALERTS` and `sub --last-per-subject`.
 Deno.test("on-call reads ALERTS through consumers of its own, without touching the pager's", async () => {
   await using stack = await NatsStack.start();
   const live = jetstream(await stack.connect("live"));
@@ -261,6 +260,79 @@ Deno.test("on-call reads ALERTS through consumers of its own, without touching t
   assertEquals([...refusals], []);
   const jsm = await jetstreamManager(await stack.connect("ops"));
   assertEquals((await jsm.consumers.info("ALERTS", "pager")).num_pending, 2);
+});
+
+// The requests that the nats CLI 0.4.0 sends for the commands of the README of live.
+Deno.test("on-call has the rights that each command of the nats CLI needs", async () => {
+  await using stack = await NatsStack.start();
+  const live = jetstream(await stack.connect("live"));
+  for (const body of ["1", "2"]) await live.publish("alerts.rebuffer.de._", body);
+  await live.publish("alerts.start.de._", "3");
+  const nc = await stack.connect("oncall");
+  const refusals = collectRefusals(nc);
+  const request = async (subject: string, body?: unknown) => {
+    const payload = body === undefined ? undefined : JSON.stringify(body);
+    const answer = await nc.request(`$JS.API.${subject}`, payload, { timeout: 2_000, noMux: true });
+    const json: Record<string, unknown> = answer.json();
+    assertEquals(json.error, undefined, `${subject} ${answer.string()}`);
+    return json;
+  };
+  // sub --last-per-subject: a push consumer that ends with its subscription.
+  await request("STREAM.NAMES", { offset: 0, subject: "alerts.>" });
+  await request("STREAM.INFO.ALERTS");
+  const inbox = createInbox("_INBOX_oncall");
+  const received: string[] = [];
+  nc.subscribe(inbox, {
+    callback: (_error, message) => void received.push(message.string()),
+  });
+  await request("CONSUMER.CREATE.ALERTS.eIxzXiwP.alerts.>", {
+    stream_name: "ALERTS",
+    config: {
+      deliver_policy: "last_per_subject",
+      deliver_subject: inbox,
+      ack_policy: "none",
+      filter_subject: "alerts.>",
+      replay_policy: "instant",
+      num_replicas: 0,
+    },
+    action: "create",
+  });
+  await waitFor("the last of each subject", () => received.length === 2);
+  assertEquals(received, ["2", "3"]);
+  await live.publish("alerts.start.de._", "4");
+  await waitFor("what comes then", () => received.includes("4"));
+  // stream view: a durable of its own, deleted at the end.
+  const name = "stream_pager_1";
+  await request(`CONSUMER.CREATE.ALERTS.${name}.>`, {
+    stream_name: "ALERTS",
+    config: {
+      name,
+      durable_name: name,
+      description: "JSM Stream Pager",
+      ack_policy: "explicit",
+      ack_wait: 30_000_000_000,
+      deliver_policy: "all",
+      filter_subject: ">",
+      replay_policy: "instant",
+    },
+    action: "create",
+  });
+  const next = `$JS.API.CONSUMER.MSG.NEXT.ALERTS.${name}`;
+  const page = await nc.request(next, '{"batch":1}', { timeout: 2_000, noMux: true });
+  assertEquals(page.string(), "1");
+  nc.publish(page.reply ?? "");
+  await request(`CONSUMER.DELETE.ALERTS.${name}`);
+  // stream get --last-for
+  const last = await request("STREAM.MSG.GET.ALERTS", { last_by_subj: "alerts.rebuffer.de._" });
+  assertEquals((last.message as { seq: number }).seq, 2);
+  // stream subjects
+  const { state } = await request("STREAM.INFO.ALERTS", { offset: 0, subjects_filter: ">" });
+  assertEquals((state as { subjects: unknown }).subjects, {
+    "alerts.rebuffer.de._": 2,
+    "alerts.start.de._": 2,
+  });
+  await nc.flush();
+  assertEquals([...refusals], []);
 });
 
 function collectRefusals(nc: NatsConnection): Set<string> {

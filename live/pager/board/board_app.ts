@@ -5,6 +5,7 @@
  */
 import { OpenAPIHono } from "@hono/zod-openapi";
 import { createHash } from "node:crypto";
+import { safeJson } from "../../../shared/process/cli/json_output.ts";
 import { statusApp, type StatusOptions } from "../../../shared/process/status.ts";
 import type { Board } from "./board.ts";
 import { describeBoardApi } from "./board_schema.ts";
@@ -25,6 +26,11 @@ export const CONTENT_SECURITY_POLICY = [
   "require-trusted-types-for 'script'",
 ].join("; ");
 
+// Text of devices is shown by terminals, too: `curl` prints what it gets.
+function jsonResponse(value: unknown): Response {
+  return new Response(safeJson(value), { headers: { "content-type": "application/json" } });
+}
+
 /** Makes the HTTP app. */
 export function boardApp(status: StatusOptions, board: Pick<Board, "list" | "state">): OpenAPIHono {
   const app = new OpenAPIHono();
@@ -36,8 +42,8 @@ export function boardApp(status: StatusOptions, board: Pick<Board, "list" | "sta
     c.header("cache-control", "no-store");
   });
   describeBoardApi(app);
-  app.get("/v1/incidents", (c) => c.json(board.list));
-  app.get("/v1/state", (c) => c.json(board.state));
+  app.get("/v1/incidents", () => jsonResponse(board.list));
+  app.get("/v1/state", () => jsonResponse(board.state));
   app.get("/", async (c) => {
     c.header("content-security-policy", CONTENT_SECURITY_POLICY);
     return c.html(await boardPage());

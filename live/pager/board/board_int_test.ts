@@ -11,6 +11,28 @@ const TIMEOUT = { timeoutMs: 40_000 };
 /** What the page says, without its script. */
 const SHOWN = "[...document.body.children].filter((e) => e.localName !== 'script')" +
   ".map((e) => e.textContent).join(' ')";
+/** The lowest contrast of text with the page, by the formula of WCAG 2.2, and that text. */
+const LOWEST_CONTRAST = `(() => {
+  const probe = document.body.appendChild(document.createElement("i"));
+  probe.style.setProperty("background-color", "Canvas");
+  const paper = getComputedStyle(probe).backgroundColor;
+  probe.remove();
+  const light = (color) => {
+    const [r, g, b] = color.match(/[0-9.]+/g).map((n) => n / 255)
+      .map((n) => n <= 0.04045 ? n / 12.92 : ((n + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const all = [...document.querySelectorAll("body *:not(script)")]
+    .filter((e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim() !== ""))
+    .map((e) => {
+      const style = getComputedStyle(e);
+      const of = [light(e.localName === "text" ? style.fill : style.color), light(paper)];
+      let opacity = 1;
+      for (let at = e; at; at = at.parentElement) opacity *= getComputedStyle(at).opacity;
+      return [(Math.max(...of) + 0.05) / (Math.min(...of) + 0.05) * opacity, e.textContent];
+    });
+  return all.sort((a, b) => a[0] - b[0])[0];
+})()`;
 const SETTINGS = { TWOFOLD_PAGER_SERVICES: "live" };
 /** As a device may send it: markup, a right-to-left override, and 64 code points in all. */
 const HOSTILE = `<img src=x onerror="document.title='taken'">\u202e\u{e0041}${"𝒳".repeat(18)}`;
@@ -90,6 +112,8 @@ Deno.test("nothing open looks well only while everything is heard and nothing is
   await pager.stop("SIGKILL");
   await shows(page, "Disconnected: the pager does not answer");
   assertEquals(await level(page), "stale");
+  const [contrast, text] = await page.read<[number, string]>(LOWEST_CONTRAST);
+  assert(contrast >= 4.5, `${contrast} of ${text}`);
 });
 
 Deno.test("hostile titles are text, the keyboard opens incidents, a phone needs no sideways scrolling", async () => {
@@ -148,6 +172,11 @@ Deno.test("hostile titles are text, the keyboard opens incidents, a phone needs 
       "[document.documentElement.scrollWidth, innerWidth]",
     );
     assert(needs <= has, `${needs} of ${has} pixels`);
+  }
+  for (const scheme of ["dark", "light"] as const) {
+    await page.scheme(scheme);
+    const [contrast, text] = await page.read<[number, string]>(LOWEST_CONTRAST);
+    assert(contrast >= 4.5, `${scheme}: ${contrast} of ${text}`);
   }
   assertEquals(await page.read("document.querySelectorAll('img, bdi *').length"), 0);
   const shown = await page.read<string>("document.body.textContent");

@@ -64,6 +64,7 @@ body { font: 1rem/1.45 system-ui, sans-serif; margin: 0 auto; max-width: 72rem; 
   overflow-wrap: anywhere; }
 a { color: var(--accent); }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
+summary:focus-visible { outline-offset: -3px; }
 .skip { position: absolute; left: -99rem; }
 .skip:focus { left: 1rem; top: 1rem; background: Canvas; padding: .5rem 1rem; }
 h1 { font-size: 1.4rem; margin: 0 0 .5rem; }
@@ -79,7 +80,8 @@ h4 { font-size: .95rem; margin: .75rem 0 .25rem; }
 [data-level=ok] #verdict { color: var(--good); }
 [data-level=blind] .verdict { border-left-color: var(--warn); }
 [data-level=blind] #verdict { color: var(--warn); }
-[data-level=stale] main { opacity: .55; }
+[data-level=stale] main { filter: grayscale(1); }
+[data-level=stale] :is(.incident, .card) { border-style: dashed; }
 [data-level=stale] .verdict { border-style: dashed; border-left-style: solid; }
 ol#incidents, ul#services { list-style: none; margin: 0; padding: 0; }
 .incident { border: 1px solid var(--line); border-left: .5rem solid var(--quiet);
@@ -88,8 +90,12 @@ ol#incidents, ul#services { list-style: none; margin: 0; padding: 0; }
 .warning, .ticket { border-left-color: var(--warn); }
 summary { display: grid; grid-template-columns: minmax(0, 1fr) auto; gap: .15rem 1rem;
   padding: .6rem .8rem; cursor: pointer; border-radius: .3rem; }
-summary::before { content: "▸ Details"; grid-row: 3; color: var(--accent); font-size: .9rem; }
-details[open] > summary::before { content: "▾ Details"; }
+summary::marker { content: ""; }
+summary::after { content: "Details"; grid-area: 3 / 1; padding-left: 1rem; color: var(--accent);
+  font-size: .9rem; }
+summary::before { content: ""; grid-area: 3 / 1; place-self: center start; width: .6rem;
+  height: .6rem; background: var(--accent); clip-path: polygon(15% 0, 85% 50%, 15% 100%); }
+details[open] > summary::before { clip-path: polygon(0 15%, 100% 15%, 50% 85%); }
 summary h3, .line { grid-column: 1; }
 .sparks { grid-column: 2; grid-row: 1 / span 3; align-self: center; }
 .badge { border: 1px solid currentColor; border-radius: .3rem; padding: 0 .4rem; font-size: .85rem; }
@@ -97,11 +103,12 @@ summary h3, .line { grid-column: 1; }
 .warning .badge, .ticket .badge { color: var(--warn); }
 .line { color: var(--quiet); font-variant-numeric: tabular-nums; }
 .spark { width: 9rem; height: 2.3rem; display: block; }
-.body { padding: 0 .8rem .8rem; }
+.body { padding: .3rem .8rem .8rem; }
 svg path { fill: none; stroke-width: 1.6; stroke-linecap: round; stroke-linejoin: round;
   vector-effect: non-scaling-stroke; }
 path.share { stroke: var(--accent); stroke-width: 2; }
 path.baseline { stroke: var(--quiet); stroke-dasharray: 2 4; }
+svg path.dots { stroke-width: 6; stroke-dasharray: none; }
 .grid { stroke: var(--line); vector-effect: non-scaling-stroke; }
 svg text { fill: var(--quiet); font-size: 10px; }
 figure { margin: 0 0 .5rem; max-width: 36rem; }
@@ -129,10 +136,11 @@ footer { margin-top: 2rem; color: var(--quiet); font-size: .9rem; }
 @media (max-width: 34rem) {
   body { padding: .75rem; }
   summary { grid-template-columns: minmax(0, 1fr); }
-  .sparks { grid-column: 1; grid-row: auto; }
-  summary::before { grid-row: auto; order: 9; }
+  .sparks { grid-area: 3 / 1; justify-self: stretch; }
+  .spark { width: 100%; }
+  summary::before, summary::after { grid-row: 4; }
+  svg text { font-size: 14px; }
   .body dl { grid-template-columns: minmax(0, 1fr); }
   .body dd { margin-bottom: .35rem; }
 }
-@media print { [data-level=stale] main { opacity: 1; } }
 `;

@@ -17,10 +17,16 @@ export interface BoardVerdict {
   readonly detail: string;
 }
 
+/** What of a series is drawn: a line, and a dot where it has no neighbour and where it ends. */
+export interface DrawnSeries {
+  readonly line: string;
+  readonly dots: string;
+}
+
 /** The lines of a plot in its own coordinates. */
 export interface SeriesPlot {
-  readonly share: string;
-  readonly baseline: string;
+  readonly share: DrawnSeries;
+  readonly baseline: DrawnSeries;
   /** The largest share that fits. */
   readonly top: number;
 }
@@ -184,20 +190,21 @@ export function plotOf(series: BoardIncident["series"], frame: PlotFrame): Serie
     const y = height - share / top * height;
     return x.toFixed(1) + " " + y.toFixed(1);
   };
-  const line = (index: 1 | 2) => {
-    let path = "";
-    let beforeMs = -Infinity;
-    for (const point of series) {
-      if (point[0] < fromMs) continue;
-      // A point alone is a dot.
-      path += point[0] - beforeMs > 30_000
-        ? "M" + place(point[0], point[index]) + "h0.1"
-        : "L" + place(point[0], point[index]);
-      beforeMs = point[0];
-    }
-    return path;
+  const shown = series.filter(([atMs]) => atMs >= fromMs && atMs <= toMs);
+  const draw = (index: 1 | 2) => {
+    let line = "";
+    let dots = "";
+    shown.forEach((point, i) => {
+      const at = place(point[0], point[index]);
+      const isFirst = point[0] - (shown[i - 1]?.[0] ?? -Infinity) > 30_000;
+      const isLast = (shown[i + 1]?.[0] ?? Infinity) - point[0] > 30_000;
+      if (!(isFirst && isLast)) line += (isFirst ? "M" : "L") + at;
+      // A path that has a length of zero is drawn as its round cap.
+      if (isFirst && isLast || index === 1 && i === shown.length - 1) dots += "M" + at + "h0";
+    });
+    return { line, dots };
   };
-  return { share: line(1), baseline: line(2), top };
+  return { share: draw(1), baseline: draw(2), top };
 }
 
 /** The functions of the script, by their source text. */

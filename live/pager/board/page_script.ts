@@ -50,19 +50,22 @@ function nowMs() {
   return known.list.at + answerAgeMs();
 }
 
+function plotPaths({ share, baseline }) {
+  return [["baseline", baseline.line], ["baseline dots", baseline.dots], ["share", share.line],
+    ["share dots", share.dots]].map(([name, d]) => draw("path", { class: name, d }));
+}
 function sparkline(series, toMs) {
   const frame = { width: 120, height: 28, fromMs: toMs - 900000, toMs };
   const plot = plotOf(series, frame);
-  return draw("svg", { viewBox: "-2 -2 124 32", class: "spark", "aria-hidden": "true" },
-    draw("path", { class: "baseline", d: plot.baseline }),
-    draw("path", { class: "share", d: plot.share }));
+  return draw("svg", { viewBox: "-3 -4 126 36", class: "spark", "aria-hidden": "true",
+    preserveAspectRatio: "none" }, ...plotPaths(plot));
 }
 function plotFigure(incident, toMs) {
   const width = 300;
   const height = 100;
   const { series, figures } = incident;
   const plot = plotOf(series, { width, height, fromMs: toMs - 900000, toMs });
-  const svg = draw("svg", { viewBox: "-38 -8 346 130", role: "img", "aria-label":
+  const svg = draw("svg", { viewBox: "-46 -8 352 130", role: "img", "aria-label":
     "impaired share of the last 15 minutes against its baseline; now " +
     percentText(figures.share) + ", usual " + percentText(figures.baseline) });
   for (const part of [0, 0.5, 1]) {
@@ -74,11 +77,11 @@ function plotFigure(incident, toMs) {
   }
   for (const minutes of [15, 10, 5, 0]) {
     const x = width * (1 - minutes / 15);
-    svg.append(draw("text", { x, y: height + 15, "text-anchor": "middle" },
+    const anchor = minutes === 0 ? "end" : minutes === 15 ? "start" : "middle";
+    svg.append(draw("text", { x, y: height + 17, "text-anchor": anchor },
       minutes === 0 ? "now" : "−" + minutes + " min"));
   }
-  svg.append(draw("path", { class: "baseline", d: plot.baseline }),
-    draw("path", { class: "share", d: plot.share }));
+  svg.append(...plotPaths(plot));
   return make("figure", {}, svg, make("figcaption", {},
     make("span", { class: "key share" }, "impaired share"), " ",
     make("span", { class: "key baseline" }, "baseline: usual here")));

@@ -11,7 +11,7 @@ import { ROLES } from "../../process/nats.ts";
 import { renderPairs } from "../../process/cli/table.ts";
 import { DATABASE_ROLES } from "../../provision/roles.ts";
 import { freePorts, Pipeline, type Ports } from "../servers/pipeline.ts";
-import { SERVICES } from "../servers/service_process.ts";
+import { type ServiceName, SERVICES } from "../servers/service_process.ts";
 import { Workspace } from "../servers/workspace.ts";
 import { type NatsUser, passwordsFor } from "../servers/nats_server.ts";
 
@@ -23,6 +23,16 @@ interface Installation {
   readonly fleetKey: string;
   readonly financeKey: string;
   readonly passwords: Record<NatsUser, string>;
+}
+
+/** What {@link guide} says of a pipeline. */
+export interface GuidedPipeline {
+  readonly services: Readonly<Record<ServiceName, { readonly url: string }>>;
+  readonly fleetKey: string;
+  readonly financeKey: string;
+  readonly nats: { readonly url: string; readonly monitorPort: number };
+  readonly ports: { readonly finance: number };
+  readonly postgres: { readonly port: number };
 }
 
 /** `deno task up`. */
@@ -133,7 +143,8 @@ async function writeSecret(file: string, text: string): Promise<void> {
   await Deno.writeTextFile(file, text, { mode: 0o600 });
 }
 
-function guide(pipeline: Pipeline, contexts: string): string {
+/** What `deno task up` prints once everything runs; `contexts` is the folder of the nats CLI's. */
+export function guide(pipeline: GuidedPipeline, contexts: string): string {
   const { services, fleetKey, financeKey, nats, ports, postgres } = pipeline;
   const event = JSON.stringify({
     v: 1,
@@ -154,6 +165,7 @@ function guide(pipeline: Pipeline, contexts: string): string {
   return `
 Twofold is up. Data, logs and secrets are in ${FOLDER}/; Ctrl-C stops it, the next start continues.
 
+  board     ${services.pager.url}/   (what is open now; also /openapi.json)
   edge      ${services.ingest.url}/v1/heartbeats   (also /openapi.json)
   each has  /healthz /readyz /metrics:
 ${indented(renderPairs(SERVICES.map((name) => [name, services[name].url])), 12)}

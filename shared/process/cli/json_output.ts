@@ -16,6 +16,9 @@
  * @module
  */
 
+/** Control and format characters (of direction, too), line separators, private use, unassigned. */
+const INVISIBLE = /[\p{Cc}\p{Cf}\p{Co}\p{Cn}\p{Zl}\p{Zp}]/gu;
+
 /** A JSON value. */
 export type Json =
   | null
@@ -35,6 +38,18 @@ export function toJson(value: unknown): string {
   // JSON.stringify escapes up to U+001F and lone surrogates; its line breaks between values stay.
   const text = JSON.stringify(snakeCased(value), null, 2);
   return text.replace(/[^\n\P{C}]|[\p{Zl}\p{Zp}]/gu, escaped) + "\n";
+}
+
+/** `value` as JSON in which every invisible character is escaped; it parses to the same value. */
+export function safeJson(value: unknown): string {
+  return JSON.stringify(value).replace(
+    INVISIBLE,
+    (char) =>
+      Array.from(
+        { length: char.length },
+        (_, i) => `\\u${char.charCodeAt(i).toString(16).padStart(4, "0")}`,
+      ).join(""),
+  );
 }
 
 /**

@@ -1,10 +1,15 @@
 /** Several processes of live on the same streams: what they tell is what one would tell. */
 import { assert, assertEquals } from "@std/assert";
-import { jetstream } from "nats/jetstream";
+import { jetstream, jetstreamManager } from "nats/jetstream";
 import { type IncidentAlert, isPage } from "../shared/contract/alert.ts";
 import { deliveryOf } from "../shared/contract/delivery.ts";
 import { judge } from "../shared/contract/event.ts";
-import { alertSubject, heartbeatStreams } from "../shared/contract/topology.ts";
+import {
+  alertSubject,
+  heartbeatStreams,
+  LIVE_STATE,
+  OBSERVATIONS,
+} from "../shared/contract/topology.ts";
 import { type Audience, LiveRig } from "../shared/dev/servers/live_rig.ts";
 import type { ServiceProcess } from "../shared/dev/servers/service_process.ts";
 import { waitFor } from "../shared/dev/testing/wait_for.ts";
@@ -34,8 +39,8 @@ class ProcessesRig implements AsyncDisposable {
     this.#settings = { TWOFOLD_PARTITIONS: String(rig.partitions) };
   }
 
-  static async start(partitions: number): Promise<ProcessesRig> {
-    const rig = await LiveRig.start({}, { partitions });
+  static async start(partitions: number, replicas = 1): Promise<ProcessesRig> {
+    const rig = await LiveRig.start({}, { partitions, replicas });
     rig.viewers.addWorld();
     const audiences = TITLES.map((title_id) => rig.viewers.add(40, { title_id, region: "de" }));
     await rig.heard();
@@ -252,4 +257,52 @@ Deno.test("a rolling restart pages nothing, and a slow burn pages as without it"
   assert(expected !== undefined && page !== undefined);
   const lateMs = page.at - expected.at;
   assert(lateMs <= MAX_TOLD_LATE_MS, `the restart delayed the page by ${lateMs} ms`);
+});
+
+Deno.test("in a cluster, new leaders of consumers and streams and a lost node lose and double nothing", async () => {
+  await using rig = await ProcessesRig.start(1, 3);
+  await rig.join();
+  await rig.shared();
+  const { stack } = rig.rig;
+  const ops = await stack.connect("ops");
+  const stepDown = async (what: string) => {
+    const { error } = (await ops.request(`$JS.API.${what}`, "", { timeout: 5_000 })).json<
+      { error?: unknown }
+    >();
+    assertEquals(error, undefined, what);
+  };
+  await stepDown("CONSUMER.LEADER.STEPDOWN.HEARTBEATS.live");
+  await rig.page();
+  for (const stream of ["HEARTBEATS", "OBSERVATIONS", "ALERTS", "KV_LIVE"]) {
+    await stepDown(`STREAM.LEADER.STEPDOWN.${stream}`);
+  }
+  await rig.page();
+
+  const jsm = await jetstreamManager(ops);
+  const { cluster } = await jsm.streams.info("HEARTBEATS");
+  const lost = stack.nats.nodes.find(({ launched }) => launched.node?.name === cluster?.leader);
+  assert(lost !== undefined, `${cluster?.leader} is no node`);
+  await lost.stop("SIGKILL");
+  await rig.page();
+  await lost.start();
+  await rig.page();
+  await rig.leader();
+  await rig.assertOnce();
+});
+
+Deno.test("a bucket or a stream of live's own that is lost loses and doubles no page", async () => {
+  await using rig = await ProcessesRig.start(2);
+  await rig.join();
+  await rig.shared();
+  const { stack } = rig.rig;
+  const jsm = await jetstreamManager(await stack.connect("ops"));
+  await jsm.streams.delete(LIVE_STATE);
+  await rig.page();
+  await stack.provision({ partitions: 2 });
+  await rig.page();
+  await jsm.streams.delete(OBSERVATIONS);
+  await stack.provision({ partitions: 2 });
+  await rig.page();
+  await rig.leader();
+  await rig.assertOnce();
 });

@@ -5,6 +5,7 @@ import { LIVE_VIEW_SUBJECT, pulseSubject } from "../../../shared/contract/topolo
 import type { LiveView } from "../../../shared/contract/view/live_view.ts";
 import { type BrowserPage, Chromium } from "../../../shared/dev/browser/chromium.ts";
 import { anIncident, PagerRig } from "../../../shared/dev/receivers/pager_rig.ts";
+import { ReceiverServer } from "../../../shared/dev/receivers/receiver_server.ts";
 import { waitFor } from "../../../shared/dev/testing/wait_for.ts";
 
 const TIMEOUT = { timeoutMs: 40_000 };
@@ -89,7 +90,12 @@ async function level(page: BrowserPage): Promise<string> {
 }
 
 Deno.test("nothing open looks well only while everything is heard and nothing is old", async () => {
-  await using rig = await PagerRig.start([], [], SETTINGS);
+  await using webhook = new ReceiverServer();
+  const receiver = { name: "ops", kind: "slack", url_env: "TWOFOLD_OPS_URL" };
+  await using rig = await PagerRig.start([receiver], [webhook.host], {
+    ...SETTINGS,
+    TWOFOLD_OPS_URL: webhook.url,
+  });
   await using browser = await Chromium.start(rig.stack.workspace);
   const pager = await rig.pager();
   using page = await browser.open(pager.url);
@@ -117,7 +123,12 @@ Deno.test("nothing open looks well only while everything is heard and nothing is
 });
 
 Deno.test("hostile titles are text, the keyboard opens incidents, a phone needs no sideways scrolling", async () => {
-  await using rig = await PagerRig.start([], [], SETTINGS);
+  await using webhook = new ReceiverServer();
+  const receiver = { name: "ops", kind: "slack", url_env: "TWOFOLD_OPS_URL" };
+  await using rig = await PagerRig.start([receiver], [webhook.host], {
+    ...SETTINGS,
+    TWOFOLD_OPS_URL: webhook.url,
+  });
   await using browser = await Chromium.start(rig.stack.workspace);
   const pager = await rig.pager();
   using live = new HeardLive(await rig.stack.connect("ops"));

@@ -84,6 +84,7 @@ export function blindSpots(state: PipelineState): string[] {
   const spots: string[] = [];
   const { pager, live, services } = state;
   if (pager === null) spots.push("this pager is starting");
+  else if (pager.receivers.length === 0) spots.push("no receiver is configured, nobody is paged");
   else if (!pager.is_delivered) spots.push("no pager delivers");
   if (live === null) spots.push("live has said nothing yet");
   else {
@@ -136,7 +137,7 @@ export function boardVerdictOf(
     };
   }
   const spots = blindSpots(state);
-  const blind = spots.length === 0 ? "" : "Detection may be blind: " + spots.join("; ") + ".";
+  const blind = spots.length === 0 ? "" : "Not everything works: " + spots.join("; ") + ".";
   const paging = list.incidents.filter((each) => each.pages).length;
   if (list.open > 0) {
     const open = list.open === 1 ? "1 incident is open" : list.open + " incidents are open";

@@ -18,7 +18,13 @@ const LIVE: NonNullable<PipelineState["live"]> = {
   lag_ms: 40,
   streams: [],
 };
-const PAGER = { instance: "a", delivers: true, is_delivered: true, deliverer: "a", receivers: [] };
+const PAGER = {
+  instance: "a",
+  delivers: true,
+  is_delivered: true,
+  deliverer: "a",
+  receivers: [{ receiver: "ops", waiting: 0 }],
+};
 const SERVICE: PipelineState["services"][number] = {
   service: "live",
   state: "well",
@@ -57,7 +63,7 @@ Deno.test("nothing open is well only while everything is known and nothing is ol
   for (const change of ill) {
     const verdict = boardVerdictOf(LIST, { ...STATE, ...change }, 100);
     assertEquals(verdict.level, "blind", JSON.stringify(change));
-    assert(verdict.detail.startsWith("Detection may be blind: "), verdict.detail);
+    assert(verdict.detail.startsWith("Not everything works: "), verdict.detail);
   }
 });
 
@@ -85,7 +91,7 @@ Deno.test("coverage and lag are said with their figures, also while something is
   assertEquals(blindSpots(state), ["live is 9 s behind", "live sees 40 %"]);
   const verdict = boardVerdictOf({ ...LIST, open: 250 }, state, 0);
   assertEquals([verdict.level, verdict.title], ["open", "250 incidents are open, none pages"]);
-  assertEquals(verdict.detail, "Detection may be blind: live is 9 s behind; live sees 40 %.");
+  assertEquals(verdict.detail, "Not everything works: live is 9 s behind; live sees 40 %.");
 });
 
 Deno.test("hostile names are shown, bounded, and hide nothing", () => {
@@ -121,4 +127,9 @@ Deno.test("the functions run by their source text alone, as in the page", () => 
     `${PAGE_FUNCTIONS}; return boardVerdictOf(list, state, 0)`,
   );
   assertEquals(run(LIST, STATE), boardVerdictOf(LIST, STATE, 0));
+});
+
+Deno.test("a pager without receivers does not look well", () => {
+  const state = { ...STATE, pager: { ...PAGER, receivers: [] } };
+  assertEquals(blindSpots(state), ["no receiver is configured, nobody is paged"]);
 });

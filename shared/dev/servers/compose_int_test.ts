@@ -24,7 +24,7 @@ Deno.test("nats starts with compose's own command, settings and files", async ()
   const [, ...args] = serviceOf(compose, "nats").command;
   const child = await Child.start(workspace, {
     name: "nats-of-compose",
-    command: embedded.binary,
+    command: embedded.launched.binary,
     args: args.map((arg) => onThisMachine(compose, arg, port, monitorPort, workspace.folder)),
     env: environmentOf(compose, "nats"),
   });

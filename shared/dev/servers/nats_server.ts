@@ -19,8 +19,19 @@ const USERS = [...ROLES, "sys"] as const;
 /** A user of the accounts file. */
 export type NatsUser = typeof USERS[number];
 
+/** A node among others. */
+export interface NodeOptions {
+  /** The name of the server, of its log and of its folder. */
+  readonly name: string;
+  readonly routePort: number;
+  /** The route ports of all nodes. */
+  readonly routePorts: readonly number[];
+}
+
 /** How a server runs. */
 export interface NatsOptions {
+  /** Alone unless given. */
+  readonly node?: NodeOptions;
   /** Free ones unless given. */
   readonly port?: number | undefined;
   readonly monitorPort?: number | undefined;
@@ -35,17 +46,26 @@ interface ServerPackage {
 
 /** A running nats-server with Twofold's accounts. */
 export class NatsServer {
+  /** The nodes of its cluster, itself included. */
+  nodes: readonly NatsServer[] = [this];
   #child: Child;
 
-  private constructor(
-    readonly workspace: Workspace,
-    readonly binary: string,
-    readonly port: number,
-    readonly monitorPort: number,
-    readonly passwords: Readonly<Record<NatsUser, string>>,
-    child: Child,
-  ) {
+  private constructor(readonly workspace: Workspace, readonly launched: Launched, child: Child) {
     this.#child = child;
+  }
+
+  get port(): number {
+    return this.launched.port;
+  }
+  get monitorPort(): number {
+    return this.launched.monitorPort;
+  }
+  get passwords(): Readonly<Record<NatsUser, string>> {
+    return this.launched.passwords;
+  }
+  /** `host:port` of every node. */
+  get urls(): readonly string[] {
+    return this.nodes.map(({ url }) => url);
   }
 
   /** `127.0.0.1:port`. */
@@ -62,14 +82,28 @@ export class NatsServer {
     const port = given.port ?? freePort();
     const monitorPort = given.monitorPort ?? freePort();
     const passwords = given.passwords ?? randomPasswords();
-    const child = await launch(workspace, binary, port, monitorPort, passwords);
-    return new NatsServer(workspace, binary, port, monitorPort, passwords, child);
+    const launched = { binary, port, monitorPort, passwords, node: given.node };
+    return new NatsServer(workspace, launched, await launch(workspace, launched));
+  }
+
+  /** Starts `count` servers that are one cluster; returns the first, which knows the others. */
+  static async startCluster(workspace: Workspace, count: number): Promise<NatsServer> {
+    const passwords = randomPasswords();
+    const routePorts = Array.from({ length: count }, () => freePort());
+    const nodes = await Promise.all(routePorts.map((routePort, i) => {
+      const name = `nats-server-${i}`;
+      return NatsServer.start(workspace, { passwords, node: { name, routePort, routePorts } });
+    }));
+    for (const each of nodes) each.nodes = nodes;
+    const [first] = nodes;
+    if (first === undefined) throw new Error("a cluster has nodes");
+    return first;
   }
 
   /** A connection as `user`, which reconnects forever; the caller closes it. */
   async connect(user: NatsUser): Promise<NatsConnection> {
     return await connect({
-      servers: this.url,
+      servers: [...this.urls],
       user,
       pass: this.passwords[user],
       inboxPrefix: inboxPrefix(user),
@@ -81,7 +115,7 @@ export class NatsServer {
   /** The settings with which a process connects as `user`. */
   settings(user: NatsUser): Record<string, string> {
     return {
-      TWOFOLD_NATS_URL: this.url,
+      TWOFOLD_NATS_URL: this.urls.join(","),
       TWOFOLD_NATS_USER: user,
       TWOFOLD_NATS_PASSWORD: this.passwords[user],
     };
@@ -99,29 +133,42 @@ export class NatsServer {
 
   /** Starts it again on the same port and data, after {@link stop}. */
   async start(): Promise<void> {
-    const { workspace, binary, port, monitorPort, passwords } = this;
-    this.#child = await launch(workspace, binary, port, monitorPort, passwords);
+    this.#child = await launch(this.workspace, this.launched);
   }
 }
 
-async function launch(
-  workspace: Workspace,
-  binary: string,
-  port: number,
-  monitorPort: number,
-  passwords: Readonly<Record<NatsUser, string>>,
-): Promise<Child> {
+/** What a server is started with again. */
+interface Launched {
+  readonly binary: string;
+  readonly port: number;
+  readonly monitorPort: number;
+  readonly passwords: Readonly<Record<NatsUser, string>>;
+  readonly node: NodeOptions | undefined;
+}
+
+function clusterArgs({ routePort, routePorts }: NodeOptions): string[] {
+  const routes = routePorts.map((port) => `nats://127.0.0.1:${port}`);
+  return [
+    ...["--cluster_name", "twofold", "--cluster", `nats://127.0.0.1:${routePort}`],
+    ...["--routes", routes.join(",")],
+  ];
+}
+
+async function launch(workspace: Workspace, launched: Launched): Promise<Child> {
+  const { binary, port, monitorPort, passwords, node } = launched;
+  const folder = `${workspace.folder}/${node?.name ?? "nats"}`;
   const child = await Child.start(workspace, {
-    name: "nats-server",
+    name: node?.name ?? "nats-server",
     command: binary,
     args: [
       ...["--config", CONFIG, "--addr", "127.0.0.1", "--port", String(port)],
-      ...["--http_port", String(monitorPort), "--store_dir", `${workspace.folder}/nats`],
+      ...["--http_port", String(monitorPort), "--store_dir", folder],
+      ...(node === undefined ? [] : clusterArgs(node)),
     ],
     env: {
       // As in compose.yaml: a tenth less CPU for some tens of MiB of memory.
       GOGC: "400",
-      TWOFOLD_NATS_SERVER_NAME: "twofold-dev",
+      TWOFOLD_NATS_SERVER_NAME: node?.name ?? "twofold-dev",
       TWOFOLD_NATS_MAX_FILE_STORE: "200GB",
       ...Object.fromEntries(
         USERS.map((user) => [`TWOFOLD_NATS_${user.toUpperCase()}_PASSWORD`, passwords[user]]),

@@ -20,6 +20,7 @@ import { provision } from "../../provision/streams.ts";
 import { freePort } from "./free_port.ts";
 import { NatsServer, type NatsUser } from "./nats_server.ts";
 import { type PostgresOptions, PostgresServer } from "./postgres_server.ts";
+import { waitFor } from "../testing/wait_for.ts";
 import { type ServiceName, ServiceProcess } from "./service_process.ts";
 import { Workspace } from "./workspace.ts";
 
@@ -41,12 +42,25 @@ export class NatsStack implements AsyncDisposable {
 
   protected constructor(readonly workspace: Workspace, readonly nats: NatsServer) {}
 
-  /** Starts in a temporary workspace; small streams unless `topology` says otherwise. */
+  /**
+   * Starts in a temporary workspace; small streams unless `topology` says otherwise; a cluster if it
+   * has replicas.
+   */
   static async start(topology: Partial<TopologyOptions> = {}): Promise<NatsStack> {
     const workspace = await Workspace.temporary();
-    const stack = new NatsStack(workspace, await NatsServer.start(workspace));
+    const { replicas = 1 } = topology;
+    const nats = replicas === 1
+      ? await NatsServer.start(workspace)
+      : await NatsServer.startCluster(workspace, replicas);
+    const stack = new NatsStack(workspace, nats);
+    if (replicas > 1) await stack.#hasLeader();
     await stack.provision(topology);
     return stack;
+  }
+
+  async #hasLeader(): Promise<void> {
+    const jsm = await jetstreamManager(await this.connect("ops"), { checkAPI: false });
+    await waitFor("the cluster to answer", () => jsm.getAccountInfo(), { timeoutMs: 30_000 });
   }
 
   /** Makes streams and durables, and recreates those that were deleted. */
@@ -85,7 +99,7 @@ export class NatsStack implements AsyncDisposable {
     const database = all.TWOFOLD_POSTGRES_URL;
     const service = await ServiceProcess.start(this.workspace, name, {
       httpPort: freePort(),
-      reach: [this.nats.url, ...(database === undefined ? [] : [new URL(database).host])],
+      reach: [...this.nats.urls, ...(database === undefined ? [] : [new URL(database).host])],
       settings: all,
     });
     this.#services.push(service);
@@ -96,7 +110,7 @@ export class NatsStack implements AsyncDisposable {
     // What a stop does is asserted where a test stops a service itself.
     await Promise.all(this.#services.map((service) => service.stop("SIGKILL")));
     await Promise.all(this.#connections.map((nc) => nc.close()));
-    await this.nats.stop();
+    await Promise.all(this.nats.nodes.map((node) => node.stop()));
     await this.workspace[Symbol.asyncDispose]();
   }
 }

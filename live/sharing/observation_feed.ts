@@ -18,6 +18,8 @@ const MAX_LOOK_MS = 8_000;
 const RETRY_MS = 500;
 const PAGE_MESSAGES = 64;
 const PAGE_BYTES = 8 * 1024 ** 2;
+/** Readers write more often; when nothing comes for so long, the stream may be another one. */
+const QUIET_MS = 3_000;
 /** Looks that fail, after which the stream itself may be another one. */
 const TRIES_UNTIL_RESTART = 3;
 
@@ -39,6 +41,9 @@ export class ObservationFeed {
   /** Whether it has read to the end once. */
   isCaughtUp = false;
   #next: number | undefined;
+  /** When the last message came, by a monotonic clock, and when it was stored, ms since the epoch. */
+  #cameMs = performance.now();
+  #storedMs: number | undefined;
 
   constructor(readonly options: ObservationFeedOptions) {}
 
@@ -70,7 +75,10 @@ export class ObservationFeed {
 
   // The messages found.
   async #look(fromMs: number): Promise<number> {
-    const start = this.#next === undefined ? { start_time: new Date(fromMs) } : { seq: this.#next };
+    const startMs = this.#storedMs ?? fromMs;
+    const start = this.#next === undefined
+      ? { start_time: new Date(startMs) }
+      : { seq: this.#next };
     const ended = Promise.withResolvers<void>();
     // The client waits without limit once a first message has come.
     const timer = setTimeout(() => ended.reject(new Error("NATS does not answer")), MAX_LOOK_MS);
@@ -94,11 +102,18 @@ export class ObservationFeed {
       clearTimeout(timer);
       page.stop();
     }
+    if (found === 0 && performance.now() - this.#cameMs > QUIET_MS) {
+      // What comes twice is taken in once.
+      this.#next = undefined;
+      this.#cameMs = performance.now();
+    }
     return found;
   }
 
-  #take({ seq, subject, data }: StoredMsg): void {
+  #take({ seq, subject, data, time }: StoredMsg): void {
     this.#next = seq + 1;
+    this.#cameMs = performance.now();
+    this.#storedMs = time.getTime();
     const batch = ObservationBatch.of(data);
     if (batch === undefined) this.unreadable += 1;
     else this.options.onBatch(subject.slice(observedSubject("").length), batch);

@@ -162,6 +162,7 @@ async function runOverload(
     await Promise.race([pause(STALLS_MS), page.then(() => pause(500))]);
     await page;
     viewers.recover(stalling);
+    // No sleep: the rate of incidents is part of the load.
     await pause(Math.max(0, stallsMs + INCIDENT_EVERY_MS - Date.now()));
   }
   const tookS = (Date.now() - startMs) / 1_000;
@@ -237,6 +238,7 @@ class Throttle implements Disposable {
   readonly #timer: ReturnType<typeof setInterval>;
 
   constructor(readonly process: ServiceProcess, share: number) {
+    // No sleep: it is the throttle.
     this.#timer = setInterval(() => {
       this.#signal("SIGCONT");
       // No sleep: the process runs meanwhile.
@@ -296,6 +298,7 @@ class LagSampler {
 
   constructor(readonly pipeline: Pipeline, observer: Observer, eventsPerSecond: number) {
     const { live } = pipeline.services;
+    // No sleep: it is how often the lags are sampled.
     this.#timer = setInterval(async () => {
       const [metrics, snapshot] = await Promise.all([
         live.metrics(),

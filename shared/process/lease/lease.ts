@@ -24,9 +24,10 @@ export function isOvertaken(error: unknown): boolean {
 
 // Nobody listens to the subject, or the stream to read from is unknown.
 function isNowhere(error: unknown): boolean {
-  return error instanceof NoRespondersError || error instanceof Error &&
-      (error.cause instanceof NoRespondersError ||
-        /no responders|stream not found/.test(error.message));
+  if (error instanceof NoRespondersError) return true;
+  if (!(error instanceof Error)) return false;
+  // JetStream's publish wraps it, without its class.
+  return /no responders|stream not found/.test(error.message) || isNowhere(error.cause);
 }
 
 /** What a {@link Lease} is. */
@@ -51,6 +52,7 @@ export class Lease {
   #heldUntilMs = 0;
   #term = new AbortController();
   #isOver = false;
+  #missingSinceMs = Infinity;
   /** When another process was last seen to hold the lease. */
   #seenMs = performance.now();
   /** The process that was last known to hold the lease; this one before it is known. */
@@ -58,14 +60,20 @@ export class Lease {
   /** Called when another process is seen to hold the lease. */
   onTaken: () => void = () => {};
 
-  /** Whether the stream of the lease does not exist, so that nobody can hold it. */
-  isMissing = false;
   /** Whether it is wanted; a lease that is not is neither taken nor renewed. */
   isWanted = true;
 
   constructor(readonly options: LeaseOptions) {
     this.#term.abort();
     this.knownHolder = options.holder;
+  }
+
+  /**
+   * Whether the stream of the lease has been missing for so long that nobody can hold it. A cluster
+   * that elects a leader of the stream answers like that for a moment, too.
+   */
+  get isMissing(): boolean {
+    return performance.now() - this.#missingSinceMs >= this.options.leaseMs;
   }
 
   /** Whether this process may deliver now. */
@@ -90,11 +98,12 @@ export class Lease {
       try {
         if (this.isWanted) await this.#renew();
         isKnown = true;
-        this.isMissing = false;
+        this.#missingSinceMs = Infinity;
       } catch (error) {
         if (isKnown) this.options.onRetry(error);
         isKnown = false;
-        this.isMissing = isNowhere(error);
+        if (!isNowhere(error)) this.#missingSinceMs = Infinity;
+        else this.#missingSinceMs = Math.min(this.#missingSinceMs, performance.now());
       }
       if (!this.isHeld) this.#term.abort();
       await pause(this.options.renewMs);

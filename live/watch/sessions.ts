@@ -248,6 +248,8 @@ export class SessionTable {
       if ((this.#lastMs[row] ?? 0) + (this.#intervalMs[row] ?? 0) > toMs) continue;
       this.counters.unheard += 1;
       this.#leave(row);
+      // It was not away: its next heartbeat is evidence, as that of a new session is.
+      this.#beats[row] = 0;
     }
   }
 

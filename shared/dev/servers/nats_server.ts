@@ -32,6 +32,8 @@ export interface NodeOptions {
 export interface NatsOptions {
   /** Alone unless given. */
   readonly node?: NodeOptions;
+  /** Looked for unless given. */
+  readonly binary?: string;
   /** Free ones unless given. */
   readonly port?: number | undefined;
   readonly monitorPort?: number | undefined;
@@ -78,7 +80,7 @@ export class NatsServer {
 
   /** Starts the server; its data are in `<workspace>/nats`. */
   static async start(workspace: Workspace, given: NatsOptions = {}): Promise<NatsServer> {
-    const binary = await findBinary(workspace);
+    const binary = given.binary ?? await findBinary(workspace);
     const port = given.port ?? freePort();
     const monitorPort = given.monitorPort ?? freePort();
     const passwords = given.passwords ?? randomPasswords();
@@ -89,10 +91,13 @@ export class NatsServer {
   /** Starts `count` servers that are one cluster; returns the first, which knows the others. */
   static async startCluster(workspace: Workspace, count: number): Promise<NatsServer> {
     const passwords = randomPasswords();
+    // Once: what is being copied cannot be started.
+    const binary = await findBinary(workspace);
     const routePorts = Array.from({ length: count }, () => freePort());
     const nodes = await Promise.all(routePorts.map((routePort, i) => {
       const name = `nats-server-${i}`;
-      return NatsServer.start(workspace, { passwords, node: { name, routePort, routePorts } });
+      const node = { name, routePort, routePorts };
+      return NatsServer.start(workspace, { binary, passwords, node });
     }));
     for (const each of nodes) each.nodes = nodes;
     const [first] = nodes;

@@ -141,10 +141,15 @@ export function repeatedMessage(record: IncidentRecord, receiver: string): Messa
   return { step: "repeat", subject, page, alert, order: orderOf(alert) };
 }
 
-/** Whether its page waits and nobody has got it yet. */
-export function isUnheard({ page, receivers }: IncidentRecord, names: readonly string[]): boolean {
-  return page !== undefined && names.some((name) => receivers[name] === undefined) &&
-    !names.some((name) => receivers[name]?.page === "delivered");
+/**
+ * Whether nobody has got its page: it waits, or every receiver has refused it and the incident goes
+ * on.
+ */
+export function isUnheard(record: IncidentRecord, names: readonly string[]): boolean {
+  const { page, receivers, last } = record;
+  if (page === undefined || names.length === 0) return false;
+  if (names.some((name) => receivers[name]?.page === "delivered")) return false;
+  return isOpen(last) || names.some((name) => receivers[name] === undefined);
 }
 
 /** Whether it is too late at `nowMs` to deliver anything more of the incident. */

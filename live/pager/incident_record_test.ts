@@ -106,4 +106,6 @@ Deno.test("an incident is done, too late or unheard as its record says", () => {
   assertEquals(isTooLate(ended, ended.last.at + 3_600_001), true);
   assertEquals([isUnheard(opened, []), isUnheard(opened, ["w"])], [false, true]);
   assertEquals(isUnheard(withOutcome(opened, "w", 1, "delivered"), ["w", "x"]), false);
+  // Refused by all, nobody knows of it for as long as it goes on.
+  assertEquals(isUnheard(withOutcome(opened, "w", 1, "refused"), ["w"]), true);
 });

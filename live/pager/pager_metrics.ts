@@ -8,6 +8,7 @@ import type { DeliveryOutcome } from "./incident_record.ts";
 import type { AnswerVerdict } from "./receivers/answer.ts";
 import type { Step } from "./receivers/receiver.ts";
 
+const OUTCOMES: readonly DeliveryOutcome[] = ["delivered", "refused", "given_up"];
 const SECONDS = [0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 3_600];
 
 /** What is read at every scrape. */
@@ -28,7 +29,7 @@ export class PagerMetrics {
   readonly #messages: Counter<"receiver" | "step" | "outcome">;
   readonly #delaySeconds: Histogram<"receiver">;
   readonly #alerts: Counter<"outcome">;
-  /** Alerts read and messages settled. */
+  /** Messages that receivers have accepted: while a page waits, nothing else is progress. */
   achieved = 0;
 
   constructor(readonly metrics: Metrics) {
@@ -69,7 +70,7 @@ export class PagerMetrics {
 
   /** A message is settled, `seconds` after its alert was made. */
   settled(receiver: string, step: Step, outcome: DeliveryOutcome, seconds: number): void {
-    this.achieved += 1;
+    if (outcome === "delivered") this.achieved += 1;
     this.#messages.inc({ receiver, step, outcome });
     if (step !== "page" || outcome !== "delivered") return;
     this.#delaySeconds.observe({ receiver }, Math.max(0, seconds));
@@ -77,12 +78,15 @@ export class PagerMetrics {
 
   /** A message of ALERTS was read. */
   read(outcome: "usable" | "unreadable"): void {
-    this.achieved += 1;
     this.#alerts.inc({ outcome });
   }
 
   /** Registers the gauges. */
   watch({ isLeading, incidents, waiting, pulseAges }: PagerState): void {
+    // From 0 on, so that the first refusal is an increase.
+    for (const [receiver] of waiting()) {
+      for (const outcome of OUTCOMES) this.#messages.inc({ receiver, step: "page", outcome }, 0);
+    }
     this.metrics.gaugeOf(
       "twofold_pager_leader",
       "1 if this process delivers, 0 if it stands by",

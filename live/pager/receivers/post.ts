@@ -12,6 +12,10 @@ const MAX_ANSWER_BYTES = 2_048;
 /** Maximum characters of an answer in a log line. */
 const MAX_ANSWER_CHARS = 300;
 
+/** Shorter parts of a path or a header are no secrets. */
+const MIN_SECRET_CHARS = 6;
+const JSON_TYPE = "application/json";
+
 /** An answer, or why there is none. */
 export type Sent = { readonly answer: Answer } | { readonly failure: string };
 
@@ -30,19 +34,26 @@ export async function send(post: Post, timeoutMs: number): Promise<Sent> {
     });
     const text = await beginningOf(response);
     const retryAfter = response.headers.get("retry-after");
-    return { answer: { status: response.status, retryAfter, text } };
+    return { answer: { status: response.status, retryAfter, text: withoutSecrets(text, post) } };
   } catch (error) {
     if (signal.aborted) return { failure: `no answer within ${timeoutMs} ms` };
     // The message of fetch says nothing; its cause does.
     const cause = error instanceof Error ? error.cause ?? error : error;
-    return { failure: withoutUrl(messageOf(cause), post.url) };
+    return { failure: withoutSecrets(messageOf(cause), post) };
   }
 }
 
-// A URL may be a secret, and the message becomes a log line.
-function withoutUrl(text: string, url: string): string {
-  const { href, origin } = new URL(url);
-  return text.replaceAll(url, origin).replaceAll(href, origin).slice(0, MAX_ANSWER_CHARS);
+// A URL, a part of its path or a header may be a secret; an answer may repeat it, and the text
+// becomes a log line.
+function withoutSecrets(text: string, { url, headers }: Post): string {
+  const { href, origin, pathname, search } = new URL(url);
+  const parts = [url, href].map((part) => [part, origin] as const);
+  const secrets = [pathname, search, ...pathname.split("/"), ...Object.values(headers)]
+    .filter((part) => part.length >= MIN_SECRET_CHARS && part !== JSON_TYPE)
+    .map((part) => [part, "…"] as const);
+  return [...parts, ...secrets]
+    .reduce((said, [part, instead]) => said.replaceAll(part, instead), text)
+    .slice(0, MAX_ANSWER_CHARS);
 }
 
 async function beginningOf({ body }: Response): Promise<string> {

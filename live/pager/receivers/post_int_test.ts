@@ -1,0 +1,16 @@
+import { assert, assertEquals } from "@std/assert";
+import { ReceiverServer } from "../../../shared/dev/receivers/receiver_server.ts";
+import { send } from "./post.ts";
+
+Deno.test("what an answer repeats of a secret URL or header is not kept", async () => {
+  await using server = new ReceiverServer();
+  const path = "/services/T0000/SLACKSECRET";
+  server.behaviour = { status: 404, body: `Cannot POST ${path} for Bearer KEYSECRET` };
+  const sent = await send({
+    url: `${server.url}${path}`,
+    headers: { "content-type": "application/json", authorization: "Bearer KEYSECRET" },
+    body: "{}",
+  }, 5_000);
+  assert("answer" in sent);
+  assertEquals([sent.answer.status, sent.answer.text], [404, "Cannot POST … for …"]);
+});

@@ -19,7 +19,7 @@ import type { ExpectedLife } from "./verdict.ts";
 const DUPLICATE_WINDOW_MS = 5_000;
 const KILL_AT = 0.6;
 /** Between the page of the incident and its end. */
-const KILL_LIVE_AT_MS = 24_000;
+const KILL_LIVE_AT_MS = 19_000;
 const LIVE_AWAY_MS = 15_000;
 /** Maximum delay of a heartbeat in the network. */
 const LATE_MAX_MS = 30_000;

@@ -112,7 +112,9 @@ class ProcessesRig implements AsyncDisposable {
       alertSubject.rebuffer("de", title)
     );
     for (const subject of subjects) await rig.alertIs("resolved", subject);
-    assertEquals(rig.pages(), subjects);
+    // A process that freezes on a busy machine may be told as a lag of live, too.
+    const isIncident = (subject: string) => !subject.startsWith("alerts.pipeline.");
+    assertEquals(rig.pages().filter(isIncident), subjects);
     for (const subject of subjects) {
       const told = rig.alerts.filter((each) => each.subject === subject).map(({ alert }) => alert);
       const [open] = told;

@@ -9,6 +9,7 @@ import { registerAudienceMetrics } from "./audience_metrics.ts";
 import type { BaselinesStore } from "./incidents/baselines_store.ts";
 import type { Decider } from "./incidents/decider.ts";
 import type { Leadership } from "./leadership.ts";
+import type { ObservationFeed } from "./sharing/observation_feed.ts";
 import type { Timeline } from "./sharing/timeline.ts";
 import type { Copies } from "./watch/copies.ts";
 import type { Reader } from "./watch/reader.ts";
@@ -27,6 +28,7 @@ export interface LiveParts {
   readonly decider: Decider;
   readonly leadership: Pick<Leadership, "isLeading">;
   readonly timeline: Timeline;
+  readonly feed: Pick<ObservationFeed, "unreadable">;
   readonly store: BaselinesStore;
 }
 
@@ -92,7 +94,7 @@ export function registerLiveMetrics(metrics: Metrics, live: LiveParts): void {
 
 function registerSharingMetrics(
   metrics: Metrics,
-  { decider, leadership, readers, timeline }: LiveParts,
+  { decider, leadership, readers, timeline, feed }: LiveParts,
 ): void {
   metrics.gaugeOf(
     "twofold_live_leader",
@@ -120,6 +122,11 @@ function registerSharingMetrics(
     "Heartbeats that this process skipped because it was too far behind, per stream",
     () => readers.map(({ stream, skipped }) => [{ stream }, skipped] as const),
     ["stream"],
+  );
+  metrics.counterOf(
+    "twofold_live_unreadable_observations_total",
+    "Messages of OBSERVATIONS that are no batch",
+    () => feed.unreadable,
   );
 }
 

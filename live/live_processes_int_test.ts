@@ -67,8 +67,7 @@ class ProcessesRig implements AsyncDisposable {
     return await waitFor("one leader", async () => {
       const leaders: ServiceProcess[] = [];
       for (const process of this.processes) {
-        const metrics = await process.metrics().catch(() => undefined);
-        if (metrics?.get("twofold_live_leader") === 1) leaders.push(process);
+        if ((await process.metrics()).get("twofold_live_leader") === 1) leaders.push(process);
       }
       const [leader] = leaders;
       if (leader === undefined || leaders.length !== 1) throw new Error(`${leaders.length} lead`);

@@ -11,7 +11,12 @@
  * @module
  */
 import type { NatsConnection } from "nats";
-import { jetstream, type JetStreamManager, jetstreamManager } from "nats/jetstream";
+import {
+  jetstream,
+  type JetStreamClient,
+  type JetStreamManager,
+  jetstreamManager,
+} from "nats/jetstream";
 import { CanaryEchoes } from "../shared/contract/canary/canary_echoes.ts";
 import type { Achieved } from "../shared/contract/pulse.ts";
 import { sendPulses } from "../shared/contract/pulses.ts";
@@ -107,7 +112,7 @@ export async function startLive(
   const share = () => shareOf(streams, presence.processes, presence.id);
   const partitions = await openPartitions(
     service,
-    { heartbeats, nc, jsm, copies, presence, share },
+    { heartbeats, nc, jsm, js, copies, presence, share },
   );
   const readers = partitions.map(({ options: { reader } }) => reader);
   sendPulses(service, nc, () => achievedBy(readers, decider), nowMs);
@@ -253,6 +258,8 @@ interface PartitionParts {
   readonly heartbeats: NatsConnection;
   readonly nc: NatsConnection;
   readonly jsm: JetStreamManager;
+  /** Of `heartbeats`. */
+  readonly js: JetStreamClient;
   readonly copies: Copies<Reject>;
   readonly presence: Presence;
   readonly share: () => readonly string[];
@@ -260,10 +267,9 @@ interface PartitionParts {
 
 async function openPartitions(
   service: LiveProcess,
-  { heartbeats, nc, jsm, copies, presence, share }: PartitionParts,
+  { heartbeats, nc, jsm, js, copies, presence, share }: PartitionParts,
 ): Promise<Partition[]> {
   const { settings, log, health } = service;
-  const js = jetstream(heartbeats, { timeout: 2_000 });
   const readingJsm = await jetstreamManager(heartbeats, { checkAPI: false });
   const echoes = new CanaryEchoes(nc, "live");
   return heartbeatStreams(settings.TWOFOLD_PARTITIONS).map((stream) => {

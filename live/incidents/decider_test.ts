@@ -4,6 +4,7 @@ import { aHeartbeat } from "../../shared/dev/testing/heartbeats.ts";
 import { HeardStream } from "../../shared/dev/fleet/heard_stream.ts";
 import { Random } from "../../shared/dev/testing/random.ts";
 import { Detector } from "../detect/detector.ts";
+import type { WatchedHeartbeat } from "../watch/sessions.ts";
 import { Decider } from "./decider.ts";
 import { Incidents } from "./incidents.ts";
 
@@ -11,7 +12,7 @@ const START_MS = 1_795_000_000_000;
 
 /** A decider, the time it has heard to, and what it decides. */
 class Desk {
-  readonly heard = new HeardStream(START_MS);
+  readonly heard = new HeardStream<WatchedHeartbeat>(START_MS);
   isOpen = true;
   /** Ms that each decision takes. */
   decisionMs = 1;

@@ -141,7 +141,11 @@ class OddViewers {
 }
 
 /** A decider that leads with `incidents` and hears what `clock` has heard. */
-function aDecider(incidents: Incidents, clock: HeardStream, alerts: IncidentAlert[]) {
+function aDecider(
+  incidents: Incidents,
+  clock: HeardStream<WatchedHeartbeat>,
+  alerts: IncidentAlert[],
+) {
   const decider = new Decider({
     newDetector: () => new Detector({ maxSessions: 1_000, limits: { cells: 1_500, isp: 50 } }),
     timeline: clock,
@@ -158,7 +162,7 @@ Deno.test("property: odd clocks, counters, moves and text: no failure, incidents
   const random = propertyRandom("odd viewers");
   for (let run = 0; run < 3; run++) {
     const viewers = new OddViewers(random, 200);
-    const clock = new HeardStream(START_MS);
+    const clock = new HeardStream<WatchedHeartbeat>(START_MS);
     const alerts: IncidentAlert[] = [];
     let decider = aDecider(new Incidents(OPTIONS), clock, alerts);
     for (let second = 0; second < 400; second++) {
@@ -181,7 +185,7 @@ const COHORT_CDNS = ["plain", "bad\ncdn", "_other", "\u{1f3ac}".repeat(70), "c".
 Deno.test("an incident of a CDN goes on after a restart, whatever the CDN is called", () => {
   for (const cdn of COHORT_CDNS) {
     const random = new Random(1);
-    const clock = new HeardStream(START_MS);
+    const clock = new HeardStream<WatchedHeartbeat>(START_MS);
     const alerts: IncidentAlert[] = [];
     let decider = aDecider(new Incidents(OPTIONS), clock, alerts);
     for (let second = 0; second < 260; second++) {
@@ -214,7 +218,11 @@ Deno.test("an incident of a CDN goes on after a restart, whatever the CDN is cal
 });
 
 /** What a new process has after a kill: the newest alerts, and the baselines. */
-function restarted(before: Decider, clock: HeardStream, alerts: IncidentAlert[]): Decider {
+function restarted(
+  before: Decider,
+  clock: HeardStream<WatchedHeartbeat>,
+  alerts: IncidentAlert[],
+): Decider {
   const open: OpenAlerts = new Map();
   for (const alert of alerts) {
     if (isOpen(alert)) open.set(subjectOf(alert), alert);

@@ -46,6 +46,8 @@ class Lane {
   by = "";
   /** Sequence up to which observations were taken in or skipped. */
   last = 0;
+  /** Receipt of the newest observation taken in. */
+  newestMs = -Infinity;
   /** Heartbeats that were read, and that were skipped. */
   events = 0;
   skipped = 0;
@@ -57,12 +59,19 @@ class Lane {
     this.heardToMs = head.heard_to ?? this.heardToMs;
     this.lagMs = head.lag_ms;
     this.by = head.by;
-    if (head.last <= this.last) return [];
+    if (head.last <= this.last) {
+      if (batch.receivedAtMs === Infinity || batch.receivedAtMs <= this.newestMs) return [];
+      // Newer heartbeats with lower sequences: the stream was made anew.
+      this.last = 0;
+    }
     const isNew = head.first > this.last;
     while (batch.next < head.rows && batch.sequence(batch.next) <= this.last) batch.next += 1;
     this.last = head.last;
     this.events += isNew ? head.events : head.rows - batch.next;
-    if (batch.next < head.rows) this.batches.push(batch);
+    if (batch.next < head.rows) {
+      this.newestMs = batch.columns.receivedMs[head.rows - 1] ?? this.newestMs;
+      this.batches.push(batch);
+    }
     if (!isNew) return [];
     for (const skip of head.skips) this.#skip(skip);
     return head.skips;
@@ -138,12 +147,6 @@ export class Timeline {
     const lane = this.#lanes.get(stream);
     if (lane === undefined) return;
     for (const skip of lane.add(batch)) this.onSkip(this.streams.indexOf(stream), skip);
-  }
-
-  /** Begins anew with the sequences of `stream`, which was made anew. */
-  restart(stream: string): void {
-    const lane = this.#lanes.get(stream);
-    if (lane !== undefined) lane.last = 0;
   }
 
   /**

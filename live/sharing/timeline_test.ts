@@ -137,6 +137,20 @@ Deno.test("what was skipped is told once, before what comes after it, and lowers
   assertNear(timeline.coverage(START_MS + 10_000), 2 / 5, 0.01);
 });
 
+Deno.test("a stream that was made anew is taken in from its first sequence on", () => {
+  const timeline = new Timeline(["A"], () => {});
+  add(timeline, "A", [{ sequence: 500, receivedAtMs: START_MS }]);
+  const anew = [1, 2].map((sequence) => ({ sequence, receivedAtMs: START_MS + 100 * sequence }));
+  add(timeline, "A", anew);
+  // Read again by another process.
+  add(timeline, "A", anew);
+  assertEquals(poured(timeline), [
+    `A 500 ${START_MS}`,
+    `A 1 ${START_MS + 100}`,
+    `A 2 ${START_MS + 200}`,
+  ]);
+});
+
 Deno.test("a stream of which only silence is heard lets the others go on", () => {
   const timeline = new Timeline(["A", "B"], () => {});
   add(timeline, "A", [{ sequence: 1, receivedAtMs: START_MS }]);

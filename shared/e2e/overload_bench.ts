@@ -23,6 +23,7 @@ import { encode } from "../dev/testing/heartbeats.ts";
 import { Random } from "../dev/testing/random.ts";
 import { waitFor } from "../dev/testing/wait_for.ts";
 import { pause } from "../process/retry.ts";
+import { quantile } from "./detection/score.ts";
 import { lagPlot, type LagSample } from "./overload_plot.ts";
 import type { OverloadOptions } from "./overload_load.ts";
 
@@ -173,8 +174,7 @@ async function runOverload(
   const samples = sampler.end();
   await load.stop();
   await Deno.writeTextFile("overload.svg", lagPlot(samples));
-  latencies.sort((a, b) => a - b);
-  const p99Ms = latencies[Math.ceil(latencies.length * 0.99) - 1] ?? Infinity;
+  const p99Ms = quantile(latencies, 0.99) ?? Infinity;
   const royaltyS = Math.max(...samples.map(({ royaltySeconds }) => royaltySeconds));
   console.log(
     `overload: ${eventsPerSecond} events/s for ${tookS.toFixed(0)} s, live reads ` +
@@ -182,9 +182,7 @@ async function runOverload(
         (eventsPerSecond * tookS / read).toFixed(1)
       } times ` +
       `what it can; ${latencies.length} incidents paged, ${missed} missed, from the first stall to the ` +
-      `page p50 ${seconds1(latencies[Math.floor(latencies.length / 2)])} s, p99 ${
-        seconds1(p99Ms)
-      } s ` +
+      `page p50 ${secondsText(quantile(latencies, 0.5))} s, p99 ${secondsText(p99Ms)} s ` +
       `(target ${PAGE_TARGET_MS / 1_000}); slowest answer ${
         slowestMs.toFixed(0)
       } ms; royalty is at most ` +
@@ -192,12 +190,12 @@ async function runOverload(
   );
   const backMs = await comesBack(live);
   console.log(
-    `overload: once live has its processor back, it sees everything after ${seconds1(backMs)} s`,
+    `overload: once live has its processor back, it sees everything after ${secondsText(backMs)} s`,
   );
   return p99Ms <= PAGE_TARGET_MS && missed === 0;
 }
 
-function seconds1(ms = NaN): string {
+function secondsText(ms = NaN): string {
   return (ms / 1_000).toFixed(1);
 }
 

@@ -85,17 +85,20 @@ async function shows(page: BrowserPage, text: string): Promise<void> {
   }, TIMEOUT);
 }
 
+/** Pagers that deliver to `webhook`: one without a receiver does not look well. */
+async function rigWith(webhook: ReceiverServer): Promise<PagerRig> {
+  const receiver = { name: "ops", kind: "slack", url_env: "TWOFOLD_OPS_URL" };
+  const settings = { ...SETTINGS, TWOFOLD_OPS_URL: webhook.url };
+  return await PagerRig.start([receiver], [webhook.host], settings);
+}
+
 async function level(page: BrowserPage): Promise<string> {
   return await page.read("document.documentElement.dataset.level");
 }
 
 Deno.test("nothing open looks well only while everything is heard and nothing is old", async () => {
   await using webhook = new ReceiverServer();
-  const receiver = { name: "ops", kind: "slack", url_env: "TWOFOLD_OPS_URL" };
-  await using rig = await PagerRig.start([receiver], [webhook.host], {
-    ...SETTINGS,
-    TWOFOLD_OPS_URL: webhook.url,
-  });
+  await using rig = await rigWith(webhook);
   await using browser = await Chromium.start(rig.stack.workspace);
   const pager = await rig.pager();
   using page = await browser.open(pager.url);
@@ -124,11 +127,7 @@ Deno.test("nothing open looks well only while everything is heard and nothing is
 
 Deno.test("hostile titles are text, the keyboard opens incidents, a phone needs no sideways scrolling", async () => {
   await using webhook = new ReceiverServer();
-  const receiver = { name: "ops", kind: "slack", url_env: "TWOFOLD_OPS_URL" };
-  await using rig = await PagerRig.start([receiver], [webhook.host], {
-    ...SETTINGS,
-    TWOFOLD_OPS_URL: webhook.url,
-  });
+  await using rig = await rigWith(webhook);
   await using browser = await Chromium.start(rig.stack.workspace);
   const pager = await rig.pager();
   using live = new HeardLive(await rig.stack.connect("ops"));

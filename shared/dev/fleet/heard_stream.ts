@@ -3,37 +3,20 @@
  *
  * @module
  */
-import type { Heartbeat } from "../../contract/event.ts";
 
-type HeardHeartbeat = Pick<
-  Heartbeat,
-  | "session_id"
-  | "title_id"
-  | "region"
-  | "seq"
-  | "ts"
-  | "interval_ms"
-  | "state"
-  | "played_ms"
-  | "rebuffer_ms"
-  | "device"
-  | "cdn"
-  | "isp"
->;
-
-/** What was heard of one stream. */
-export class HeardStream {
+/** What was heard of one stream; `H` is a heartbeat as its reader takes it in. */
+export class HeardStream<H> {
   /** Whether {@link toMs} is known. */
   isKnown = true;
   /** Share of the heartbeats that was heard. */
   share = 1;
-  #waiting: { readonly heartbeat: HeardHeartbeat; readonly receivedAtMs: number }[] = [];
+  #waiting: { readonly heartbeat: H; readonly receivedAtMs: number }[] = [];
 
   /** @param toMs Receipt time up to which the stream was heard, ms since the epoch. */
   constructor(public toMs: number) {}
 
   /** Adds a heartbeat; receipts ascend. */
-  add(heartbeat: HeardHeartbeat, receivedAtMs: number): void {
+  add(heartbeat: H, receivedAtMs: number): void {
     this.#waiting.push({ heartbeat, receivedAtMs });
   }
 
@@ -43,7 +26,7 @@ export class HeardStream {
 
   pour(
     untilMs: number,
-    onHeartbeat: (heartbeat: HeardHeartbeat, receivedAtMs: number, lane: number) => void,
+    onHeartbeat: (heartbeat: H, receivedAtMs: number, lane: number) => void,
   ): boolean {
     const later = this.#waiting.findIndex(({ receivedAtMs }) => receivedAtMs >= untilMs);
     const due = later < 0 ? this.#waiting : this.#waiting.slice(0, later);

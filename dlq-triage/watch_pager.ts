@@ -26,7 +26,7 @@ export function watchPager(
   }, signal);
   metrics.gaugeOf(
     "twofold_triage_pager_pulse_age_seconds",
-    "Time since the last pulse of a pager; absent until the first",
+    "Time since the last pulse of a pager; absent while one that was never heard may be starting",
     () =>
       watch.ages(performance.now()).map(([service, ageMs]) =>
         [{ service }, ageMs / 1_000] as const

@@ -147,7 +147,7 @@ Deno.test("an alert contains its evidence and matches the schema", () => {
     "a.b * in de: 40 of 100 viewers stall (40 %, usual 0.4 %); worst: build 9.2 in de, 39 of 40 (98 %)",
   );
   assertEquals(alert.next, [
-    "deno task live explain --title 'a.b *' --region de --at 2025-11-24T16:00:00.000Z",
+    "npx -y deno@2.9.6 task live explain --title 'a.b *' --region de --at 2025-11-24T16:00:00.000Z",
   ]);
 });
 

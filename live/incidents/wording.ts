@@ -76,10 +76,14 @@ export function nextCommands(
     // A value that begins with a dash would be read as an option.
     return [`--${option}${value.startsWith("-") ? "=" : " "}${quotedWord(value)}`];
   });
-  const explain = ["deno task live explain", ...named, `--at ${new Date(atMs).toISOString()}`];
+  const explain = [
+    "npx -y deno@2.9.6 task live explain",
+    ...named,
+    `--at ${new Date(atMs).toISOString()}`,
+  ];
   // Heartbeats that nobody can read look like an audience that has vanished.
   const quarantine = signal === "silent" || cell.build !== undefined
-    ? ["deno task triage list"]
+    ? ["npx -y deno@2.9.6 task triage list"]
     : [];
   return [explain.join(" "), ...quarantine];
 }

@@ -53,10 +53,10 @@ Deno.test("a cell is a phrase and a command", () => {
   const isp = { kind: "region_isp", region: "de", isp: "A B" } as const;
   assertEquals(cellPhrase(isp), "ISP A B in de");
   assertEquals(nextCommands("rebuffer", isp, atMs), [
-    "deno task live explain --region de --isp 'A B' --at 2026-11-25T12:00:00.000Z",
+    "npx -y deno@2.9.6 task live explain --region de --isp 'A B' --at 2026-11-25T12:00:00.000Z",
   ]);
   assertEquals(nextCommands("rebuffer", { kind: "build", build: "-x" }, atMs), [
-    "deno task live explain --build='-x' --at 2026-11-25T12:00:00.000Z",
-    "deno task triage list",
+    "npx -y deno@2.9.6 task live explain --build='-x' --at 2026-11-25T12:00:00.000Z",
+    "npx -y deno@2.9.6 task triage list",
   ]);
 });

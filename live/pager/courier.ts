@@ -4,7 +4,8 @@
  *
  * Of an incident at most one message is on its way to a receiver, so that its end never overtakes
  * its page. A message that is not accepted is sent again, with back-off, for as long as the incident
- * is open, and for an hour after its end.
+ * is open, and for an hour after its end. What was refused is sent again each minute: a page while the
+ * incident is open, an end for that hour.
  *
  * @module
  */
@@ -31,6 +32,8 @@ export const ANSWER_TIMEOUT_MS = 5_000;
 const MAX_CONCURRENT = 8;
 const FIRST_RETRY_MS = 500;
 const MAX_RETRY_MS = 30_000;
+/** When a page or an end that was refused is sent again: only a repair of the receiver helps. */
+const REFUSED_RETRY_MS = 60_000;
 const TICK_MS = 500;
 
 /** An incident that a receiver has not got yet. */
@@ -132,7 +135,12 @@ export class Courier {
     const verdict = await this.#send(message);
     metrics.answered(receiver.name, verdict.outcome, (performance.now() - startMs) / 1_000);
     if (verdict.outcome === "retry") return this.#later(record, message, verdict);
-    this.#attempts.delete(record.incident_id);
+    const isRefused = verdict.outcome === "refused";
+    if (isRefused && (message.step === "page" || message.step === "end")) {
+      const count = (this.#attempts.get(record.incident_id)?.count ?? 0) + 1;
+      const dueMs = performance.now() + REFUSED_RETRY_MS;
+      this.#attempts.set(record.incident_id, { count, dueMs });
+    } else this.#attempts.delete(record.incident_id);
     const isOver = message.step === "end";
     if (isOver) this.#repeatedMs.delete(record.incident_id);
     else this.#repeatedMs.set(record.incident_id, performance.now());
@@ -166,6 +174,8 @@ export class Courier {
     else if (outcome === "refused") log.error("live.pager.refused", { ...fields, why });
     else log.error("live.pager.given_up", { ...fields, why });
     metrics.settled(receiver.name, step, outcome, (nowMs() - alert.at) / 1_000);
+    // An end that was refused stays to be told: the receiver would show the incident for ever.
+    if (step === "end" && outcome === "refused") return;
     await records.addOutcome(incident_id, receiver.name, order, outcome);
   }
 

@@ -86,7 +86,7 @@ Deno.test("429 is asked again when Retry-After says so, and with back-off when i
   await waitFor("the pages", () => silent.accepted.length === 2, TIMEOUT);
 });
 
-Deno.test("what can never work is given up for that receiver, and says so", async () => {
+Deno.test("a receiver that refuses gets nothing more, until it is repaired", async () => {
   await using refusing = new ReceiverServer();
   await using good = new ReceiverServer();
   refusing.behaviour = { status: 400, body: "no such channel" };
@@ -104,11 +104,30 @@ Deno.test("what can never work is given up for that receiver, and says so", asyn
     return sumOf(metrics, "twofold_pager_messages_total", { outcome: "refused" }) === 1;
   });
   refusing.behaviour = {};
+  // Somebody has repaired it, and starts the pager anew.
+  await pager.stop("SIGKILL");
+  await pager.restart();
+  await waitFor("the page", () => refusing.accepted.length === 1, TIMEOUT);
   await rig.publish(update);
+  await waitFor("the news", () => refusing.accepted.length === 2);
+
+  const unseen = anIncident("finale", Date.now());
+  refusing.behaviour = { status: 400 };
+  await rig.publish(unseen.open);
+  await waitFor("the second refusal", () => refusing.requests.length === 4);
+  await rig.publish(unseen.end);
+  const ends = (server: ReceiverServer) =>
+    told(server).filter((each) => each.startsWith("end")).length;
+  await waitFor("the end", () => ends(good) === 1);
+  // An end that is refused is not lost.
   await rig.publish(end);
-  await waitFor("the end", () => told(good).some((each) => each.startsWith("end")));
+  await waitFor("the third refusal", () => refusing.requests.length === 5);
+  refusing.behaviour = {};
+  await pager.stop("SIGKILL");
+  await pager.restart();
+  await waitFor("the end of what it has seen", () => ends(refusing) === 1, TIMEOUT);
   // Who has not seen the page gets no end either.
-  assertEquals(refusing.requests.length, 1);
+  assert(!told(refusing).some((each) => each.includes(unseen.open.incident_id)));
 });
 
 Deno.test("only pages page: no info, no ticket, nothing that is silenced", async () => {

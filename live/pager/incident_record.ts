@@ -17,7 +17,10 @@ import type { Message } from "./receivers/receiver.ts";
 export const MAX_LATE_MS = 3_600_000;
 
 const progressSchema = z.object({
-  /** What became of the page. Only a receiver that got it gets more of the incident. */
+  /**
+   * What became of the page. Only a receiver that got it gets more of the incident; one that refused
+   * it is asked again while the incident is open.
+   */
   page: z.enum(["delivered", "refused", "given_up"]),
   /** Order of the newest message that is dealt with. */
   order: z.int().min(0),
@@ -98,7 +101,7 @@ export function withOutcome(
   outcome: DeliveryOutcome,
 ): IncidentRecord {
   const before = record.receivers[receiver];
-  const progress: DeliveryProgress = before === undefined
+  const progress: DeliveryProgress = before === undefined || before.page === "refused"
     ? { page: outcome, order }
     : { page: before.page, order: Math.max(before.order, order) };
   return { ...record, receivers: { ...record.receivers, [receiver]: progress } };
@@ -109,7 +112,9 @@ export function mergedRecord(a: IncidentRecord, b: IncidentRecord): IncidentReco
   const receivers = { ...a.receivers };
   for (const [name, progress] of Object.entries(b.receivers)) {
     const known = receivers[name];
-    if (known === undefined || known.order < progress.order) receivers[name] = progress;
+    const isFurther = known === undefined || known.order < progress.order ||
+      (known.page === "refused" && progress.page === "delivered");
+    if (isFurther) receivers[name] = progress;
   }
   const page = a.page ?? b.page;
   const last = orderOf(b.last) > orderOf(a.last) ? b.last : a.last;
@@ -121,7 +126,9 @@ export function nextMessage(record: IncidentRecord, receiver: string): Message |
   const { page, last, subject } = record;
   if (page === undefined) return undefined;
   const progress = record.receivers[receiver];
-  if (progress === undefined) {
+  // A receiver that refused may have been repaired.
+  const isAskedAgain = progress?.page === "refused" && isOpen(last);
+  if (progress === undefined || isAskedAgain) {
     return { step: "page", subject, page, alert: page, order: orderOf(page) };
   }
   const order = orderOf(last);

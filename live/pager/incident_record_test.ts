@@ -109,3 +109,16 @@ Deno.test("an incident is done, too late or unheard as its record says", () => {
   // Refused by all, nobody knows of it for as long as it goes on.
   assertEquals(isUnheard(withOutcome(opened, "w", 1, "refused"), ["w"]), true);
 });
+
+Deno.test("a receiver that refused is asked again while the incident is open, then gets its news", () => {
+  const opened = after(regionOpens);
+  if (!opened) throw new Error("it pages");
+  const refused = withOutcome(opened, "w", 1, "refused");
+  assertEquals(nextMessage(refused, "w")?.step, "page");
+  const doubled = withAlert(refused, SUBJECT, regionDoubles) ?? refused;
+  const repaired = withOutcome(doubled, "w", 1, "delivered");
+  assertEquals(nextMessage(repaired, "w")?.step, "update");
+  assertEquals(mergedRecord(refused, repaired).receivers["w"]?.page, "delivered");
+  const ended = withAlert(refused, SUBJECT, regionRecovers);
+  assertEquals(ended && [nextMessage(ended, "w"), isDone(ended, ["w"])], [undefined, true]);
+});

@@ -12,9 +12,10 @@ import { pagerRule, pagerSettings } from "./settings.ts";
 import { startPager } from "./pager.ts";
 
 async function start(service: Service<typeof pagerSettings>): Promise<void> {
-  const { metrics, health } = service;
+  const { metrics, health, settings } = service;
   const board = new Board(Date.now);
-  service.listen(boardApp({ metrics, notReady: () => health.notReady }, board));
+  const status = { metrics, notReady: () => health.notReady };
+  service.listen(boardApp(status, board, settings.TWOFOLD_PAGER_HOSTS));
   const nc = await connectService(service);
   await startPager(service, nc, { secrets: environment(), nowMs: Date.now, board });
 }

@@ -105,7 +105,7 @@ export class PagerMetrics {
     );
     this.metrics.gaugeOf(
       "twofold_pager_pulse_age_seconds",
-      "Time since the last pulse of a service; absent until the first",
+      "Time since the last pulse of a service; absent while a service that was never heard may be starting",
       () => [...pulseAges()].map(([service, ageMs]) => [{ service }, ageMs / 1_000] as const),
       ["service"],
     );

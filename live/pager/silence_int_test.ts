@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { jetstreamManager } from "nats/jetstream";
 import type { Pulse } from "../../shared/contract/pulse.ts";
 import { PAGER_STATE, pulseSubject } from "../../shared/contract/topology.ts";
-import { PagerRig } from "../../shared/dev/receivers/pager_rig.ts";
+import { anIncident, PagerRig } from "../../shared/dev/receivers/pager_rig.ts";
 import { ReceiverServer } from "../../shared/dev/receivers/receiver_server.ts";
 import { Stack } from "../../shared/dev/servers/stack.ts";
 import { waitFor } from "../../shared/dev/testing/wait_for.ts";
@@ -114,6 +114,35 @@ Deno.test("a frozen service pages within 20 s, and so does a dead pager, by anot
   await waitFor("the alert", () => stalled().length === 1, TIMEOUT);
   await stack.provision();
   await waitFor("the end", () => stalled().length === 2, TIMEOUT);
+});
+
+Deno.test("a pager whose only receiver refuses, or hangs while news come, is stalled", async () => {
+  await using hook = new ReceiverServer();
+  const stack = await Stack.start();
+  await using rig = await PagerRig.start([webhook(hook.url)], [hook.host], {
+    ...ENV,
+    TWOFOLD_PAGER_SERVICES: "triage",
+  }, stack);
+  const alerts = await stack.receiveAlerts("alerts.pipeline.pager-stalled");
+  const triage = await stack.service("triage");
+  const pager = await rig.pager();
+  await waitFor("triage to hear the pager", async () => {
+    return (await triage.metrics()).has('twofold_triage_pager_pulse_age_seconds{service="pager"}');
+  });
+  for (const [i, behaviour] of [{ status: 401 }, { delayMs: 60_000 }].entries()) {
+    hook.behaviour = behaviour;
+    const incident = anIncident(`title-${i}`, Date.now());
+    await rig.publish(incident.open);
+    await waitFor("the alert", () => alerts.length === 2 * i + 1, TIMEOUT);
+    await rig.publish(incident.update);
+    hook.behaviour = {};
+    if (i === 0) {
+      await pager.stop("SIGKILL");
+      await pager.restart();
+    }
+    await waitFor("the end", () => alerts.length === 2 * i + 2, TIMEOUT);
+  }
+  assertEquals(alerts.map(({ alert }) => alert.status), ["open", "resolved", "open", "resolved"]);
 });
 
 Deno.test("when NATS cannot be reached, the pager pages that, and its end", async () => {

@@ -60,7 +60,7 @@ const critical: IncidentAlert = {
   }],
   folded: 1_818,
   coverage: 1,
-  next: ["deno task live explain --region de --at 2026-11-25T12:00:08.000Z"],
+  next: ["npx -y deno@2.9.6 task live explain --region de --at 2026-11-25T12:00:08.000Z"],
 };
 
 const { paged_at: _, ...unpaged } = critical;
@@ -86,7 +86,7 @@ export const ALERT_EXAMPLES = {
     impaired: 300,
     share: 0.03,
     dimensions: [],
-    next: ["deno task live explain --build 9.2 --at 2026-11-25T12:00:08.000Z"],
+    next: ["npx -y deno@2.9.6 task live explain --build 9.2 --at 2026-11-25T12:00:08.000Z"],
   },
   regionDoubles: {
     ...critical,

@@ -161,10 +161,12 @@ export class PulseWatch {
     });
   }
 
-  /** Time since the last pulse of each service that was heard, in ms. */
+  /** Time since the last pulse of each service, in ms; without those that may still be starting. */
   ages(nowMs: number): [service: string, ageMs: number][] {
-    return [...this.#services].filter(([, { isHeard }]) => isHeard)
-      .map(([service, { heardMs }]) => [service, nowMs - heardMs]);
+    return [...this.#services].map(([service, { heardMs, isHeard }]) =>
+      [service, nowMs - heardMs, isHeard] as const
+    ).filter(([, ageMs, isHeard]) => isHeard || ageMs >= SILENT_AFTER_MS)
+      .map(([service, ageMs]) => [service, ageMs]);
   }
 
   /** What is known of each service at `nowMs`, whoever alerts. */

@@ -67,7 +67,8 @@ Deno.test("a service that was never heard has time to start", () => {
   const watch = new PulseWatch(["royalty", "live"], 1_000);
   assertEquals(ill(watch, FIRST_PULSE_MS), []);
   assertEquals(ill(watch, 1_000 + FIRST_PULSE_MS), ["silent", "silent"]);
-  assertEquals(watch.ages(5), []);
+  assertEquals(watch.ages(FIRST_PULSE_MS), []);
+  assertEquals(watch.ages(1_000 + FIRST_PULSE_MS), [["royalty", 12_000], ["live", 12_000]]);
 });
 
 Deno.test("nothing is concluded from the time in which the watch was away", () => {

@@ -31,8 +31,25 @@ function jsonResponse(value: unknown): Response {
   return new Response(safeJson(value), { headers: { "content-type": "application/json" } });
 }
 
-/** Makes the HTTP app. */
-export function boardApp(status: StatusOptions, board: Pick<Board, "list" | "state">): OpenAPIHono {
+/** What people read; the status routes answer under every name. */
+const READ = ["/", "/v1/*"];
+
+/**
+ * Whether a browser may reach the board as `hostname`. A page of somebody else can give its own name
+ * the address of this server, and would then read what is open; it cannot do so with an address,
+ * with `localhost`, or with a name that has no dot.
+ */
+function isOwnHost(hostname: string, hosts: readonly string[]): boolean {
+  const isAddress = hostname.startsWith("[") || /^[0-9.]+$/.test(hostname);
+  return isAddress || !hostname.includes(".") || hosts.includes(hostname);
+}
+
+/** Makes the HTTP app; it answers as one of `hosts`, too. */
+export function boardApp(
+  status: StatusOptions,
+  board: Pick<Board, "list" | "state">,
+  hosts: readonly string[] = [],
+): OpenAPIHono {
   const app = new OpenAPIHono();
   app.use(async (c, next) => {
     await next();
@@ -42,6 +59,18 @@ export function boardApp(status: StatusOptions, board: Pick<Board, "list" | "sta
     c.header("cache-control", "no-store");
   });
   describeBoardApi(app);
+  app.on(["POST", "PUT", "PATCH", "DELETE"], READ, (c) => {
+    const error = "method not allowed: this API only reads; use GET";
+    return c.json({ error }, 405, { allow: "GET, HEAD" });
+  });
+  for (const path of READ) {
+    app.use(path, async (c, next) => {
+      const { hostname } = new URL(c.req.url);
+      if (isOwnHost(hostname, hosts)) return await next();
+      const error = `${hostname} is no name of this server: add it to TWOFOLD_PAGER_HOSTS`;
+      return c.json({ error }, 421);
+    });
+  }
   app.get("/v1/incidents", () => jsonResponse(board.list));
   app.get("/v1/state", () => jsonResponse(board.state));
   app.get("/", async (c) => {

@@ -31,3 +31,36 @@ Deno.test("the read API shows nothing invisible, and parses to what was said", a
   assertEquals(incidentListSchema.parse(JSON.parse(listBody)).incidents[0]?.summary, HOSTILE);
   assertEquals(pipelineStateSchema.parse(JSON.parse(stateBody)).problem, HOSTILE);
 });
+
+Deno.test("the board only reads, under names of its own", async () => {
+  const board = {
+    list: incidentList({
+      nowMs: 0,
+      readAgeMs: 0,
+      heard: undefined,
+      incidents: new OpenIncidents(),
+      deliveries: undefined,
+    }),
+    state: pipelineState({
+      nowMs: 0,
+      readAgeMs: 0,
+      heard: undefined,
+      problem: undefined,
+      pager: undefined,
+      services: [],
+    }),
+  };
+  const status = { metrics: new Metrics(), notReady: () => undefined };
+  const app = boardApp(status, board, ["board.example.org"]);
+  const statusOf = async (url: string, method = "GET") =>
+    (await app.request(url, { method })).status;
+  for (const host of ["127.0.0.1:8084", "[::1]:8084", "localhost", "pager", "board.example.org"]) {
+    assertEquals(await statusOf(`http://${host}/v1/incidents`), 200, host);
+    assertEquals(await statusOf(`http://${host}/`), 200, host);
+  }
+  assertEquals(await statusOf("http://attacker.example/v1/state"), 421);
+  assertEquals(await statusOf("http://attacker.example/"), 421);
+  assertEquals(await statusOf("http://pager.twofold.svc.cluster.local/readyz"), 200);
+  assertEquals(await statusOf("http://pager/v1/incidents", "DELETE"), 405);
+  assertEquals(await statusOf("http://pager/", "POST"), 405);
+});

@@ -161,7 +161,7 @@ Deno.test("hostile titles are text, the keyboard opens incidents, a phone needs 
   }
   assert(focused[0]?.includes("To the incidents"), focused.join("\n"));
   assert(focused[1]?.includes("<img src=x"), focused.join("\n"));
-  assert(focused[2]?.includes("calm"), focused.join("\n"));
+  assert(focused[2]?.includes("title premiere"), focused.join("\n"));
   assert(focused[3]?.includes("read API"), focused.join("\n"));
   await waitFor(
     "the plots",

@@ -158,6 +158,16 @@ export function boardVerdictOf(
   };
 }
 
+/**
+ * What an incident is about. The sentence of an alert has figures of the moment at which it was told,
+ * so it stands for what has no figures of now.
+ */
+export function headlineOf({ summary, figures }: BoardIncident): string {
+  if (figures === undefined) return shownText(summary, 400);
+  const what = { rebuffer: "Rebuffering", start: "Starts fail", silent: "Viewers fell silent" };
+  return what[figures.signal] + ": " + cellText(figures.cell);
+}
+
 /** What happened last to an incident. */
 export function lastText({ last }: BoardIncident): string {
   const words = {
@@ -171,10 +181,32 @@ export function lastText({ last }: BoardIncident): string {
   return last.why === undefined ? "updated" : words[last.why];
 }
 
+/** Whether a receiver has got the page, in two words. */
+export function pagedText({ suppressed_by: silence, pages, deliveries }: BoardIncident): string {
+  if (silence !== undefined) return "silenced";
+  if (!pages) return "not paged";
+  if (deliveries === null) return "pages";
+  const outcomes = Object.values(deliveries);
+  if (outcomes.includes("delivered")) return "paged";
+  if (outcomes.length === 0) return "pages nobody";
+  return outcomes.includes("waiting") ? "page waits" : "page refused";
+}
+
+/** What the state of the pager is, and whether that is well. */
+export function pagerStateText(
+  pager: NonNullable<PipelineState["pager"]>,
+): { readonly isWell: boolean; readonly text: string } {
+  if (!pager.is_delivered) return { isWell: false, text: "nobody delivers" };
+  if (pager.receivers.length === 0) return { isWell: false, text: "no receivers" };
+  if (!pager.delivers) return { isWell: true, text: "stands by" };
+  const isWaiting = pager.receivers.some((each) => (each.waiting ?? 0) > 0);
+  return isWaiting ? { isWell: false, text: "pages wait" } : { isWell: true, text: "delivers" };
+}
+
 /** Whether on-call knows, in words. */
 export function pageText(incident: BoardIncident): string {
-  const { suppressed_by: silence, pages } = incident;
-  if (silence === undefined) return pages ? "paged" : "not paged";
+  const { suppressed_by: silence } = incident;
+  if (silence === undefined) return pagedText(incident);
   return "silenced until " + new Date(silence.until).toISOString().slice(0, 16).replace("T", " ") +
     " UTC by " + shownText(silence.by, 64) + ": " + shownText(silence.reason, 200);
 }
@@ -216,7 +248,10 @@ export const PAGE_FUNCTIONS = [
   cellText,
   blindSpots,
   boardVerdictOf,
+  headlineOf,
   lastText,
+  pagedText,
+  pagerStateText,
   pageText,
   plotOf,
 ].map(String).join("\n");

@@ -1,10 +1,16 @@
 import { assert, assertEquals } from "@std/assert";
-import type { IncidentList, PipelineState } from "./board_schema.ts";
+import { ALERT_EXAMPLES } from "../../../shared/contract/alert_examples.ts";
+import type { BoardIncident, IncidentList, PipelineState } from "./board_schema.ts";
+import { incidentList } from "./board_view.ts";
+import { OpenIncidents } from "./open_incidents.ts";
 import {
   blindSpots,
   boardVerdictOf,
   cellText,
+  headlineOf,
   PAGE_FUNCTIONS,
+  pagedText,
+  pagerStateText,
   plotOf,
   shownText,
 } from "./page_model.ts";
@@ -40,7 +46,27 @@ const STATE: PipelineState = {
   live: LIVE,
   services: [SERVICE],
 };
+const INCIDENT = openIncident();
 const FRAME = { width: 100, height: 100, fromMs: NOW_MS - 100_000, toMs: NOW_MS };
+
+function openIncident(): BoardIncident {
+  const incidents = new OpenIncidents();
+  const alert = ALERT_EXAMPLES.regionOpens;
+  incidents.take("alerts.rebuffer.de._", alert);
+  const parts = { nowMs: alert.at, readAgeMs: 0, heard: undefined, deliveries: undefined };
+  const [incident] = incidentList({ ...parts, incidents }).incidents;
+  assert(incident);
+  return incident;
+}
+
+Deno.test("an incident is named by what it is about, not by figures of an earlier moment", () => {
+  assertEquals(headlineOf(INCIDENT), "Rebuffering: region de");
+  const { figures: _, ...pipeline } = INCIDENT;
+  assertEquals(
+    headlineOf({ ...pipeline, summary: "no\u202e heartbeats" }),
+    "no\\u{202e} heartbeats",
+  );
+});
 
 Deno.test("nothing open is well only while everything is known and nothing is old", () => {
   assertEquals(boardVerdictOf(LIST, STATE, 100).level, "ok");
@@ -132,4 +158,31 @@ Deno.test("the functions run by their source text alone, as in the page", () => 
 Deno.test("a pager without receivers does not look well", () => {
   const state = { ...STATE, pager: { ...PAGER, receivers: [] } };
   assertEquals(blindSpots(state), ["no receiver is configured, nobody is paged"]);
+});
+
+Deno.test("an incident is paged only once a receiver has its page", () => {
+  const text = (deliveries: BoardIncident["deliveries"], pages = true) =>
+    pagedText({ ...INCIDENT, pages, deliveries });
+  assertEquals(text({ ops: "delivered", old: "refused" }), "paged");
+  assertEquals(text({ ops: "waiting", old: "refused" }), "page waits");
+  assertEquals(text({ ops: "refused" }), "page refused");
+  assertEquals(text({}), "pages nobody");
+  assertEquals(text(null), "pages");
+  assertEquals(text({}, false), "not paged");
+});
+
+Deno.test("a pager that nobody hears, or whose pages wait, does not look well", () => {
+  const of = (pager: Partial<NonNullable<PipelineState["pager"]>>) =>
+    pagerStateText({ ...PAGER, ...pager });
+  assertEquals(of({ receivers: [] }), { isWell: false, text: "no receivers" });
+  assertEquals(of({ is_delivered: false, delivers: false }), {
+    isWell: false,
+    text: "nobody delivers",
+  });
+  const receivers = [{ receiver: "ops", waiting: 2 }];
+  assertEquals(of({ delivers: true, receivers }), { isWell: false, text: "pages wait" });
+  assertEquals(of({ delivers: false, receivers: [{ receiver: "ops", waiting: null }] }), {
+    isWell: true,
+    text: "stands by",
+  });
 });

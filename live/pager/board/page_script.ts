@@ -104,6 +104,7 @@ function happenedPairs(incident) {
       .join(", ") || "nobody is told";
   return [
     ["What happened last", lastText(incident) + ", " + timeText(last.at)],
+    ["Told then", make("bdi", {}, shownText(incident.summary, 400))],
     ["Open since", timeText(incident.opened_at)],
     ...(figures ? [["First impaired second", timeText(figures.onset_at)]] : []),
     ["Page", pageText(incident)],
@@ -151,10 +152,10 @@ function showRow(row, incident) {
   const { severity, figures, pages, suppressed_by: silence } = incident;
   setText(row.badge, severity);
   row.item.className = "incident " + severity;
-  setText(row.what, shownText(incident.summary, 400));
+  setText(row.what, headlineOf(incident));
   setText(row.since, "for " + spanText(nowMs() - incident.opened_at) +
     (figures ? " · " + figures.impaired + " of " + figures.watching + " viewers impaired" : ""));
-  setText(row.page, "· " + (silence ? "silenced" : pages ? "paged" : "not paged"));
+  setText(row.page, "· " + pagedText(incident));
   // A plot moves on when a point is added, or when ten seconds have passed.
   const drawnMs = Math.ceil(nowMs() / 10000) * 10000;
   const points = [incident.series.length, incident.series.at(-1), drawnMs];
@@ -229,8 +230,8 @@ function liveCard({ live }) {
 function pagerCard({ pager }) {
   if (pager === null) return card("pager", "ill", "starting", []);
   const { receivers } = pager;
-  return card("pager", pager.is_delivered ? "well" : "ill",
-    pager.delivers ? "delivers" : pager.is_delivered ? "stands by" : "nobody delivers", [
+  const { isWell, text } = pagerStateText(pager);
+  return card("pager", isWell ? "well" : "ill", text, [
       ["This pager", pager.instance.slice(0, 8)],
       ["Delivers", pager.is_delivered ? pager.deliverer.slice(0, 8) : "nobody"],
       ["Receivers", receivers.length === 0 ? "none: nobody is paged" : receivers.map((each) =>

@@ -29,7 +29,8 @@ export function pagerdutyPost(
   const body = step === "end"
     ? { ...event, event_action: "resolve" }
     : { ...event, event_action: "trigger", client: "Twofold", payload: payloadOf(subject, alert) };
-  return { url, headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
+  const headers = { "content-type": "application/json" };
+  return { url, headers, body: JSON.stringify(body), secret: routingKey };
 }
 
 function payloadOf(subject: string, alert: Alert) {

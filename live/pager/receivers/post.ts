@@ -45,10 +45,10 @@ export async function send(post: Post, timeoutMs: number): Promise<Sent> {
 
 // A URL, a part of its path or a header may be a secret; an answer may repeat it, and the text
 // becomes a log line.
-function withoutSecrets(text: string, { url, headers }: Post): string {
+function withoutSecrets(text: string, { url, headers, secret = "" }: Post): string {
   const { href, origin, pathname, search } = new URL(url);
   const parts = [url, href].map((part) => [part, origin] as const);
-  const secrets = [pathname, search, ...pathname.split("/"), ...Object.values(headers)]
+  const secrets = [pathname, search, ...pathname.split("/"), ...Object.values(headers), secret]
     .filter((part) => part.length >= MIN_SECRET_CHARS && part !== JSON_TYPE)
     .map((part) => [part, "…"] as const);
   return [...parts, ...secrets]

@@ -13,4 +13,12 @@ Deno.test("what an answer repeats of a secret URL or header is not kept", async 
   }, 5_000);
   assert("answer" in sent);
   assertEquals([sent.answer.status, sent.answer.text], [404, "Cannot POST … for …"]);
+
+  server.behaviour = { status: 400, body: "no service has the key ROUTINGKEY" };
+  const routing = await send(
+    { url: server.url, headers: {}, body: "{}", secret: "ROUTINGKEY" },
+    5_000,
+  );
+  assert("answer" in routing);
+  assertEquals(routing.answer.text, "no service has the key …");
 });

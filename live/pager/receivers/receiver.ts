@@ -139,6 +139,8 @@ export interface Post {
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
+  /** What of the body must not be repeated in a log. */
+  readonly secret?: string;
 }
 
 /** `ms` since the epoch as RFC 3339. */

@@ -18,6 +18,7 @@ import { startKeyPartitions } from "./posting/key_partitions.ts";
 import { watchLag } from "./posting/lag_watch.ts";
 import { PostingMetrics } from "./posting/posting_metrics.ts";
 import { StreamWorker, type WorkerOptions } from "./posting/worker.ts";
+import { startCopies } from "./rejects/start_copies.ts";
 import { countedStreams, royaltyRule, royaltySettings } from "./settings.ts";
 import { BusinessCalendar } from "./statement/business_day.ts";
 
@@ -42,6 +43,7 @@ async function start(service: RoyaltyProcess): Promise<void> {
   await startKeyPartitions(service, now);
   startClosing(service);
   startWorkers(service, nc);
+  startCopies(service, nc, now);
   await startFinance(service, now);
 }
 

@@ -2,8 +2,8 @@
  * Copies rejected heartbeats to the quarantine, without blocking the other heartbeats.
  *
  * Bounded in concurrency, number and time: live must not stall, so a copy that cannot be made in
- * time is given up. Royalty rejects the same heartbeat and retries until it is copied, so no entry
- * is lost.
+ * time is given up. Royalty rejects the same heartbeat, keeps it in the books and copies it when it
+ * can, so no entry is lost.
  *
  * @module
  */

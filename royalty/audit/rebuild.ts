@@ -168,7 +168,6 @@ class Replay {
       canaries,
       gaps: continuation.gaps,
     };
-    // Refusals are not copied: they went to QUARANTINE when the events were first posted.
     const outcome = await session.commit(posting, await session.plan(posting));
     if (outcome.kind === "outdated") {
       throw new Refused("another process changes the books in the database of --into");

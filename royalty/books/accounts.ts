@@ -98,14 +98,23 @@ interface MissingRow {
 interface EntriesRow {
   readonly stream: string;
   readonly entries: string;
+  /** Those that are among the rejects. */
+  readonly listed: string;
+}
+
+/** Number of rejects of a stream that are kept, each with its sequence and reason. */
+interface RejectsRow {
+  readonly stream: string;
+  readonly rejects: string;
 }
 
 /**
- * Reads the accounts in one snapshot and compares them with credits, gaps and quarantined events.
+ * Reads the accounts in one snapshot and compares them with credits, gaps, quarantined events and the
+ * rejects that are listed one by one.
  * Rejects with the error of Postgres.
  */
 export async function readAccounts(sql: Sql): Promise<Accounts> {
-  const [positions, sumRows, gapRows, riskRows] = await sql.begin(
+  const [positions, sumRows, gapRows, riskRows, rejectRows] = await sql.begin(
     "isolation level repeatable read",
     async (tx) =>
       [
@@ -117,7 +126,10 @@ export async function readAccounts(sql: Sql): Promise<Accounts> {
       select stream, sum(last_seq - first_seq + 1)::text as missing
       from royalty.gap group by stream`,
         await tx<EntriesRow[]>`
-      select stream, sum(entries)::text as entries from royalty.quarantined group by stream`,
+      select stream, sum(entries)::text as entries, sum(listed)::text as listed
+      from royalty.quarantined group by stream`,
+        await tx<RejectsRow[]>`
+      select stream, count(*)::text as rejects from royalty.reject group by stream`,
       ] as const,
   );
   const streams = positions.map((position) => ({
@@ -126,15 +138,27 @@ export async function readAccounts(sql: Sql): Promise<Accounts> {
   }));
   const missing = new Map(gapRows.map((row) => [row.stream, Number(row.missing)]));
   const entries = new Map(riskRows.map((row) => [row.stream, Number(row.entries)]));
+  const listed = new Map(riskRows.map((row) => [row.stream, Number(row.listed)]));
+  const rejects = new Map(rejectRows.map((row) => [row.stream, Number(row.rejects)]));
   const sums = onlyRow(sumRows, "the sums of all credits");
-  return { streams, disagreements: disagreements(streams, sums, missing, entries) };
+  const found = disagreements(streams, sums, { missing, entries, listed, rejects });
+  return { streams, disagreements: found };
+}
+
+/** What the details say, by stream. */
+interface Details {
+  /** Sequences in gaps. */
+  readonly missing: ReadonlyMap<string, number>;
+  /** Quarantined events by reason, and those of them that have a reject. */
+  readonly entries: ReadonlyMap<string, number>;
+  readonly listed: ReadonlyMap<string, number>;
+  readonly rejects: ReadonlyMap<string, number>;
 }
 
 function disagreements(
   streams: readonly Position[],
   sums: SumsRow,
-  missing: ReadonlyMap<string, number>,
-  entries: ReadonlyMap<string, number>,
+  { missing, entries, listed, rejects }: Details,
 ): string[] {
   const counted = streams.reduce((sum, each) => sum + BigInt(each.counted), 0n);
   const creditedMs = streams.reduce((sum, each) => sum + each.creditedMs, 0n);
@@ -155,6 +179,11 @@ function disagreements(
       `quarantined events of ${stream} by reason and its account`,
       BigInt(entries.get(stream) ?? 0),
       BigInt(quarantined),
+    ]),
+    ...streams.map(({ stream }): [string, bigint, bigint] => [
+      `rejects of ${stream} and those counted by reason`,
+      BigInt(rejects.get(stream) ?? 0),
+      BigInt(listed.get(stream) ?? 0),
     ]),
   ];
   return pairs.filter(([, a, b]) => a !== b).map(([what, a, b]) => `${what} differ: ${a} and ${b}`);

@@ -6,9 +6,8 @@
  * The position row is locked and compared in every transaction, so even two leaders cannot corrupt
  * the books.
  *
- * A batch is planned, its conflicts are copied to quarantine, and it is committed. No transaction is
- * open while the quarantine acknowledges, so the books may change between plan and commit. The commit
- * is exact nevertheless, because a plan depends on three things only:
+ * A batch is planned and then committed. The books may change in between. The commit is exact
+ * nevertheless, because a plan depends on three things only:
  *
  * - The claims, which do not change.
  * - The oldest open day. The transaction reads it again under a lock that excludes a close. If it
@@ -18,8 +17,7 @@
  *   conflict. If another stream has entered a key since the plan, the insert violates the primary
  *   key, the transaction fails as a whole, and the plan is outdated.
  *
- * Copies of conflicts whose batch was not committed are recognised in quarantine when the batch is
- * posted again.
+ * What is refused is entered too, with its reason; `rejects` copies its bytes to quarantine later.
  *
  * @module
  */
@@ -50,7 +48,6 @@ export interface Posting {
   /** The new position. */
   readonly through: Pick<Cursor, "lastSeq" | "lastReceivedAtMs">;
   readonly claims: readonly Claim[];
-  /** Refusals that were copied to quarantine. */
   readonly refusals: readonly Refusal[];
   readonly canaries: readonly SeenCanary[];
   readonly gaps: readonly Gap[];
@@ -98,7 +95,6 @@ interface BooksRow {
 export interface Plan {
   /** `YYYY-MM-DD`; undefined before the first close. */
   readonly oldestOpenDay: string | undefined;
-  /** Its conflicts have to be copied to quarantine before the commit. */
   readonly settlement: Settlement;
 }
 
@@ -215,6 +211,7 @@ async function enter(
     addCredits(tx, settlement.credits),
     addGaps(tx, posting),
     addQuarantined(tx, posting, settlement),
+    addRejects(tx, posting, settlement),
   ]);
   return { kind: "committed", position: positionOf(row) };
 }
@@ -275,16 +272,39 @@ async function addQuarantined(
   if (refusals.length + conflicts.length === 0) return;
   const sums = atRisk([...refusals, ...conflicts]);
   await tx`
-    insert into royalty.quarantined as q (stream, reason, entries, readable, ms_at_risk)
-    select ${stream}, * from unnest(
+    insert into royalty.quarantined as q (stream, reason, entries, readable, ms_at_risk, listed)
+    select ${stream}, new.*, new.entries from unnest(
       ${textArrayOf(sums.map(({ reason }) => reason))}::text::text[],
       ${arrayOf(sums.map(({ entries }) => entries))}::text::bigint[],
       ${arrayOf(sums.map(({ readable }) => readable))}::text::bigint[],
       ${arrayOf(sums.map(({ ms }) => ms))}::text::bigint[])
+      as new (reason, entries, readable, ms_at_risk)
     on conflict (stream, reason) do update set
       entries = q.entries + excluded.entries,
+      listed = q.listed + excluded.listed,
       readable = q.readable + excluded.readable,
       ms_at_risk = q.ms_at_risk + excluded.ms_at_risk`;
+}
+
+async function addRejects(
+  tx: TransactionSql,
+  { stream, refusals }: Posting,
+  { conflicts }: Settlement,
+): Promise<void> {
+  const all = [...refusals, ...conflicts];
+  if (all.length === 0) return;
+  const text = (name: "reason" | "path" | "detail" | "build") =>
+    textArrayOf(all.map(({ rejection }) => rejection[name]));
+  await tx`
+    insert into royalty.reject (stream, seq, received_ms, reason, path, detail, build, ms_at_risk)
+    select ${stream}, * from unnest(
+      ${arrayOf(all.map(({ delivery }) => delivery.sequence))}::text::bigint[],
+      ${arrayOf(all.map(({ delivery }) => delivery.receivedAtMs))}::text::bigint[],
+      ${text("reason")}::text::text[],
+      ${text("path")}::text::text[],
+      ${text("detail")}::text::text[],
+      ${text("build")}::text::text[],
+      ${arrayOf(all.map(({ msAtRisk }) => msAtRisk ?? "null"))}::text::bigint[])`;
 }
 
 async function advance(

@@ -1,7 +1,10 @@
 /**
  * Posts one stream, as a list of steps with the acknowledgement last:
  *
- * fetch → follow (find gaps) → accrue → plan → copy refusals to quarantine → commit → ack.
+ * fetch → follow (find gaps) → accrue → plan → commit → ack.
+ *
+ * What is refused is entered in the books with its batch; `rejects` copies it to QUARANTINE, for which
+ * nothing here waits.
  *
  * While one batch is posted, the next is fetched and judged; at most these two are in memory. After
  * any failure the worker restarts from the position in the books: events that were posted are
@@ -12,14 +15,13 @@
 import type { NatsConnection } from "nats";
 import { jetstream, type JetStreamClient } from "nats/jetstream";
 import type { PipelineAlert } from "../../shared/contract/alert.ts";
-import { quarantine } from "../../shared/contract/quarantine.ts";
 import { messageOf, Refused, RetryAfter } from "../../shared/process/errors.ts";
 import type { RoundPart } from "../../shared/process/health.ts";
 import { pause } from "../../shared/process/retry.ts";
 import { natsFailure } from "../../shared/process/nats.ts";
 import type { Log } from "../../shared/process/log.ts";
-import { alertSubject, DURABLE } from "../../shared/contract/topology.ts";
-import { type Accrual, type AccrualRules, accrue, type Refusal } from "./accrue.ts";
+import { alertSubject } from "../../shared/contract/topology.ts";
+import { type Accrual, type AccrualRules, accrue } from "./accrue.ts";
 import { type Continuation, type Cursor, follow, type Gap } from "./continuity.ts";
 import type { Position } from "../books/accounts.ts";
 import { LedgerSession, type Posting } from "./ledger.ts";
@@ -35,8 +37,6 @@ const REFUSED_RETRY_MS = 10_000;
 const REWIND_DELAY_MS = 200;
 /** Plans per batch. A plan is outdated, rarely, by a seal or by another stream with the same key. */
 const MAX_PLANS = 5;
-/** Maximum copies to quarantine that wait for their acknowledgement. */
-const MAX_QUARANTINE_IN_FLIGHT = 256;
 
 /** Options of a {@link StreamWorker}. */
 export interface WorkerOptions extends StreamReaderOptions {
@@ -163,7 +163,6 @@ export class StreamWorker {
     const { stream } = this;
     const { claims, refusals, canaries, gaps, cursor, fresh, acknowledge } = batch;
     const startMs = performance.now();
-    await this.#quarantine(refusals);
     const after = position.lastSeq;
     const posting = { stream, after, through: cursor, claims, refusals, canaries, gaps };
     const posted = await this.#post(session, posting);
@@ -178,32 +177,13 @@ export class StreamWorker {
     return posted;
   }
 
-  // No transaction is open while conflicts are copied to quarantine.
   async #post(session: LedgerSession, posting: Posting): Promise<Position> {
     for (let plans = 0; plans < MAX_PLANS; plans++) {
       const plan = await session.plan(posting);
-      await this.#quarantine(plan.settlement.conflicts);
       const outcome = await session.commit(posting, plan);
       if (outcome.kind === "committed") return outcome.position;
     }
     throw new RetryAfter(`${MAX_PLANS} plans of a batch were outdated before their commit`, 500);
-  }
-
-  async #quarantine(refusals: readonly Refusal[]): Promise<void> {
-    try {
-      for (let i = 0; i < refusals.length; i += MAX_QUARANTINE_IN_FLIGHT) {
-        const some = refusals.slice(i, i + MAX_QUARANTINE_IN_FLIGHT);
-        await Promise.all(
-          some.map((refusal) =>
-            quarantine(this.#js, DURABLE.royalty, { stream: this.stream, ...refusal })
-          ),
-        );
-      }
-    } catch (error) {
-      throw new RetryAfter(`QUARANTINE takes no copy: ${messageOf(error)}`, 1_000, {
-        cause: error,
-      });
-    }
   }
 
   async #announceGaps(session: LedgerSession): Promise<void> {

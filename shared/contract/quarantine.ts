@@ -19,7 +19,7 @@ export interface Reject {
 
 /**
  * Copies a rejected heartbeat to QUARANTINE; resolves once JetStream has acknowledged the copy.
- * Only then may the source be acknowledged. Idempotent: the message id is the stream and sequence
+ * Idempotent: the message id is the stream and sequence
  * of the source, so an event that both live and royalty reject is one entry. Rejects with the
  * client's error. `rejectedBy` is the name of the durable.
  */

@@ -24,6 +24,8 @@ const OBSERVATIONS_MAX_AGE_NS = 180 * SECOND_NS;
 
 /** Name of the stream of rejected heartbeats. */
 export const QUARANTINE = "QUARANTINE";
+/** How long QUARANTINE keeps an entry, in ms: 30 days. */
+export const QUARANTINE_MAX_AGE_MS = 30 * 86_400_000;
 /** Name of the stream of alerts. */
 export const ALERTS = "ALERTS";
 /** Name of the stream of silences; in its form the key-value bucket `SILENCES`. */
@@ -296,7 +298,7 @@ function quarantineStream(options: TopologyOptions) {
     ...fileStream(QUARANTINE, options),
     description: "Heartbeats that live or royalty rejected: original bytes, reason in the headers",
     subjects: ["quarantine.>"],
-    max_age: 30 * DAY_NS,
+    max_age: QUARANTINE_MAX_AGE_MS * 1_000_000,
     max_bytes: options.quarantineMaxBytes,
     // Live and royalty reject the same event independently, and royalty may be an hour behind.
     duplicate_window: HOUR_NS,

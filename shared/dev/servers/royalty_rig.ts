@@ -3,10 +3,21 @@
  *
  * @module
  */
-import { jetstream, type JetStreamClient } from "nats/jetstream";
+import {
+  jetstream,
+  type JetStreamClient,
+  type JetStreamManager,
+  jetstreamManager,
+} from "nats/jetstream";
 import type { Sql } from "postgres";
 import type { Heartbeat } from "../../contract/event.ts";
-import { heartbeatSubject, partitionOf, type TopologyOptions } from "../../contract/topology.ts";
+import {
+  DEFAULT_TOPOLOGY,
+  desiredTopology,
+  heartbeatSubject,
+  partitionOf,
+  type TopologyOptions,
+} from "../../contract/topology.ts";
 import { onlyRow } from "../../process/postgres/rows.ts";
 import { type ChildResult, runTask } from "../testing/child_process.ts";
 import { aHeartbeat, encode } from "../testing/heartbeats.ts";
@@ -176,6 +187,20 @@ export class RoyaltyRig implements AsyncDisposable {
       select title_id || ' ' || region as key, sum(ms_watched) as ms
       from royalty.accrual group by 1`;
     return new Map(rows.map(({ key, ms }) => [key, Number(ms)]));
+  }
+
+  /** Makes HEARTBEATS again as it is, except that messages can be deleted. */
+  async makeDeletable(): Promise<JetStreamManager> {
+    const jsm = await jetstreamManager(await this.stack.connect("ops"));
+    const desired = desiredTopology({ ...DEFAULT_TOPOLOGY, heartbeatsMaxBytes: 1024 ** 3 });
+    const stream = desired.streams.find(({ name }) => name === "HEARTBEATS");
+    if (stream === undefined) throw new Error("the topology has no HEARTBEATS");
+    await jsm.streams.delete("HEARTBEATS");
+    await jsm.streams.add({ ...stream, deny_delete: false, deny_purge: false });
+    for (const consumer of desired.consumers) {
+      if (consumer.stream === "HEARTBEATS") await jsm.consumers.add("HEARTBEATS", consumer.config);
+    }
+    return jsm;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

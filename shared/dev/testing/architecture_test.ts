@@ -21,7 +21,7 @@ const FLOORS: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ["main.ts", "cli.ts"],
     ["commands"],
     ["finance", "drift", "audit", "closing"],
-    ["recount", "posting"],
+    ["recount", "posting", "rejects"],
     ["books"],
     ["settings.ts"],
     ["statement", "raw"],

@@ -1,0 +1,255 @@
+/**
+ * Copies the rejects in the books to QUARANTINE, with their bytes from the raw stream.
+ *
+ * Nothing waits for it: posting enters a reject and goes on. Copies are made in the order of the
+ * stream, and how far they are is in the books, so that a crash or an outage repeats some copies,
+ * which QUARANTINE knows by their message ids, and leaves none out. When QUARANTINE was deleted and
+ * made again, everything that the raw streams keep is copied again.
+ *
+ * One process copies for all streams of the books.
+ *
+ * @module
+ */
+import type { NatsConnection } from "nats";
+import {
+  jetstream,
+  type JetStreamClient,
+  type JetStreamManager,
+  jetstreamManager,
+} from "nats/jetstream";
+import type { Delivery } from "../../shared/contract/delivery.ts";
+import { quarantine } from "../../shared/contract/quarantine.ts";
+import { DURABLE, QUARANTINE, QUARANTINE_MAX_AGE_MS } from "../../shared/contract/topology.ts";
+import { messageOf, RetryAfter } from "../../shared/process/errors.ts";
+import type { Log } from "../../shared/process/log.ts";
+import { natsMessageOf } from "../../shared/process/nats.ts";
+import { rawExtent } from "../../shared/process/raw/raw_stream.ts";
+import { millisecondsOf } from "../../shared/process/raw/stored_message.ts";
+import { pause } from "../../shared/process/retry.ts";
+import { CopyStore, MAX_FORGOTTEN, type UncopiedReject } from "./copy_store.ts";
+
+/** Copies in flight; their bytes are in memory: 4 MiB with the largest heartbeats. */
+const MAX_BATCH = 256;
+/** Interval between two looks for new rejects, and between two tries to become the one that copies. */
+const POLL_MS = 1_000;
+/** Wait after a failure: doubled from the first to the last. */
+const MIN_RETRY_MS = 500;
+const MAX_RETRY_MS = 10_000;
+const REQUEST_TIMEOUT_MS = 2_000;
+/** Interval between two deletions of rejects that are too old, while few are. */
+const FORGET_MS = 60_000;
+
+/** What became of the copy of a reject. */
+export type CopyOutcome =
+  | "copied"
+  /** The raw stream does not have its bytes any more. */
+  | "gone";
+
+/** Where a {@link RejectCopier} reports to. Its methods must not throw. */
+export interface CopyReport {
+  /** `count` rejects of `stream` have this outcome. */
+  counted(stream: string, outcome: CopyOutcome, count: number): void;
+  /** `rejects` of `stream` wait for their copies; undefined: this process does not know. */
+  waiting(stream: string, rejects: number | undefined): void;
+  /** A round ended with everything copied. */
+  copied(): void;
+  /** A round failed, and `uncopied` rejects wait. */
+  failed(reason: string, uncopied: number): void;
+}
+
+/** A reject whose copy may have a place that is not recorded yet, by stream and sequence. */
+type Ahead = Set<string>;
+
+/** See the module. */
+export class RejectCopier {
+  /** Whether this process copies. */
+  isLeading = false;
+  readonly #js: JetStreamClient;
+  readonly #jsm: Promise<JetStreamManager>;
+  /** Made, behind one that failed: they are not made twice, however long the outage is. */
+  readonly #ahead: Ahead = new Set();
+  #uncopied = new Map<string, number>();
+  #forgetAtMs = 0;
+
+  constructor(
+    readonly nc: NatsConnection,
+    readonly databaseUrl: string,
+    readonly streams: readonly string[],
+    readonly report: CopyReport,
+    readonly log: Log,
+  ) {
+    this.#js = jetstream(nc, { timeout: REQUEST_TIMEOUT_MS });
+    this.#jsm = jetstreamManager(nc, { checkAPI: false, timeout: REQUEST_TIMEOUT_MS });
+  }
+
+  /** Copies until `signal` is aborted; copies in flight are finished first. Never rejects. */
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        await using store = new CopyStore(this.databaseUrl);
+        while (!signal.aborted && !(await store.lead())) await pause(POLL_MS, signal);
+        this.isLeading = true;
+        await this.#lead(store, signal);
+      } catch (error) {
+        // The books cannot be read, for which posting pages.
+        this.log.warn("royalty.rejects.retry", { error });
+        await pause(POLL_MS, signal);
+      } finally {
+        this.#standBy();
+      }
+    }
+  }
+
+  #standBy(): void {
+    this.isLeading = false;
+    for (const stream of this.streams) this.report.waiting(stream, undefined);
+  }
+
+  async #lead(store: CopyStore, signal: AbortSignal): Promise<void> {
+    let retryMs = MIN_RETRY_MS;
+    while (!signal.aborted) {
+      const problem = await this.#round(store, signal);
+      if (problem === undefined) {
+        retryMs = MIN_RETRY_MS;
+        this.report.copied();
+        await this.#forget(store);
+        await pause(POLL_MS, signal);
+        continue;
+      }
+      const uncopied = [...this.#uncopied.values()].reduce((sum, each) => sum + each, 0);
+      this.report.failed(problem, uncopied);
+      this.log.warn("royalty.rejects.retry", { error: problem, uncopied });
+      await pause(retryMs, signal);
+      retryMs = Math.min(retryMs * 2, MAX_RETRY_MS);
+    }
+  }
+
+  // Returns what went wrong on the side of NATS. Rejects when the books cannot be used.
+  async #round(store: CopyStore, signal: AbortSignal): Promise<string | undefined> {
+    let made: string | undefined;
+    let problem: string | undefined;
+    try {
+      const { created } = await (await this.#jsm).streams.info(QUARANTINE);
+      made = String(created);
+    } catch (error) {
+      problem = natsMessageOf(error);
+    }
+    for (let isMore = true; isMore && !signal.aborted;) {
+      isMore = false;
+      for (const stream of this.streams) {
+        const found = await this.#copySome(store, stream, made);
+        if (typeof found === "string") problem ??= found;
+        else isMore ||= found;
+      }
+      if (problem !== undefined) return problem;
+    }
+    return problem;
+  }
+
+  // Whether more rejects of `stream` wait, or what went wrong.
+  async #copySome(
+    store: CopyStore,
+    stream: string,
+    made: string | undefined,
+  ): Promise<boolean | string> {
+    const position = await store.position(stream);
+    if (position === undefined) return false;
+    this.#wait(stream, position.uncopied);
+    if (made === undefined) return false;
+    let after = position.throughSeq;
+    if (position.intoMade !== made) {
+      const isAnother = position.intoMade !== undefined;
+      const from = isAnother ? await this.#firstKept(stream) : after + 1;
+      if (typeof from === "string") return from;
+      this.#ahead.clear();
+      await store.copyInto(stream, made, from);
+      if (isAnother) this.log.warn("royalty.rejects.copied_again", { stream, first_seq: from });
+      after = Math.min(after, from - 1);
+    }
+    const rejects = await store.rejects(stream, after, MAX_BATCH);
+    const { done, gone, problem } = await this.#copyAll(stream, rejects);
+    const last = rejects[done - 1];
+    if (last !== undefined) {
+      await store.advance(stream, last.sequence, done);
+      this.#count(stream, rejects.slice(0, done), gone);
+      this.#wait(stream, Math.max(0, position.uncopied - done));
+    }
+    return problem ?? rejects.length === MAX_BATCH;
+  }
+
+  // How many of the first `rejects` are done, and what went wrong with the one after them.
+  async #copyAll(stream: string, rejects: readonly UncopiedReject[]): Promise<{
+    readonly done: number;
+    readonly gone: ReadonlySet<number>;
+    readonly problem: string | undefined;
+  }> {
+    const gone = new Set<number>();
+    const results = await Promise.allSettled(rejects.map(async (reject) => {
+      const key = `${stream}:${reject.sequence}`;
+      if (this.#ahead.has(key)) return;
+      const delivery = await this.#rawDelivery(stream, reject);
+      if (delivery === undefined) return void gone.add(reject.sequence);
+      const { rejection } = reject;
+      await quarantine(this.#js, DURABLE.royalty, { stream, delivery, rejection });
+      this.#ahead.add(key);
+    }));
+    const failed = results.findIndex(({ status }) => status === "rejected");
+    const done = failed < 0 ? rejects.length : failed;
+    for (const { sequence } of rejects.slice(0, done)) this.#ahead.delete(`${stream}:${sequence}`);
+    const result = results[failed];
+    const problem = result?.status === "rejected" ? natsMessageOf(result.reason) : undefined;
+    return { done, gone, problem };
+  }
+
+  /** Undefined when the bytes are no longer kept. */
+  async #rawDelivery(
+    stream: string,
+    { sequence, receivedAtMs }: UncopiedReject,
+  ): Promise<Delivery | undefined> {
+    const stored = await (await this.#jsm).direct.getMessage(stream, { seq: sequence });
+    if (stored !== null) {
+      // At another time: the stream was made again, and the sequence names another heartbeat.
+      if (millisecondsOf(stored.timestamp) !== receivedAtMs) return undefined;
+      return { bytes: stored.data, sequence, receivedAtMs, redelivered: false };
+    }
+    const { firstSeq, lastSeq } = await rawExtent(this.nc, stream);
+    if (sequence < firstSeq || sequence > lastSeq) return undefined;
+    throw new RetryAfter(`${stream}:${sequence} cannot be read yet`, MIN_RETRY_MS);
+  }
+
+  async #firstKept(stream: string): Promise<number | string> {
+    try {
+      return (await rawExtent(this.nc, stream)).firstSeq;
+    } catch (error) {
+      return messageOf(error);
+    }
+  }
+
+  #wait(stream: string, uncopied: number): void {
+    this.#uncopied.set(stream, uncopied);
+    this.report.waiting(stream, uncopied);
+  }
+
+  #count(stream: string, done: readonly UncopiedReject[], gone: ReadonlySet<number>): void {
+    const lost = done.filter(({ sequence }) => gone.has(sequence));
+    this.report.counted(stream, "copied", done.length - lost.length);
+    this.report.counted(stream, "gone", lost.length);
+    if (lost.length === 0) return;
+    this.log.error("royalty.rejects.bytes_gone", {
+      stream,
+      rejects: lost.length,
+      first_seq: lost.at(0)?.sequence,
+      last_seq: lost.at(-1)?.sequence,
+    });
+  }
+
+  async #forget(store: CopyStore): Promise<void> {
+    const nowMs = performance.now();
+    if (nowMs < this.#forgetAtMs) return;
+    let isMore = false;
+    for (const stream of this.streams) {
+      isMore ||= await store.forget(stream, QUARANTINE_MAX_AGE_MS) === MAX_FORGOTTEN;
+    }
+    this.#forgetAtMs = isMore ? nowMs : nowMs + FORGET_MS;
+  }
+}

@@ -1,0 +1,186 @@
+/**
+ * The rejects in the books, and how far their copies to QUARANTINE are.
+ *
+ * One session at a time copies: it holds an advisory lock for as long as its connection lives. Two
+ * that copy would do no harm, because QUARANTINE knows a copy by its message id.
+ *
+ * @module
+ */
+import type { Sql } from "postgres";
+import type { Rejection, RejectionReason } from "../../shared/contract/event.ts";
+import { openSession } from "../../shared/process/postgres/pool.ts";
+import { onlyRow } from "../../shared/process/postgres/rows.ts";
+import { withRetryable } from "../../shared/process/postgres/transient.ts";
+
+/** Maximum silence of Postgres during one statement, ms. */
+const SILENCE_MS = 30_000;
+/** Rejects that one call of {@link CopyStore.forget} deletes at most. */
+export const MAX_FORGOTTEN = 10_000;
+
+// Ends the session of a process that hangs, and with it its lock, as in `posting/ledger.ts`.
+const SESSION_SETTINGS = {
+  idle_session_timeout: 40_000,
+  idle_in_transaction_session_timeout: 12_000,
+} as const;
+
+/** A reject in the books that has to be copied. */
+export interface UncopiedReject {
+  readonly sequence: number;
+  /** Receipt of the heartbeat, ms since the epoch. */
+  readonly receivedAtMs: number;
+  readonly rejection: Rejection;
+}
+
+/** How far the rejects of a stream are copied. */
+export interface CopyPosition {
+  /** Every reject up to this sequence is copied. */
+  readonly throughSeq: number;
+  /** Number of rejects in the books that are not copied. */
+  readonly uncopied: number;
+  /** When the QUARANTINE that has the copies was made, as NATS says it; undefined before the first. */
+  readonly intoMade: string | undefined;
+}
+
+interface LockRow {
+  readonly locked: boolean;
+}
+
+interface StreamRow {
+  readonly stream: string;
+}
+
+interface CopyRow {
+  readonly through_seq: string;
+  readonly uncopied: string;
+  readonly into_made: string | null;
+}
+
+interface RejectRow {
+  readonly seq: string;
+  readonly received_ms: string;
+  readonly reason: RejectionReason;
+  readonly path: string;
+  readonly detail: string;
+  readonly build: string | null;
+}
+
+interface ForgottenRow {
+  readonly forgotten: number;
+}
+
+/** See the module. Every method rejects with `RetryAfter` on a transient error; then open another. */
+export class CopyStore implements AsyncDisposable {
+  readonly #sql: Sql;
+
+  /** Connects on first use. `url` is the Postgres URL of the books. */
+  constructor(url: string) {
+    this.#sql = openSession(url, {
+      purpose: "royalty-rejects",
+      silenceMs: SILENCE_MS,
+      settings: SESSION_SETTINGS,
+    });
+  }
+
+  /** Tries to become the one that copies; false while another session is. */
+  async lead(): Promise<boolean> {
+    const rows = await withRetryable(() =>
+      this.#sql<LockRow[]>`
+      select pg_try_advisory_lock(hashtext('twofold royalty'), hashtext('rejects')) as locked`
+    );
+    return onlyRow(rows, "the lead of the copies").locked;
+  }
+
+  /** How far the rejects of `stream` are copied; undefined before the stream was counted. */
+  async position(stream: string): Promise<CopyPosition | undefined> {
+    const [row] = await withRetryable(() =>
+      this.#sql<CopyRow[]>`
+      select coalesce(c.through_seq, 0)::text as through_seq,
+        (coalesce((select sum(listed) from royalty.quarantined q where q.stream = p.stream), 0)
+          - coalesce(c.copied, 0))::text as uncopied, c.into_made
+      from royalty.stream_position p left join royalty.reject_copy c using (stream)
+      where p.stream = ${stream}`
+    );
+    return row && {
+      throughSeq: Number(row.through_seq),
+      uncopied: Number(row.uncopied),
+      intoMade: row.into_made ?? undefined,
+    };
+  }
+
+  /** The first rejects of `stream` after `afterSeq`, at most `limit`, in their order. */
+  async rejects(stream: string, afterSeq: number, limit: number): Promise<UncopiedReject[]> {
+    const rows = await withRetryable(() =>
+      this.#sql<RejectRow[]>`
+      select seq, received_ms, reason, path, detail, build from royalty.reject
+      where stream = ${stream} and seq > ${afterSeq} order by seq limit ${limit}`
+    );
+    return rows.map(({ seq, received_ms, reason, path, detail, build }) => ({
+      sequence: Number(seq),
+      receivedAtMs: Number(received_ms),
+      rejection: { reason, path, detail, build: build ?? undefined },
+    }));
+  }
+
+  /** Records that `count` more rejects of `stream`, through `throughSeq`, are in QUARANTINE. */
+  async advance(stream: string, throughSeq: number, count: number): Promise<void> {
+    await withRetryable(() =>
+      this.#sql`
+      update royalty.reject_copy set through_seq = ${throughSeq}, copied = copied + ${count}
+      where stream = ${stream}`
+    );
+  }
+
+  /**
+   * Records which QUARANTINE has the copies: the one made at `intoMade`. The rejects of `stream` from
+   * sequence `fromSeq` on count as not copied.
+   */
+  async copyInto(stream: string, intoMade: string, fromSeq: number): Promise<void> {
+    await withRetryable(() =>
+      this.#sql`
+      insert into royalty.reject_copy as c (stream, into_made) values (${stream}, ${intoMade})
+      on conflict (stream) do update set
+        into_made = excluded.into_made,
+        through_seq = least(c.through_seq, ${fromSeq - 1}::bigint),
+        copied = c.copied - (select count(*) from royalty.reject r
+          where r.stream = c.stream and r.seq >= ${fromSeq} and r.seq <= c.through_seq)`
+    );
+  }
+
+  /**
+   * Deletes copied rejects of `stream` that were entered more than `ageMs` ago, at most
+   * {@link MAX_FORGOTTEN}; their counts stay. Returns their number.
+   */
+  async forget(stream: string, ageMs: number): Promise<number> {
+    const rows = await withRetryable(() =>
+      this.#sql.begin(async (tx) => {
+        // A posting locks this row first too: two never wait for each other.
+        await tx<StreamRow[]>`
+          select stream from royalty.stream_position where stream = ${stream} for update`;
+        return await tx<ForgottenRow[]>`
+          with forgotten as (
+            delete from royalty.reject where stream = ${stream}
+              and rejected_at < now() - ${ageMs} * interval '1 ms'
+              and seq in (
+                select seq from royalty.reject where stream = ${stream} and seq <=
+                  (select through_seq from royalty.reject_copy where stream = ${stream})
+                order by seq limit ${MAX_FORGOTTEN})
+            returning reason
+          ), sums as (
+            select reason, count(*) as entries from forgotten group by reason
+          ), counted as (
+            update royalty.quarantined q set listed = q.listed - sums.entries
+            from sums where q.stream = ${stream} and q.reason = sums.reason
+          ), copied as (
+            update royalty.reject_copy set copied = copied - (select count(*) from forgotten)
+            where stream = ${stream}
+          )
+          select coalesce(sum(entries), 0)::int as forgotten from sums`;
+      })
+    );
+    return onlyRow(rows, "the rejects that were deleted").forgotten;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#sql.end({ timeout: 2 });
+  }
+}

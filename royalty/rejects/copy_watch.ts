@@ -1,0 +1,66 @@
+/**
+ * Decides when on-call has to know that rejects do not reach QUARANTINE.
+ *
+ * Pure. Times are monotonic, in ms.
+ *
+ * @module
+ */
+import { Convalescence, type PipelineFinding } from "../../shared/contract/pulse_watch.ts";
+
+/** `what` of the alert and last token of its subject: `alerts.pipeline.quarantine-behind`. */
+export const BEHIND = "quarantine-behind";
+/** Time without a copy, while rejects wait or QUARANTINE does not answer, that pages. */
+const BEHIND_AFTER_MS = 8_000;
+const WELL_AFTER_MS = { [BEHIND]: 5_000 } as const;
+
+/** See the module. */
+export class CopyWatch {
+  /** Since when rounds fail; undefined while they do not. */
+  #failingSinceMs: number | undefined;
+  #reason = "";
+  #uncopied = 0;
+  #isKnown = false;
+  readonly #ill = new Convalescence<typeof BEHIND>(WELL_AFTER_MS);
+
+  /** A round ended at `nowMs` with everything copied. */
+  copied(): void {
+    this.#isKnown = true;
+    this.#failingSinceMs = undefined;
+    this.#uncopied = 0;
+  }
+
+  /** A round failed at `nowMs` because of `reason`, and `uncopied` rejects wait. */
+  failed(reason: string, uncopied: number, nowMs: number): void {
+    this.#isKnown = true;
+    this.#failingSinceMs ??= nowMs;
+    this.#reason = reason;
+    this.#uncopied = uncopied;
+  }
+
+  /** Nothing could be known before `nowMs`. */
+  restart(nowMs: number): void {
+    if (this.#failingSinceMs !== undefined) this.#failingSinceMs = nowMs;
+  }
+
+  /** Another process copies: nothing is known here. */
+  standBy(): void {
+    this.#isKnown = false;
+    this.#failingSinceMs = undefined;
+    this.#ill.clear();
+  }
+
+  /** What is known at `nowMs`. */
+  findings(nowMs: number): PipelineFinding[] {
+    const sinceMs = this.#failingSinceMs;
+    const isIll = sinceMs !== undefined && nowMs - sinceMs >= BEHIND_AFTER_MS;
+    // While it fails and is not ill yet, an alert that is open stays open.
+    if (!this.#isKnown || (sinceMs !== undefined && !isIll)) return [];
+    if (!this.#ill.isSettled(BEHIND, isIll, nowMs)) return [];
+    const summary = isIll
+      ? `QUARANTINE takes no copies (${this.#reason.slice(0, 300).toWellFormed()}): ` +
+        `${this.#uncopied} rejects wait for theirs, the books do not. If it is full, raise ` +
+        "TWOFOLD_QUARANTINE_MAX_BYTES and run deno task provision, before the raw heartbeats expire"
+      : "QUARANTINE has a copy of every reject again";
+    return [{ what: BEHIND, isIll, summary }];
+  }
+}

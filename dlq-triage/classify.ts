@@ -84,6 +84,14 @@ export function groupOf(reason: string, path: string, build: string): Group {
   return { groupId, reason, path, build };
 }
 
+/** Path and build of the group of what has no group of its own; a path begins with `$` otherwise. */
+export const OVERFLOW = "*";
+
+/** The group of the entries of `reason` that are beyond the limit of groups. */
+export function overflowOf(reason: string): Group {
+  return groupOf(reason, OVERFLOW, OVERFLOW);
+}
+
 interface Source {
   readonly reason: string;
   readonly path: string;

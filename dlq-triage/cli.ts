@@ -83,7 +83,9 @@ if (import.meta.main) await main(triageTask);
 
 async function withQuarantine<T>(work: (store: Quarantine) => Promise<T>): Promise<T> {
   const settings = readSettings(triageCliSettings, localEnvironment("triage"));
-  await using store = new Quarantine(settings.TWOFOLD_POSTGRES_URL, COMMAND_SILENCE_MS);
+  await using store = new Quarantine(settings.TWOFOLD_POSTGRES_URL, {
+    silenceMs: COMMAND_SILENCE_MS,
+  });
   try {
     return await work(store);
   } catch (error) {

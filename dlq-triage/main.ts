@@ -22,7 +22,9 @@ type TriageProcess = Service<typeof triageSettings>;
 async function start(service: TriageProcess): Promise<void> {
   service.listen();
   const { settings, log, metrics, health, signal } = service;
-  const store = new Quarantine(settings.TWOFOLD_POSTGRES_URL);
+  const store = new Quarantine(settings.TWOFOLD_POSTGRES_URL, {
+    maxGroups: settings.TWOFOLD_TRIAGE_MAX_GROUPS,
+  });
   service.onStop("postgres", () => store[Symbol.asyncDispose]());
   const postgres = health.part("postgres", "Postgres has not answered yet");
   const [nc] = await Promise.all([
@@ -50,6 +52,7 @@ async function start(service: TriageProcess): Promise<void> {
     onStored: (entries) => achieved.progress += entries,
   }, signal).catch(service.fail);
   const watching = watchLimits(service, {
+    store,
     alarm: new Alarm(store, jetstream(nc), alarmOptions(settings)),
     durable,
     nowMs: Date.now,

@@ -4,6 +4,8 @@
  * Guarantees, each with a test of its name in `quarantine_int_test.ts`:
  * - a redelivered entry is stored once and counted once
  * - the original bytes are returned exactly
+ * - a reason has a limited number of groups, and a group of all that is beyond
+ * - entries past their retention are deleted, and their counts stay
  * - an alert is decided and queued in one transaction, and only one worker opens it
  *
  * Every method rejects with `RetryAfter` while Postgres cannot be used, and with `Stop` when the
@@ -19,8 +21,9 @@ import { migrate, readMigrations } from "../shared/process/postgres/migrate.ts";
 import { isSchemaMissing, withRetryable } from "../shared/process/postgres/transient.ts";
 import { allowSilence, openPool } from "../shared/process/postgres/pool.ts";
 import { onlyRow } from "../shared/process/postgres/rows.ts";
-import type { Entry, Group } from "./classify.ts";
+import { type Entry, type Group, OVERFLOW, overflowOf } from "./classify.ts";
 import type { Incident, LargestGroup } from "./limits.ts";
+import { DEFAULT_MAX_GROUPS } from "./settings.ts";
 
 /** Maximum time that a migration waits for Postgres, in ms. */
 const MAX_MIGRATION_MS = 600_000;
@@ -29,6 +32,8 @@ const RATE_WINDOW_MS = 5 * 60_000;
 
 /** With an evaluation every 5 s, a link that is lost shows in `/readyz` within 15 s. */
 const SERVICE_SILENCE_MS = 8_000;
+/** Entries that one call of {@link Quarantine.forget} deletes at most. */
+const MAX_FORGOTTEN = 10_000;
 
 /** A group as `deno task triage list` shows it; times are ms since the epoch. */
 export interface GroupRow extends Group {
@@ -71,13 +76,25 @@ export interface StoreOutcome {
   readonly known: number;
 }
 
+/** Options of {@link Quarantine}. */
+export interface QuarantineOptions {
+  /** Maximum time without a byte from Postgres while a query waits for one, ms. */
+  readonly silenceMs?: number;
+  /** Groups of one reason, besides the overflow; a batch of another process may add its own. */
+  readonly maxGroups?: number;
+}
+
 /** The quarantine in Postgres; several processes may use it. */
 export class Quarantine implements AsyncDisposable {
   readonly #sql: Sql;
 
-  /** @param silenceMs Maximum time without a byte from Postgres while a query waits for one. */
-  constructor(url: string, silenceMs = SERVICE_SILENCE_MS) {
+  readonly #maxGroups: number;
+
+  /** Connects on first use. */
+  constructor(url: string, options: QuarantineOptions = {}) {
+    const { silenceMs = SERVICE_SILENCE_MS, maxGroups = DEFAULT_MAX_GROUPS } = options;
     this.#sql = openPool(url, { purpose: "triage", max: 3, silenceMs });
+    this.#maxGroups = maxGroups;
   }
 
   /** Migrates the schema; returns the names of the migrations applied. */
@@ -91,7 +108,7 @@ export class Quarantine implements AsyncDisposable {
   /** Stores a batch: entries, groups and tally in one statement. Idempotent. */
   async store(entries: readonly Entry[]): Promise<StoreOutcome> {
     if (entries.length === 0) return { added: 0, known: 0 };
-    const added = await retryable(() => insertEntries(this.#sql, entries));
+    const added = await retryable(() => insertEntries(this.#sql, entries, this.#maxGroups));
     return { added, known: entries.length - added };
   }
 
@@ -157,6 +174,30 @@ export class Quarantine implements AsyncDisposable {
     await retryable(() => this.#sql`delete from triage.outbox where message_id = ${messageId}`);
   }
 
+  /**
+   * Deletes entries that QUARANTINE stored more than `maxAgeMs` before `nowMs` (since the epoch), at
+   * most {@link MAX_FORGOTTEN}; their groups and counts stay. Of a reason that has as many groups as it
+   * may, groups that have no entry left become part of the overflow. Returns the number of entries.
+   *
+   * An age is that at the newest entry, if this is less: a clock that is ahead deletes nothing.
+   */
+  async forget(nowMs: number, maxAgeMs: number): Promise<number> {
+    return await retryable(async () => {
+      const newest = await this.#sql<NewestRow[]>`
+        select max(quarantined_at_ms)::float8 as at from triage.entry`;
+      const beforeMs = Math.min(nowMs, onlyRow(newest, "the newest entry").at ?? 0) - maxAgeMs;
+      const { count } = await this.#sql`
+        delete from triage.entry where ctid = any(array(
+          select ctid from triage.entry where quarantined_at_ms < ${beforeMs}
+          order by quarantined_at_ms limit ${MAX_FORGOTTEN}))`;
+      const full = await this.#sql<ReasonRow[]>`
+        select reason from triage.entry_group where path <> ${OVERFLOW}
+        group by reason having count(*) >= ${this.#maxGroups} order by reason`;
+      for (const { reason } of full) await foldGroups(this.#sql, overflowOf(reason), beforeMs);
+      return count;
+    });
+  }
+
   /** Deletes the tally of the time before `beforeMs` (since the epoch). */
   async deleteTally(beforeMs: number): Promise<void> {
     await retryable(() => this.#sql`delete from triage.tally where second_ms < ${beforeMs}`);
@@ -187,15 +228,28 @@ interface IncidentRow {
   readonly incidentId: string;
 }
 
+interface NewestRow {
+  /** Ms since the epoch; null without entries. */
+  readonly at: number | null;
+}
+
+interface ReasonRow {
+  readonly reason: string;
+}
+
 interface AddedRow {
   readonly added: number;
 }
 
 // Bodies are passed as hex: the driver has no arrays of bytea. Rows are inserted in key order, so
 // that two workers with the same entries wait for each other instead of deadlocking.
-async function insertEntries(sql: Sql, entries: readonly Entry[]): Promise<number> {
+async function insertEntries(
+  sql: Sql,
+  entries: readonly Entry[],
+  maxGroups: number,
+): Promise<number> {
   const rows = await sql<AddedRow[]>`
-    with arrived as (
+    with named as (
       select * from unnest(
         ${textArrayOf(entries.map((e) => e.group.groupId))}::text::text[],
         ${textArrayOf(entries.map((e) => e.group.reason))}::text::text[],
@@ -209,9 +263,28 @@ async function insertEntries(sql: Sql, entries: readonly Entry[]): Promise<numbe
         ${arrayOf(entries.map((e) => e.quarantinedAt))}::text::bigint[],
         ${textArrayOf(entries.map((e) => e.subject))}::text::text[],
         ${textArrayOf(entries.map((e) => e.deviceId))}::text::text[],
-        ${textArrayOf(entries.map((e) => e.bytes.toHex()))}::text::text[]
+        ${textArrayOf(entries.map((e) => e.bytes.toHex()))}::text::text[],
+        ${textArrayOf(entries.map((e) => overflowOf(e.group.reason).groupId))}::text::text[]
       ) with ordinality as a (group_id, reason, path, build, detail, source_stream,
-              source_sequence, rejected_by, received_at_ms, quarantined_at_ms, subject, device_id, hex, place)
+              source_sequence, rejected_by, received_at_ms, quarantined_at_ms, subject, device_id, hex,
+              overflow_id, place)
+    ), fresh as (
+      select group_id, reason, row_number() over (partition by reason order by min(place)) as nth
+      from named where not exists (
+        select from triage.entry_group known where known.group_id = named.group_id)
+      group by group_id, reason
+    ), beyond as (
+      select group_id from fresh left join (
+        select reason, count(*) as groups from triage.entry_group where path <> ${OVERFLOW}
+        group by reason) existing using (reason)
+      where nth + coalesce(groups, 0) > ${maxGroups}
+    ), arrived as (
+      select case when is_beyond then overflow_id else group_id end as group_id, reason,
+        case when is_beyond then ${OVERFLOW} else path end as path,
+        case when is_beyond then ${OVERFLOW} else build end as build,
+        detail, source_stream, source_sequence, rejected_by, received_at_ms, quarantined_at_ms,
+        subject, device_id, hex, place
+      from (select *, group_id in (select group_id from beyond) as is_beyond from named) placed
     ), added as (
       insert into triage.entry (group_id, detail, source_stream, source_sequence, rejected_by,
         received_at_ms, quarantined_at_ms, subject, device_id, body)
@@ -224,7 +297,7 @@ async function insertEntries(sql: Sql, entries: readonly Entry[]): Promise<numbe
       insert into triage.entry_group as g
         (group_id, reason, path, build, first_seen_ms, last_seen_ms, entries)
       select group_id, reason, path, build, min(received_at_ms), max(received_at_ms), count(*)
-      from added join (select distinct group_id, reason, path, build from arrived) named
+      from added join (select distinct group_id, reason, path, build from arrived) groups
         using (group_id)
       group by group_id, reason, path, build order by group_id
       on conflict (group_id) do update set
@@ -238,6 +311,28 @@ async function insertEntries(sql: Sql, entries: readonly Entry[]): Promise<numbe
     )
     select count(*)::int as added from added`;
   return onlyRow(rows, "entries added").added;
+}
+
+/** Adds the groups of a reason that were last seen before `beforeMs` and have no entry to `overflow`. */
+async function foldGroups(sql: Sql, overflow: Group, beforeMs: number): Promise<void> {
+  const { groupId, reason, path, build } = overflow;
+  await sql<ReasonRow[]>`
+    with folded as (
+      delete from triage.entry_group g
+      where reason = ${reason} and path <> ${path} and last_seen_ms < ${beforeMs}
+        and not exists (select from triage.entry e where e.group_id = g.group_id)
+      returning first_seen_ms, last_seen_ms, entries
+    )
+    insert into triage.entry_group as g
+      (group_id, reason, path, build, first_seen_ms, last_seen_ms, entries)
+    select ${groupId}, ${reason}, ${path}, ${build}, min(first_seen_ms), max(last_seen_ms),
+      sum(entries)
+    from folded having count(*) > 0
+    on conflict (group_id) do update set
+      first_seen_ms = least(g.first_seen_ms, excluded.first_seen_ms),
+      last_seen_ms = greatest(g.last_seen_ms, excluded.last_seen_ms),
+      entries = g.entries + excluded.entries
+    returning reason`;
 }
 
 async function selectGroups(

@@ -2,11 +2,13 @@ import { assert, assertEquals, assertExists, assertRejects } from "@std/assert";
 import { RetryAfter, Stop } from "../shared/process/errors.ts";
 import { propertyRandom } from "../shared/dev/testing/random.ts";
 import { DATABASE, PostgresStack, roleUrl } from "../shared/dev/servers/stack.ts";
-import { type Entry, groupOf } from "./classify.ts";
+import { type Entry, groupOf, overflowOf } from "./classify.ts";
 import { alertOf, type Incident, type Limit } from "./limits.ts";
 import { Quarantine } from "./quarantine.ts";
 
 const NOW = 1_700_000_000_000;
+const DAY_MS = 86_400_000;
+const MAX_GROUPS = 20;
 
 /** A Postgres server, and the stores of two workers. */
 class QuarantineRig implements AsyncDisposable {
@@ -19,7 +21,8 @@ class QuarantineRig implements AsyncDisposable {
   static async start(): Promise<QuarantineRig> {
     const stack = await PostgresStack.start();
     const url = stack.databaseUrl("triage");
-    const stores = [new Quarantine(url), new Quarantine(url)] as const;
+    const options = { maxGroups: MAX_GROUPS };
+    const stores = [new Quarantine(url, options), new Quarantine(url, options)] as const;
     await Promise.all(stores.map((store) => store.migrate()));
     return new QuarantineRig(stack, ...stores);
   }
@@ -156,6 +159,75 @@ guarantee("groups equal a naive count of the entries stored", async (rig) => {
   assertExists(first);
   assertEquals(await rig.store.groupsLike(NOW, first.groupId.slice(0, 6), 2), [first]);
   assertEquals(await rig.store.groupsLike(NOW, "ffffffffffff", 2), []);
+});
+
+guarantee(
+  "a reason has a limited number of groups, and a group of all that is beyond",
+  async (rig) => {
+    const { store } = rig;
+    const ofBuild = (sequence: number, reason = "malformed") =>
+      anEntry(sequence, { group: groupOf(reason, "$.v", `build ${sequence}`) });
+    const attack = Array.from({ length: 500 }, (_, i) => ofBuild(i));
+    assertEquals(
+      await store.store([...attack, anEntry(900, { group: groupOf("not_json", "$", "1") })]),
+      {
+        added: 501,
+        known: 0,
+      },
+    );
+    assertEquals(
+      await store.store([...attack, ofBuild(600), ofBuild(3), ofBuild(700, "conflict")]),
+      {
+        added: 2,
+        known: 501,
+      },
+    );
+    // A group that is there takes more, whatever is full.
+    assertEquals((await store.store([{ ...ofBuild(3), sourceSequence: 901 }])).added, 1);
+
+    const groups = await store.groups(NOW, 100);
+    const ofReason = (reason: string) => groups.filter((group) => group.reason === reason);
+    assertEquals(ofReason("malformed").length, MAX_GROUPS + 1);
+    assertEquals([ofReason("not_json").length, ofReason("conflict").length], [1, 1]);
+    const { groupId } = overflowOf("malformed");
+    const overflow = groups.find((group) => group.groupId === groupId);
+    assertEquals([overflow?.path, overflow?.build, overflow?.entries], [
+      "*",
+      "*",
+      501 - MAX_GROUPS,
+    ]);
+    assertEquals(groups.reduce((sum, { entries }) => sum + entries, 0), 504);
+    assertEquals((await store.entries(groupId, 1_000)).length, 501 - MAX_GROUPS);
+  },
+);
+
+guarantee("entries past their retention are deleted, and their counts stay", async (rig) => {
+  const { store } = rig;
+  const at = (sequence: number, ageMs: number, build: string) =>
+    anEntry(sequence, {
+      group: groupOf("malformed", "$.v", build),
+      receivedAtMs: NOW - ageMs,
+      quarantinedAt: NOW - ageMs,
+    });
+  await store.store([at(1, 31 * DAY_MS, "old"), at(2, 31 * DAY_MS, "both"), at(3, 0, "both")]);
+  // A clock that is ahead by a year.
+  assertEquals(await store.forget(NOW + 365 * DAY_MS, 40 * DAY_MS), 0);
+  assertEquals(await store.forget(NOW, 30 * DAY_MS), 2);
+  assertEquals(await store.forget(NOW, 30 * DAY_MS), 0);
+  const counts = async () =>
+    (await store.groups(NOW, 100)).map(({ build, entries }) => `${build} ${entries}`).sort();
+  assertEquals(await counts(), ["both 2", "old 1"]);
+  assertEquals((await store.entries(at(2, 0, "both").group.groupId, 9)).length, 1);
+
+  // Once a reason has as many groups as it may, those without entries make place.
+  await store.store(Array.from({ length: MAX_GROUPS }, (_, i) => at(10 + i, DAY_MS, `new ${i}`)));
+  await store.forget(NOW, 30 * DAY_MS);
+  assertEquals((await counts()).includes("old 1"), false);
+  assertEquals((await store.groups(NOW, 100)).find(({ build }) => build === "*")?.entries, 3);
+  await store.store([at(90, 0, "latest")]);
+  assertEquals((await counts()).includes("latest 1"), true);
+  const sum = (await store.groups(NOW, 100)).reduce((total, { entries }) => total + entries, 0);
+  assertEquals(sum, 3 + MAX_GROUPS + 1);
 });
 
 guarantee("depth and growth count the entries of their windows", async (rig) => {

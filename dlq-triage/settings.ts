@@ -10,7 +10,11 @@ import {
   type SettingsShape,
   wholeNumber,
 } from "../shared/process/config.ts";
+import { QUARANTINE_MAX_AGE_MS } from "../shared/contract/topology.ts";
 import { postgresSettings } from "../shared/process/postgres/server_url.ts";
+
+/** Groups of one reason, unless a setting says otherwise. */
+export const DEFAULT_MAX_GROUPS = 1_000;
 
 /** Settings of the service by environment variable; `dlq-triage/README.md` lists them. */
 export const triageSettings = {
@@ -27,6 +31,13 @@ export const triageSettings = {
     .describe("an alert opens when more entries than this arrived within the last minute"),
   TWOFOLD_TRIAGE_RESOLVE_SHARE: decimal(0, 1).default(0.8)
     .describe("an alert resolves below this share of its limit, 0 to 1"),
+  TWOFOLD_TRIAGE_MAX_GROUPS: wholeNumber(1, 100_000).default(DEFAULT_MAX_GROUPS)
+    .describe(
+      "maximum groups of one reason; one more group has all that is beyond",
+    ),
+  TWOFOLD_TRIAGE_MAX_AGE_MS: wholeNumber(QUARANTINE_MAX_AGE_MS, 10 * 366 * 86_400_000)
+    .default(QUARANTINE_MAX_AGE_MS)
+    .describe("how long entries are kept, ms, at least as long as by QUARANTINE; counts stay"),
   TWOFOLD_TRIAGE_EVALUATE_MS: wholeNumber(100, 600_000).default(5_000)
     .describe("interval between two evaluations of the limits, ms"),
 } satisfies SettingsShape;

@@ -1,5 +1,6 @@
 /**
- * Evaluates the limits periodically, so that an alert also resolves when no entry arrives.
+ * Evaluates the limits periodically, so that an alert also resolves when no entry arrives, and deletes
+ * entries that are too old.
  *
  * @module
  */
@@ -9,11 +10,13 @@ import type { Metrics } from "../shared/process/metrics.ts";
 import { pause } from "../shared/process/retry.ts";
 import type { Service } from "../shared/process/service.ts";
 import type { Alarm, Evaluation } from "./alarm.ts";
+import type { Quarantine } from "./quarantine.ts";
 import type { triageSettings } from "./settings.ts";
 
 /** Dependencies of {@link watchLimits}. */
 export interface WatchDependencies {
   readonly alarm: Pick<Alarm, "evaluate">;
+  readonly store: Pick<Quarantine, "forget">;
   readonly durable: Pick<Consumer, "info">;
   /** The time of day, ms since the epoch. */
   readonly nowMs: () => number;
@@ -27,7 +30,7 @@ export interface WatchDependencies {
  */
 export async function watchLimits(
   { settings, metrics, health, log, signal }: Service<typeof triageSettings>,
-  { alarm, durable, nowMs, onLag }: WatchDependencies,
+  { alarm, store, durable, nowMs, onLag }: WatchDependencies,
 ): Promise<void> {
   const part = health.rounds("watching", 2 * settings.TWOFOLD_TRIAGE_EVALUATE_MS + 10_000);
   const setGauges = gauges(metrics);
@@ -36,6 +39,7 @@ export async function watchLimits(
       const [evaluation, lag] = [await alarm.evaluate(nowMs()), await lagOf(durable)];
       setGauges(evaluation, lag);
       onLag?.(lag);
+      await store.forget(nowMs(), settings.TWOFOLD_TRIAGE_MAX_AGE_MS);
       part.works();
     } catch (error) {
       if (!(error instanceof RetryAfter)) throw error;

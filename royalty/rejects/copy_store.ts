@@ -148,7 +148,8 @@ export class CopyStore implements AsyncDisposable {
 
   /**
    * Deletes copied rejects of `stream` that were entered more than `ageMs` ago, at most
-   * {@link MAX_FORGOTTEN}; their counts stay. Returns their number.
+   * {@link MAX_FORGOTTEN}; their counts stay. Returns their number. An age is that at the receipt of
+   * the newest reject, if this is less: one clock that is ahead deletes nothing.
    */
   async forget(stream: string, ageMs: number): Promise<number> {
     const rows = await withRetryable(() =>
@@ -159,7 +160,9 @@ export class CopyStore implements AsyncDisposable {
         return await tx<ForgottenRow[]>`
           with forgotten as (
             delete from royalty.reject where stream = ${stream}
-              and rejected_at < now() - ${ageMs} * interval '1 ms'
+              and rejected_at + ${ageMs} * interval '1 ms' < least(now(), (
+                select to_timestamp(received_ms / 1000.0) from royalty.reject
+                where stream = ${stream} order by seq desc limit 1))
               and seq in (
                 select seq from royalty.reject where stream = ${stream} and seq <=
                   (select through_seq from royalty.reject_copy where stream = ${stream})

@@ -9,7 +9,7 @@ import { jetstream, type JetStreamClient } from "nats/jetstream";
 import type { Sql } from "postgres";
 import { freePort } from "../dev/servers/free_port.ts";
 import { ServiceProcess } from "../dev/servers/service_process.ts";
-import { DATABASE, DEV_PASSWORD, Stack } from "../dev/servers/stack.ts";
+import { DATABASE, Stack } from "../dev/servers/stack.ts";
 import { TcpProxy } from "../dev/servers/tcp_proxy.ts";
 import { aHeartbeat, encode } from "../dev/testing/heartbeats.ts";
 import { Random } from "../dev/testing/random.ts";
@@ -54,15 +54,17 @@ class Rig implements AsyncDisposable {
     const stack = await Stack.start();
     const link = new TcpProxy(stack.postgres.port);
     const way = `127.0.0.1:${link.port}`;
-    const start = (name: "royalty" | "triage") =>
-      ServiceProcess.start(stack.workspace, name, {
+    const start = (name: "royalty" | "triage") => {
+      const password = stack.postgres.passwords[name];
+      return ServiceProcess.start(stack.workspace, name, {
         httpPort: freePort(),
         reach: [stack.nats.url, way],
         settings: {
           ...stack.nats.settings(name),
-          TWOFOLD_POSTGRES_URL: `postgres://${name}:${DEV_PASSWORD}@${way}/${DATABASE}`,
+          TWOFOLD_POSTGRES_URL: `postgres://${name}:${password}@${way}/${DATABASE}`,
         },
       });
+    };
     const services = await Promise.all([start("royalty"), start("triage")]);
     const admin = openPool(stack.postgres.url(DATABASE), { purpose: "test", max: 1 });
     return new Rig(stack, link, jetstream(await stack.connect("ingest")), services, admin);

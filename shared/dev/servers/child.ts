@@ -4,7 +4,9 @@
  *
  * @module
  */
+import { Stop } from "../../process/errors.ts";
 import { ChildProcess } from "../testing/child_process.ts";
+import { waitFor } from "../testing/wait_for.ts";
 import type { Workspace } from "./workspace.ts";
 
 /** What to run, and where. */
@@ -22,8 +24,6 @@ export interface ChildOptions {
 
 /** A running child. */
 export class Child {
-  #isStopped = false;
-
   private constructor(
     readonly name: string,
     readonly logFile: string,
@@ -49,20 +49,30 @@ export class Child {
     const sink = () => appender(logFile);
     const process = new ChildProcess(command, args, { ...surroundings, sink });
     await workspace.watch(process);
+    void process.exited.then(() => workspace.unwatch(process));
     return new Child(name, logFile, process);
   }
 
   /** Sends `signal` and returns the exit code; sends SIGKILL after `graceMs`. */
   async stop(signal: Deno.Signal = "SIGTERM", graceMs?: number): Promise<number> {
-    this.#isStopped = true;
     return await this.process.stop(signal, graceMs);
   }
 
-  /** Calls `report` with the exit code if it fails before {@link stop}. */
-  onCrash(report: (code: number) => void): void {
-    void this.ended.then((code) => {
-      if (!this.#isStopped && code !== 0) report(code);
-    });
+  /**
+   * Resolves once `probe` does. Throws {@link Stop} with the end of the log when the child ends before
+   * that, and kills it when it does not answer in `timeoutMs`.
+   */
+  async answers(who: string, probe: () => Promise<unknown>, timeoutMs = 30_000): Promise<void> {
+    try {
+      await waitFor(`${who} to answer`, async () => {
+        if (this.exitCode === null) await probe();
+        return true;
+      }, { timeoutMs });
+    } catch (error) {
+      await this.stop("SIGKILL");
+      throw error;
+    }
+    if (this.exitCode !== null) throw new Stop(`${who} ended while starting:\n${await this.tail()}`);
   }
 
   /** The last `lines` lines of its log. */

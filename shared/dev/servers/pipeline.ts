@@ -11,7 +11,7 @@ import { freePort } from "./free_port.ts";
 import { NatsServer, type NatsUser } from "./nats_server.ts";
 import { PostgresServer } from "./postgres_server.ts";
 import { type ServiceName, ServiceProcess, SERVICES } from "./service_process.ts";
-import { createDatabase, DATABASE, DEV_PASSWORD, roleUrl } from "./stack.ts";
+import { createDatabase, DATABASE, roleUrl } from "./stack.ts";
 import type { Workspace } from "./workspace.ts";
 
 type Texts = Readonly<Record<string, string>>;
@@ -46,7 +46,7 @@ export interface PipelineOptions {
   readonly financeKey?: string;
   /** Whether data survive a power failure, as in production. */
   readonly durable?: boolean;
-  /** Receives each step as it begins, and that a server has crashed. */
+  /** Receives each step as it begins. */
   readonly progress?: (step: string) => void;
 }
 
@@ -87,7 +87,6 @@ export class Pipeline implements AsyncDisposable {
       }),
       PostgresServer.start(workspace, { port: ports.postgres, durable: options.durable }),
     ]);
-    reportCrashes({ "nats-server": nats, "Postgres": database }, workspace, progress);
     await createDatabase(database);
     progress("provisioning streams, durables and roles");
     await taskOutput("provision", [], provisionEnvironment(nats, database, options));
@@ -191,9 +190,9 @@ function provisionEnvironment(
     ...options.settings,
     ...DEV_LIMITS,
     TWOFOLD_POSTGRES_ADMIN_URL: database.url(DATABASE),
-    TWOFOLD_POSTGRES_ROYALTY_PASSWORD: DEV_PASSWORD,
-    TWOFOLD_POSTGRES_TRIAGE_PASSWORD: DEV_PASSWORD,
-    TWOFOLD_POSTGRES_FINANCE_PASSWORD: DEV_PASSWORD,
+    TWOFOLD_POSTGRES_ROYALTY_PASSWORD: database.passwords.royalty,
+    TWOFOLD_POSTGRES_TRIAGE_PASSWORD: database.passwords.triage,
+    TWOFOLD_POSTGRES_FINANCE_PASSWORD: database.passwords.finance,
     ...options.provision,
   };
 }
@@ -203,24 +202,6 @@ async function taskOutput(task: string, args: readonly string[], env: Texts): Pr
   const { code, out, err } = await runTask(task, args, env);
   if (code !== 0) throw new Stop(`deno task ${task} ${args.join(" ")} failed:\n${err}${out}`);
   return out;
-}
-
-type Servers = Readonly<Record<string, Pick<NatsServer | PostgresServer, "onCrash">>>;
-
-// The services wait for a server without limit, so nothing else would say that it has to be restarted.
-function reportCrashes(
-  servers: Servers,
-  { folder }: Workspace,
-  progress: (what: string) => void,
-): void {
-  for (const [name, server] of Object.entries(servers)) {
-    server.onCrash((code) =>
-      progress(
-        `${name} ended with status ${code}; its log is ${folder}/${name.toLowerCase()}.log; ` +
-          "stop and start again",
-      )
-    );
-  }
 }
 
 /** Free ports. */

@@ -5,10 +5,10 @@
  */
 import postgres, { type Sql } from "postgres";
 import { messageOf, Stop } from "../../process/errors.ts";
-import { type ChildProcessOptions, runCommand } from "../testing/child_process.ts";
+import { type DatabaseRole, type FINANCE_ROLE } from "../../provision/roles.ts";
+import { ChildProcess, type ChildProcessOptions, runCommand } from "../testing/child_process.ts";
 import { Child } from "./child.ts";
 import { freePort } from "./free_port.ts";
-import { waitFor } from "../testing/wait_for.ts";
 import type { Workspace } from "./workspace.ts";
 
 const VERSION = "18.4.0-beta.17";
@@ -23,6 +23,9 @@ const UNPRIVILEGED_ID = 65534;
 /** Data survive the end of a process, but not a power failure. */
 const NOT_DURABLE = ["fsync=off", "full_page_writes=off"];
 
+/** A user of the server: the superuser, and the roles of Twofold. */
+export type PostgresUser = "postgres" | DatabaseRole | typeof FINANCE_ROLE;
+
 /** How a server runs. */
 export interface PostgresOptions {
   readonly port?: number | undefined;
@@ -32,7 +35,10 @@ export interface PostgresOptions {
   readonly settings?: readonly string[];
 }
 
-/** A running Postgres on the loopback address. Its superuser is `postgres`, without a password. */
+/**
+ * A running Postgres on the loopback address. Every user has a password, because every account of
+ * the machine reaches that address. The superuser's is in a file beside the data.
+ */
 export class PostgresServer {
   #child: Child;
 
@@ -40,6 +46,8 @@ export class PostgresServer {
     readonly workspace: Workspace,
     readonly port: number,
     readonly options: PostgresOptions,
+    /** The passwords; those of the roles are valid once the roles are provisioned with them. */
+    readonly passwords: Readonly<Record<PostgresUser, string>>,
     child: Child,
   ) {
     this.#child = child;
@@ -53,14 +61,19 @@ export class PostgresServer {
   static async start(workspace: Workspace, options: PostgresOptions = {}): Promise<PostgresServer> {
     const port = options.port ?? freePort();
     if (Deno.uid() === 0) await requireReachable(workspace.folder);
-    await prepare(workspace.folder);
-    const child = await launch(workspace, port, options);
-    return new PostgresServer(workspace, port, options, child);
+    const passwords = {
+      postgres: await prepare(workspace.folder),
+      royalty: randomPassword(),
+      triage: randomPassword(),
+      finance: randomPassword(),
+    };
+    const child = await launch(workspace, port, options, passwords.postgres);
+    return new PostgresServer(workspace, port, options, passwords, child);
   }
 
   /** Connection URL of `user` for `database`. */
-  url(database = "postgres", user = "postgres", password = ""): string {
-    return `postgres://${user}:${password}@127.0.0.1:${this.port}/${database}`;
+  url(database = "postgres", user: PostgresUser = "postgres"): string {
+    return urlOf(this.port, this.passwords[user], user, database);
   }
 
   /** A superuser connection pool; the caller ends it. */
@@ -73,14 +86,15 @@ export class PostgresServer {
     await this.#child.stop(signal);
   }
 
-  /** Calls `report` with the exit code if the current process fails before {@link stop}. */
-  onCrash(report: (code: number) => void): void {
-    this.#child.onCrash(report);
+  /** Resolves with the exit code of the current process. */
+  ended(): Promise<number> {
+    return this.#child.ended;
   }
 
-  /** Starts it again on the same port and data, after {@link stop}. */
+  /** Starts it again on the same port and data, after its end. */
   async start(): Promise<void> {
-    this.#child = await launch(this.workspace, this.port, this.options);
+    const { workspace, port, options, passwords } = this;
+    this.#child = await launch(workspace, port, options, passwords.postgres);
   }
 }
 
@@ -101,19 +115,36 @@ interface PackagedLink {
  */
 const TEMPLATE_VARIABLE = "TWOFOLD_POSTGRES_TEMPLATE";
 
-// Makes binaries and an empty cluster in `folder`, unless it has them.
-async function prepare(folder: string): Promise<void> {
+// Makes binaries and an empty cluster in `folder`, unless it has them; returns the superuser's
+// password.
+async function prepare(folder: string): Promise<string> {
   const shared = Deno.env.get(TEMPLATE_VARIABLE);
   if (shared === undefined || await exists(`${folder}/postgres/PG_VERSION`)) {
     await install(folder);
     await initialise(folder);
-    return;
+    return await passwordIn(folder);
   }
   const template = `${shared}/template`;
   if (!(await exists(template))) await makeTemplate(shared, template);
   await Deno.symlink(`${template}/pgsql`, `${folder}/pgsql`);
   // With owners and modes, which Postgres checks.
   await run("cp", ["-a", `${template}/postgres`, `${folder}/postgres`]);
+  await run("cp", ["-a", `${template}/${PASSWORD_FILE}`, `${folder}/${PASSWORD_FILE}`]);
+  return await passwordIn(folder);
+}
+
+const PASSWORD_FILE = "postgres.password";
+
+async function passwordIn(folder: string): Promise<string> {
+  return (await Deno.readTextFile(`${folder}/${PASSWORD_FILE}`)).trim();
+}
+
+function randomPassword(): string {
+  return `p${crypto.randomUUID().replaceAll("-", "")}`;
+}
+
+function urlOf(port: number, password: string, user = "postgres", database = "postgres"): string {
+  return `postgres://${user}:${password}@127.0.0.1:${port}/${database}`;
 }
 
 async function makeTemplate(shared: string, template: string): Promise<void> {
@@ -174,15 +205,54 @@ async function requireReachable(folder: string): Promise<void> {
 
 async function initialise(folder: string): Promise<void> {
   const data = `${folder}/postgres`;
-  if (await exists(`${data}/PG_VERSION`)) return;
-  await Deno.mkdir(data, { recursive: true });
-  if (Deno.uid() === 0) await Deno.chown(data, UNPRIVILEGED_ID, UNPRIVILEGED_ID);
-  const initdb = `${folder}/pgsql/bin/initdb`;
+  const hasPassword = await exists(`${folder}/${PASSWORD_FILE}`);
+  if (await exists(`${data}/PG_VERSION`)) return hasPassword ? undefined : await secure(folder);
+  // Renamed when it is complete, so that what a killed initdb left is not taken for a cluster.
+  const unfinished = `${data}.new`;
+  await Deno.remove(unfinished, { recursive: true }).catch(() => {});
+  await Deno.mkdir(unfinished);
+  const { uid, gid } = identity();
+  const file = await writePassword(`${folder}/${PASSWORD_FILE}`, randomPassword());
+  if (uid !== undefined && gid !== undefined) {
+    for (const path of [unfinished, file]) await Deno.chown(path, uid, gid);
+  }
   const args = [
-    ...["--pgdata", data, "--username", "postgres", "--auth", "trust"],
+    ...["--pgdata", unfinished, "--username", "postgres"],
+    ...["--auth", "scram-sha-256", "--pwfile", file],
     ...["--encoding", "UTF8", "--locale", "C", "--no-sync"],
   ];
-  await run(initdb, args, { cwd: data, ...identity() });
+  await run(`${folder}/pgsql/bin/initdb`, args, { cwd: unfinished, ...identity() });
+  await Deno.rename(unfinished, data);
+}
+
+// An earlier version let every account of the machine in, as every user and without a password.
+async function secure(folder: string): Promise<void> {
+  const data = `${folder}/postgres`;
+  const password = randomPassword();
+  const file = await writePassword(`${folder}/${PASSWORD_FILE}.new`, password);
+  const single = new ChildProcess(
+    `${folder}/pgsql/bin/postgres`,
+    ["--single", "-D", data, "postgres"],
+    { cwd: data, hasInput: true, ...identity() },
+  );
+  await single.write(`alter role postgres password '${password}'\n`);
+  await single.endInput();
+  const { code, err } = await single.ended;
+  if (code !== 0 || /ERROR:/.test(err)) {
+    throw new Stop(`the superuser of Postgres cannot be given a password: ${err.trim()}`);
+  }
+  await Deno.writeTextFile(
+    `${data}/pg_hba.conf`,
+    "local all all scram-sha-256\nhost all all 127.0.0.1/32 scram-sha-256\n",
+  );
+  await Deno.rename(file, `${folder}/${PASSWORD_FILE}`);
+}
+
+// Returns `path`.
+async function writePassword(path: string, password: string): Promise<string> {
+  await Deno.remove(path).catch(() => {});
+  await Deno.writeTextFile(path, `${password}\n`, { mode: 0o600 });
+  return path;
 }
 
 async function run(
@@ -199,6 +269,7 @@ async function launch(
   workspace: Workspace,
   port: number,
   options: PostgresOptions,
+  password: string,
 ): Promise<Child> {
   const { folder } = workspace;
   const settings = [
@@ -216,16 +287,10 @@ async function launch(
     cwd: `${folder}/postgres`,
     ...identity(),
   });
-  const url = `postgres://postgres@127.0.0.1:${port}/postgres`;
-  await waitFor("Postgres to accept connections", async () => {
-    if (child.exitCode !== null) return true;
-    const sql = postgres(url, { max: 1, onnotice: () => {} });
+  await child.answers("Postgres", async () => {
+    const sql = postgres(urlOf(port, password), { max: 1, onnotice: () => {} });
     await sql`select 1`.finally(() => sql.end());
-    return true;
-  }, { timeoutMs: 30_000 });
-  if (child.exitCode !== null) {
-    throw new Stop(`Postgres ended while starting:\n${await child.tail()}`);
-  }
+  });
   return child;
 }
 

@@ -1,5 +1,6 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertNotEquals, assertRejects } from "@std/assert";
 import { jetstreamManager } from "nats/jetstream";
+import postgres from "postgres";
 import { NatsServer } from "./nats_server.ts";
 import { PostgresServer } from "./postgres_server.ts";
 import { waitFor } from "../testing/wait_for.ts";
@@ -39,15 +40,35 @@ Deno.test("embedded servers start, keep their data after a crash, and leave no f
   assert(!(await Deno.stat(folder).then(() => true, () => false)), `${folder} is still there`);
 });
 
-Deno.test("a server that is killed is reported, and one that is stopped is not", async () => {
+interface UserRow {
+  usename: string;
+}
+
+Deno.test("no account of the machine gets into Postgres without a password", async () => {
   await using workspace = await Workspace.temporary();
-  const nats = await NatsServer.start(workspace);
-  const reports: string[] = [];
-  nats.onCrash((code) => reports.push(`stopped: ${code}`));
-  await nats.stop("SIGKILL");
-  await nats.start();
-  nats.onCrash((code) => reports.push(`killed: ${code}`));
-  Deno.kill(nats.pid, "SIGKILL");
-  await waitFor("the report", () => reports.includes("killed: 137"));
-  assertEquals(reports, ["killed: 137"]);
+  const database = await PostgresServer.start(workspace);
+  await assertIsClosed(database);
+  const { mode } = await Deno.stat(`${workspace.folder}/postgres.password`);
+  assertEquals((mode ?? 0) & 0o077, 0);
+
+  // A cluster of an earlier version, which let everybody in.
+  await database.stop();
+  const hba = `${workspace.folder}/postgres/pg_hba.conf`;
+  await Deno.writeTextFile(hba, "host all all 127.0.0.1/32 trust\n");
+  await Deno.remove(`${workspace.folder}/postgres.password`);
+  const later = await PostgresServer.start(workspace);
+  assertNotEquals(later.passwords.postgres, database.passwords.postgres);
+  await assertIsClosed(later);
 });
+
+async function assertIsClosed(server: PostgresServer): Promise<void> {
+  const sql = server.connect();
+  const [row] = await sql<UserRow[]>`select session_user as usename`.finally(() => sql.end());
+  assertEquals(row?.usename, "postgres");
+  for (const password of ["", "wrong"]) {
+    const url = new URL(server.url());
+    url.password = password;
+    const guess = postgres(url.href, { max: 1 });
+    await assertRejects(() => guess`select 1`.finally(() => guess.end()), Error, "password");
+  }
+}

@@ -4,11 +4,9 @@
  * @module
  */
 import { ROOT } from "../testing/module_graph.ts";
-import { Stop } from "../../process/errors.ts";
 import type { Role } from "../../process/nats.ts";
 import { DATABASE_ROLES } from "../../provision/roles.ts";
 import { Child } from "./child.ts";
-import { waitFor } from "../testing/wait_for.ts";
 import type { Workspace } from "./workspace.ts";
 
 /** The services, by the name of their NATS user. */
@@ -108,16 +106,11 @@ export class ServiceProcess {
 
   /** Resolves once `/readyz` answers 200; throws with the log's tail when the process ends. */
   async ready(): Promise<void> {
-    await waitFor(`${this.name} to be ready`, async () => {
-      if (this.#child.exitCode !== null) return true;
+    await this.#child.answers(this.name, async () => {
       const response = await fetch(`${this.url}/readyz`);
       const body = await response.text();
       if (!response.ok) throw new Error(body);
-      return true;
-    }, { timeoutMs: 60_000 });
-    if (this.#child.exitCode !== null) {
-      throw new Stop(`${this.name} ended while starting:\n${await this.#child.tail()}`);
-    }
+    }, 60_000);
   }
 
   /** What `/readyz` answers now. Rejects when nothing listens. */

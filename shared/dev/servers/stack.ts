@@ -216,16 +216,13 @@ const DATABASE_ROLE_OF: Partial<Record<NatsUser, DatabaseRole>> = {
 
 /** Name of Twofold's database. */
 export const DATABASE = "twofold";
-/** Password of every role; embedded Postgres trusts loopback, but a URL needs one. */
-export const DEV_PASSWORD = "development";
-
 /** Connection URL of `role` for `database` of `server`. */
 export function roleUrl(
   server: PostgresServer,
   role: DatabaseRole | typeof FINANCE_ROLE,
   database = DATABASE,
 ): string {
-  return server.url(database, role, DEV_PASSWORD);
+  return server.url(database, role);
 }
 
 /** Creates Twofold's database and roles unless they exist. */
@@ -239,11 +236,7 @@ export async function createDatabase(server: PostgresServer, name = DATABASE): P
   }
   const sql = server.connect(name);
   try {
-    await provisionRoles(sql, {
-      royalty: DEV_PASSWORD,
-      triage: DEV_PASSWORD,
-      finance: DEV_PASSWORD,
-    });
+    await provisionRoles(sql, server.passwords);
   } finally {
     await sql.end();
   }

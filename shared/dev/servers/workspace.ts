@@ -5,13 +5,14 @@
  * @module
  */
 
-// Reads "pid N" and "dir D" lines until its standard input closes, which happens when the parent
-// ends, even by SIGKILL; then it ends what is left. Ctrl-C must not stop the guard itself.
+// Reads "dir D" and "pids N N N" lines, the last of which holds, until its standard input closes,
+// which happens when the parent ends, even by SIGKILL; then it ends what is left. Ctrl-C must not
+// stop the guard itself.
 const GUARD = `
 trap '' INT TERM HUP
 pids=; dir=
 while read -r kind value; do
-  case $kind in pid) pids="$pids $value";; dir) dir=$value;; esac
+  case $kind in pids) pids=$value;; dir) dir=$value;; esac
 done
 for pid in $pids; do kill -TERM $pid 2>/dev/null; done
 for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
@@ -29,10 +30,17 @@ exit 0
 
 /** A folder for servers' data and logs. */
 export class Workspace implements AsyncDisposable {
-  readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
+  readonly #watched = new Set<number>();
+  #guard: Guard;
+  #isOver = false;
 
-  private constructor(readonly folder: string, readonly guard: Deno.ChildProcess) {
-    this.#writer = guard.stdin.getWriter();
+  private constructor(readonly folder: string, readonly isTemporary: boolean) {
+    this.#guard = this.#guarded();
+  }
+
+  /** The process that cleans up after this one. */
+  get guardPid(): number {
+    return this.#guard.process.pid;
   }
 
   /** A new temporary folder, which is removed at the end. */
@@ -40,38 +48,68 @@ export class Workspace implements AsyncDisposable {
     const folder = await Deno.makeTempDir({ prefix: "twofold-" });
     // Postgres runs as another user when this process is root, and has to reach its own folder.
     await Deno.chmod(folder, 0o755);
-    const workspace = new Workspace(folder, startGuard());
-    await workspace.#send(`dir ${folder}`);
+    const workspace = new Workspace(folder, true);
+    await workspace.#tell();
     return workspace;
   }
 
   /** `folder` itself, which remains; only the processes end. */
   static async at(folder: string): Promise<Workspace> {
     await Deno.mkdir(folder, { recursive: true });
-    return new Workspace(await Deno.realPath(folder), startGuard());
+    return new Workspace(await Deno.realPath(folder), false);
   }
 
   /** Ends the process `pid` when this process ends without doing so itself. */
-  async watch({ pid }: { readonly pid: number }): Promise<void> {
-    await this.#send(`pid ${pid}`);
+  async watch({ pid }: Watched): Promise<void> {
+    this.#watched.add(pid);
+    await this.#tell();
+  }
+
+  /** Forgets the process `pid`, which has ended: the number may become another process's. */
+  async unwatch({ pid }: Watched): Promise<void> {
+    this.#watched.delete(pid);
+    if (!this.#isOver) await this.#tell();
   }
 
   /** Ends every watched process that is still alive and removes the folder if it is temporary. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#writer.close().catch(() => {});
-    await this.guard.status;
+    this.#isOver = true;
+    const { input, process } = this.#guard;
+    await input.close().catch(() => {});
+    await process.status;
   }
 
-  async #send(line: string): Promise<void> {
-    await this.#writer.write(new TextEncoder().encode(line + "\n"));
+  // Somebody may kill the guard; another one then takes its place.
+  #guarded(): Guard {
+    const process = new Deno.Command("sh", {
+      args: ["-c", GUARD],
+      stdin: "piped",
+      stdout: "null",
+      stderr: "null",
+    }).spawn();
+    void process.status.then(() => {
+      if (this.#isOver) return;
+      this.#guard = this.#guarded();
+      void this.#tell();
+    });
+    return { process, input: process.stdin.getWriter() };
+  }
+
+  async #tell(): Promise<void> {
+    const folder = this.isTemporary ? `dir ${this.folder}\n` : "";
+    const text = `${folder}pids ${[...this.#watched].join(" ")}\n`;
+    // Fails when the guard is killed; its successor is told everything.
+    await this.#guard.input.write(new TextEncoder().encode(text)).catch(() => {});
   }
 }
 
-function startGuard(): Deno.ChildProcess {
-  return new Deno.Command("sh", {
-    args: ["-c", GUARD],
-    stdin: "piped",
-    stdout: "null",
-    stderr: "null",
-  }).spawn();
+/** A process that the guard ends. */
+interface Watched {
+  readonly pid: number;
+}
+
+/** The guard and its orders. */
+interface Guard {
+  readonly process: Deno.ChildProcess;
+  readonly input: WritableStreamDefaultWriter<Uint8Array>;
 }

@@ -1,31 +1,9 @@
-import { assertEquals, assertMatch } from "@std/assert";
+import { assertEquals } from "@std/assert";
 import { declarationProblems } from "../testing/declaration_problems.ts";
 import { demoTask } from "./demo.ts";
 import { replayTask } from "./replay.ts";
-import { guide, upTask } from "./up.ts";
+import { upTask } from "../up/up.ts";
 
 Deno.test("the declarations of the tasks are valid, and their examples and defaults parse", () => {
   assertEquals([demoTask, replayTask, upTask].flatMap(declarationProblems), []);
-});
-
-Deno.test("deno task up prints where each service and the board are", () => {
-  const service = (port: number) => ({ url: `http://127.0.0.1:${port}` });
-  const services = {
-    ingest: service(1),
-    live: service(2),
-    royalty: service(3),
-    triage: service(4),
-    pager: service(5),
-  };
-  const pipeline = {
-    services,
-    fleetKey: "fleet",
-    financeKey: "finance",
-    nats: { url: "127.0.0.1:6", monitorPort: 7 },
-    ports: { finance: 8 },
-    postgres: { port: 9 },
-  };
-  const text = guide(pipeline, ".twofold/nats-cli");
-  for (const { url } of Object.values(services)) assertEquals(text.includes(`${url}\n`), true, url);
-  assertMatch(text, /^ {2}board {5}http:\/\/127\.0\.0\.1:5\/ {3}\(what is open now/m);
 });

@@ -72,7 +72,9 @@ export class Child {
       await this.stop("SIGKILL");
       throw error;
     }
-    if (this.exitCode !== null) throw new Stop(`${who} ended while starting:\n${await this.tail()}`);
+    if (this.exitCode !== null) {
+      throw new Stop(`${who} ended while starting:\n${await this.tail()}`);
+    }
   }
 
   /** The last `lines` lines of its log. */

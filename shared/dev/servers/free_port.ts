@@ -14,14 +14,15 @@ const given = new Set<number>();
 export function freePort(): number {
   for (let tries = 0; tries < COUNT; tries++) {
     const port = FIRST + Math.floor(Math.random() * COUNT);
-    if (given.has(port) || !isFree(port)) continue;
+    if (given.has(port) || !isFreePort(port)) continue;
     given.add(port);
     return port;
   }
   throw new Error(`no port from ${FIRST} to ${FIRST + COUNT - 1} is free`);
 }
 
-function isFree(port: number): boolean {
+/** Whether no process listens on `port` of the loopback address. */
+export function isFreePort(port: number): boolean {
   try {
     Deno.listen({ hostname: "127.0.0.1", port }).close();
     return true;

@@ -84,7 +84,9 @@ export class NatsServer {
     const monitorPort = given.monitorPort ?? freePort();
     const passwords = given.passwords ?? randomPasswords();
     const launched = { binary, port, monitorPort, passwords, node: given.node };
-    return new NatsServer(workspace, launched, await launch(workspace, launched));
+    const child = await spawn(workspace, launched);
+    await answers(child, launched);
+    return new NatsServer(workspace, launched, child);
   }
 
   /** Starts `count` servers that are one cluster; returns the first, which knows the others. */
@@ -137,7 +139,8 @@ export class NatsServer {
 
   /** Starts it again on the same port and data, after its end. */
   async start(): Promise<void> {
-    this.#child = await launch(this.workspace, this.launched);
+    this.#child = await spawn(this.workspace, this.launched);
+    await answers(this.#child, this.launched);
   }
 }
 
@@ -158,10 +161,10 @@ function clusterArgs({ routePort, routePorts }: NodeOptions): string[] {
   ];
 }
 
-async function launch(workspace: Workspace, launched: Launched): Promise<Child> {
+async function spawn(workspace: Workspace, launched: Launched): Promise<Child> {
   const { binary, port, monitorPort, passwords, node } = launched;
   const folder = `${workspace.folder}/${node?.name ?? "nats"}`;
-  const child = await Child.start(workspace, {
+  return await Child.start(workspace, {
     name: node?.name ?? "nats-server",
     command: binary,
     args: [
@@ -179,12 +182,14 @@ async function launch(workspace: Workspace, launched: Launched): Promise<Child> 
       ),
     },
   });
+}
+
+async function answers(child: Child, { binary, port, passwords }: Launched): Promise<void> {
   await child.answers(`nats-server (${binary})`, async () => {
     const servers = `127.0.0.1:${port}`;
     const nc = await connect({ servers, user: "ops", pass: passwords.ops, reconnect: false });
     await nc.close();
   });
-  return child;
 }
 
 function randomPasswords(): Record<NatsUser, string> {

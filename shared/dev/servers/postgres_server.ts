@@ -5,6 +5,7 @@
  */
 import postgres, { type Sql } from "postgres";
 import { messageOf, Stop } from "../../process/errors.ts";
+import { pause } from "../../process/retry.ts";
 import { type DatabaseRole, type FINANCE_ROLE } from "../../provision/roles.ts";
 import { ChildProcess, type ChildProcessOptions, runCommand } from "../testing/child_process.ts";
 import { Child } from "./child.ts";
@@ -40,7 +41,7 @@ export interface PostgresOptions {
  * the machine reaches that address. The superuser's is in a file beside the data.
  */
 export class PostgresServer {
-  #child: Child;
+  #child: Child | undefined;
 
   private constructor(
     readonly workspace: Workspace,
@@ -48,13 +49,15 @@ export class PostgresServer {
     readonly options: PostgresOptions,
     /** The passwords; those of the roles are valid once the roles are provisioned with them. */
     readonly passwords: Readonly<Record<PostgresUser, string>>,
-    child: Child,
-  ) {
-    this.#child = child;
-  }
+  ) {}
 
   get pid(): number {
-    return this.#child.pid;
+    return this.#process.pid;
+  }
+
+  get #process(): Child {
+    if (this.#child === undefined) throw new Error("Postgres was not started");
+    return this.#child;
   }
 
   /** Starts it with data in `<workspace>/postgres`, which the first start makes. */
@@ -67,13 +70,14 @@ export class PostgresServer {
       triage: randomPassword(),
       finance: randomPassword(),
     };
-    const child = await launch(workspace, port, options, passwords.postgres);
-    return new PostgresServer(workspace, port, options, passwords, child);
+    const server = new PostgresServer(workspace, port, options, passwords);
+    await server.start();
+    return server;
   }
 
   /** Connection URL of `user` for `database`. */
   url(database = "postgres", user: PostgresUser = "postgres"): string {
-    return urlOf(this.port, this.passwords[user], user, database);
+    return `postgres://${user}:${this.passwords[user]}@127.0.0.1:${this.port}/${database}`;
   }
 
   /** A superuser connection pool; the caller ends it. */
@@ -83,20 +87,38 @@ export class PostgresServer {
 
   /** Fast shutdown; `SIGQUIT` for a crash. The data remain. */
   async stop(signal: Deno.Signal = "SIGINT"): Promise<void> {
-    await this.#child.stop(signal);
+    await this.#process.stop(signal);
   }
 
   /** Resolves with the exit code of the current process. */
   ended(): Promise<number> {
-    return this.#child.ended;
+    return this.#process.ended;
   }
 
   /** Starts it again on the same port and data, after its end. */
   async start(): Promise<void> {
-    const { workspace, port, options, passwords } = this;
-    this.#child = await launch(workspace, port, options, passwords.postgres);
+    for (let tries = 1;; tries++) {
+      this.#child = await spawn(this.workspace, this.port, this.options);
+      try {
+        await this.#child.answers("Postgres", () => this.#isOpen());
+        return;
+      } catch (error) {
+        if (tries === MAX_STARTS || !STILL_ENDING.test(messageOf(error))) throw error;
+        await pause(250);
+      }
+    }
+  }
+
+  async #isOpen(): Promise<void> {
+    const sql = this.connect();
+    await sql`select 1`.finally(() => sql.end());
   }
 }
+
+/** What Postgres says while processes of one that was killed are left; they end by themselves. */
+const STILL_ENDING = /lock file "postmaster\.pid" already exists|memory block .* still in use/;
+/** With 250 ms between them. */
+const MAX_STARTS = 40;
 
 /** What the npm package of Postgres exports: the path of its server. */
 interface PostgresPackage {
@@ -141,10 +163,6 @@ async function passwordIn(folder: string): Promise<string> {
 
 function randomPassword(): string {
   return `p${crypto.randomUUID().replaceAll("-", "")}`;
-}
-
-function urlOf(port: number, password: string, user = "postgres", database = "postgres"): string {
-  return `postgres://${user}:${password}@127.0.0.1:${port}/${database}`;
 }
 
 async function makeTemplate(shared: string, template: string): Promise<void> {
@@ -265,11 +283,10 @@ async function run(
   throw new Stop(`the packaged Postgres cannot be used; ${command} failed: ${err.trim()}`);
 }
 
-async function launch(
+async function spawn(
   workspace: Workspace,
   port: number,
   options: PostgresOptions,
-  password: string,
 ): Promise<Child> {
   const { folder } = workspace;
   const settings = [
@@ -280,18 +297,13 @@ async function launch(
     ...(options.durable ? [] : NOT_DURABLE),
     ...(options.settings ?? []),
   ];
-  const child = await Child.start(workspace, {
+  return await Child.start(workspace, {
     name: "postgres",
     command: `${folder}/pgsql/bin/postgres`,
     args: ["-D", `${folder}/postgres`, "-p", String(port), ...settings.flatMap((s) => ["-c", s])],
     cwd: `${folder}/postgres`,
     ...identity(),
   });
-  await child.answers("Postgres", async () => {
-    const sql = postgres(urlOf(port, password), { max: 1, onnotice: () => {} });
-    await sql`select 1`.finally(() => sql.end());
-  });
-  return child;
 }
 
 function identity(): { uid?: number; gid?: number } {

@@ -38,7 +38,7 @@ const FLOORS: Readonly<Record<string, readonly (readonly string[])[]>> = {
   ],
   shared: [
     ["e2e"],
-    ["dev/demo"],
+    ["dev/demo", "dev/up"],
     ["dev/recordings"],
     ["dev/browser", "dev/fleet", "dev/receivers"],
     ["dev/servers"],

@@ -16,7 +16,7 @@ import { LOG_EVENTS } from "../../process/log_events.ts";
 import { provisionSettings, provisionTask } from "../../provision/main.ts";
 import { demoTask } from "../demo/demo.ts";
 import { replayTask } from "../demo/replay.ts";
-import { upTask } from "../demo/up.ts";
+import { upTask } from "../up/up.ts";
 import { TEST_TASKS } from "./run_tests.ts";
 
 const README_LINES = 150;

@@ -1,0 +1,141 @@
+/**
+ * `deno task up`: runs the pipeline until Ctrl-C and starts again what ends; data and passwords
+ * persist in `.twofold/`.
+ *
+ * @module
+ */
+import { Hono } from "hono";
+import { command } from "../../process/cli/command.ts";
+import type { Output } from "../../process/cli/io.ts";
+import { integer } from "../../process/cli/parsers.ts";
+import { main } from "../../process/cli/run.ts";
+import { messageOf } from "../../process/errors.ts";
+import { Pipeline } from "../servers/pipeline.ts";
+import { SERVICES } from "../servers/service_process.ts";
+import { Workspace } from "../servers/workspace.ts";
+import { guide } from "./guide.ts";
+import {
+  FOLDER,
+  lockInstallation,
+  openInstallation,
+  writeContexts,
+  writeEnvironments,
+} from "./installation.ts";
+import { startPageOf } from "./pipeline_page.ts";
+import { type Part, Supervisor } from "./supervisor.ts";
+import { simulateTraffic, TRAFFIC_TEXT } from "./traffic.ts";
+import { BASE_PORT, PORT_COUNT, portsFrom, requireFree } from "./up_ports.ts";
+
+/** How often to look whether the process that started this one is still there, ms. */
+const PARENT_MS = 500;
+
+/** `deno task up`. */
+export const upTask = command({
+  name: "up",
+  summary: "the pipeline, staying up",
+  details: `Data, logs and secrets are in ${FOLDER}/, where the next start goes on; deno task ` +
+    "alerts, live, royalty, triage and provision find the servers there. A server or service that " +
+    "ends is started again. Ctrl-C stops it.",
+  options: {
+    port: {
+      type: "string",
+      value: "N",
+      about: `first of ${PORT_COUNT} ports in a row; it has the start page`,
+      parser: integer(1024, 65_536 - PORT_COUNT),
+      default: String(BASE_PORT),
+    },
+    simulate: { type: "boolean", about: "send the heartbeats of a simulated fleet" },
+  },
+  examples: [{ args: [] }, { args: ["--simulate"] }, {
+    args: ["--port", "7500"],
+    about: "beside another one, from another checkout",
+  }],
+  async run({ port, simulate }, io) {
+    await up(port, simulate, io.out);
+    return 0;
+  },
+});
+
+if (import.meta.main) await main(upTask);
+
+async function up(port: number, isSimulated: boolean, output: Output): Promise<void> {
+  const over = new AbortController();
+  endsBy(over);
+  const say = (line: string) => {
+    try {
+      output.line(line);
+    } catch (error) {
+      over.abort(`its output cannot be written: ${error}`);
+    }
+  };
+  await using workspace = await Workspace.at(FOLDER);
+  using _lock = await lockInstallation(workspace.folder);
+  const ports = portsFrom(port);
+  await requireFree(port, (line) => say(`… ${line}`));
+  const installation = await openInstallation(workspace.folder);
+  await using pipeline = await Pipeline.start(workspace, {
+    ...installation,
+    ports,
+    durable: true,
+    hasCanary: true,
+    progress: (step) => say(`… ${step}`),
+  });
+  const supervisor = new Supervisor(partsOf(pipeline), (line) => say(`${timeText()} ${line}`));
+  await using _page = serve(port, startPageOf(pipeline, port, supervisor));
+  await writeEnvironments(pipeline);
+  say(guide({ ...pipeline, ports }, await writeContexts(pipeline)));
+  const sending = isSimulated ? simulate(pipeline, over.signal, say) : undefined;
+  await new Promise((resolve) => over.signal.addEventListener("abort", resolve));
+  await supervisor.stop();
+  await sending;
+  say(`\nstopping (${over.signal.reason}); data stay in ${FOLDER}/`);
+}
+
+/** Aborts when a person or the system ends this process, or what started it has ended. */
+function endsBy(over: AbortController): void {
+  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    Deno.addSignalListener(name, () => over.abort(name));
+  }
+  const parent = Deno.ppid;
+  const timer = setInterval(() => {
+    if (Deno.ppid !== parent) over.abort("the process that started it has ended");
+  }, PARENT_MS);
+  Deno.unrefTimer(timer);
+}
+
+function partsOf({ nats, postgres, services }: Pipeline): Part[] {
+  const servers = Object.entries({ "nats-server": nats, "postgres": postgres });
+  return [
+    ...servers.map(([name, server]): Part => ({
+      name,
+      ended: () => server.ended(),
+      start: () => server.start(),
+      stop: () => server.stop(),
+    })),
+    ...SERVICES.map((name): Part => ({
+      name,
+      ended: () => services[name].ended(),
+      start: () => services[name].restart(),
+      stop: () => services[name].stop(),
+    })),
+  ];
+}
+
+function serve(port: number, app: Hono): Deno.HttpServer {
+  return Deno.serve({ hostname: "127.0.0.1", port, onListen: () => {} }, (r) => app.fetch(r));
+}
+
+async function simulate(
+  { services, fleetKey }: Pipeline,
+  signal: AbortSignal,
+  say: (line: string) => void,
+): Promise<void> {
+  say(TRAFFIC_TEXT);
+  const target = { url: services.ingest.url, key: fleetKey };
+  await simulateTraffic(target, Date.now(), signal)
+    .catch((error) => say(`the simulated fleet has stopped: ${messageOf(error)}`));
+}
+
+function timeText(): string {
+  return new Date().toISOString().slice(11, 19);
+}

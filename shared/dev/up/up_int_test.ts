@@ -1,0 +1,163 @@
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertNotEquals,
+  assertStringIncludes,
+} from "@std/assert";
+import { isFreePort } from "../servers/free_port.ts";
+import { ChildProcess, isAlive } from "../testing/child_process.ts";
+import { processTree } from "../testing/measure.ts";
+import { ROOT } from "../testing/module_graph.ts";
+import { waitFor } from "../testing/wait_for.ts";
+import { PORT_COUNT, portsFrom } from "./up_ports.ts";
+
+const UP = new URL("./up.ts", import.meta.url).pathname;
+
+/** `deno task up` in a folder of its own. */
+class Up implements AsyncDisposable {
+  readonly process: ChildProcess;
+
+  constructor(readonly folder: string, readonly base: number, ...args: readonly string[]) {
+    const all = ["run", "--quiet", "-A", "--config", new URL("deno.json", ROOT).pathname, UP];
+    const options = ["--port", String(base), ...args];
+    this.process = new ChildProcess(Deno.execPath(), [...all, ...options], { cwd: folder });
+  }
+
+  async isUp(): Promise<void> {
+    await waitFor("Twofold to be up", () => {
+      assertEquals(this.process.exitCode, null, this.process.err);
+      return this.process.out.includes("Twofold is up");
+    }, { timeoutMs: 120_000 });
+  }
+
+  /** Pids of the processes that it started, by what their command line contains. */
+  child(part: string): number {
+    const pid = processTree(this.process.pid).slice(1).find((each) =>
+      commandOf(each).includes(part)
+    );
+    if (pid === undefined) throw new Error(`no process of ${part}`);
+    return pid;
+  }
+
+  async page(): Promise<string> {
+    const response = await fetch(`http://127.0.0.1:${this.base}/`);
+    return await response.text();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.process.stop("SIGTERM");
+    await Deno.remove(this.folder, { recursive: true });
+  }
+}
+
+async function startUp(...args: readonly string[]): Promise<Up> {
+  const folder = await Deno.makeTempDir({ prefix: "twofold-up-" });
+  await Deno.chmod(folder, 0o755);
+  const up = new Up(folder, freeBase(), ...args);
+  await up.isUp();
+  return up;
+}
+
+/** Ten free ports in a row, below those that other tests take. */
+function freeBase(): number {
+  for (;;) {
+    const base = 8_000 + PORT_COUNT * Math.floor(Math.random() * 800);
+    if (Array.from({ length: PORT_COUNT }, (_, i) => base + i).every(isFreePort)) return base;
+  }
+}
+
+function commandOf(pid: number): string {
+  try {
+    return Deno.readTextFileSync(`/proc/${pid}/cmdline`).replaceAll("\0", " ");
+  } catch {
+    return "";
+  }
+}
+
+const PARTS: Readonly<Record<string, string>> = {
+  "nats-server": "/nats-server ",
+  "postgres": "/bin/postgres ",
+  "ingest": "/ingest/main.ts",
+  "live": "/live/main.ts",
+  "royalty": "/royalty/main.ts",
+  "triage": "/dlq-triage/main.ts",
+  "pager": "/live/pager/main.ts",
+};
+
+Deno.test("up starts again whatever is killed, and everything works again", async () => {
+  await using up = await startUp();
+  for (const [name, part] of Object.entries(PARTS)) {
+    const pid = up.child(part);
+    Deno.kill(pid, "SIGKILL");
+    await waitFor(`${name} to return`, () => {
+      const next = up.child(part);
+      return next !== pid && up.process.out.includes(`${name} is started again`);
+    }, { timeoutMs: 60_000 });
+    assertStringIncludes(
+      up.process.out,
+      `${name} ended with status 137; starting it again in 0.5 s`,
+    );
+  }
+  await waitFor("all parts to work", async () => {
+    const page = await up.page();
+    return page.includes("All parts work.") || Promise.reject(new Error(page));
+  }, { timeoutMs: 120_000 });
+});
+
+Deno.test("nothing remains after a SIGKILL of up, even when its guard was killed before", async () => {
+  await using up = await startUp();
+  const guard = up.child("sh -c");
+  Deno.kill(guard, "SIGKILL");
+  await waitFor("another guard", () => up.child("sh -c") !== guard);
+  const [, ...started] = processTree(up.process.pid);
+  assert(started.length >= 9, `two servers, their children, services, a guard: ${started}`);
+
+  await up.process.stop("SIGKILL");
+
+  await waitFor("all processes to end", () => !started.some(isAlive), { timeoutMs: 30_000 });
+  // The next start finds ports and data free.
+  await using again = new Up(up.folder, up.base);
+  await again.isUp();
+  assertEquals(await again.process.stop("SIGTERM"), 0, again.process.err);
+});
+
+Deno.test("up ends with the process that started it", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "twofold-up-" });
+  await Deno.chmod(folder, 0o755);
+  const base = freeBase();
+  const config = new URL("deno.json", ROOT).pathname;
+  await using task = new ChildProcess(
+    Deno.execPath(),
+    ["task", "--quiet", "--config", config, "--cwd", folder, "up", "--port", String(base)],
+  );
+  await waitFor("Twofold to be up", () => task.out.includes("Twofold is up"), {
+    timeoutMs: 120_000,
+  });
+  const [, ...started] = processTree(task.pid);
+  await task.stop("SIGKILL");
+  await waitFor("all processes to end", () => !started.some(isAlive), { timeoutMs: 60_000 });
+  await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("the start page leads everywhere; a fleet is simulated", async () => {
+  await using up = await startUp("--simulate");
+  const page = await up.page();
+  const links = [...page.matchAll(/href="([^"]+)"/g)].map(([, href = ""]) => href);
+  for (const href of links) {
+    const response = await fetch(new URL(href, `http://127.0.0.1:${up.base}`));
+    await response.body?.cancel();
+    // The statements ask who wants to see them.
+    assert([200, 401].includes(response.status), `${href}: ${response.status}`);
+  }
+  assert(links.length >= 20, page);
+  const { ingest } = portsFrom(up.base).http;
+  await waitFor("heartbeats", async () => {
+    const response = await fetch(`http://127.0.0.1:${ingest}/metrics`);
+    const accepted = (await response.text()).match(/^twofold_ingest_events_total\S* (\d+)/m);
+    return Number(accepted?.[1] ?? 0) > 100;
+  }, { timeoutMs: 60_000 });
+  const second = new Up(up.folder, up.base);
+  assertNotEquals((await second.process.ended).code, 0);
+  assertMatch(second.process.err, /another `deno task up` is running/);
+});

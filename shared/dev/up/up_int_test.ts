@@ -12,16 +12,17 @@ import { ROOT } from "../testing/module_graph.ts";
 import { waitFor } from "../testing/wait_for.ts";
 import { PORT_COUNT, portsFrom } from "./up_ports.ts";
 
+const CONFIG = new URL("deno.json", ROOT).pathname;
 const UP = new URL("./up.ts", import.meta.url).pathname;
+const UP_ARGS = ["run", "--quiet", "-A", "--config", CONFIG, UP];
 
 /** `deno task up` in a folder of its own. */
 class Up implements AsyncDisposable {
   readonly process: ChildProcess;
 
   constructor(readonly folder: string, readonly base: number, ...args: readonly string[]) {
-    const all = ["run", "--quiet", "-A", "--config", new URL("deno.json", ROOT).pathname, UP];
-    const options = ["--port", String(base), ...args];
-    this.process = new ChildProcess(Deno.execPath(), [...all, ...options], { cwd: folder });
+    const all = [...UP_ARGS, "--port", String(base), ...args];
+    this.process = new ChildProcess(Deno.execPath(), all, { cwd: folder });
   }
 
   async isUp(): Promise<void> {
@@ -52,11 +53,16 @@ class Up implements AsyncDisposable {
 }
 
 async function startUp(...args: readonly string[]): Promise<Up> {
-  const folder = await Deno.makeTempDir({ prefix: "twofold-up-" });
-  await Deno.chmod(folder, 0o755);
-  const up = new Up(folder, freeBase(), ...args);
+  const up = new Up(await upFolder(), freeBase(), ...args);
   await up.isUp();
   return up;
+}
+
+/** A new folder that the unprivileged user of Postgres may enter. */
+async function upFolder(): Promise<string> {
+  const folder = await Deno.makeTempDir({ prefix: "twofold-up-" });
+  await Deno.chmod(folder, 0o755);
+  return folder;
 }
 
 /** Ten free ports in a row, below those that other tests take. */
@@ -117,25 +123,22 @@ Deno.test("nothing remains after a SIGKILL of up, even when its guard was killed
 
   await waitFor("all processes to end", () => !started.some(isAlive), { timeoutMs: 30_000 });
   // The next start finds ports and data free.
-  await using again = new Up(up.folder, up.base);
+  const again = new Up(up.folder, up.base);
   await again.isUp();
   assertEquals(await again.process.stop("SIGTERM"), 0, again.process.err);
 });
 
 Deno.test("up ends with the process that started it", async () => {
-  const folder = await Deno.makeTempDir({ prefix: "twofold-up-" });
-  await Deno.chmod(folder, 0o755);
-  const base = freeBase();
-  const config = new URL("deno.json", ROOT).pathname;
-  await using task = new ChildProcess(
-    Deno.execPath(),
-    ["task", "--quiet", "--config", config, "--cwd", folder, "up", "--port", String(base)],
-  );
-  await waitFor("Twofold to be up", () => task.out.includes("Twofold is up"), {
+  const folder = await upFolder();
+  // The shell stays, because it has another command to run.
+  const line = `"$@" --port ${freeBase()}; true`;
+  const command = ["-c", line, "sh", Deno.execPath(), ...UP_ARGS];
+  await using shell = new ChildProcess("sh", command, { cwd: folder });
+  await waitFor("Twofold to be up", () => shell.out.includes("Twofold is up"), {
     timeoutMs: 120_000,
   });
-  const [, ...started] = processTree(task.pid);
-  await task.stop("SIGKILL");
+  const [, ...started] = processTree(shell.pid);
+  await shell.stop("SIGKILL");
   await waitFor("all processes to end", () => !started.some(isAlive), { timeoutMs: 60_000 });
   await Deno.remove(folder, { recursive: true });
 });

@@ -1,5 +1,6 @@
 /**
- * The task `deno task provision [--check]`: creates streams, durables and Postgres roles.
+ * The task `deno task provision [--check]`: creates streams, durables, and database and roles of
+ * Postgres.
  *
  * @module
  */
@@ -7,6 +8,7 @@ import { jetstreamManager } from "nats/jetstream";
 import { z } from "zod";
 import { command } from "../process/cli/command.ts";
 import { JSON_OPTION } from "../process/cli/declaration.ts";
+import { numberWithin } from "../process/cli/parsers.ts";
 import { main } from "../process/cli/run.ts";
 import {
   localEnvironment,
@@ -18,13 +20,11 @@ import {
   wholeNumber,
 } from "../process/config.ts";
 import { toJson } from "../process/cli/json_output.ts";
-import { untilReady } from "../process/retry.ts";
-import { Log } from "../process/log.ts";
 import { connectNats } from "../process/nats.ts";
-import { openPool } from "../process/postgres/pool.ts";
 import { postgresSettings } from "../process/postgres/server_url.ts";
 import { drift, provision, type TopologyDrift } from "./streams.ts";
-import { provisionRoles } from "./roles.ts";
+import { provisionDatabase } from "./database.ts";
+import { Patience, withJetStream } from "./patience.ts";
 import { DEFAULT_TOPOLOGY, desiredTopology } from "../contract/topology.ts";
 
 /** Settings of the provisioning step; `shared/README.md` lists them with their defaults. */
@@ -44,7 +44,9 @@ export const provisionSettings = {
     .default(DEFAULT_TOPOLOGY.quarantineMaxBytes)
     .describe("maximum size of QUARANTINE, bytes; a full stream refuses entries"),
   TWOFOLD_POSTGRES_ADMIN_URL: postgresSettings.TWOFOLD_POSTGRES_URL.optional()
-    .describe("Postgres URL of a superuser; if set, the Postgres roles are created too"),
+    .describe(
+      "Postgres URL of an admin (CREATEROLE, CREATEDB); if set, database and roles are created",
+    ),
   TWOFOLD_POSTGRES_ROYALTY_PASSWORD: z.string().min(1).optional()
     .describe("password of the Postgres role royalty"),
   TWOFOLD_POSTGRES_TRIAGE_PASSWORD: z.string().min(1).optional()
@@ -53,7 +55,7 @@ export const provisionSettings = {
     .describe("password of the Postgres role finance; if unset, the role is not created"),
 } satisfies SettingsShape;
 
-/** A superuser's URL is there to create roles, which need passwords. */
+/** An admin's URL is there to create roles, which need passwords. */
 const provisionRule: SettingsRule<typeof provisionSettings> = (settings) => {
   if (settings.TWOFOLD_POSTGRES_ADMIN_URL === undefined) return {};
   const needed = ["TWOFOLD_POSTGRES_ROYALTY_PASSWORD", "TWOFOLD_POSTGRES_TRIAGE_PASSWORD"] as const;
@@ -67,20 +69,30 @@ const provisionRule: SettingsRule<typeof provisionSettings> = (settings) => {
 export const provisionTask = command({
   name: "provision",
   summary: "create or update streams, durables and Postgres roles",
-  details: "Idempotent: a second run changes nothing. Postgres roles are created if " +
-    "TWOFOLD_POSTGRES_ADMIN_URL is set. With --check nothing is changed, and drift exits with 1.",
+  details:
+    "Idempotent: a second run changes nothing. The Postgres database and roles are created " +
+    "if TWOFOLD_POSTGRES_ADMIN_URL is set. Servers that are still starting are waited for. With " +
+    "--check nothing is changed, and drift exits with 1.",
   options: {
     check: { type: "boolean", about: "only report drift, change nothing" },
+    wait: {
+      type: "string",
+      value: "SECONDS",
+      about: "maximum wait for NATS, for JetStream and for Postgres, each; s",
+      parser: numberWithin(0, 3600),
+      default: "60",
+    },
     json: JSON_OPTION,
   },
   examples: [{ args: [] }, {
     args: ["--check"],
     about: "check whether a stream was changed manually",
   }],
-  async run({ check, json }, io) {
+  async run({ check, json, wait }, io) {
     const settings = readSettings(provisionSettings, localEnvironment("ops"), provisionRule);
-    const found = await topologyDrift(settings, check);
-    const roles = check ? [] : await createRoles(settings);
+    const patience = new Patience(wait * 1000);
+    const found = await topologyDrift(settings, patience, check);
+    const roles = check ? [] : await createRoles(settings, patience);
     if (json) io.out.write(toJson({ onlyChecked: check, drift: found, roles }));
     else io.out.line(provisionText(check, found, roles));
     return check && found.length > 0 ? 1 : 0;
@@ -92,14 +104,11 @@ if (import.meta.main) await main(provisionTask);
 /** The drift from the topology; removes it unless `onlyCheck`. */
 async function topologyDrift(
   settings: Settings<typeof provisionSettings>,
+  patience: Patience,
   onlyCheck: boolean,
 ): Promise<TopologyDrift[]> {
-  const log = new Log("provision");
-  // Servers may still be starting, as in compose; the wait has a limit.
-  const signal = AbortSignal.timeout(60_000);
-  const nc = await untilReady(signal, log, () => connectNats(settings, log));
+  const nc = await patience.until(() => connectNats(settings, patience.log));
   try {
-    const jsm = await jetstreamManager(nc);
     const desired = desiredTopology({
       partitions: settings.TWOFOLD_PARTITIONS,
       replicas: settings.TWOFOLD_REPLICAS,
@@ -108,7 +117,13 @@ async function topologyDrift(
       heartbeatsMaxBytes: settings.TWOFOLD_HEARTBEATS_MAX_BYTES,
       quarantineMaxBytes: settings.TWOFOLD_QUARANTINE_MAX_BYTES,
     });
-    return onlyCheck ? await drift(jsm, desired) : await provision(jsm, desired);
+    const removed: TopologyDrift[] = [];
+    return await patience.until(() =>
+      withJetStream(settings.TWOFOLD_NATS_USER, async () => {
+        const jsm = await jetstreamManager(nc);
+        return onlyCheck ? await drift(jsm, desired) : await provision(jsm, desired, removed);
+      })
+    );
   } finally {
     await nc.close();
   }
@@ -128,20 +143,16 @@ function provisionText(
   ].join("\n");
 }
 
-/** Creates the Postgres roles if a superuser URL is set; returns their names. */
+/** Creates database and roles if the URL of an admin is set; returns the names of the roles. */
 async function createRoles(
   settings: Settings<typeof provisionSettings>,
+  patience: Patience,
 ): Promise<readonly string[]> {
   const url = settings.TWOFOLD_POSTGRES_ADMIN_URL;
   const royalty = settings.TWOFOLD_POSTGRES_ROYALTY_PASSWORD;
   const triage = settings.TWOFOLD_POSTGRES_TRIAGE_PASSWORD;
   if (!url || !royalty || !triage) return [];
   const finance = settings.TWOFOLD_POSTGRES_FINANCE_PASSWORD;
-  const sql = openPool(url, { purpose: "provision", max: 1 });
-  try {
-    await provisionRoles(sql, { royalty, triage, finance });
-    return ["royalty", "triage", ...(finance === undefined ? [] : ["finance"])];
-  } finally {
-    await sql.end();
-  }
+  await patience.until(() => provisionDatabase(url, { royalty, triage, finance }));
+  return ["royalty", "triage", ...(finance === undefined ? [] : ["finance"])];
 }

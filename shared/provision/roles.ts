@@ -26,14 +26,19 @@ interface RoleRow {
   readonly rolname: string;
 }
 
-interface CurrentDatabaseRow {
+interface MembershipRow {
+  readonly is_member: boolean;
+}
+
+/** The name of the database of a connection. */
+export interface CurrentDatabaseRow {
   readonly database: string;
 }
 
 /**
  * Creates each role with its password and a schema that only it can use, and the finance role
- * without a schema and without write access. `sql` is a connection of a superuser to Twofold's
- * database. Idempotent; a changed password takes effect.
+ * without a schema and without write access. `sql` is a connection to Twofold's database, of its
+ * owner, who may create roles; of a superuser, too. Idempotent; a changed password takes effect.
  */
 export async function provisionRoles(sql: Sql, passwords: RolePasswords): Promise<void> {
   const { database } = onlyRow(
@@ -44,6 +49,7 @@ export async function provisionRoles(sql: Sql, passwords: RolePasswords): Promis
   await sql`revoke temporary on database ${sql(database)} from public`;
   for (const role of DATABASE_ROLES) {
     await provisionRole(sql, role, passwords[role]);
+    await becomeMember(sql, role);
     await sql`create schema if not exists ${sql(role)} authorization ${sql(role)}`;
     // migrate() runs `create schema if not exists`, which needs this right even if the schema
     // exists.
@@ -54,6 +60,14 @@ export async function provisionRoles(sql: Sql, passwords: RolePasswords): Promis
     await sql`alter role ${sql(FINANCE_ROLE)} set default_transaction_read_only = on`;
     await sql`alter role ${sql(FINANCE_ROLE)} set statement_timeout = '30s'`;
   }
+}
+
+// A superuser may give a schema to any role, everybody else only to one that he can be.
+async function becomeMember(sql: Sql, role: DatabaseRole): Promise<void> {
+  const rows = await sql<MembershipRow[]>`
+    select pg_has_role(current_user, ${role}, 'set') as is_member`;
+  if (onlyRow(rows, "the membership").is_member) return;
+  await sql`grant ${sql(role)} to current_user with inherit false, set true`;
 }
 
 async function provisionRole(sql: Sql, role: string, password: string): Promise<void> {

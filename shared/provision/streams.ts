@@ -32,12 +32,15 @@ export async function drift(
   return [...streams, ...consumers].flat();
 }
 
-/** Creates and updates streams and durables to match `desired`; returns the differences removed. */
+/**
+ * Creates and updates streams and durables to match `desired`; returns the differences removed. A
+ * caller that repeats this after a failure gives `removed`, to which they are added.
+ */
 export async function provision(
   jsm: JetStreamManager,
   desired: DesiredTopology,
+  removed: TopologyDrift[] = [],
 ): Promise<TopologyDrift[]> {
-  const removed: TopologyDrift[] = [];
   // Streams first, because a consumer needs its stream.
   for (const stream of desired.streams) {
     const found = await streamDrift(jsm, stream);

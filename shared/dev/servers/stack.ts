@@ -15,7 +15,8 @@ import {
   desiredTopology,
   type TopologyOptions,
 } from "../../contract/topology.ts";
-import { type DatabaseRole, FINANCE_ROLE, provisionRoles } from "../../provision/roles.ts";
+import { provisionDatabase } from "../../provision/database.ts";
+import type { DatabaseRole, FINANCE_ROLE } from "../../provision/roles.ts";
 import { provision } from "../../provision/streams.ts";
 import { freePort } from "./free_port.ts";
 import { NatsServer, type NatsUser } from "./nats_server.ts";
@@ -227,17 +228,5 @@ export function roleUrl(
 
 /** Creates Twofold's database and roles unless they exist. */
 export async function createDatabase(server: PostgresServer, name = DATABASE): Promise<void> {
-  const admin = server.connect();
-  try {
-    const [exists] = await admin`select 1 from pg_database where datname = ${name}`;
-    if (!exists) await admin`create database ${admin(name)}`;
-  } finally {
-    await admin.end();
-  }
-  const sql = server.connect(name);
-  try {
-    await provisionRoles(sql, server.passwords);
-  } finally {
-    await sql.end();
-  }
+  await provisionDatabase(server.url(name), server.passwords);
 }

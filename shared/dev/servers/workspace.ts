@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { requireUnix } from "../binaries/platform.ts";
 
 // Reads "dir D" and "pids N N N" lines, the last of which holds, until its standard input closes,
 // which happens when the parent ends, even by SIGKILL; then it ends what is left. Ctrl-C must not
@@ -35,6 +36,7 @@ export class Workspace implements AsyncDisposable {
   #isOver = false;
 
   private constructor(readonly folder: string, readonly isTemporary: boolean) {
+    requireUnix(Deno.build);
     this.#guard = this.#guarded();
   }
 

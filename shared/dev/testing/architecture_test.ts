@@ -42,6 +42,7 @@ const FLOORS: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ["dev/recordings"],
     ["dev/browser", "dev/fleet", "dev/receivers"],
     ["dev/servers"],
+    ["dev/binaries"],
     ["dev/testing"],
     ["provision"],
     ["process/postgres", "process/raw"],
@@ -54,8 +55,8 @@ const MAX_FILES_PER_FOLDER = 13;
 
 /** Files of development that load a package whose name depends on the machine. */
 const LOADS_BY_MACHINE = [
-  "shared/dev/servers/nats_server.ts",
-  "shared/dev/servers/postgres_server.ts",
+  "shared/dev/binaries/nats_binary.ts",
+  "shared/dev/binaries/postgres_binary.ts",
 ];
 /** Tests that import the tasks that start servers, to read what they declare, and start none. */
 const READ_DECLARATIONS = ["shared/dev/demo/tasks_test.ts", "shared/dev/testing/documents_test.ts"];

@@ -122,14 +122,23 @@ export async function runCommand(
   return await new ChildProcess(command, args, options).ended;
 }
 
-/** Runs `deno task <task> <args>` in the checkout, as a person does. */
+/** Starts `deno task <task> <args>` in the checkout, as a person does. */
+export function startTask(
+  task: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>>,
+): ChildProcess {
+  const command = ["task", "--quiet", task, ...args];
+  return new ChildProcess(Deno.execPath(), command, { cwd: ROOT.pathname, env });
+}
+
+/** Runs `deno task <task> <args>` to its end; see {@link startTask}. */
 export async function runTask(
   task: string,
   args: readonly string[],
   env: Readonly<Record<string, string>>,
 ): Promise<ChildResult> {
-  const command = ["task", "--quiet", task, ...args];
-  return await runCommand(Deno.execPath(), command, { cwd: ROOT.pathname, env });
+  return await startTask(task, args, env).ended;
 }
 
 /** Whether a process exists and has not ended. */

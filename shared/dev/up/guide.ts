@@ -6,7 +6,7 @@
 import { renderPairs } from "../../process/cli/table.ts";
 import { ROLES } from "../../process/nats.ts";
 import { type ServiceName, SERVICES } from "../servers/service_process.ts";
-import { FOLDER } from "./installation.ts";
+import { FOLDER } from "./places.ts";
 
 /** What {@link guide} says of a pipeline. */
 export interface GuidedPipeline {

@@ -9,9 +9,7 @@ import { ROLES } from "../../process/nats.ts";
 import { DATABASE_ROLES } from "../../provision/roles.ts";
 import { type NatsUser, passwordsFor } from "../servers/nats_server.ts";
 import type { Pipeline } from "../servers/pipeline.ts";
-
-/** The folder, in the working directory. */
-export const FOLDER = ".twofold";
+import { FOLDER } from "./places.ts";
 
 /** What must be the same at the next start. */
 export interface Installation {

@@ -15,16 +15,15 @@ import { SERVICES } from "../servers/service_process.ts";
 import { Workspace } from "../servers/workspace.ts";
 import { guide } from "./guide.ts";
 import {
-  FOLDER,
   lockInstallation,
   openInstallation,
   writeContexts,
   writeEnvironments,
 } from "./installation.ts";
+import { BASE_PORT, FOLDER, PORT_COUNT, portsFrom, requireFree } from "./places.ts";
 import { startPageOf } from "./pipeline_page.ts";
 import { type Part, Supervisor } from "./supervisor.ts";
 import { simulateTraffic, TRAFFIC_TEXT } from "./traffic.ts";
-import { BASE_PORT, PORT_COUNT, portsFrom, requireFree } from "./up_ports.ts";
 
 /** How often to look whether the process that started this one is still there, ms. */
 const PARENT_MS = 500;

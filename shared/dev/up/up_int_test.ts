@@ -10,7 +10,7 @@ import { ChildProcess, isAlive } from "../testing/child_process.ts";
 import { processTree } from "../testing/measure.ts";
 import { ROOT } from "../testing/module_graph.ts";
 import { waitFor } from "../testing/wait_for.ts";
-import { PORT_COUNT, portsFrom } from "./up_ports.ts";
+import { PORT_COUNT, portsFrom } from "./places.ts";
 
 const CONFIG = new URL("deno.json", ROOT).pathname;
 const UP = new URL("./up.ts", import.meta.url).pathname;

@@ -1,6 +1,6 @@
 /**
- * The ports of `deno task up`: ten in a row, the same at every start, so that links and scripts stay
- * valid.
+ * Where `deno task up` is: its folder, and ten ports in a row, the same at every start, so that links
+ * and scripts stay valid.
  *
  * @module
  */
@@ -8,6 +8,9 @@ import { Stop } from "../../process/errors.ts";
 import { pause } from "../../process/retry.ts";
 import { isFreePort } from "../servers/free_port.ts";
 import type { Ports } from "../servers/pipeline.ts";
+
+/** The folder of data, logs and secrets, in the working directory. */
+export const FOLDER = ".twofold";
 
 /** The ports of a pipeline, and that of the start page. */
 export interface UpPorts extends Ports {

@@ -17,21 +17,27 @@ import { Random } from "../shared/dev/testing/random.ts";
 import { waitFor } from "../shared/dev/testing/wait_for.ts";
 import { NatsStack } from "../shared/dev/servers/stack.ts";
 import { inboxPrefix } from "../shared/process/nats.ts";
+import { pause } from "../shared/process/retry.ts";
 import { admit, type RoutedEvent } from "./admit.ts";
 
 /** Target rate of batched ingest on two cores, events per second. */
 const TARGET = 45_000;
 const BATCH_EVENTS = 500;
-const KEY = "bench-0123456789abcdef";
+/** The key of the fleet that the generator is. */
+export const BENCH_KEY = "bench-0123456789abcdef";
 const WARM_UP_SECONDS = 2;
+/** A device waits longer after a 503; a generator should not be idle. */
+const REFUSED_PAUSE_MS = 200;
 
 /** The load of a generator, which it reads from standard input as JSON. */
-interface Load {
+export interface Load {
   readonly target: { readonly edge: string } | { readonly nats: string; readonly password: string };
   readonly eventsPerRequest: number;
   /** Concurrent requests, or batches. */
   readonly workers: number;
   readonly seconds: number;
+  /** Whether a 503 stores nothing and is followed by the next request, instead of ending the run. */
+  readonly mayRefuse?: boolean;
 }
 
 /** Measures the floor, 100 events per request and one, and prints the figures. */
@@ -44,7 +50,7 @@ export async function runIngestBench(seconds = 5): Promise<Figure[]> {
     { target, eventsPerRequest: BATCH_EVENTS, workers: 4, seconds },
     { nats: nats.pid },
   );
-  const edge = await stack.service("ingest", { TWOFOLD_FLEET_KEYS: `bench:${KEY}` });
+  const edge = await stack.service("ingest", { TWOFOLD_FLEET_KEYS: `bench:${BENCH_KEY}` });
   const http = (eventsPerRequest: number, workers: number): Load => {
     return { target: { edge: edge.url }, eventsPerRequest, workers, seconds };
   };
@@ -64,8 +70,8 @@ export async function runIngestBench(seconds = 5): Promise<Figure[]> {
   return [floor, batched, single];
 }
 
-// Measures from the end of the generator's warm-up, which also warms up its target.
-async function generate(
+/** Measures `load`, from the end of the generator's warm-up, which also warms up its target. */
+export async function generate(
   name: string,
   load: Load,
   pids: Readonly<Record<string, number>>,
@@ -94,10 +100,11 @@ async function runGenerator(): Promise<void> {
   const orders = linesOf(Deno.stdin.readable);
   const { value: load } = await orders.next();
   if (load === undefined) throw new Error("standard input has no load");
-  const { target, eventsPerRequest, workers, seconds }: Load = JSON.parse(load);
+  const parsed: Load = JSON.parse(load);
+  const { target, eventsPerRequest, workers, seconds } = parsed;
   const bodies = new Bodies("edge" in target ? eventsPerRequest : 1);
   const send = "edge" in target
-    ? postTo(target.edge, bodies)
+    ? postTo(target.edge, bodies, parsed.mayRefuse ?? false)
     : batchesTo(await connectIngest(target.nats, target.password), bodies, eventsPerRequest);
   await repeat(send, workers, WARM_UP_SECONDS);
   console.log("ready");
@@ -120,12 +127,14 @@ async function repeat(send: () => Promise<number>, workers: number, seconds: num
   return events;
 }
 
-function postTo(edge: string, bodies: Bodies): () => Promise<number> {
-  const headers = { "content-type": "application/json", authorization: `Bearer ${KEY}` };
+function postTo(edge: string, bodies: Bodies, mayRefuse: boolean): () => Promise<number> {
+  const headers = { "content-type": "application/json", authorization: `Bearer ${BENCH_KEY}` };
   return async () => {
     const request = { method: "POST", headers, body: bodies.next() };
     const response = await fetch(`${edge}/v1/heartbeats`, request);
     const answer = await response.json();
+    // No sleep: a refused device waits.
+    if (response.status === 503 && mayRefuse) return await pause(REFUSED_PAUSE_MS).then(() => 0);
     if (response.status !== 202) throw new Error(JSON.stringify(answer));
     return answer.accepted;
   };

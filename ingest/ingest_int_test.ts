@@ -13,8 +13,8 @@ import { Metrics } from "../shared/process/metrics.ts";
 import { connectNats, inboxPrefix } from "../shared/process/nats.ts";
 import { heartbeatStreams, partitionOf } from "../shared/contract/topology.ts";
 import { ingestApp } from "./app.ts";
-import { JetStreamLanding } from "./landing.ts";
-import { Publisher } from "./publisher.ts";
+import { JetStreamLanding } from "./storing/landing.ts";
+import { Publisher } from "./storing/publisher.ts";
 
 const KEY = "0123456789abcdef";
 const NOW = 1_780_000_000_000;

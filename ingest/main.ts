@@ -10,12 +10,14 @@ import { connectService, inboxPrefix } from "../shared/process/nats.ts";
 import { pause } from "../shared/process/retry.ts";
 import { runService, type Service } from "../shared/process/service.ts";
 import { ingestApp } from "./app.ts";
-import { JetStreamLanding } from "./landing.ts";
-import { Publisher } from "./publisher.ts";
+import { JetStreamLanding } from "./storing/landing.ts";
+import { Publisher } from "./storing/publisher.ts";
 import { ingestSettings, MAX_BODY_BYTES } from "./settings.ts";
 
 /** Interval between two probes of the streams, in ms. */
 const PROBE_INTERVAL_MS = 5_000;
+/** Interval between two measurements of the round trip, in ms. */
+const MEASURE_INTERVAL_MS = 1_000;
 /** `Retry-After` while the edge is starting, in ms. */
 const STARTING_RETRY_MS = 2_000;
 
@@ -45,15 +47,25 @@ async function start(service: IngestProcess): Promise<void> {
   const inbox = inboxPrefix(settings.TWOFOLD_NATS_USER);
   const landing = await JetStreamLanding.open(nc, inbox, streams, log);
   health.check(() => landing.notReady());
-  void probePeriodically(landing, signal);
+  void repeat(() => landing.probe(), PROBE_INTERVAL_MS, signal);
+  void repeat(() => landing.measure(), MEASURE_INTERVAL_MS, signal);
+  service.metrics.gaugeOf(
+    "twofold_ingest_round_trip_seconds",
+    "Shortest of the last round trips to NATS",
+    () => landing.roundTripMs / 1_000,
+  );
   running.publisher = new Publisher(landing, publisherOptions(settings));
   starting.works();
 }
 
-async function probePeriodically(landing: JetStreamLanding, signal: AbortSignal): Promise<void> {
+async function repeat(
+  work: () => Promise<void>,
+  intervalMs: number,
+  signal: AbortSignal,
+): Promise<void> {
   while (!signal.aborted) {
-    await pause(PROBE_INTERVAL_MS, signal);
-    await landing.probe();
+    await pause(intervalMs, signal);
+    await work();
   }
 }
 

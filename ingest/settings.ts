@@ -41,7 +41,7 @@ export const ingestSettings = {
   TWOFOLD_BATCH_EVENTS: wholeNumber(1, 1_000).default(500)
     .describe("maximum events per batch sent to JetStream"),
   TWOFOLD_BATCHES_UNDER_WAY: wholeNumber(1, 16).default(4)
-    .describe("maximum batches in flight to one stream"),
+    .describe("maximum batches in flight to one stream on a short link; a long one holds more"),
   TWOFOLD_BATCH_LINGER_MS: wholeNumber(0, 1_000).default(25)
     .describe("maximum time that an event waits for its batch to fill, ms"),
   TWOFOLD_ACK_DEADLINE_MS: wholeNumber(100, 9_000).default(5_000)

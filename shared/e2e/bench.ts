@@ -1,5 +1,5 @@
 /**
- * `deno task bench [ingest|live|royalty|pipeline|overload|detection] …`: figures and ratios, each measured
+ * `deno task bench [ingest|links|live|royalty|pipeline|overload|detection] …`: figures and ratios, each measured
  * against a floor or another way in the same run.
  *
  * @module
@@ -14,6 +14,7 @@ import { DETECTION_OPTIONS } from "./detection/options.ts";
 /** The program of each bench. */
 const BENCHES = {
   ingest: "ingest/ingest_bench.ts",
+  links: "ingest/link_bench.ts",
   live: "live/live_bench.ts",
   royalty: "royalty/posting/posting_bench.ts",
   pipeline: "shared/e2e/pipeline_bench.ts",

@@ -98,9 +98,10 @@ export class NatsStack implements AsyncDisposable {
   async service(name: ServiceName, settings: Texts = {}): Promise<ServiceProcess> {
     const all = { ...this.settings(name), ...settings };
     const database = all.TWOFOLD_POSTGRES_URL;
+    const nats = all.TWOFOLD_NATS_URL?.split(",") ?? [];
     const service = await ServiceProcess.start(this.workspace, name, {
       httpPort: freePort(),
-      reach: [...this.nats.urls, ...(database === undefined ? [] : [new URL(database).host])],
+      reach: [...nats, ...(database === undefined ? [] : [new URL(database).host])],
       settings: all,
     });
     this.#services.push(service);

@@ -1,8 +1,26 @@
 /**
- * A TCP proxy in front of a server: a link that can drop all bytes or be closed.
+ * A TCP proxy in front of a server: a link that can be slow, thin, uneven, silent or cut.
  *
  * @module
  */
+import { pause } from "../../process/retry.ts";
+
+/** What a link does to bytes, in each direction. */
+export interface LinkQuality {
+  /** Time that each byte is on its way; half of what it adds to a round trip. */
+  readonly delayMs?: number;
+  /** Up to so much more, at random. */
+  readonly jitterMs?: number;
+  /** Unlimited unless given. */
+  readonly bytesPerSecond?: number;
+}
+
+/** Maximum bytes on their way in one direction; then the sender waits. */
+const MAX_QUEUED_BYTES = 64 * 1024 ** 2;
+/** The same on a link with a rate: what its routers hold, in seconds of it. */
+const MAX_QUEUED_SECONDS = 2;
+/** A thin link passes pieces of this length, in seconds of its rate. */
+const PIECE_SECONDS = 0.05;
 
 /** One client and, unless the link was silent when it connected, the server. */
 interface Pair {
@@ -15,6 +33,7 @@ export class TcpProxy implements Disposable {
   readonly #listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   readonly #pairs = new Set<Pair>();
   #isSilent = false;
+  #quality: LinkQuality = {};
 
   constructor(readonly serverPort: number) {
     void this.#accept();
@@ -22,6 +41,16 @@ export class TcpProxy implements Disposable {
 
   get port(): number {
     return this.#listener.addr.port;
+  }
+
+  /** `127.0.0.1:port`. */
+  get url(): string {
+    return `127.0.0.1:${this.port}`;
+  }
+
+  /** From now on the link is like this, also for the connections that there are. */
+  shape(quality: LinkQuality): void {
+    this.#quality = quality;
   }
 
   /** From now on every byte is dropped, also of new connections; nothing is closed. */
@@ -56,33 +85,117 @@ export class TcpProxy implements Disposable {
 
   async #serve(client: Deno.Conn): Promise<void> {
     const pair: Pair = { ends: [client], isSilent: this.#isSilent };
+    const quality = () => this.#quality;
     this.#pairs.add(pair);
-    if (pair.isSilent) return await forward(client, undefined, pair);
+    if (pair.isSilent) return await new Direction(client, undefined, pair, quality).run();
     const server = await Deno.connect({ hostname: "127.0.0.1", port: this.serverPort }).catch(
       () => undefined,
     );
     if (!server) return close(client);
     pair.ends.push(server);
-    await Promise.all([forward(client, server, pair), forward(server, client, pair)]);
+    await Promise.all([
+      new Direction(client, server, pair, quality).run(),
+      new Direction(server, client, pair, quality).run(),
+    ]);
     this.#pairs.delete(pair);
   }
 }
 
-// A silent pair reads bytes and never forwards them; not even an end.
-async function forward(from: Deno.Conn, to: Deno.Conn | undefined, pair: Pair): Promise<void> {
-  const buffer = new Uint8Array(65_536);
-  try {
-    for (;;) {
-      const bytes = await from.read(buffer);
-      if (pair.isSilent && bytes !== null) continue;
-      if (pair.isSilent || bytes === null || !to) break;
-      for (let at = 0; at < bytes;) at += await to.write(buffer.subarray(at, bytes));
-    }
-  } catch {
-    // Closed or reset.
+/** Bytes on their way, and when they arrive. */
+interface Piece {
+  readonly bytes: Uint8Array;
+  readonly dueMs: number;
+}
+
+/** One direction of a pair. A silent pair reads bytes and never forwards them; not even an end. */
+class Direction {
+  readonly #queue: Piece[] = [];
+  #queuedBytes = 0;
+  #hasEnded = false;
+  /** When the link has sent what it was given, and when the newest piece arrives. */
+  #freeMs = 0;
+  #lastDueMs = 0;
+  #changed = Promise.withResolvers<void>();
+
+  constructor(
+    readonly from: Deno.Conn,
+    readonly to: Deno.Conn | undefined,
+    readonly pair: Pair,
+    readonly quality: () => LinkQuality,
+  ) {}
+
+  async run(): Promise<void> {
+    await Promise.all([this.#take(), this.#deliver()]);
+    close(this.from);
+    if (this.to && !this.pair.isSilent) close(this.to);
   }
-  close(from);
-  if (to && !pair.isSilent) close(to);
+
+  async #take(): Promise<void> {
+    const buffer = new Uint8Array(65_536);
+    try {
+      for (;;) {
+        const { bytesPerSecond = Infinity } = this.quality();
+        const pieceBytes = Math.max(256, bytesPerSecond * PIECE_SECONDS);
+        const bytes = await this.from.read(buffer.subarray(0, Math.min(buffer.length, pieceBytes)));
+        if (this.pair.isSilent && bytes !== null) continue;
+        if (bytes === null || !this.to) break;
+        this.#enqueue(buffer.slice(0, bytes));
+        const room = Math.min(MAX_QUEUED_BYTES, bytesPerSecond * MAX_QUEUED_SECONDS);
+        while (this.#queuedBytes > room && !this.#hasEnded) await this.#changed.promise;
+      }
+    } catch {
+      // Closed or reset.
+    }
+    this.#ends();
+  }
+
+  #enqueue(bytes: Uint8Array): void {
+    const { delayMs = 0, jitterMs = 0, bytesPerSecond = Infinity } = this.quality();
+    const nowMs = performance.now();
+    this.#freeMs = Math.max(this.#freeMs, nowMs) + bytes.length / bytesPerSecond * 1_000;
+    // Bytes of one connection arrive in order.
+    this.#lastDueMs = Math.max(
+      this.#lastDueMs,
+      this.#freeMs + delayMs + Math.random() * jitterMs,
+    );
+    this.#queue.push({ bytes, dueMs: this.#lastDueMs });
+    this.#queuedBytes += bytes.length;
+    this.#wake();
+  }
+
+  async #deliver(): Promise<void> {
+    try {
+      for (;;) {
+        const piece = this.#queue.shift();
+        if (piece === undefined) {
+          if (this.#hasEnded) return;
+          await this.#changed.promise;
+          continue;
+        }
+        const waitMs = piece.dueMs - performance.now();
+        if (waitMs > 0) await pause(waitMs);
+        for (let at = 0; at < piece.bytes.length && this.to && !this.pair.isSilent;) {
+          at += await this.to.write(piece.bytes.subarray(at));
+        }
+        this.#queuedBytes -= piece.bytes.length;
+        this.#wake();
+      }
+    } catch {
+      // Closed or reset: what is on its way is lost.
+      close(this.from);
+      this.#ends();
+    }
+  }
+
+  #ends(): void {
+    this.#hasEnded = true;
+    this.#wake();
+  }
+
+  #wake(): void {
+    this.#changed.resolve();
+    this.#changed = Promise.withResolvers<void>();
+  }
 }
 
 function close(end: Deno.Conn): void {

@@ -17,6 +17,14 @@ import { readSources, withoutComments } from "./source/syntax.ts";
  * A file imports from its own room and from floors below it. Rooms on one floor are strangers.
  */
 const FLOORS: Readonly<Record<string, readonly (readonly string[])[]>> = {
+  ingest: [
+    ["main.ts"],
+    ["app.ts"],
+    ["accept.ts", "openapi.ts"],
+    ["storing"],
+    ["admit.ts", "body.ts", "fleets.ts"],
+    ["problem.ts", "settings.ts", "split.ts"],
+  ],
   royalty: [
     ["main.ts", "cli.ts"],
     ["commands"],

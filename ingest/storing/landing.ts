@@ -12,10 +12,10 @@ import {
   type JetStreamManager,
   jetstreamManager,
 } from "nats/jetstream";
-import { messageOf, RetryAfter } from "../shared/process/errors.ts";
-import type { Log } from "../shared/process/log.ts";
-import { natsMessageOf } from "../shared/process/nats.ts";
-import type { RoutedEvent } from "./admit.ts";
+import { messageOf, RetryAfter } from "../../shared/process/errors.ts";
+import type { Log } from "../../shared/process/log.ts";
+import { natsMessageOf } from "../../shared/process/nats.ts";
+import type { RoutedEvent } from "../admit.ts";
 import { FastIngest } from "./fast_ingest.ts";
 import type { Landing } from "./publisher.ts";
 
@@ -23,10 +23,15 @@ import type { Landing } from "./publisher.ts";
 const MIN_FAST_EVENTS = 4;
 /** JetStream error code "batch publish is disabled": no fast ingest on this stream or server. */
 const BATCH_DISABLED_CODE = 10205;
+/** JetStream error code "too many requests": the queue of the stream is full. */
+const BUSY_CODE = 10167;
+/** Round trips that are remembered; the shortest is the one without load. */
+const ROUND_TRIPS = 3;
 
 /** Time before a retry, by the cause of the failure, in ms. */
 const RETRY_AFTER_MS = {
   timeout: 100,
+  busy: 250,
   disconnected: 2_000,
   other: 1_000,
   apiError: 10_000,
@@ -47,6 +52,8 @@ export class JetStreamLanding implements Landing {
   /** Rejects each publish in flight when the connection is lost. */
   readonly #rejectPending = new Set<(reason: RetryAfter) => void>();
   #connected = true;
+  /** The last ones, ms. */
+  readonly #roundTripsMs: number[] = [];
 
   private constructor(
     readonly nc: NatsConnection,
@@ -73,7 +80,7 @@ export class JetStreamLanding implements Landing {
   ): Promise<JetStreamLanding> {
     const jsm = await jetstreamManager(nc, { checkAPI: false });
     const landing = new JetStreamLanding(nc, jsm, inboxPrefix, streams, log);
-    await landing.probe();
+    await Promise.all([landing.probe(), landing.measure()]);
     return landing;
   }
 
@@ -82,6 +89,21 @@ export class JetStreamLanding implements Landing {
     if (!this.#connected) return "NATS is disconnected";
     const lane = this.#lanes.find(({ problem }) => problem !== undefined);
     return lane && `${lane.stream}: ${lane.problem}`;
+  }
+
+  /** The round trip to the server without load, ms; 0 before it is measured. */
+  get roundTripMs(): number {
+    return this.#roundTripsMs.length === 0 ? 0 : Math.min(...this.#roundTripsMs);
+  }
+
+  /** Measures the round trip. Resolves when the connection is lost, too. Never throws. */
+  async measure(): Promise<void> {
+    try {
+      this.#roundTripsMs.push(await this.nc.rtt());
+      if (this.#roundTripsMs.length > ROUND_TRIPS) this.#roundTripsMs.shift();
+    } catch {
+      // There is no connection, and so no link to measure.
+    }
   }
 
   /** Checks that every stream exists and whether it allows batches. Never throws. */
@@ -171,7 +193,8 @@ function toRetryAfter(error: unknown, stream: string): RetryAfter {
   if (error instanceof RetryAfter) return error;
   const message = `${stream}: ${messageOf(error)}`;
   if (error instanceof JetStreamApiError) {
-    return new RetryAfter(message, RETRY_AFTER_MS.apiError, { cause: error });
+    const retryAfterMs = error.code === BUSY_CODE ? RETRY_AFTER_MS.busy : RETRY_AFTER_MS.apiError;
+    return new RetryAfter(message, retryAfterMs, { cause: error });
   }
   const isTimeout = error instanceof Error && error.name === "TimeoutError";
   return new RetryAfter(message, isTimeout ? RETRY_AFTER_MS.timeout : RETRY_AFTER_MS.other, {

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertExists, assertRejects } from "@std/assert";
-import { waitFor } from "../shared/dev/testing/wait_for.ts";
-import { RetryAfter } from "../shared/process/errors.ts";
-import type { RoutedEvent } from "./admit.ts";
+import { waitFor } from "../../shared/dev/testing/wait_for.ts";
+import { RetryAfter } from "../../shared/process/errors.ts";
+import type { RoutedEvent } from "../admit.ts";
 import { type Landing, Publisher, type PublisherOptions } from "./publisher.ts";
 
 const OPTIONS: PublisherOptions = {
@@ -25,6 +25,7 @@ interface Attempt {
 /** A landing that holds every batch until the test acknowledges or fails it. */
 class HeldLanding implements Landing {
   readonly attempts: Attempt[] = [];
+  roundTripMs = 0;
   inFlight = 0;
   maxInFlight = 0;
 

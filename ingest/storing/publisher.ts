@@ -4,7 +4,7 @@
  * Guarantees, each with a test of its name:
  * - publish resolves only after every event's batch has been acknowledged;
  * - a batch that fails is sent again whole, with the same message ids;
- * - batches are bounded in events, in bytes and in number;
+ * - batches are bounded in events, in bytes and in number; a long link holds more of them;
  * - events in flight are bounded; beyond the limit publish refuses at once.
  *
  * A request that is refused may have been stored in part. Its device sends the same bytes again,
@@ -12,9 +12,10 @@
  *
  * @module
  */
-import { RetryAfter } from "../shared/process/errors.ts";
-import { pause } from "../shared/process/retry.ts";
-import type { RoutedEvent } from "./admit.ts";
+import { RetryAfter } from "../../shared/process/errors.ts";
+import { pause } from "../../shared/process/retry.ts";
+import type { RoutedEvent } from "../admit.ts";
+import { Pace } from "./pace.ts";
 
 /** Where a {@link Publisher} stores its batches. */
 export interface Landing {
@@ -23,6 +24,8 @@ export interface Landing {
    * otherwise.
    */
   land(partition: number, events: readonly RoutedEvent[], timeoutMs: number): Promise<void>;
+  /** The round trip to the server without load, ms. */
+  readonly roundTripMs: number;
 }
 
 /** Limits of a {@link Publisher}. */
@@ -34,7 +37,7 @@ export interface PublisherOptions {
   readonly maxBatchEvents: number;
   /** Per batch; a larger event is a batch of its own. */
   readonly maxBatchBytes: number;
-  /** Per stream. */
+  /** Per stream, on a short link; see {@link Pace}. */
   readonly maxBatchesInFlight: number;
   /** Maximum time that a partial batch waits for more events, in ms. */
   readonly lingerMs: number;
@@ -92,6 +95,7 @@ interface Batch {
   readonly events: RoutedEvent[];
   /** The submissions in this batch, with their number of events. */
   readonly shares: { readonly submission: Submission; readonly events: number }[];
+  bytes: number;
   deadlineAtMs: number;
 }
 
@@ -99,11 +103,10 @@ interface Batch {
 class Lane {
   readonly waiting: Submission[] = [];
   waitingEvents = 0;
-  batchesInFlight = 0;
   /** Whether the linger time of the oldest event is over. */
   isDue = false;
   timer: ReturnType<typeof setTimeout> | undefined;
-  constructor(readonly partition: number) {}
+  constructor(readonly partition: number, readonly pace: Pace) {}
 }
 
 /** Collects events into batches per stream and publishes them; see the guarantees above. */
@@ -117,7 +120,11 @@ export class Publisher {
     readonly options: PublisherOptions,
     readonly nowMs: () => number = () => performance.now(),
   ) {
-    this.#lanes = Array.from({ length: options.partitions }, (_, index) => new Lane(index));
+    const { partitions, maxBatchesInFlight } = options;
+    this.#lanes = Array.from(
+      { length: partitions },
+      (_, index) => new Lane(index, new Pace(maxBatchesInFlight)),
+    );
   }
 
   /** Number of events submitted and neither acknowledged nor refused. */
@@ -161,10 +168,12 @@ export class Publisher {
 
   // Full batches are sent at once; a partial batch lingers, then is sent when a slot is free.
   #pump(lane: Lane): void {
-    const { maxBatchEvents, maxBatchesInFlight, lingerMs } = this.options;
-    while (lane.batchesInFlight < maxBatchesInFlight && lane.waitingEvents > 0) {
+    const { maxBatchEvents, lingerMs } = this.options;
+    while (lane.waitingEvents > 0) {
       if (lane.waitingEvents < maxBatchEvents && !lane.isDue) break;
-      this.#send(lane);
+      const roomBytes = lane.pace.roomBytes(this.landing.roundTripMs);
+      if (roomBytes === 0) break;
+      this.#send(lane, roomBytes);
     }
     if (lane.waitingEvents === 0 || lane.isDue || lane.timer !== undefined) return;
     lane.timer = setTimeout(() => {
@@ -174,23 +183,24 @@ export class Publisher {
     }, lingerMs);
   }
 
-  #send(lane: Lane): void {
-    const batch = this.#take(lane);
+  #send(lane: Lane, roomBytes: number): void {
+    const batch = this.#take(lane, roomBytes);
     lane.isDue = false;
     if (batch.events.length === 0) return;
-    lane.batchesInFlight += 1;
+    lane.pace.sent(batch.bytes);
     void this.#landWithRetries(lane, batch).then(
       () => batch.shares.forEach(({ submission, events }) => submission.landed(events)),
       (error) => batch.shares.forEach(({ submission }) => submission.fail(error)),
     ).finally(() => {
-      lane.batchesInFlight -= 1;
+      lane.pace.settled(batch.bytes);
       this.#pump(lane);
     });
   }
 
-  #take(lane: Lane): Batch {
-    const batch: Batch = { events: [], shares: [], deadlineAtMs: Infinity };
-    const room = { events: this.options.maxBatchEvents, bytes: this.options.maxBatchBytes };
+  #take(lane: Lane, roomBytes: number): Batch {
+    const { maxBatchEvents, maxBatchBytes } = this.options;
+    const batch: Batch = { events: [], shares: [], bytes: 0, deadlineAtMs: Infinity };
+    const room = { events: maxBatchEvents, bytes: Math.min(maxBatchBytes, roomBytes) };
     for (;;) {
       const submission = lane.waiting[0];
       if (submission === undefined) break;
@@ -206,13 +216,17 @@ export class Publisher {
 
   async #landWithRetries(lane: Lane, batch: Batch): Promise<void> {
     for (let attempt = 1;; attempt++) {
-      const leftMs = batch.deadlineAtMs - this.nowMs();
+      const sentAtMs = this.nowMs();
+      const leftMs = batch.deadlineAtMs - sentAtMs;
       if (leftMs <= 0) throw deadlineExceeded();
+      const attemptsLeft = MAX_ATTEMPTS + 1 - attempt;
+      const timeoutMs = lane.pace.timeoutMs(leftMs, attemptsLeft, this.landing.roundTripMs);
       try {
-        const timeoutMs = leftMs / (MAX_ATTEMPTS + 1 - attempt);
-        return await this.landing.land(lane.partition, batch.events, timeoutMs);
+        await this.landing.land(lane.partition, batch.events, timeoutMs);
+        return lane.pace.landed(batch.bytes, this.nowMs() - sentAtMs, timeoutMs);
       } catch (error) {
         if (!(error instanceof RetryAfter)) throw error;
+        if (error.retryAfterMs <= MAX_RETRY_WAIT_MS) lane.pace.missed();
         if (attempt === MAX_ATTEMPTS || error.retryAfterMs > MAX_RETRY_WAIT_MS) throw error;
         await pause(error.retryAfterMs);
       }
@@ -232,6 +246,7 @@ function moveInto(
     if (event.bytes.length > room.bytes && batch.events.length > 0) break;
     room.events -= 1;
     room.bytes -= event.bytes.length;
+    batch.bytes += event.bytes.length;
     batch.events.push(event);
     submission.advance();
     moved += 1;

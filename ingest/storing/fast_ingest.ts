@@ -1,9 +1,13 @@
 /**
- * Client of fast ingest (NATS ADR-50, nats-server 2.14): batches with few acknowledgements.
+ * Client of fast ingest (NATS ADR-50, nats-server 2.14): batches with one acknowledgement.
  *
  * The protocol uses reply subjects, `<inbox>.<batch>.<flow>.<gaps>.<seq>.<operation>.$FI`. The
- * server acknowledges the first event, then every n-th (flow control: each answer says the next n),
- * and closes the batch with one acknowledgement of all events.
+ * server closes the batch with one acknowledgement of all events.
+ *
+ * A batch is sent whole, so that it costs one round trip. The acknowledgements of flow control are
+ * not waited for: beside other batches the server begins with one event and doubles, which is 8 to
+ * 11 round trips for 500 events. What limits the sender instead is the number and the size of the
+ * batches in flight (`pace.ts`); what the stream's queue cannot take the server refuses.
  *
  * The client's `startFastIngest` is not used: it creates a promise for every event and, once the
  * server slows the flow, a timer for every event; it builds a header map for every message id and
@@ -14,13 +18,11 @@
  */
 import { headers, type Msg, type MsgHdrs, type NatsConnection, nuid, TimeoutError } from "nats";
 import { JetStreamApiError } from "nats/jetstream";
-import type { RoutedEvent } from "./admit.ts";
+import type { RoutedEvent } from "../admit.ts";
 
 const OPERATION = { start: 0, append: 1, final: 2 } as const;
 /** A missing event in the sequence fails the batch. */
 const GAP_MODE = "fail";
-/** Maximum outstanding acknowledgements before the sender waits; ADR-50 advises 2. */
-const MAX_OUTSTANDING_ACKS = 2;
 
 /** The fields of a server answer that are used. */
 interface Answer {
@@ -28,9 +30,6 @@ interface Answer {
   /** The batch id; only in the final acknowledgement. */
   readonly batch?: string;
   readonly count?: number;
-  readonly type?: "ack" | "gap" | "err";
-  readonly seq?: number;
-  readonly msgs?: number;
 }
 
 /** Publishes batches over one connection, with one subscription for all answers. */
@@ -56,7 +55,7 @@ export class FastIngest {
     this.#batches.set(id, batch);
     const timer = setTimeout(() => batch.fail(new TimeoutError()), timeoutMs);
     try {
-      batch.start();
+      batch.send();
       await batch.ended;
     } finally {
       clearTimeout(timer);
@@ -77,10 +76,6 @@ export class FastIngest {
 
 class Batch {
   readonly #ended = Promise.withResolvers<void>();
-  /** Number of events sent, which is the batch sequence of the last one. */
-  #sent = 0;
-  #acked = 0;
-  #flow = 0;
   #isSettled = false;
   readonly #headers: MessageIdHeaders;
 
@@ -96,8 +91,18 @@ class Batch {
     return this.#ended.promise;
   }
 
-  start(): void {
-    this.#send(OPERATION.start);
+  /** Sends every event. */
+  send(): void {
+    const last = this.events.length - 1;
+    for (const [index, event] of this.events.entries()) {
+      const operation = index === 0
+        ? OPERATION.start
+        : index === last
+        ? OPERATION.final
+        : OPERATION.append;
+      const reply = `${this.replyPrefix}${index + 1}.${operation}.$FI`;
+      this.nc.publish(event.subject, event.bytes, { reply, headers: this.#headers.of(index) });
+    }
   }
 
   fail(reason: unknown): void {
@@ -110,11 +115,7 @@ class Batch {
     if (message.headers?.code) return this.fail(new Error(message.headers.status));
     const answer = message.json<Answer>();
     if (answer.error) return this.fail(new JetStreamApiError(answer.error));
-    if (answer.batch !== undefined) return this.#close(answer.count);
-    if (answer.type !== "ack") return;
-    this.#acked = Math.max(this.#acked, answer.seq ?? 0);
-    this.#flow = answer.msgs ?? this.#flow;
-    this.#sendMore();
+    if (answer.batch !== undefined) this.#close(answer.count);
   }
 
   #close(count: number | undefined): void {
@@ -125,23 +126,6 @@ class Batch {
     }
     this.#isSettled = true;
     this.#ended.resolve();
-  }
-
-  #sendMore(): void {
-    const window = this.#flow * MAX_OUTSTANDING_ACKS;
-    while (this.#sent < this.events.length && this.#sent - this.#acked < window) {
-      const isFinal = this.#sent === this.events.length - 1;
-      this.#send(isFinal ? OPERATION.final : OPERATION.append);
-    }
-  }
-
-  #send(operation: number): void {
-    const event = this.events[this.#sent];
-    if (event === undefined) throw new RangeError("every event of the batch is already sent");
-    const messageHeaders = this.#headers.of(this.#sent);
-    this.#sent += 1;
-    const reply = `${this.replyPrefix}${this.#sent}.${operation}.$FI`;
-    this.nc.publish(event.subject, event.bytes, { reply, headers: messageHeaders });
   }
 }
 

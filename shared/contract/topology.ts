@@ -36,6 +36,8 @@ export const LIVE_STATE = "KV_LIVE";
 export const OBSERVATIONS = "OBSERVATIONS";
 /** Name of the stream of what the pager has delivered; in its form the key-value bucket `PAGER`. */
 export const PAGER_STATE = "KV_PAGER";
+/** Name of the stream of probes: what each connection publishes to know that NATS stores it. */
+export const PROBES = "PROBES";
 /** Names of the durables; each is read by the service of that name. */
 export const DURABLE = {
   live: "live",
@@ -269,6 +271,7 @@ export function desiredTopology(options: TopologyOptions): DesiredTopology {
       liveStateStream(options),
       observationsStream(options),
       pagerStateStream(options),
+      probesStream(options),
     ],
     consumers: [
       ...heartbeats.map((stream) => ({ stream, config: ackAllConsumer(DURABLE.live, 10) })),
@@ -378,6 +381,22 @@ function pagerStateStream(options: TopologyOptions) {
     max_age: 8 * DAY_NS,
     max_bytes: 64 * 1024 ** 2,
     max_msg_size: 256 * 1024,
+    deny_delete: true,
+    deny_purge: true,
+  };
+}
+
+// Stored by a majority like the others, so that its acknowledgement says that they can be.
+function probesStream(options: TopologyOptions) {
+  return {
+    ...fileStream(PROBES, options),
+    description: "The last probe of each user: a connection without an acknowledgement moves on",
+    subjects: ["probe.*"],
+    max_msgs_per_subject: 1,
+    max_age: DAY_NS,
+    max_bytes: 1024 ** 2,
+    max_msg_size: 1024,
+    duplicate_window: SECOND_NS,
     deny_delete: true,
     deny_purge: true,
   };

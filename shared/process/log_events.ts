@@ -19,6 +19,8 @@ export const LOG_EVENTS = {
   "service.request_failed": "A request failed with an unexpected error",
   "nats.disconnected": "The connection to NATS is lost; the client reconnects",
   "nats.reconnected": "The connection to NATS is restored",
+  "nats.server_left":
+    "A NATS server stored nothing; the connection is opened anew, to another one if there is one",
   "nats.error": "NATS reported an error on the connection",
 
   "ingest.landing.way_changed":

@@ -17,6 +17,8 @@ import type { natsSettings } from "./config.ts";
 import { messageOf, RetryAfter, Stop } from "./errors.ts";
 import type { HealthPart } from "./health.ts";
 import type { Log } from "./log.ts";
+import { NodeChoice } from "./node/node_choice.ts";
+import { NodeWatch } from "./node/node_watch.ts";
 import { pause, untilReady } from "./retry.ts";
 import type { Service, ServiceSettings } from "./service.ts";
 
@@ -69,6 +71,12 @@ export function durableProblem(stream: string, durable: string, error: unknown):
   return `durable ${stream}/${durable}: ${natsMessageOf(error)}${remedy}`;
 }
 
+/** A connection, and how it leaves its server for another one. */
+interface Opened {
+  readonly nc: NatsConnection;
+  readonly leave: () => Promise<void>;
+}
+
 /**
  * Connects as `settings.TWOFOLD_NATS_USER`. The connection reconnects without limit and logs each
  * change of its state. Rejects with {@link RetryAfter} while no server answers.
@@ -77,8 +85,13 @@ export async function connectNats(
   settings: Settings<typeof natsSettings>,
   log: Log,
 ): Promise<NatsConnection> {
+  return (await open(settings, log)).nc;
+}
+
+async function open(settings: Settings<typeof natsSettings>, log: Log): Promise<Opened> {
   const user = settings.TWOFOLD_NATS_USER;
   const ca = settings.TWOFOLD_NATS_CA;
+  const choice = new NodeChoice(() => performance.now());
   let nc: NatsConnection;
   try {
     nc = await connect({
@@ -89,6 +102,7 @@ export async function connectNats(
       inboxPrefix: inboxPrefix(user),
       // As text, so that the process needs no permission to read a file.
       ...(ca ? { tls: { ca } } : {}),
+      reconnectToServer: choice.next,
       maxReconnectAttempts: -1,
       reconnectTimeWait: 250,
       reconnectJitter: 100,
@@ -105,7 +119,11 @@ export async function connectNats(
     });
   }
   void logStatus(nc, log);
-  return nc;
+  const leave = async () => {
+    choice.leave(nc.getServer());
+    await nc.reconnect();
+  };
+  return { nc, leave };
 }
 
 async function logStatus(nc: NatsConnection, log: Log): Promise<void> {
@@ -133,7 +151,8 @@ async function closeWithin(
 
 /**
  * Connects a service: waits until NATS answers, without limit. The service is not ready until then
- * and while the connection is lost. The stop of the service closes the connection with `close`; if
+ * and while the connection is lost. A server that stores nothing is left for another one; see
+ * {@link NodeWatch}. The stop of the service closes the connection with `close`; if
  * it is closed for another reason, the process exits. Rejects once the service stops. A service with
  * several connections gives each a `name`.
  */
@@ -145,8 +164,17 @@ export async function connectService<S extends ServiceSettings & typeof natsSett
   const settings: Settings<typeof natsSettings> = service.settings;
   const part = service.health.part(name, "NATS has not answered yet");
   const { signal, log } = service;
-  const nc = await untilReady(signal, log, () => connectNats(settings, log), part);
+  const { nc, leave } = await untilReady(signal, log, () => open(settings, log), part);
   void reportStatus(nc, part);
+  const watch = new NodeWatch({ nc, user: settings.TWOFOLD_NATS_USER, leave, log });
+  void watch.run(signal);
+  if (name === "nats") {
+    service.metrics.gaugeOf(
+      "twofold_nats_probe_seconds",
+      "Time until NATS stored a probe, or since it stored none",
+      () => watch.roundTripMs / 1_000,
+    );
+  }
   service.onStop(name, () => closeWithin(nc, close));
   void nc.closed().then((error) =>
     service.fail(error ?? new Stop("the NATS connection was closed"))

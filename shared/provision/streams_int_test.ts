@@ -3,6 +3,7 @@ import { createInbox, type NatsConnection } from "nats";
 import { jetstream, jetstreamManager } from "nats/jetstream";
 import { NatsStack } from "../dev/servers/stack.ts";
 import { waitFor } from "../dev/testing/wait_for.ts";
+import { probeSubject } from "../process/node/node_watch.ts";
 import { drift, provision } from "./streams.ts";
 import {
   baselinesSubject,
@@ -48,6 +49,18 @@ Deno.test("each partition has a stream with both durables", async () => {
 const NOT_HEARTBEATS = desiredTopology(DEFAULT_TOPOLOGY).streams.map(({ name }) => name)
   .filter((name) => !heartbeatStreams(DEFAULT_TOPOLOGY.partitions).includes(name));
 
+Deno.test("each service's probe is stored, and only the newest of each user is kept", async () => {
+  await using stack = await NatsStack.start();
+  for (const role of ["ingest", "live", "royalty", "triage", "pager"] as const) {
+    const js = jetstream(await stack.connect(role));
+    for (const text of ["old", "new"]) {
+      assertEquals((await js.publish(probeSubject(role), text)).stream, "PROBES");
+    }
+  }
+  const jsm = await jetstreamManager(await stack.connect("ops"));
+  assertEquals((await jsm.streams.info("PROBES")).state.messages, 5);
+});
+
 /** Subjects that the server must refuse each role. */
 const REFUSED: readonly {
   readonly role: "ingest" | "live" | "royalty" | "auditor" | "triage" | "pager" | "oncall";
@@ -57,6 +70,7 @@ const REFUSED: readonly {
   {
     role: "ingest",
     publish: [
+      "probe.live",
       "$JS.API.STREAM.CREATE.X",
       "$JS.API.CONSUMER.CREATE.HEARTBEATS.x",
       "$JS.API.CONSUMER.MSG.NEXT.HEARTBEATS.live",

@@ -21,7 +21,7 @@ export interface NodeOptions {
   /** The name of the server, of its log and of its folder. */
   readonly name: string;
   readonly routePort: number;
-  /** The route ports of all nodes. */
+  /** The ports on which it reaches the other nodes. */
   readonly routePorts: readonly number[];
 }
 
@@ -82,23 +82,6 @@ export class NatsServer {
     return new NatsServer(workspace, launched, child);
   }
 
-  /** Starts `count` servers that are one cluster; returns the first, which knows the others. */
-  static async startCluster(workspace: Workspace, count: number): Promise<NatsServer> {
-    const passwords = randomPasswords();
-    // Once: what is being copied cannot be started.
-    const binary = await findNatsServer(workspace.folder);
-    const routePorts = Array.from({ length: count }, () => freePort());
-    const nodes = await Promise.all(routePorts.map((routePort, i) => {
-      const name = `nats-server-${i}`;
-      const node = { name, routePort, routePorts };
-      return NatsServer.start(workspace, { binary, passwords, node });
-    }));
-    for (const each of nodes) each.nodes = nodes;
-    const [first] = nodes;
-    if (first === undefined) throw new Error("a cluster has nodes");
-    return first;
-  }
-
   /** A connection as `user`, which reconnects forever; the caller closes it. */
   async connect(user: NatsUser): Promise<NatsConnection> {
     return await connect({
@@ -151,6 +134,8 @@ function clusterArgs({ routePort, routePorts }: NodeOptions): string[] {
   return [
     ...["--cluster_name", "twofold", "--cluster", `nats://127.0.0.1:${routePort}`],
     ...["--routes", routes.join(",")],
+    // Nobody listens there: the nodes reach each other by the routes that they were given, only.
+    ...["--cluster_advertise", "127.0.0.1:1"],
   ];
 }
 
@@ -185,7 +170,8 @@ async function answers(child: Child, { binary, port, passwords }: Launched): Pro
   });
 }
 
-function randomPasswords(): Record<NatsUser, string> {
+/** Passwords that nobody knows. */
+export function randomPasswords(): Record<NatsUser, string> {
   return passwordsFor(() => `p${crypto.randomUUID().replaceAll("-", "")}`);
 }
 

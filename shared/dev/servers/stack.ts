@@ -19,6 +19,7 @@ import { provisionDatabase } from "../../provision/database.ts";
 import type { DatabaseRole, FINANCE_ROLE } from "../../provision/roles.ts";
 import { provision } from "../../provision/streams.ts";
 import { freePort } from "./free_port.ts";
+import { NatsCluster } from "./cluster/nats_cluster.ts";
 import { NatsServer, type NatsUser } from "./nats_server.ts";
 import { type PostgresOptions, PostgresServer } from "./postgres_server.ts";
 import { waitFor } from "../testing/wait_for.ts";
@@ -41,7 +42,17 @@ export class NatsStack implements AsyncDisposable {
   readonly #connections: NatsConnection[] = [];
   readonly #services: ServiceProcess[] = [];
 
-  protected constructor(readonly workspace: Workspace, readonly nats: NatsServer) {}
+  protected constructor(
+    readonly workspace: Workspace,
+    readonly nats: NatsServer,
+    readonly nodes?: NatsCluster,
+  ) {}
+
+  /** The cluster; throws when the server is alone. */
+  get cluster(): NatsCluster {
+    if (this.nodes === undefined) throw new Error("the server is alone: start it with replicas");
+    return this.nodes;
+  }
 
   /**
    * Starts in a temporary workspace; small streams unless `topology` says otherwise; a cluster if it
@@ -50,10 +61,12 @@ export class NatsStack implements AsyncDisposable {
   static async start(topology: Partial<TopologyOptions> = {}): Promise<NatsStack> {
     const workspace = await Workspace.temporary();
     const { replicas = 1 } = topology;
-    const nats = replicas === 1
-      ? await NatsServer.start(workspace)
-      : await NatsServer.startCluster(workspace, replicas);
-    const stack = new NatsStack(workspace, nats);
+    const cluster = replicas === 1 ? undefined : await NatsCluster.start(workspace, replicas);
+    const stack = new NatsStack(
+      workspace,
+      cluster?.first ?? await NatsServer.start(workspace),
+      cluster,
+    );
     if (replicas > 1) await stack.#hasLeader();
     await stack.provision(topology);
     return stack;
@@ -113,6 +126,7 @@ export class NatsStack implements AsyncDisposable {
     await Promise.all(this.#services.map((service) => service.stop("SIGKILL")));
     await Promise.all(this.#connections.map((nc) => nc.close()));
     await Promise.all(this.nats.nodes.map((node) => node.stop()));
+    this.nodes?.[Symbol.dispose]();
     await this.workspace[Symbol.asyncDispose]();
   }
 }

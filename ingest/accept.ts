@@ -4,12 +4,15 @@
  * @module
  */
 import { MAX_EVENT_BYTES } from "../shared/contract/event.ts";
+import { messageOf } from "../shared/process/errors.ts";
 import type { Keyring } from "../shared/process/keyring.ts";
+import type { LogFields } from "../shared/process/log.ts";
 import type { Counter, Histogram, Metrics } from "../shared/process/metrics.ts";
 import { admit, type RoutedEvent } from "./admit.ts";
 import { ByteBudget, ByteReservation, gunzip, readBody } from "./body.ts";
-import { FleetLimits } from "./fleets.ts";
+import { FleetLimits } from "./shares/fleets.ts";
 import { type IngestProblem, ingestProblems } from "./problem.ts";
+import { NotStored, type RefusalCounts, type RefusalReason } from "./refusals.ts";
 import type { Framing } from "./split.ts";
 
 /** Options of {@link Acceptor}; `settings.ts` describes them. */
@@ -26,6 +29,7 @@ export interface AcceptOptions {
 export interface AcceptDependencies {
   /** Resolves once every event is durable; rejects with `RetryAfter`. */
   readonly publish: (events: readonly RoutedEvent[]) => Promise<void>;
+  readonly refusals: RefusalCounts;
   readonly metrics: Metrics;
   /** A monotonic clock, in ms. */
   readonly nowMs: () => number;
@@ -56,6 +60,12 @@ export class Acceptor {
       ["outcome"],
     );
     for (const outcome of ["accepted", "refused"]) this.#events.inc({ outcome }, 0);
+    dependencies.metrics.counterOf(
+      "twofold_ingest_refused_events_total",
+      "Events refused, by reason",
+      () => [...dependencies.refusals.events].map(([reason, n]) => [{ reason }, n] as const),
+      ["reason"],
+    );
     this.#publishSeconds = dependencies.metrics.histogram(
       "twofold_ingest_publish_seconds",
       "Time from admission of a request to the acknowledgement of all its events",
@@ -84,26 +94,32 @@ export class Acceptor {
       const events = admitOrRefuse(body, framing, this.options);
       const waitMs = this.#limits.take(fleet, events.length, this.dependencies.nowMs());
       if (waitMs > 0) {
-        this.#events.inc({ outcome: "refused" }, events.length);
+        this.#refuse("fleet_share", events.length, { fleet });
         throw fleetTooFast(waitMs);
       }
-      await this.#publish(events);
+      await this.#publish(events, fleet);
       return events.length;
     } finally {
       reservation.release();
     }
   }
 
-  async #publish(events: readonly RoutedEvent[]): Promise<void> {
+  async #publish(events: readonly RoutedEvent[], fleet: string): Promise<void> {
     const startMs = this.dependencies.nowMs();
     try {
       await this.dependencies.publish(events);
     } catch (error) {
-      this.#events.inc({ outcome: "refused" }, events.length);
+      const reason = error instanceof NotStored ? error.reason : "other";
+      this.#refuse(reason, events.length, { fleet, detail: messageOf(error) });
       throw error;
     }
     this.#events.inc({ outcome: "accepted" }, events.length);
     this.#publishSeconds.observe((this.dependencies.nowMs() - startMs) / 1000);
+  }
+
+  #refuse(reason: RefusalReason, events: number, about: LogFields): void {
+    this.#events.inc({ outcome: "refused" }, events);
+    this.dependencies.refusals.add(reason, events, this.dependencies.nowMs(), about);
   }
 }
 

@@ -7,7 +7,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { MAX_EVENT_BYTES } from "../shared/contract/event.ts";
+import { type Heartbeat, MAX_EVENT_BYTES } from "../shared/contract/event.ts";
 import { fnv1a } from "../shared/contract/hash.ts";
 import { parseJson } from "../shared/contract/json.ts";
 import { heartbeatSubject, NO_REGION, partitionOf } from "../shared/contract/topology.ts";
@@ -49,6 +49,12 @@ export function admit(body: Uint8Array, framing: Framing, options: AdmitOptions)
     return route(bytes, text?.slice(at, at + bytes.length) ?? textOf(bytes), partitions);
   });
   return { kind: "admitted", events };
+}
+
+/** `canary` as the edge stores it: an event that no reader counts. */
+export function probeEvent(canary: Heartbeat, partitions: number): RoutedEvent {
+  const text = JSON.stringify(canary);
+  return route(new TextEncoder().encode(text), text, partitions);
 }
 
 // Decoding has a cost per call. If every byte is one character, one call decodes all events.

@@ -9,6 +9,7 @@ import { Metrics } from "../shared/process/metrics.ts";
 import type { RoutedEvent } from "./admit.ts";
 import { ingestApp, type IngestOptions } from "./app.ts";
 import { ingestProblems } from "./problem.ts";
+import { RefusalCounts } from "./refusals.ts";
 
 const KEY = "0123456789abcdef";
 const URL = "http://edge/v1/heartbeats";
@@ -40,6 +41,7 @@ class Edge {
       },
       eventsInFlight: () => 0,
       notReady: () => this.notReady,
+      refusals: new RefusalCounts(new Log("test", "error")),
       metrics: new Metrics(),
       log: new Log("test", "error"),
       nowMs: () => this.nowMs,

@@ -6,7 +6,7 @@ import { propertyRandom, Random } from "../shared/dev/testing/random.ts";
 import { ServiceProcess } from "../shared/dev/servers/service_process.ts";
 import { NatsStack } from "../shared/dev/servers/stack.ts";
 import { waitFor } from "../shared/dev/testing/wait_for.ts";
-import type { Heartbeat } from "../shared/contract/event.ts";
+import { CANARY_TITLE, type Heartbeat } from "../shared/contract/event.ts";
 import { Keyring } from "../shared/process/keyring.ts";
 import { Log } from "../shared/process/log.ts";
 import { Metrics } from "../shared/process/metrics.ts";
@@ -15,6 +15,7 @@ import { heartbeatStreams, partitionOf } from "../shared/contract/topology.ts";
 import { ingestApp } from "./app.ts";
 import { JetStreamLanding } from "./storing/landing.ts";
 import { Publisher } from "./storing/publisher.ts";
+import { RefusalCounts } from "./refusals.ts";
 
 const KEY = "0123456789abcdef";
 const NOW = 1_780_000_000_000;
@@ -39,7 +40,12 @@ class EdgeRig implements AsyncDisposable {
       TWOFOLD_PARTITIONS: partitions,
     }, log);
     const streams = heartbeatStreams(partitions);
-    const landing = await JetStreamLanding.open(nc, inboxPrefix("ingest"), streams, log);
+    const landing = await JetStreamLanding.open(nc, {
+      inboxPrefix: inboxPrefix("ingest"),
+      streams,
+      log,
+      nowMs: () => NOW,
+    });
     const publisher = new Publisher(landing, {
       partitions,
       maxInFlightEvents: 50_000,
@@ -61,6 +67,7 @@ class EdgeRig implements AsyncDisposable {
       publish: (events) => publisher.publish(events),
       eventsInFlight: () => publisher.eventsInFlight,
       notReady: () => landing.notReady(),
+      refusals: new RefusalCounts(log),
       metrics: new Metrics(),
       log,
       nowMs: () => performance.now(),
@@ -112,8 +119,9 @@ async function storedIds(stack: NatsStack): Promise<Map<string, number>> {
   const ids = new Map<string, number>();
   if (state.messages === 0) return ids;
   for await (const message of await consumer.consume({ max_messages: 5_000 })) {
-    const { event_id } = message.json<Heartbeat>();
-    ids.set(event_id, (ids.get(event_id) ?? 0) + 1);
+    const { event_id, title_id } = message.json<Heartbeat>();
+    // With canaries the edge asks whether a stream stores again.
+    if (title_id !== CANARY_TITLE) ids.set(event_id, (ids.get(event_id) ?? 0) + 1);
     if (message.seq === state.last_seq) break;
   }
   return ids;

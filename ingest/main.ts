@@ -5,13 +5,13 @@
  */
 import { sendPulses } from "../shared/contract/pulses.ts";
 import { heartbeatStreams } from "../shared/contract/topology.ts";
-import { RetryAfter } from "../shared/process/errors.ts";
 import { connectService, inboxPrefix } from "../shared/process/nats.ts";
 import { pause } from "../shared/process/retry.ts";
 import { runService, type Service } from "../shared/process/service.ts";
 import { ingestApp } from "./app.ts";
 import { JetStreamLanding } from "./storing/landing.ts";
 import { Publisher } from "./storing/publisher.ts";
+import { NotStored, RefusalCounts } from "./refusals.ts";
 import { ingestSettings, MAX_BODY_BYTES } from "./settings.ts";
 
 /** Interval between two probes of the streams, in ms. */
@@ -25,14 +25,16 @@ type IngestProcess = Service<typeof ingestSettings>;
 
 async function start(service: IngestProcess): Promise<void> {
   const { settings, health, signal, log } = service;
-  const running: { publisher?: Publisher } = {};
+  const running: { publisher?: Publisher; landing?: JetStreamLanding } = {};
+  const refusals = new RefusalCounts(log);
   service.listen(ingestApp(appOptions(settings), {
     publish: (events) => {
       if (running.publisher) return running.publisher.publish(events);
-      throw new RetryAfter("the edge is starting", STARTING_RETRY_MS);
+      throw new NotStored("other", "the edge is starting", STARTING_RETRY_MS);
     },
     eventsInFlight: () => running.publisher?.eventsInFlight ?? 0,
     notReady: () => health.notReady,
+    refusals,
     metrics: service.metrics,
     log,
     nowMs: () => performance.now(),
@@ -42,12 +44,23 @@ async function start(service: IngestProcess): Promise<void> {
   sendPulses(service, nc, () => ({
     progress: running.publisher?.eventsAcknowledged ?? 0,
     waiting: running.publisher?.eventsInFlight ?? null,
+    refusing: running.landing?.refusing() ?? null,
   }), Date.now);
-  const streams = heartbeatStreams(settings.TWOFOLD_PARTITIONS);
-  const inbox = inboxPrefix(settings.TWOFOLD_NATS_USER);
-  const landing = await JetStreamLanding.open(nc, inbox, streams, log);
+  const landing = running.landing = await JetStreamLanding.open(nc, {
+    inboxPrefix: inboxPrefix(settings.TWOFOLD_NATS_USER),
+    streams: heartbeatStreams(settings.TWOFOLD_PARTITIONS),
+    log,
+    nowMs: Date.now,
+  });
   health.check(() => landing.notReady());
-  void repeat(() => landing.probe(), PROBE_INTERVAL_MS, signal);
+  void repeat(
+    async () => {
+      await landing.probe();
+      refusals.tell(performance.now());
+    },
+    PROBE_INTERVAL_MS,
+    signal,
+  );
   void repeat(() => landing.measure(), MEASURE_INTERVAL_MS, signal);
   service.metrics.gaugeOf(
     "twofold_ingest_round_trip_seconds",

@@ -12,12 +12,14 @@ import {
   type JetStreamManager,
   jetstreamManager,
 } from "nats/jetstream";
-import { messageOf, RetryAfter } from "../../shared/process/errors.ts";
+import { canaryOf, canarySession } from "../../shared/contract/canary/canary.ts";
+import { messageOf } from "../../shared/process/errors.ts";
 import type { Log } from "../../shared/process/log.ts";
 import { natsMessageOf } from "../../shared/process/nats.ts";
-import type { RoutedEvent } from "../admit.ts";
+import { probeEvent, type RoutedEvent } from "../admit.ts";
 import { FastIngest } from "./fast_ingest.ts";
 import type { Landing } from "./publisher.ts";
+import { NotStored, type RefusalReason, StreamOutcome } from "../refusals.ts";
 
 /** Below this, single publishes take fewer round trips than a batch. */
 const MIN_FAST_EVENTS = 4;
@@ -27,6 +29,17 @@ const BATCH_DISABLED_CODE = 10205;
 const BUSY_CODE = 10167;
 /** Round trips that are remembered; the shortest is the one without load. */
 const ROUND_TRIPS = 3;
+
+/** JetStream error codes of a refused publish. */
+const REASON_OF_CODE: ReadonlyMap<number, RefusalReason> = new Map([
+  [10077, "stream_full"],
+  // Of the account, of the server, and of the server by a reservation.
+  ...[10002, 10023, 10028, 10047].map((code) => [code, "quota"] as const),
+  // Temporarily unavailable, too few nodes, no leader, and not enabled (any more).
+  ...[10004, 10005, 10008, 10009, 10039, 10076].map((code) => [code, "no_quorum"] as const),
+]);
+/** Maximum time that a probe waits for an acknowledgement, in ms. */
+const PROBE_TIMEOUT_MS = 2_000;
 
 /** Time before a retry, by the cause of the failure, in ms. */
 const RETRY_AFTER_MS = {
@@ -39,9 +52,22 @@ const RETRY_AFTER_MS = {
 
 interface Lane {
   readonly stream: string;
+  readonly outcome: StreamOutcome;
   way: "fast" | "plain";
-  /** Why the stream cannot store events, according to the last probe; undefined when it can. */
+  /** Why nothing is known of the stream; undefined once it has answered or stored something. */
   problem: string | undefined;
+  /** What its leader said of it at the last probe; undefined: it did not answer. */
+  answer: "leads" | "no_quorum" | undefined;
+}
+
+/** How a {@link JetStreamLanding} works. */
+export interface LandingOptions {
+  readonly inboxPrefix: string;
+  /** Indexed by partition. */
+  readonly streams: readonly string[];
+  readonly log: Log;
+  /** The time of day, ms since the epoch. */
+  readonly nowMs: () => number;
 }
 
 /** Stores events in the HEARTBEATS streams over one connection. */
@@ -50,36 +76,36 @@ export class JetStreamLanding implements Landing {
   readonly #fast: FastIngest;
   readonly #lanes: readonly Lane[];
   /** Rejects each publish in flight when the connection is lost. */
-  readonly #rejectPending = new Set<(reason: RetryAfter) => void>();
+  readonly #rejectPending = new Set<(reason: NotStored) => void>();
   #connected = true;
   /** The last ones, ms. */
   readonly #roundTripsMs: number[] = [];
+  #probing: Promise<unknown> | undefined;
 
   private constructor(
     readonly nc: NatsConnection,
     readonly jsm: JetStreamManager,
-    inboxPrefix: string,
-    streams: readonly string[],
-    readonly log: Log,
+    readonly options: LandingOptions,
   ) {
     this.#js = jetstream(nc);
-    this.#fast = new FastIngest(nc, inboxPrefix);
-    this.#lanes = streams.map((stream) => ({ stream, way: "fast", problem: "not probed yet" }));
+    this.#fast = new FastIngest(nc, options.inboxPrefix);
+    this.#lanes = options.streams.map((stream) => ({
+      stream,
+      outcome: new StreamOutcome(stream, options.log),
+      way: "fast",
+      problem: "not probed yet",
+      answer: undefined,
+    }));
     void this.#followConnection();
   }
 
   /**
-   * Creates the landing and probes each stream once. `streams` is indexed by partition. A stream
-   * that does not answer only makes it not ready; see {@link notReady}.
+   * Creates the landing and probes each stream once. A stream that does not answer only makes it not
+   * ready; see {@link notReady}.
    */
-  static async open(
-    nc: NatsConnection,
-    inboxPrefix: string,
-    streams: readonly string[],
-    log: Log,
-  ): Promise<JetStreamLanding> {
+  static async open(nc: NatsConnection, options: LandingOptions): Promise<JetStreamLanding> {
     const jsm = await jetstreamManager(nc, { checkAPI: false });
-    const landing = new JetStreamLanding(nc, jsm, inboxPrefix, streams, log);
+    const landing = new JetStreamLanding(nc, jsm, options);
     await Promise.all([landing.probe(), landing.measure()]);
     return landing;
   }
@@ -88,7 +114,7 @@ export class JetStreamLanding implements Landing {
   notReady(): string | undefined {
     if (!this.#connected) return "NATS is disconnected";
     const lane = this.#lanes.find(({ problem }) => problem !== undefined);
-    return lane && `${lane.stream}: ${lane.problem}`;
+    return this.refusing() ?? (lane && `${lane.stream}: ${lane.problem}`);
   }
 
   /** The round trip to the server without load, ms; 0 before it is measured. */
@@ -106,23 +132,67 @@ export class JetStreamLanding implements Landing {
     }
   }
 
-  /** Checks that every stream exists and whether it allows batches. Never throws. */
+  /** Which streams refused the last events, and why; undefined while none does. */
+  refusing(): string | undefined {
+    const refusing = this.#lanes.flatMap(({ outcome }) => outcome.refusing ?? []);
+    return refusing.length === 0 ? undefined : refusing.join("; ");
+  }
+
+  /**
+   * Asks every stream whether it exists and allows batches, and one that refuses, by an event that
+   * no reader counts, whether it stores again: without traffic nothing else would tell. Never throws.
+   */
   async probe(): Promise<void> {
-    await Promise.all(this.#lanes.map(async (lane) => {
-      try {
-        const { config } = await this.jsm.streams.info(lane.stream);
-        const { allow_batched } = config as { allow_batched?: boolean };
-        this.#choose(lane, allow_batched ? "fast" : "plain");
-        lane.problem = undefined;
-      } catch (error) {
-        lane.problem = natsMessageOf(error);
-      }
-    }));
+    this.#probing ??= Promise.all(this.#lanes.map(async (lane, partition) => {
+      await this.#ask(lane);
+      if (lane.outcome.isRefusing) await this.#tryToStore(lane, partition);
+    })).finally(() => this.#probing = undefined);
+    await this.#probing;
+  }
+
+  async #ask(lane: Lane): Promise<void> {
+    try {
+      const { config, cluster } = await this.jsm.streams.info(lane.stream);
+      const { allow_batched } = config as { allow_batched?: boolean };
+      this.#choose(lane, allow_batched ? "fast" : "plain");
+      lane.answer = hasQuorum(cluster) ? "leads" : "no_quorum";
+      lane.problem = undefined;
+    } catch (error) {
+      lane.answer = undefined;
+      lane.problem = natsMessageOf(error);
+    }
+  }
+
+  async #tryToStore(lane: Lane, partition: number): Promise<void> {
+    const { streams: { length: partitions }, nowMs } = this.options;
+    const session = canarySession(partition, partitions);
+    const canary = canaryOf({ eventId: crypto.randomUUID(), session, seq: 0, ts: nowMs() });
+    try {
+      await this.#landPlain([probeEvent(canary, partitions)], PROBE_TIMEOUT_MS);
+      this.#stored(lane);
+    } catch (error) {
+      this.#refused(lane, error);
+    }
+  }
+
+  #refused(lane: Lane, error: unknown): NotStored {
+    const notStored = toNotStored(error, lane);
+    // Of a lost connection, that says enough.
+    if (!this.#connected) return notStored;
+    const isFirst = !lane.outcome.isRefusing;
+    lane.outcome.refused(notStored, performance.now());
+    if (isFirst) void this.probe();
+    return notStored;
+  }
+
+  #stored(lane: Lane): void {
+    lane.problem = undefined;
+    if (lane.outcome.isRefusing) lane.outcome.stored(performance.now());
   }
 
   /**
    * Stores `events` in the stream of `partition`. Resolves once all are acknowledged; rejects with
-   * {@link RetryAfter} otherwise, when some of them may be stored.
+   * {@link NotStored} otherwise, when some of them may be stored.
    *
    * @throws {RangeError} When no stream has this partition.
    */
@@ -139,12 +209,13 @@ export class JetStreamLanding implements Landing {
       await this.#rejectOnDisconnect(
         isFast ? this.#fast.land(events, timeoutMs) : this.#landPlain(events, timeoutMs),
       );
+      this.#stored(lane);
     } catch (error) {
       if (isFast && isBatchDisabled(error)) {
         this.#choose(lane, "plain");
         return await this.land(partition, events, timeoutMs);
       }
-      throw toRetryAfter(error, lane.stream);
+      throw this.#refused(lane, error);
     }
   }
 
@@ -180,7 +251,7 @@ export class JetStreamLanding implements Landing {
   #choose(lane: Lane, way: Lane["way"]): void {
     if (lane.way === way) return;
     lane.way = way;
-    this.log.warn("ingest.landing.way_changed", { stream: lane.stream, way });
+    this.options.log.warn("ingest.landing.way_changed", { stream: lane.stream, way });
   }
 }
 
@@ -188,20 +259,42 @@ function isBatchDisabled(error: unknown): boolean {
   return error instanceof JetStreamApiError && error.code === BATCH_DISABLED_CODE;
 }
 
-// An API error (stream full, out of resources) lasts longer than a request; a timeout may not.
-function toRetryAfter(error: unknown, stream: string): RetryAfter {
-  if (error instanceof RetryAfter) return error;
-  const message = `${stream}: ${messageOf(error)}`;
-  if (error instanceof JetStreamApiError) {
-    const retryAfterMs = error.code === BUSY_CODE ? RETRY_AFTER_MS.busy : RETRY_AFTER_MS.apiError;
-    return new RetryAfter(message, retryAfterMs, { cause: error });
-  }
-  const isTimeout = error instanceof Error && error.name === "TimeoutError";
-  return new RetryAfter(message, isTimeout ? RETRY_AFTER_MS.timeout : RETRY_AFTER_MS.other, {
-    cause: error,
-  });
+type ClusterOfStream = Awaited<ReturnType<JetStreamManager["streams"]["info"]>>["cluster"];
+
+// As its leader sees it. Alone, there is no cluster.
+function hasQuorum(cluster: ClusterOfStream): boolean {
+  const { leader, replicas = [] } = cluster ?? {};
+  if (cluster === undefined || replicas.length === 0) return true;
+  const present = replicas.filter(({ offline }) => !offline).length + 1;
+  return Boolean(leader) && 2 * present > replicas.length + 1;
 }
 
-function disconnected(): RetryAfter {
-  return new RetryAfter("NATS is disconnected", RETRY_AFTER_MS.disconnected);
+// An API error (stream full, out of resources) lasts longer than a request; a timeout may not.
+function toNotStored(error: unknown, { stream, answer, outcome }: Lane): NotStored {
+  if (error instanceof NotStored) return error;
+  const message = `${stream}: ${messageOf(error)}`;
+  const notStored = (reason: RefusalReason, retryAfterMs: number) =>
+    new NotStored(reason, message, retryAfterMs, { cause: error });
+  if (error instanceof JetStreamApiError) {
+    const retryAfterMs = error.code === BUSY_CODE ? RETRY_AFTER_MS.busy : RETRY_AFTER_MS.apiError;
+    return notStored(REASON_OF_CODE.get(error.code) ?? "other", retryAfterMs);
+  }
+  if (error instanceof Error && error.name === "TimeoutError") {
+    // What it answered before this began says nothing.
+    const reason = outcome.isRefusing ? silenceOf(answer) : "no_answer";
+    return notStored(reason, RETRY_AFTER_MS.timeout);
+  }
+  // The client wraps it, or says only the status of the answer.
+  const isNowhere = /no responders|^503$/i.test(messageOf(error));
+  return notStored(isNowhere ? "no_quorum" : "other", RETRY_AFTER_MS.other);
+}
+
+// A server with a full disk acknowledges nothing and says nothing, but answers everything else.
+function silenceOf(answer: Lane["answer"]): RefusalReason {
+  if (answer === undefined) return "no_answer";
+  return answer === "leads" ? "disk" : "no_quorum";
+}
+
+function disconnected(): NotStored {
+  return new NotStored("disconnected", "NATS is disconnected", RETRY_AFTER_MS.disconnected);
 }

@@ -15,6 +15,7 @@
 import { RetryAfter } from "../../shared/process/errors.ts";
 import { pause } from "../../shared/process/retry.ts";
 import type { RoutedEvent } from "../admit.ts";
+import { NotStored } from "../refusals.ts";
 import { Pace } from "./pace.ts";
 
 /** Where a {@link Publisher} stores its batches. */
@@ -140,7 +141,7 @@ export class Publisher {
   /** Resolves once all `events` are acknowledged; rejects with {@link RetryAfter} otherwise. */
   async publish(events: readonly RoutedEvent[]): Promise<void> {
     if (this.#inFlight + events.length > this.options.maxInFlightEvents) {
-      throw new RetryAfter("the maximum number of events is in flight", FULL_RETRY_MS);
+      throw new NotStored("in_flight", "the maximum number of events is in flight", FULL_RETRY_MS);
     }
     this.#inFlight += events.length;
     const deadlineAtMs = this.nowMs() + this.options.deadlineMs;
@@ -273,6 +274,6 @@ async function allOf(parts: readonly Promise<void>[]): Promise<void> {
   }
 }
 
-function deadlineExceeded(): RetryAfter {
-  return new RetryAfter("JetStream did not acknowledge in time", FULL_RETRY_MS);
+function deadlineExceeded(): NotStored {
+  return new NotStored("no_answer", "JetStream did not acknowledge in time", FULL_RETRY_MS);
 }

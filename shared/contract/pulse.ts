@@ -22,6 +22,8 @@ export const pulseSchema = z.object({
   waiting: z.number().min(0).nullable(),
   /** Why `/readyz` answers 503; absent while it answers 200. */
   not_ready: z.string().max(1_000).exactOptional(),
+  /** Why what is sent to the service is refused; null while it is not; absent if nothing is sent to it. */
+  refusing: z.string().max(1_000).nullable().exactOptional(),
   /** The last pulse: the instance leaves in order. */
   leaving: z.literal(true).exactOptional(),
 });
@@ -30,4 +32,4 @@ export const pulseSchema = z.object({
 export type Pulse = Readonly<z.infer<typeof pulseSchema>>;
 
 /** What a service says in its pulse. */
-export type Achieved = Pick<Pulse, "progress" | "waiting">;
+export type Achieved = Pick<Pulse, "progress" | "waiting" | "refusing">;

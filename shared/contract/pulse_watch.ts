@@ -3,7 +3,8 @@
  *
  * A service is silent when no instance of it has been heard for {@link SILENT_AFTER_MS}. It is
  * stalled when some instance says that work waits, and no instance has achieved anything for
- * {@link STALLED_AFTER_MS}: with several instances, one may stand by.
+ * {@link STALLED_AFTER_MS}: with several instances, one may stand by. It is refusing when some
+ * instance has said so for {@link REFUSING_AFTER_MS}: what is sent to that one is refused.
  *
  * Pure. The time is the caller's, monotonic, in ms.
  *
@@ -15,12 +16,16 @@ import type { Pulse } from "./pulse.ts";
 export const SILENT_AFTER_MS = 12_000;
 /** Time without progress, while work waits, after which a service is stalled, in ms. */
 export const STALLED_AFTER_MS = 12_000;
+/** Time for which an instance has to refuse what is sent to it, in ms. */
+export const REFUSING_AFTER_MS = 6_000;
 /** Time that a service has for its first pulse after the watch began, in ms. */
 export const FIRST_PULSE_MS = 45_000;
 /** Time for which a service has to be well before it counts as well again, in ms. */
-const WELL_AFTER_MS = { silent: 5_000, stalled: 20_000 } as const;
+const WELL_AFTER_MS = { silent: 5_000, stalled: 20_000, refusing: 10_000 } as const;
 /** An instance that was not heard for so long has gone, in ms. */
 const INSTANCE_GONE_MS = 6_000;
+/** Maximum length of the reason for a refusal, in characters; it says what to do at its end. */
+const MAX_REASON_CHARS = 700;
 /** Maximum instances of a service; others are not told apart. */
 const MAX_INSTANCES = 256;
 
@@ -34,7 +39,7 @@ export interface PipelineFinding {
 }
 
 /** What may be wrong with a service. */
-export type Ailment = "silent" | "stalled";
+export type Ailment = "silent" | "stalled" | "refusing";
 
 /** Whether a service has an ailment; `what` is `<service>-<ailment>`. */
 export interface PulseFinding extends PipelineFinding {
@@ -57,6 +62,8 @@ export interface ServiceState {
 interface Instance {
   readonly pulse: Pulse;
   readonly heardMs: number;
+  /** Since when it says that it refuses; undefined: it does not. */
+  readonly refusingMs: number | undefined;
 }
 
 /** Since when an ailment that was found is gone; undefined: it is not. */
@@ -127,7 +134,8 @@ export class PulseWatch {
     watched.isHeard = true;
     if (pulse.leaving) watched.instances.delete(pulse.instance);
     else if (before || watched.instances.size < MAX_INSTANCES) {
-      watched.instances.set(pulse.instance, { pulse, heardMs: nowMs });
+      const refusingMs = pulse.refusing ? before?.refusingMs ?? nowMs : undefined;
+      watched.instances.set(pulse.instance, { pulse, heardMs: nowMs, refusingMs });
     }
     this.#restWhenIdle(watched, nowMs);
   }
@@ -141,8 +149,8 @@ export class PulseWatch {
       if (watched.isHeard) watched.heardMs = nowMs;
       else watched.heardMs = Math.max(watched.heardMs, nowMs);
       watched.progressMs = nowMs;
-      for (const [id, { pulse }] of watched.instances) {
-        watched.instances.set(id, { pulse, heardMs: nowMs });
+      for (const [id, { pulse, refusingMs }] of watched.instances) {
+        watched.instances.set(id, { pulse, heardMs: nowMs, refusingMs: refusingMs && nowMs });
       }
     }
   }
@@ -156,7 +164,11 @@ export class PulseWatch {
       this.#restWhenIdle(watched, nowMs);
       const silent = silentFinding(service, watched, nowMs);
       // A service that is silent says nothing about its work.
-      const all = silent.isIll ? [silent] : [silent, stalledFinding(service, watched, nowMs)];
+      const all = silent.isIll ? [silent] : [
+        silent,
+        stalledFinding(service, watched, nowMs),
+        ...refusingFinding(service, watched, nowMs),
+      ];
       return all.filter(({ ailment, isIll }) => watched.ill.isSettled(ailment, isIll, nowMs));
     });
   }
@@ -241,4 +253,20 @@ function stalledFinding(service: string, watched: Watched, nowMs: number): Pulse
       (because === undefined ? "" : ` (${because.slice(0, 300).toWellFormed()})`)
     : `${service} works again`;
   return { what: `${service}-stalled`, service, ailment: "stalled", isIll, summary };
+}
+
+// Only of a service that says so: what is sent to the others does not depend on them.
+function refusingFinding(service: string, watched: Watched, nowMs: number): PulseFinding[] {
+  const all = [...watched.instances.values()].filter(({ pulse }) => pulse.refusing !== undefined);
+  if (all.length === 0) return [];
+  const ill = all.filter(({ refusingMs }) =>
+    refusingMs !== undefined && nowMs - refusingMs >= REFUSING_AFTER_MS
+  );
+  const because = ill[0]?.pulse.refusing ?? "";
+  const isIll = ill.length > 0;
+  const summary = isIll
+    ? `${service} refuses events (${ill.length} of ${all.length} processes): ` +
+      because.slice(0, MAX_REASON_CHARS).toWellFormed()
+    : `${service} refuses nothing any more`;
+  return [{ what: `${service}-refusing`, service, ailment: "refusing", isIll, summary }];
 }

@@ -93,3 +93,24 @@ Deno.test("with several instances, the work of one is the work of the service", 
     72_000,
   );
 });
+
+Deno.test("one of several instances that refuses is found in 8 s, and is well 10 s after its end", () => {
+  const watch = new PulseWatch(["ingest"], 0);
+  const hear = (ms: number, refusing: string | null, instance = "a") =>
+    watch.hear({ ...pulse(ms, 0, instance), service: "ingest", refusing }, ms);
+  let foundMs: number | undefined;
+  for (let ms = 0; ms < 20_000; ms += 2_000) {
+    hear(ms, "HEARTBEATS: stream_full");
+    hear(ms, null, "b");
+    if (ill(watch, ms).includes("refusing")) foundMs ??= ms;
+  }
+  assertEquals(foundMs, 6_000);
+  const [finding] = watch.findings(19_000).filter(({ ailment }) => ailment === "refusing");
+  assertEquals([finding?.what, finding?.summary], [
+    "ingest-refusing",
+    "ingest refuses events (1 of 2 processes): HEARTBEATS: stream_full",
+  ]);
+  // A refusal that is over within seconds is none.
+  for (let ms = 20_000; ms < 60_000; ms += 2_000) hear(ms, ms % 4_000 === 0 ? "x" : null);
+  assertEquals(watch.findings(60_000).filter(({ isIll }) => isIll), []);
+});

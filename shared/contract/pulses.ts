@@ -37,12 +37,14 @@ export function sendPulses(
   const send = (leaving?: true) => {
     if (nc.isClosed() || nc.isDraining()) return;
     const notReady = health.notReady;
+    const { refusing, ...work } = achieved();
     const pulse: Pulse = {
       v: 1,
       service,
       instance,
       at: nowMs(),
-      ...achieved(),
+      ...work,
+      ...(refusing === undefined ? {} : { refusing: refusing && plainText(refusing) }),
       ...(notReady === undefined ? {} : { not_ready: plainText(notReady) }),
       ...(leaving ? { leaving } : {}),
     };
@@ -86,7 +88,7 @@ export interface PulseWatchOptions extends FindingsOptions {
 
 /**
  * Watches the pulses of services until `signal` is aborted: opens and resolves
- * `alerts.pipeline.<service>-silent` and `-stalled`, as {@link reportFindings} does.
+ * `alerts.pipeline.<service>-silent`, `-stalled` and `-refusing`, as {@link reportFindings} does.
  */
 export function watchPulses(options: PulseWatchOptions, signal: AbortSignal): PulseWatch {
   const watch = new PulseWatch(options.services, performance.now());

@@ -25,6 +25,9 @@ export const LOG_EVENTS = {
 
   "ingest.landing.way_changed":
     "Events are now stored in another way: fast ingest or single publishes",
+  "ingest.landing.refuses": "A stream stores no events; devices are told to send them again",
+  "ingest.landing.stores_again": "A stream stores events again",
+  "ingest.refusing": "Events were refused; devices are told to send them again",
 
   "live.reading.interrupted": "Reading a stream was interrupted; retrying",
   "live.reading.skipped": "A reader was too far behind and has jumped to now",

@@ -113,9 +113,12 @@ export class NatsServer {
     return this.#child.ended;
   }
 
-  /** Starts it again on the same port and data, after its end. */
-  async start(): Promise<void> {
-    this.#child = await spawn(this.workspace, this.launched);
+  /**
+   * Starts it again on the same port and data, after its end. `maxFileStore` is what its streams may
+   * use together, as the configuration spells it.
+   */
+  async start(maxFileStore?: string): Promise<void> {
+    this.#child = await spawn(this.workspace, this.launched, maxFileStore);
     await answers(this.#child, this.launched);
   }
 }
@@ -139,7 +142,11 @@ function clusterArgs({ routePort, routePorts }: NodeOptions): string[] {
   ];
 }
 
-async function spawn(workspace: Workspace, launched: Launched): Promise<Child> {
+async function spawn(
+  workspace: Workspace,
+  launched: Launched,
+  maxFileStore = "200GB",
+): Promise<Child> {
   const { binary, port, monitorPort, passwords, node } = launched;
   const folder = `${workspace.folder}/${node?.name ?? "nats"}`;
   return await Child.start(workspace, {
@@ -154,7 +161,7 @@ async function spawn(workspace: Workspace, launched: Launched): Promise<Child> {
       // As in compose.yaml: a tenth less CPU for some tens of MiB of memory.
       GOGC: "400",
       TWOFOLD_NATS_SERVER_NAME: node?.name ?? "twofold-dev",
-      TWOFOLD_NATS_MAX_FILE_STORE: "200GB",
+      TWOFOLD_NATS_MAX_FILE_STORE: maxFileStore,
       ...Object.fromEntries(
         USERS.map((user) => [`TWOFOLD_NATS_${user.toUpperCase()}_PASSWORD`, passwords[user]]),
       ),

@@ -22,8 +22,9 @@ const FLOORS: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ["app.ts"],
     ["accept.ts", "openapi.ts"],
     ["storing"],
-    ["admit.ts", "body.ts", "fleets.ts"],
-    ["problem.ts", "settings.ts", "split.ts"],
+    ["admit.ts", "body.ts", "refusals.ts", "shares"],
+    ["problem.ts", "split.ts"],
+    ["settings.ts"],
   ],
   royalty: [
     ["main.ts", "cli.ts"],

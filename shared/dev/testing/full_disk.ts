@@ -22,3 +22,16 @@ export async function evalOnFullDisk(script: string): Promise<string> {
   if (code !== 0) throw new Error(`the script failed: ${err}`);
   return out.trim();
 }
+
+/**
+ * From now on no file of the running process `pid` can grow beyond `maxBytes`, or again without limit:
+ * what it writes fails as on a full disk.
+ */
+export async function limitFiles(pid: number, maxBytes: number | "unlimited"): Promise<void> {
+  const { code, err } = await runCommand("prlimit", [
+    "--pid",
+    `${pid}`,
+    `--fsize=${maxBytes}:unlimited`,
+  ]);
+  if (code !== 0) throw new Error(`prlimit: ${err}`);
+}

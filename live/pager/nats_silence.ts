@@ -1,6 +1,6 @@
 /**
- * Pages when NATS cannot be reached: nobody can publish that on `alerts.>`, and without NATS no
- * service is heard and no heartbeat arrives.
+ * Pages when NATS cannot be reached, or stores nothing: nobody can publish that on `alerts.>`. Without
+ * NATS no service is heard and no heartbeat arrives; with a full disk under it, no alert is kept.
  *
  * Every pager does so, without the lease, which is in NATS; they use one key, the holder of the
  * lease that they knew. What a receiver has got is in memory only.
@@ -17,74 +17,123 @@ import {
   withOutcome,
 } from "./incident_record.ts";
 
-/** Time without a connection after which NATS is silent, in ms; longer than a restart takes. */
+/** Time without a connection, or without an answer to a write, until the page; in ms. */
 const SILENT_AFTER_MS = 15_000;
-const WHAT = "nats-silent";
+const SECONDS = SILENT_AFTER_MS / 1_000;
+const CHECK_MS = 1_000;
+const MAX_FROZEN_MS = 3_000;
 
 /** What {@link NatsSilence} needs. */
 export interface NatsSilenceParts {
   /** The holder of the lease, as far as it is known. */
   readonly holder: () => string;
+  /** When the stream of the lease last answered a write, by the monotonic clock, in ms. */
+  readonly answeredMs: () => number;
   /** The time of day, ms since the epoch. */
   readonly nowMs: () => number;
   /** Called when there may be something to deliver. */
   readonly onChange: () => void;
 }
 
-/** The one incident that no stream can keep; for couriers of its own. */
+/** The incidents that no stream can keep; for couriers of their own. */
 export class NatsSilence {
-  #record: IncidentRecord | undefined;
+  readonly #silent: OwnIncident;
+  readonly #storesNothing: OwnIncident;
+  #checkedMs = performance.now();
   #timer: ReturnType<typeof setTimeout> | undefined;
+  /** When the connection was last made; undefined: there is none. */
+  #connectedMs: number | undefined = performance.now();
 
-  constructor(readonly parts: NatsSilenceParts) {}
+  constructor(readonly parts: NatsSilenceParts) {
+    this.#silent = new OwnIncident("nats-silent", parts);
+    this.#storesNothing = new OwnIncident("nats-stores-nothing", parts);
+  }
 
   /** Follows the connection until it is closed. */
   async follow(nc: Pick<NatsConnection, "status">): Promise<void> {
+    const checking = setInterval(() => this.#check(), CHECK_MS);
     for await (const { type } of nc.status()) {
-      if (type === "disconnect") this.#timer ??= setTimeout(() => this.#open(), SILENT_AFTER_MS);
-      else if (type === "reconnect") this.#end();
+      if (type === "disconnect") {
+        this.#connectedMs = undefined;
+        this.#timer ??= setTimeout(() => this.#silent.open(SILENT), SILENT_AFTER_MS);
+      } else if (type === "reconnect") {
+        this.#connectedMs = performance.now();
+        clearTimeout(this.#timer);
+        this.#timer = undefined;
+        this.#silent.end("NATS can be reached again");
+      }
     }
     clearTimeout(this.#timer);
+    clearInterval(checking);
   }
 
-  /** The incident, if there is or was one. */
+  /** The incidents that there are or were. */
   all(): IncidentRecord[] {
-    return this.#record ? [this.#record] : [];
+    return [this.#silent, this.#storesNothing].flatMap(({ record }) => record ?? []);
   }
 
   /** Adds what became of a message. */
-  addOutcome(_id: string, receiver: string, order: number, outcome: DeliveryOutcome) {
-    if (this.#record) this.#record = withOutcome(this.#record, receiver, order, outcome);
+  addOutcome(id: string, receiver: string, order: number, outcome: DeliveryOutcome) {
+    for (const own of [this.#silent, this.#storesNothing]) {
+      if (own.record?.incident_id === id) {
+        own.record = withOutcome(own.record, receiver, order, outcome);
+      }
+    }
     return Promise.resolve();
   }
 
-  #open(): void {
-    const at = Math.round(this.parts.nowMs());
-    const seconds = SILENT_AFTER_MS / 1_000;
-    const summary = `NATS cannot be reached from the pager for ${seconds} s: no alert, no pulse ` +
-      "and no heartbeat arrives";
-    const incident_id = `${WHAT}.${this.parts.holder()}`;
-    this.#record = undefined;
-    this.#add({ ...common(at, at), incident_id, status: "open", summary });
-  }
-
-  #end(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    const open = this.#record?.last;
-    if (open === undefined || !isOpen(open)) return;
-    const at = Math.round(this.parts.nowMs());
-    const { incident_id, opened_at } = open;
-    const summary = "NATS can be reached again";
-    this.#add({ ...common(opened_at, at), incident_id, status: "resolved", summary });
-  }
-
-  #add(alert: Alert): void {
-    this.#record = withAlert(this.#record, alertSubject.pipeline(WHAT), alert) ?? this.#record;
-    this.parts.onChange();
+  #check(): void {
+    const nowMs = performance.now();
+    const wasFrozen = nowMs - this.#checkedMs > MAX_FROZEN_MS;
+    this.#checkedMs = nowMs;
+    if (this.#connectedMs === undefined) return;
+    // While this process was frozen, it asked nothing.
+    if (wasFrozen) this.#connectedMs = nowMs;
+    const answeredMs = this.parts.answeredMs();
+    if (answeredMs >= this.#connectedMs) this.#storesNothing.end("NATS stores messages again");
+    const silentMs = nowMs - Math.max(answeredMs, this.#connectedMs);
+    if (silentMs >= SILENT_AFTER_MS) this.#storesNothing.open(STORES_NOTHING);
   }
 }
 
-function common(opened_at: number, at: number) {
-  return { v: 1, kind: "pipeline", severity: "page", what: WHAT, opened_at, at } as const;
+const SILENT =
+  `NATS cannot be reached from the pager for ${SECONDS} s: no alert, no pulse and no ` +
+  "heartbeat arrives";
+const STORES_NOTHING =
+  `NATS is connected, but has stored nothing in KV_PAGER for ${SECONDS} s, so alerts ` +
+  "are not kept either. If its disk is full: make space, then restart nats-server, which stores " +
+  "nothing until then; else see nats stream report KV_PAGER for its nodes";
+
+/** An incident that this process keeps itself. */
+class OwnIncident {
+  record: IncidentRecord | undefined;
+
+  constructor(readonly what: string, readonly parts: NatsSilenceParts) {}
+
+  /** Opens it, unless it is open. */
+  open(summary: string): void {
+    if (this.record && isOpen(this.record.last)) return;
+    const at = Math.round(this.parts.nowMs());
+    const incident_id = `${this.what}.${this.parts.holder()}`;
+    this.record = undefined;
+    this.#add({ ...this.#common(at, at), incident_id, status: "open", summary });
+  }
+
+  /** Ends it, if it is open. */
+  end(summary: string): void {
+    const last = this.record?.last;
+    if (last === undefined || !isOpen(last)) return;
+    const at = Math.round(this.parts.nowMs());
+    const { incident_id, opened_at } = last;
+    this.#add({ ...this.#common(opened_at, at), incident_id, status: "resolved", summary });
+  }
+
+  #common(opened_at: number, at: number) {
+    return { v: 1, kind: "pipeline", severity: "page", what: this.what, opened_at, at } as const;
+  }
+
+  #add(alert: Alert): void {
+    this.record = withAlert(this.record, alertSubject.pipeline(this.what), alert) ?? this.record;
+    this.parts.onChange();
+  }
 }

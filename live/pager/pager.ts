@@ -147,11 +147,11 @@ function run(service: PagerProcess, parts: Parts, onStandby: () => void): void {
 interface WithoutNats {
   readonly receivers: readonly Receiver[];
   readonly metrics: PagerMetrics;
-  readonly lease: Pick<Lease, "knownHolder">;
+  readonly lease: Pick<Lease, "knownHolder" | "answeredMs">;
   readonly nowMs: () => number;
 }
 
-/** Pages when NATS cannot be reached, with couriers that need nothing of it. */
+/** Pages when NATS cannot be reached or stores nothing, with couriers that need nothing of it. */
 function pageWithoutNats(
   service: PagerProcess,
   nc: NatsConnection,
@@ -160,6 +160,7 @@ function pageWithoutNats(
   const { log, signal } = service;
   const silence = new NatsSilence({
     holder: () => lease.knownHolder,
+    answeredMs: () => lease.answeredMs,
     nowMs,
     onChange: () => couriers.forEach((courier) => courier.wake()),
   });

@@ -55,6 +55,11 @@ export class Lease {
   #missingSinceMs = Infinity;
   /** When another process was last seen to hold the lease. */
   #seenMs = performance.now();
+  /**
+   * When the stream last answered a write, be it that another one was first; by the monotonic clock,
+   * in ms.
+   */
+  answeredMs = performance.now();
   /** The process that was last known to hold the lease; this one before it is known. */
   knownHolder: string;
   /** Called when another process is seen to hold the lease. */
@@ -98,6 +103,7 @@ export class Lease {
       try {
         if (this.isWanted) await this.#renew();
         isKnown = true;
+        this.answeredMs = performance.now();
         this.#missingSinceMs = Infinity;
       } catch (error) {
         if (isKnown) this.options.onRetry(error);

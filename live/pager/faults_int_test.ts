@@ -268,6 +268,52 @@ Deno.test("NATS away and a bucket lost: no page is lost, none doubled", async ()
   assertEquals(pager.exitCode, null);
 });
 
+Deno.test("with the bucket lost and the pager that delivered dead, the other one remembers", async () => {
+  await using ops = new ReceiverServer();
+  await using back = new ReceiverServer();
+  back.behaviour = { status: 503 };
+  await using rig = await PagerRig.start(
+    [webhook("ops", ops.url), webhook("back", back.url)],
+    [ops.host, back.host],
+    ENV,
+  );
+  const first = await rig.pager();
+  await rig.leads(first);
+  const second = await rig.pager();
+  const { open, end } = anIncident("premiere", Date.now());
+  await rig.publish(open);
+  await waitFor("the page to be stored", async () => await storedPages(rig) === 1);
+  const incidents = async () => (await second.metrics()).get("twofold_pager_incidents");
+  await waitFor("the second to know of it", async () => await incidents() === 1);
+  await first.stop("SIGKILL");
+  const jsm = await jetstreamManager(await rig.stack.connect("ops"));
+  await jsm.streams.delete("KV_PAGER");
+  await rig.stack.provision();
+  back.behaviour = {};
+  await waitFor("the page that waited", () => back.accepted.length === 1, TIMEOUT);
+  await rig.publish(end);
+  const all = [`page ${open.incident_id}.1`, `end ${open.incident_id}.3`];
+  await waitFor("both ends", () => ops.accepted.length + back.accepted.length === 4, TIMEOUT);
+  assertEquals([told(ops), told(back)], [all, all]);
+
+  // Nobody remembers this one: ALERTS does, and it pages again under its key.
+  const other = anIncident("finale", Date.now());
+  await rig.publish(other.open);
+  await waitFor("its page", () => ops.accepted.length === 3, TIMEOUT);
+  await second.stop("SIGKILL");
+  await jsm.streams.delete("KV_PAGER");
+  await rig.stack.provision();
+  await second.restart();
+  await waitFor("its page again", () => ops.accepted.length === 4, TIMEOUT);
+  await rig.publish(other.end);
+  await waitFor("its end", () => ops.accepted.length === 5, TIMEOUT);
+  assertEquals(told(ops).slice(2), [
+    `page ${other.open.incident_id}.1`,
+    `page ${other.open.incident_id}.1`,
+    `end ${other.open.incident_id}.3`,
+  ]);
+});
+
 Deno.test("a pager that was frozen does not deliver what another one has", async () => {
   await using hook = new ReceiverServer();
   await using rig = await PagerRig.start([webhook("ops", hook.url)], [hook.host], ENV);

@@ -32,6 +32,8 @@ type PagerProcess = Service<typeof pagerSettings>;
 /** Time after which the lease of a pager that died is free, in ms. */
 const LEASE_MS = 5_000;
 const STANDBY_MS = 100;
+/** Interval between two looks at what the pager that delivers has stored, in ms. */
+const REFRESH_MS = 2_000;
 const PRUNE_INTERVAL_MS = 60_000;
 const RETRY_MS = 500;
 
@@ -82,7 +84,6 @@ export async function startPager(
   );
   pageWithoutNats(service, nc, { receivers, metrics, lease, nowMs });
   records.onChange = () => couriers.forEach((courier) => courier.wake());
-  lease.onTaken = () => records.forget();
   sendPulses(service, nc, () => ({
     progress: metrics.achieved,
     // While nobody has the lease, everything waits.
@@ -208,11 +209,17 @@ async function runTerms(
   onStandby: () => void,
 ): Promise<void> {
   let wasLeading: boolean | undefined;
+  let refreshAtMs = 0;
   while (!signal.aborted) {
     if (!lease.isHeld) {
       if (wasLeading !== false) log.info("live.pager.standby");
       wasLeading = false;
       onStandby();
+      if (performance.now() >= refreshAtMs) {
+        // What cannot be read now stays in memory as it is.
+        await records.refresh().catch(() => {});
+        refreshAtMs = performance.now() + REFRESH_MS;
+      }
       await pause(STANDBY_MS, signal);
       continue;
     }
@@ -227,6 +234,5 @@ async function runTerms(
       continue;
     }
     await Promise.all([read(term), ...couriers.map((courier) => courier.run(term))]);
-    records.rest();
   }
 }

@@ -5,11 +5,15 @@
  * has answered. A pager that dies between the answer and the store leaves a record without the
  * outcome: the next one delivers that message again, with the same key.
  *
+ * A pager that stands by reads what is stored every few seconds, so that whichever delivers next has
+ * the records in memory when the store is lost. What no memory has either is made again from the
+ * open alerts of ALERTS.
+ *
  * @module
  */
 import { createHash } from "node:crypto";
 import type { JetStreamManager } from "nats/jetstream";
-import { PAGER_STATE, pagerIncidentSubject } from "../../shared/contract/topology.ts";
+import { ALERTS, PAGER_STATE, pagerIncidentSubject } from "../../shared/contract/topology.ts";
 import { RetryAfter } from "../../shared/process/errors.ts";
 import type { Log } from "../../shared/process/log.ts";
 import { pause } from "../../shared/process/retry.ts";
@@ -23,9 +27,9 @@ import {
   withAlert,
   withOutcome,
 } from "./incident_record.ts";
-import { jsonOf, keptMessages } from "../../shared/process/kept/kept_messages.ts";
+import { jsonOf, keptMessages, lastMessages } from "../../shared/process/kept/kept_messages.ts";
 import { isOvertaken, type Lease } from "../../shared/process/lease/lease.ts";
-import type { Alert } from "../../shared/contract/alert.ts";
+import { type Alert, alertSchema, isOpen } from "../../shared/contract/alert.ts";
 
 /** Maximum incidents; beyond it alerts wait in ALERTS. */
 export const MAX_INCIDENTS = 10_000;
@@ -44,6 +48,8 @@ interface Entry {
   revision: number;
   isChanged: boolean;
   saving: Promise<void> | undefined;
+  /** When it was last known to be stored, by the monotonic clock. */
+  storedMs: number;
 }
 
 /** What {@link Records} needs. */
@@ -60,8 +66,6 @@ export interface RecordsParts {
 /** See the module. */
 export class Records {
   readonly #entries = new Map<string, Entry>();
-  /** When the last term of this pager ended, by the monotonic clock. */
-  #restedMs = 0;
   /** Called when a record has changed, so that there may be something to deliver. */
   onChange: () => void = () => {};
 
@@ -82,34 +86,37 @@ export class Records {
     return [...this.#entries.values()].map(({ record }) => record);
   }
 
-  /** Forgets what is in memory: another pager has gone on with it. */
-  forget(): void {
-    this.#entries.clear();
-  }
-
   /**
-   * Reads what is stored. What is in memory and not in the store, because the store was made anew,
-   * is stored again. Rejects while NATS does not answer.
+   * Reads what is stored, at the beginning of a term. What is in memory and not in the store, because
+   * the store was made anew, is stored again, and what ALERTS says is open becomes a record. Rejects
+   * while NATS does not answer.
    */
   async load(): Promise<void> {
-    const isRecent = performance.now() - this.#restedMs < MAX_REMEMBERED_MS;
-    const remembered = isRecent ? new Map(this.#entries) : new Map<string, Entry>();
-    this.#entries.clear();
-    for await (const [stored, revision] of this.#stored()) {
-      const own = remembered.get(stored.incident_id)?.record;
-      remembered.delete(stored.incident_id);
-      this.#add(own === undefined ? stored : mergedRecord(stored, own), revision);
-    }
-    for (const [id, { record }] of remembered) {
-      this.#add(record, 0);
-      await this.#save(id);
+    await this.refresh();
+    for (const [id, { revision }] of this.#entries) if (revision === 0) await this.#save(id);
+    for await (const { subject, data } of lastMessages(this.parts.jsm, ALERTS, "alerts.>")) {
+      const alert = alertSchema.safeParse(jsonOf(data)).data;
+      if (alert && isOpen(alert) && !this.isFull) await this.addAlert(subject, alert);
     }
     this.onChange();
   }
 
-  /** Marks the end of a term of this pager, whose memory ages from now on. */
-  rest(): void {
-    this.#restedMs = performance.now();
+  /** Reads what is stored, while another pager delivers. Rejects while NATS does not answer. */
+  async refresh(): Promise<void> {
+    const nowMs = performance.now();
+    const remembered = new Map(this.#entries);
+    this.#entries.clear();
+    try {
+      for await (const [stored, revision] of this.#stored()) {
+        const own = remembered.get(stored.incident_id)?.record;
+        remembered.delete(stored.incident_id);
+        this.#add(own === undefined ? stored : mergedRecord(stored, own), revision, nowMs);
+      }
+    } finally {
+      for (const { record, storedMs } of remembered.values()) {
+        if (nowMs - storedMs < MAX_REMEMBERED_MS) this.#add(record, 0, storedMs);
+      }
+    }
   }
 
   /** The stored records with their sequences. */
@@ -123,9 +130,9 @@ export class Records {
     }
   }
 
-  #add(record: IncidentRecord, revision: number): void {
+  #add(record: IncidentRecord, revision: number, storedMs: number): void {
     if (this.parts.nowMs() - record.last.at > MAX_QUIET_MS) return;
-    const entry = { record, revision, isChanged: false, saving: undefined };
+    const entry = { record, revision, isChanged: false, saving: undefined, storedMs };
     this.#entries.set(record.incident_id, entry);
   }
 
@@ -143,7 +150,7 @@ export class Records {
       return;
     }
     if (entry) entry.record = record;
-    else this.#entries.set(id, { record, revision: 0, isChanged: false, saving: undefined });
+    else this.#add(record, 0, performance.now());
     await this.#save(id);
     this.onChange();
   }
@@ -214,6 +221,7 @@ export class Records {
       },
     );
     entry.revision = seq;
+    entry.storedMs = performance.now();
   }
 
   // After an acknowledgement that was lost, or in a store that was made anew. A pager that holds no

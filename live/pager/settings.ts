@@ -25,7 +25,7 @@ export const pagerSettings = {
     .transform((text) => text.split(","))
     .pipe(z.array(z.string().regex(/^[a-z0-9-]{1,32}$/, "expected names separated by commas")))
     .describe("services whose pulse has to be heard, separated by commas"),
-  TWOFOLD_PAGER_HOSTS: z.string().transform((text) => text.split(","))
+  TWOFOLD_PAGER_HOSTS: z.string().transform((text) => text.toLowerCase().split(","))
     .pipe(z.array(z.hostname("expected host names separated by commas")))
     .optional()
     .describe("names of the board besides addresses and names without a dot, separated by commas"),

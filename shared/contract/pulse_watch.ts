@@ -92,6 +92,11 @@ export class Convalescence<Name extends string> {
     return true;
   }
 
+  /** Takes `names` as found, because an earlier watch may have found them. */
+  suspect(...names: readonly Name[]): void {
+    for (const name of names) this.#ill.set(name, undefined);
+  }
+
   /** Forgets what was found. */
   clear(): void {
     this.#ill.clear();
@@ -102,11 +107,20 @@ interface Watched {
   /** When it was last heard, or has to be heard from. */
   heardMs: number;
   isHeard: boolean;
+  /** Whether it was heard since the watch last began. */
+  isHeardAnew: boolean;
   /** When some instance last achieved something, or nothing waited. */
   progressMs: number;
   readonly instances: Map<string, Instance>;
   /** The ailments that were found and are not over. */
   readonly ill: Convalescence<Ailment>;
+}
+
+/** What a watch that begins finds out only by and by. */
+function unknown() {
+  const ill = new Convalescence<Ailment>(WELL_AFTER_MS);
+  ill.suspect("silent", "stalled", "refusing");
+  return ill;
 }
 
 /** See the module. */
@@ -118,9 +132,10 @@ export class PulseWatch {
     this.#services = new Map(services.map((service) => [service, {
       heardMs: nowMs + FIRST_PULSE_MS - SILENT_AFTER_MS,
       isHeard: false,
+      isHeardAnew: false,
       progressMs: nowMs,
       instances: new Map(),
-      ill: new Convalescence(WELL_AFTER_MS),
+      ill: unknown(),
     }]));
   }
 
@@ -132,6 +147,7 @@ export class PulseWatch {
     if (pulse.progress !== before?.pulse.progress) watched.progressMs = nowMs;
     watched.heardMs = nowMs;
     watched.isHeard = true;
+    watched.isHeardAnew = true;
     if (pulse.leaving) watched.instances.delete(pulse.instance);
     else if (before || watched.instances.size < MAX_INSTANCES) {
       const refusingMs = pulse.refusing ? before?.refusingMs ?? nowMs : undefined;
@@ -149,6 +165,8 @@ export class PulseWatch {
       if (watched.isHeard) watched.heardMs = nowMs;
       else watched.heardMs = Math.max(watched.heardMs, nowMs);
       watched.progressMs = nowMs;
+      watched.isHeardAnew = false;
+      watched.ill.suspect("silent", "stalled", "refusing");
       for (const [id, { pulse, refusingMs }] of watched.instances) {
         watched.instances.set(id, { pulse, heardMs: nowMs, refusingMs: refusingMs && nowMs });
       }
@@ -169,7 +187,9 @@ export class PulseWatch {
         stalledFinding(service, watched, nowMs),
         ...refusingFinding(service, watched, nowMs),
       ];
-      return all.filter(({ ailment, isIll }) => watched.ill.isSettled(ailment, isIll, nowMs));
+      // What was not heard may be ill, and an alert of that may be open.
+      return all.filter(({ isIll }) => isIll || watched.isHeardAnew)
+        .filter(({ ailment, isIll }) => watched.ill.isSettled(ailment, isIll, nowMs));
     });
   }
 

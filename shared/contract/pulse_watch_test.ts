@@ -79,6 +79,26 @@ Deno.test("nothing is concluded from the time in which the watch was away", () =
   assertEquals(ill(watch, 72_000), ["silent"]);
 });
 
+Deno.test("a watch that begins says of nothing that it is well before it has heard so", () => {
+  for (const isRestarted of [false, true]) {
+    const watch = new PulseWatch(["royalty"], 0);
+    if (isRestarted) {
+      watch.hear(pulse(1, 5), 0);
+      watch.restart(0);
+    }
+    let ms = 0;
+    while (ill(watch, ms).length === 0) {
+      assertEquals(watch.findings(ms), [], `${ms}`);
+      ms += 1_000;
+    }
+    // It is heard, and does nothing: whether it was stalled is known after a while.
+    for (const begunMs = ms; ms < begunMs + 11_000; ms += 1_000) {
+      watch.hear(pulse(1, 5), ms);
+      assertEquals(watch.findings(ms).filter(({ ailment }) => ailment === "stalled"), [], `${ms}`);
+    }
+  }
+});
+
 Deno.test("with several instances, the work of one is the work of the service", () => {
   const watch = new PulseWatch(["royalty"], 0);
   for (let ms = 0; ms < 60_000; ms += 1_000) {

@@ -61,7 +61,7 @@ export const LOG_EVENTS = {
   "live.pager.full": "There are more open incidents than fit; alerts wait in ALERTS",
   "live.pager.delivered": "A receiver has accepted a message",
   "live.pager.retry": "A receiver did not accept a message; it is sent again",
-  "live.pager.refused": "A receiver will never accept a message; it is not sent again",
+  "live.pager.refused": "A receiver refuses a message; a page or an end is sent again in a minute",
   "live.pager.given_up": "A receiver did not accept a message in time; it is not sent again",
   "live.pager.alert_published": "An alert about a service that is silent or stalled was published",
   "live.pager.alert_retry": "An alert about a service could not be published; retrying",

@@ -6,6 +6,7 @@
 import { OpenAPIHono } from "@hono/zod-openapi";
 import { createHash } from "node:crypto";
 import { safeJson } from "../../../shared/process/cli/json_output.ts";
+import { safeText } from "../../../shared/process/cli/table.ts";
 import { statusApp, type StatusOptions } from "../../../shared/process/status.ts";
 import type { Board } from "./board.ts";
 import { describeBoardApi } from "./board_schema.ts";
@@ -34,6 +35,11 @@ function jsonResponse(value: unknown): Response {
 /** What people read; the status routes answer under every name. */
 const READ = ["/", "/v1/*"];
 
+/** The host that a request names, without a final dot; undefined when it is no host. */
+function hostnameOf(url: string): string | undefined {
+  return URL.canParse(url) ? new URL(url).hostname.replace(/\.$/, "") : undefined;
+}
+
 /**
  * Whether a browser may reach the board as `hostname`. A page of somebody else can give its own name
  * the address of this server, and would then read what is open; it cannot do so with an address,
@@ -59,16 +65,19 @@ export function boardApp(
     c.header("cache-control", "no-store");
   });
   describeBoardApi(app);
-  app.on(["POST", "PUT", "PATCH", "DELETE"], READ, (c) => {
-    const error = "method not allowed: this API only reads; use GET";
-    return c.json({ error }, 405, { allow: "GET, HEAD" });
-  });
   for (const path of READ) {
     app.use(path, async (c, next) => {
-      const { hostname } = new URL(c.req.url);
-      if (isOwnHost(hostname, hosts)) return await next();
-      const error = `${hostname} is no name of this server: add it to TWOFOLD_PAGER_HOSTS`;
-      return c.json({ error }, 421);
+      if (c.req.method !== "GET" && c.req.method !== "HEAD") {
+        const error = "method not allowed: this API only reads; use GET";
+        return c.json({ error }, 405, { allow: "GET, HEAD" });
+      }
+      const hostname = hostnameOf(c.req.url);
+      if (hostname !== undefined && isOwnHost(hostname, hosts)) return await next();
+      const name = hostname === undefined ? "this Host" : safeText(hostname);
+      return c.json(
+        { error: `${name} is no name of this server: add it to TWOFOLD_PAGER_HOSTS` },
+        421,
+      );
     });
   }
   app.get("/v1/incidents", () => jsonResponse(board.list));

@@ -60,6 +60,8 @@ Deno.test("the board only reads, under names of its own", async () => {
   }
   assertEquals(await statusOf("http://attacker.example/v1/state"), 421);
   assertEquals(await statusOf("http://attacker.example/"), 421);
+  assertEquals(await statusOf("http://Board.Example.org./"), 200);
+  assertEquals(await statusOf("http://pager/v1/state", "OPTIONS"), 405);
   assertEquals(await statusOf("http://pager.twofold.svc.cluster.local/readyz"), 200);
   assertEquals(await statusOf("http://pager/v1/incidents", "DELETE"), 405);
   assertEquals(await statusOf("http://pager/", "POST"), 405);

@@ -86,6 +86,12 @@ export function blindSpots(state: PipelineState): string[] {
   if (pager === null) spots.push("this pager is starting");
   else if (pager.receivers.length === 0) spots.push("no receiver is configured, nobody is paged");
   else if (!pager.is_delivered) spots.push("no pager delivers");
+  else {
+    const waiting = pager.receivers.filter((each) => (each.waiting ?? 0) > 0);
+    if (waiting.length > 0) {
+      spots.push("messages wait for " + waiting.map((each) => each.receiver).join(" and "));
+    }
+  }
   if (live === null) spots.push("live has said nothing yet");
   else {
     if (live.view_age_ms > 6000) {
@@ -200,7 +206,7 @@ export function pagerStateText(
   if (pager.receivers.length === 0) return { isWell: false, text: "no receivers" };
   if (!pager.delivers) return { isWell: true, text: "stands by" };
   const isWaiting = pager.receivers.some((each) => (each.waiting ?? 0) > 0);
-  return isWaiting ? { isWell: false, text: "pages wait" } : { isWell: true, text: "delivers" };
+  return isWaiting ? { isWell: false, text: "messages wait" } : { isWell: true, text: "delivers" };
 }
 
 /** Whether on-call knows, in words. */

@@ -180,7 +180,9 @@ Deno.test("a pager that nobody hears, or whose pages wait, does not look well", 
     text: "nobody delivers",
   });
   const receivers = [{ receiver: "ops", waiting: 2 }];
-  assertEquals(of({ delivers: true, receivers }), { isWell: false, text: "pages wait" });
+  assertEquals(of({ delivers: true, receivers }), { isWell: false, text: "messages wait" });
+  const state = { ...STATE, pager: { ...PAGER, receivers } };
+  assertEquals(blindSpots(state), ["messages wait for ops"]);
   assertEquals(of({ delivers: false, receivers: [{ receiver: "ops", waiting: null }] }), {
     isWell: true,
     text: "stands by",

@@ -46,10 +46,15 @@ export async function send(post: Post, timeoutMs: number): Promise<Sent> {
 // A URL, a part of its path or a header may be a secret; an answer may repeat it, and the text
 // becomes a log line.
 function withoutSecrets(text: string, { url, headers, secret = "" }: Post): string {
-  const { href, origin, pathname, search } = new URL(url);
+  const { href, origin, pathname, search, searchParams } = new URL(url);
   const parts = [url, href].map((part) => [part, origin] as const);
-  const secrets = [pathname, search, ...pathname.split("/"), ...Object.values(headers), secret]
+  const ofUrl = [pathname, search, ...pathname.split("/"), ...searchParams.values()];
+  // A scheme such as `Bearer` may be left out.
+  const ofHeaders = Object.values(headers).flatMap((value) => [value, ...value.split(" ")]);
+  const secrets = [...ofUrl, ...ofHeaders, secret]
+    .flatMap((part) => [part, encodeURIComponent(part)])
     .filter((part) => part.length >= MIN_SECRET_CHARS && part !== JSON_TYPE)
+    .sort((a, b) => b.length - a.length)
     .map((part) => [part, "…"] as const);
   return [...parts, ...secrets]
     .reduce((said, [part, instead]) => said.replaceAll(part, instead), text)
@@ -66,5 +71,6 @@ async function beginningOf({ body }: Response): Promise<string> {
     bytes += chunk.length;
     if (bytes >= MAX_ANSWER_BYTES) break;
   }
-  return text.slice(0, MAX_ANSWER_CHARS).toWellFormed();
+  // Cut only once it has no secret: half of one would not be found.
+  return text.toWellFormed();
 }

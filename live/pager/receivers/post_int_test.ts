@@ -21,4 +21,17 @@ Deno.test("what an answer repeats of a secret URL or header is not kept", async 
   );
   assert("answer" in routing);
   assertEquals(routing.answer.text, "no service has the key …");
+
+  server.behaviour = {
+    status: 401,
+    body: `invalid QUERYSECRET, no such bearer KEYSECRET ${"x".repeat(240)} ROUTINGKEY`,
+  };
+  const parts = await send({
+    url: `${server.url}/hook?token=QUERYSECRET`,
+    headers: { authorization: "Bearer KEYSECRET" },
+    body: "{}",
+    secret: "ROUTINGKEY",
+  }, 5_000);
+  assert("answer" in parts);
+  assertEquals(parts.answer.text, `invalid …, no such bearer … ${"x".repeat(240)} …`);
 });

@@ -34,7 +34,7 @@ const MAX_BATCH = 256;
 const POLL_MS = 1_000;
 /** Wait after a failure: doubled from the first to the last. */
 const MIN_RETRY_MS = 500;
-const MAX_RETRY_MS = 10_000;
+const MAX_RETRY_MS = 5_000;
 const REQUEST_TIMEOUT_MS = 2_000;
 /** Interval between two deletions of rejects that are too old, while few are. */
 const FORGET_MS = 60_000;

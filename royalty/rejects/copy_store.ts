@@ -8,18 +8,19 @@
  */
 import type { Sql } from "postgres";
 import type { Rejection, RejectionReason } from "../../shared/contract/event.ts";
-import { openSession } from "../../shared/process/postgres/pool.ts";
+import { allowSilence, openSession } from "../../shared/process/postgres/pool.ts";
 import { onlyRow } from "../../shared/process/postgres/rows.ts";
 import { withRetryable } from "../../shared/process/postgres/transient.ts";
 
-/** Maximum silence of Postgres during one statement, ms. */
-const SILENCE_MS = 30_000;
+/** Maximum silence of Postgres during one statement, ms; longer while millions are counted again. */
+const SILENCE_MS = 8_000;
+const RECOUNT_MS = 120_000;
 /** Rejects that one call of {@link CopyStore.forget} deletes at most. */
 export const MAX_FORGOTTEN = 10_000;
 
 // Ends the session of a process that hangs, and with it its lock, as in `posting/ledger.ts`.
 const SESSION_SETTINGS = {
-  idle_session_timeout: 40_000,
+  idle_session_timeout: 12_000,
   idle_in_transaction_session_timeout: 12_000,
 } as const;
 
@@ -68,7 +69,10 @@ interface ForgottenRow {
   readonly forgotten: number;
 }
 
-/** See the module. Every method rejects with `RetryAfter` on a transient error; then open another. */
+/**
+ * See the module. Every method rejects with `RetryAfter` on a transient error; then open another. Call
+ * one at least every 12 s.
+ */
 export class CopyStore implements AsyncDisposable {
   readonly #sql: Sql;
 
@@ -136,13 +140,14 @@ export class CopyStore implements AsyncDisposable {
    */
   async copyInto(stream: string, intoMade: string, fromSeq: number): Promise<void> {
     await withRetryable(() =>
-      this.#sql`
+      allowSilence(this.#sql, RECOUNT_MS, () =>
+        this.#sql`
       insert into royalty.reject_copy as c (stream, into_made) values (${stream}, ${intoMade})
       on conflict (stream) do update set
         into_made = excluded.into_made,
         through_seq = least(c.through_seq, ${fromSeq - 1}::bigint),
         copied = c.copied - (select count(*) from royalty.reject r
-          where r.stream = c.stream and r.seq >= ${fromSeq} and r.seq <= c.through_seq)`
+          where r.stream = c.stream and r.seq >= ${fromSeq} and r.seq <= c.through_seq)`)
     );
   }
 

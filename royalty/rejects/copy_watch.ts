@@ -22,7 +22,7 @@ export class CopyWatch {
   #isKnown = false;
   readonly #ill = new Convalescence<typeof BEHIND>(WELL_AFTER_MS);
 
-  /** A round ended at `nowMs` with everything copied. */
+  /** A round ended with everything copied. */
   copied(): void {
     this.#isKnown = true;
     this.#failingSinceMs = undefined;

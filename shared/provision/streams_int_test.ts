@@ -6,6 +6,7 @@ import { waitFor } from "../dev/testing/wait_for.ts";
 import { probeSubject } from "../process/node/node_watch.ts";
 import { drift, provision } from "./streams.ts";
 import {
+  alertSubject,
   baselinesSubject,
   DEFAULT_TOPOLOGY,
   desiredTopology,
@@ -233,6 +234,10 @@ Deno.test("each role has the permissions it needs", async () => {
   const { direct } = await jetstreamManager(live, { checkAPI: false });
   const kept = await direct.getMessage(LIVE_STATE, { last_by_subj: baselinesSubject() });
   assertEquals(kept?.string(), "x");
+  const royalty = await jetstreamManager(await stack.connect("royalty"), { checkAPI: false });
+  const behind = alertSubject.pipeline("quarantine-behind");
+  assertEquals(await royalty.direct.getMessage("ALERTS", { last_by_subj: behind }), null);
+  assertEquals((await royalty.streams.info("QUARANTINE")).state.messages, 1);
   const triage = jetstream(await stack.connect("triage"));
   const entry = await (await triage.consumers.get("QUARANTINE", "triage")).next({ expires: 2_000 });
   assertExists(entry);

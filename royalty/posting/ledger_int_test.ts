@@ -83,7 +83,7 @@ Deno.test("the ledger", async (t) => {
     await using other = new LedgerSession(url, "HEARTBEATS");
     const before = await session.position();
     const next = posting(random, before.lastSeq, 10);
-    // As when the quarantine accepts no copy: the batch is posted again.
+    // As when the process is killed: the batch is posted again.
     const { settlement } = await session.plan(next);
     assertEquals(settlement.counted.length, 10);
     assertEquals(await session.position(), before);

@@ -88,7 +88,7 @@ const MAX_PLANS = 5;
 
 /**
  * Plans `posting` and commits it, as often as the plan is outdated. `beforeCommit` runs between
- * each plan and its commit, where the service copies conflicts to quarantine.
+ * each plan and its commit.
  */
 export async function commitPosting(
   session: LedgerSession,

@@ -140,12 +140,24 @@ async function play(
   await using workspace = await Workspace.temporary();
   await using pipeline = await Pipeline.start(workspace, { ...scenario.pipeline, progress });
   signal.throwIfAborted();
+  using _notes = noteEnds(pipeline, progress);
   const observer = await Observer.start(pipeline);
   const run = new Run(scenario, pipeline, observer, terminal, signal);
   await run.send();
   await run.settle();
   await run.close();
   return await run.judge(report);
+}
+
+// The services wait for a server without limit, so nothing else would say why the run waits.
+function noteEnds({ nats, postgres }: Pipeline, note: (what: string) => void): Disposable {
+  let isOver = false;
+  for (const [name, server] of Object.entries({ "nats-server": nats, "Postgres": postgres })) {
+    void server.ended().then((code) => {
+      if (!isOver) note(`${name} ended with status ${code}; the run cannot succeed any more`);
+    });
+  }
+  return { [Symbol.dispose]: () => void (isOver = true) };
 }
 
 /** A run in progress. */

@@ -3,6 +3,7 @@ import { assertEquals, assertExists } from "@std/assert";
 import { connect } from "nats";
 import { jetstreamManager } from "nats/jetstream";
 import { inboxPrefix, ROLES } from "../../process/nats.ts";
+import { runFormatted } from "../../process/postgres/formatted.ts";
 import { drift, provision } from "../../provision/streams.ts";
 import { DEFAULT_TOPOLOGY, desiredTopology } from "../../contract/topology.ts";
 import { Child } from "./child.ts";
@@ -10,7 +11,6 @@ import { type Compose, environmentOf, exampleOf, readCompose, serviceOf } from "
 import { freePort } from "./free_port.ts";
 import { NatsServer, passwordsFor } from "./nats_server.ts";
 import { PostgresServer } from "./postgres_server.ts";
-import { DATABASE } from "./stack.ts";
 import { waitFor } from "../testing/wait_for.ts";
 import { Workspace } from "./workspace.ts";
 
@@ -60,8 +60,13 @@ Deno.test("provisioning and every service start with compose's own commands and 
     NatsServer.start(workspace, { passwords }),
     PostgresServer.start(workspace),
   ]);
+  const { TWOFOLD_POSTGRES_ADMIN_URL = "" } = environmentOf(compose, "provision");
   const admin = postgres.connect();
-  await admin`create database ${admin(DATABASE)}`;
+  await runFormatted(
+    admin,
+    "alter role postgres password %L",
+    new URL(TWOFOLD_POSTGRES_ADMIN_URL).password,
+  );
   await admin.end();
   const start = (name: string, settings: Record<string, string> = {}) =>
     Child.start(workspace, {

@@ -193,6 +193,7 @@ async function initialise(folder: string): Promise<void> {
     ...["--encoding", "UTF8", "--locale", "C", "--no-sync"],
   ];
   await runTool(`${postgresBin(folder)}/initdb`, args, { cwd: unfinished, ...identity() });
+  if (uid !== undefined) await Deno.chown(file, Deno.uid(), Deno.gid());
   await Deno.rename(unfinished, data);
 }
 

@@ -270,8 +270,8 @@ const checks: Readonly<Record<string, Check>> = {
   },
 
   "a missing role, a missing database and a refused connection are transient": async (rig) => {
-    for (const path of ["nobody@127.0.0.1:PORT/postgres", "postgres@127.0.0.1:PORT/nothing"]) {
-      const url = `postgres://${path.replace("PORT", String(rig.server.port))}`;
+    const known = rig.server.url();
+    for (const url of [known.replace("//postgres:", "//nobody:"), rig.server.url("nothing")]) {
       const sql = openPool(url, { purpose: "test", max: 1 });
       const error = await sql`select 1`.then(() => undefined, (error) => error);
       assert(isTransient(error), messageOf(error));
@@ -297,7 +297,7 @@ Deno.test("connections to Postgres", async (test) => {
 });
 
 function rigOf(server: PostgresServer, link: TcpProxy, admin: Sql): Rig {
-  const url = `postgres://postgres@127.0.0.1:${link.port}/postgres`;
+  const url = server.url().replace(`:${server.port}/`, `:${link.port}/`);
   const common = { purpose: "test", silenceMs: SHORT_MS };
   return {
     server,

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { Stop } from "../../process/errors.ts";
 import { requireUnix } from "../binaries/platform.ts";
 
 // Reads "dir D" and "pids N N N" lines, the last of which holds, until its standard input closes,
@@ -61,14 +62,21 @@ export class Workspace implements AsyncDisposable {
     return new Workspace(await Deno.realPath(folder), false);
   }
 
-  /** Ends the process `pid` when this process ends without doing so itself. */
-  async watch({ pid }: Watched): Promise<void> {
-    this.#watched.add(pid);
+  /**
+   * Ends the process `pid` when this process ends without doing so itself. Once the workspace is
+   * disposed of, ends it at once and throws {@link Stop}.
+   */
+  async watch(process: Watched): Promise<void> {
+    if (this.#isOver) {
+      process.kill();
+      throw new Stop("nothing is started any more");
+    }
+    this.#watched.add(process.pid);
     await this.#tell();
   }
 
   /** Forgets the process `pid`, which has ended: the number may become another process's. */
-  async unwatch({ pid }: Watched): Promise<void> {
+  async unwatch({ pid }: Pick<Watched, "pid">): Promise<void> {
     this.#watched.delete(pid);
     if (!this.#isOver) await this.#tell();
   }
@@ -108,6 +116,7 @@ export class Workspace implements AsyncDisposable {
 /** A process that the guard ends. */
 interface Watched {
   readonly pid: number;
+  readonly kill: () => void;
 }
 
 /** The guard and its orders. */

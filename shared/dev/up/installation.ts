@@ -18,8 +18,10 @@ export interface Installation {
   readonly passwords: Record<NatsUser, string>;
 }
 
-// Two pipelines on the same data would destroy it.
-/** Takes the folder for this process. Throws {@link Stop} when another one has it. */
+/**
+ * Takes the folder for this process, since two pipelines on the same data would destroy it. Throws
+ * {@link Stop} when another process has it.
+ */
 export async function lockInstallation(folder: string): Promise<Deno.FsFile> {
   const file = await Deno.open(`${folder}/lock`, { create: true, write: true });
   if (!file.tryLockSync(true)) {

@@ -9,7 +9,7 @@ import { command } from "../../process/cli/command.ts";
 import type { Output } from "../../process/cli/io.ts";
 import { integer } from "../../process/cli/parsers.ts";
 import { main } from "../../process/cli/run.ts";
-import { messageOf } from "../../process/errors.ts";
+import { messageOf, Stop } from "../../process/errors.ts";
 import { Pipeline } from "../servers/pipeline.ts";
 import { SERVICES } from "../servers/service_process.ts";
 import { Workspace } from "../servers/workspace.ts";
@@ -72,22 +72,35 @@ async function up(port: number, isSimulated: boolean, output: Output): Promise<v
   const ports = portsFrom(port);
   await requireFree(port, (line) => say(`… ${line}`));
   const installation = await openInstallation(workspace.folder);
-  await using pipeline = await Pipeline.start(workspace, {
-    ...installation,
-    ports,
-    durable: true,
-    hasCanary: true,
-    progress: (step) => say(`… ${step}`),
-  });
+  await using pipeline = await Promise.race([
+    Pipeline.start(workspace, {
+      ...installation,
+      ports,
+      durable: true,
+      hasCanary: true,
+      progress: (step) => say(`… ${step}`),
+    }),
+    ended(over.signal).then((why) => {
+      throw new Stop(`stopped while starting (${why})`, { exitCode: 0 });
+    }),
+  ]);
   const supervisor = new Supervisor(partsOf(pipeline), (line) => say(`${timeText()} ${line}`));
-  await using _page = serve(port, startPageOf(pipeline, port, supervisor));
+  serve(port, startPageOf(pipeline, port, supervisor), over.signal);
   await writeEnvironments(pipeline);
   say(guide({ ...pipeline, ports }, await writeContexts(pipeline)));
   const sending = isSimulated ? simulate(pipeline, over.signal, say) : undefined;
-  await new Promise((resolve) => over.signal.addEventListener("abort", resolve));
+  const why = await ended(over.signal);
+  say(`\nstopping (${why}); data stay in ${FOLDER}/`);
   await supervisor.stop();
   await sending;
-  say(`\nstopping (${over.signal.reason}); data stay in ${FOLDER}/`);
+}
+
+/** Resolves with the reason once `signal` is aborted. */
+async function ended(signal: AbortSignal): Promise<string> {
+  if (!signal.aborted) {
+    await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+  }
+  return String(signal.reason);
 }
 
 /** Aborts when a person or the system ends this process, or what started it has ended. */
@@ -120,8 +133,9 @@ function partsOf({ nats, postgres, services }: Pipeline): Part[] {
   ];
 }
 
-function serve(port: number, app: Hono): Deno.HttpServer {
-  return Deno.serve({ hostname: "127.0.0.1", port, onListen: () => {} }, (r) => app.fetch(r));
+function serve(port: number, app: Hono, signal: AbortSignal): void {
+  const options = { hostname: "127.0.0.1", port, signal, onListen: () => {} };
+  Deno.serve(options, (request) => app.fetch(request));
 }
 
 async function simulate(

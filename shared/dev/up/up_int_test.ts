@@ -128,6 +128,16 @@ Deno.test("nothing remains after a SIGKILL of up, even when its guard was killed
   assertEquals(await again.process.stop("SIGTERM"), 0, again.process.err);
 });
 
+Deno.test("a signal ends up while it starts, too", async () => {
+  await using up = new Up(await upFolder(), freeBase());
+  await waitFor("the servers", () => up.process.out.includes("provisioning"), {
+    timeoutMs: 60_000,
+  });
+  const [, ...started] = processTree(up.process.pid);
+  assertEquals(await up.process.stop("SIGINT"), 0);
+  await waitFor("all processes to end", () => !started.some(isAlive), { timeoutMs: 30_000 });
+});
+
 Deno.test("up ends with the process that started it", async () => {
   const folder = await upFolder();
   // The shell stays, because it has another command to run.

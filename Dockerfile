@@ -28,5 +28,6 @@ RUN deno install --frozen --entrypoint \
 # Mount points of volumes must belong to the user that writes to them.
 RUN mkdir statements recount && chown deno:deno statements recount
 
-USER deno
+# A number, so that Kubernetes can see that it is not root: `deno` of the base image.
+USER 1993:1993
 CMD ["deno", "task"]

@@ -30,6 +30,8 @@ interface Answer {
   /** The batch id; only in the final acknowledgement. */
   readonly batch?: string;
   readonly count?: number;
+  /** Sequence of the last event that this batch stored; 0 when it stored none. */
+  readonly seq?: number;
 }
 
 /** Publishes batches over one connection, with one subscription for all answers. */
@@ -46,17 +48,19 @@ export class FastIngest {
 
   /**
    * Publishes `events` (at least two) as one batch. Resolves once the server has acknowledged all
-   * of them. Rejects with the server's error, or with a `TimeoutError` after `timeoutMs`: then it
+   * of them, with whether they are stored. They may not be when all were duplicates: the server
+   * acknowledges a copy of an event that its cluster has not agreed on, and a leader that is cut off
+   * will never. After an event of the batch that is stored, the earlier ones are too. Rejects with the server's error, or with a `TimeoutError` after `timeoutMs`: then it
    * is unknown which events are stored.
    */
-  async land(events: readonly RoutedEvent[], timeoutMs: number): Promise<void> {
+  async land(events: readonly RoutedEvent[], timeoutMs: number): Promise<boolean> {
     const id = nuid.next();
     const batch = new Batch(this.nc, `${this.#inbox}.${id}.${events.length}.${GAP_MODE}.`, events);
     this.#batches.set(id, batch);
     const timer = setTimeout(() => batch.fail(new TimeoutError()), timeoutMs);
     try {
       batch.send();
-      await batch.ended;
+      return await batch.ended;
     } finally {
       clearTimeout(timer);
       this.#batches.delete(id);
@@ -75,7 +79,7 @@ export class FastIngest {
 }
 
 class Batch {
-  readonly #ended = Promise.withResolvers<void>();
+  readonly #ended = Promise.withResolvers<boolean>();
   #isSettled = false;
   readonly #headers: MessageIdHeaders;
 
@@ -87,7 +91,7 @@ class Batch {
     this.#headers = new MessageIdHeaders(events);
   }
 
-  get ended(): Promise<void> {
+  get ended(): Promise<boolean> {
     return this.#ended.promise;
   }
 
@@ -115,17 +119,17 @@ class Batch {
     if (message.headers?.code) return this.fail(new Error(message.headers.status));
     const answer = message.json<Answer>();
     if (answer.error) return this.fail(new JetStreamApiError(answer.error));
-    if (answer.batch !== undefined) this.#close(answer.count);
+    if (answer.batch !== undefined) this.#close(answer);
   }
 
-  #close(count: number | undefined): void {
+  #close({ count, seq = 0 }: Answer): void {
     if (count !== this.events.length) {
       return this.fail(
         new Error(`the acknowledgement counts ${count} of ${this.events.length} events`),
       );
     }
     this.#isSettled = true;
-    this.#ended.resolve();
+    this.#ended.resolve(seq > 0);
   }
 }
 

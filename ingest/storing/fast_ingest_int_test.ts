@@ -98,3 +98,15 @@ Deno.test("no answer is a timeout; no stream is an immediate error", async () =>
   const ops = await stack.connect("ops");
   await assertRejects(() => new FastIngest(ops, "_INBOX_ops").land(unrouted, 5_000), Error, "503");
 });
+
+Deno.test("an acknowledgement of duplicates only does not say that they are stored", async () => {
+  await using stack = await NatsStack.start();
+  const fast = new FastIngest(await stack.connect("ingest"), "_INBOX_ingest");
+  const land = (count: number) => fast.land(someEvents(count), 5_000);
+  assertEquals([await land(4), await land(4), await land(6), await land(6)], [
+    true,
+    false,
+    true,
+    false,
+  ]);
+});

@@ -25,8 +25,11 @@ import { NotStored, type RefusalReason, StreamOutcome } from "../refusals.ts";
 const MIN_FAST_EVENTS = 4;
 /** JetStream error code "batch publish is disabled": no fast ingest on this stream or server. */
 const BATCH_DISABLED_CODE = 10205;
-/** JetStream error code "too many requests": the queue of the stream is full. */
-const BUSY_CODE = 10167;
+/**
+ * JetStream error codes "too many requests", when the queue of the stream is full, and "duplicate
+ * message id is in process", while the cluster has not agreed on its first copy.
+ */
+const BUSY_CODES: readonly number[] = [10167, 10158];
 /** Round trips that are remembered; the shortest is the one without load. */
 const ROUND_TRIPS = 3;
 
@@ -207,7 +210,7 @@ export class JetStreamLanding implements Landing {
     const isFast = lane.way === "fast" && events.length >= MIN_FAST_EVENTS;
     try {
       await this.#rejectOnDisconnect(
-        isFast ? this.#fast.land(events, timeoutMs) : this.#landPlain(events, timeoutMs),
+        isFast ? this.#landFast(events, timeoutMs) : this.#landPlain(events, timeoutMs),
       );
       this.#stored(lane);
     } catch (error) {
@@ -217,6 +220,12 @@ export class JetStreamLanding implements Landing {
       }
       throw this.#refused(lane, error);
     }
+  }
+
+  // Of copies, a single publish tells whether the first is stored, or only about to be.
+  async #landFast(events: readonly RoutedEvent[], timeoutMs: number): Promise<void> {
+    const isStored = await this.#fast.land(events, timeoutMs);
+    if (!isStored) await this.#landPlain(events, timeoutMs);
   }
 
   async #landPlain(events: readonly RoutedEvent[], timeoutMs: number): Promise<void> {
@@ -276,7 +285,9 @@ function toNotStored(error: unknown, { stream, answer, outcome }: Lane): NotStor
   const notStored = (reason: RefusalReason, retryAfterMs: number) =>
     new NotStored(reason, message, retryAfterMs, { cause: error });
   if (error instanceof JetStreamApiError) {
-    const retryAfterMs = error.code === BUSY_CODE ? RETRY_AFTER_MS.busy : RETRY_AFTER_MS.apiError;
+    const retryAfterMs = BUSY_CODES.includes(error.code)
+      ? RETRY_AFTER_MS.busy
+      : RETRY_AFTER_MS.apiError;
     return notStored(REASON_OF_CODE.get(error.code) ?? "other", retryAfterMs);
   }
   if (error instanceof Error && error.name === "TimeoutError") {

@@ -45,6 +45,17 @@ class ClusterRig implements AsyncDisposable {
     }, { timeoutMs: BOUND_MS }).then(({ index }) => index);
   }
 
+  /** Makes the node with this index the leader of HEARTBEATS. */
+  async lead(index: number): Promise<void> {
+    const nc = await this.stack.connect("ops");
+    const preferred = this.stack.cluster.node(index).launched.node?.name;
+    await waitFor("the wanted leader", async () => {
+      if (await this.leader() === index) return true;
+      const order = JSON.stringify({ placement: { preferred } });
+      await nc.request("$JS.API.STREAM.LEADER.STEPDOWN.HEARTBEATS", order);
+    }, { timeoutMs: BOUND_MS });
+  }
+
   /** The index of the node that the edge is connected to. */
   async nodeOfEdge(): Promise<number> {
     const { index } = await waitFor("the edge's node", async () => {
@@ -79,6 +90,8 @@ Deno.test("the edge leaves a node that is cut off from its cluster", async () =>
   const { cluster } = rig.stack;
   for (const round of [1, 2]) {
     const cutOff = await rig.nodeOfEdge();
+    // The worst node: it is asked for acknowledgements, and believes that it leads.
+    await rig.lead(cutOff);
     await rig.through(`the node of the edge isolated, ${round}`, async () => {
       cluster.isolate(cutOff);
       await waitFor("the edge on another node", async () => await rig.nodeOfEdge() !== cutOff, {
@@ -89,4 +102,33 @@ Deno.test("the edge leaves a node that is cut off from its cluster", async () =>
     await rig.isWhole();
   }
   await rig.load.isStoredOnce(rig.stack);
+});
+
+Deno.test("leaders killed, step-downs, a rolling restart and a node gone stop no edge and lose nothing", async () => {
+  await using rig = await ClusterRig.start();
+  const { stack: { cluster }, load } = rig;
+  const killed = await rig.leader();
+  await rig.through("the leader killed", () => cluster.node(killed).stop("SIGKILL"));
+  await rig.through("one node gone", () => load.goesOn(1_000));
+  await cluster.node(killed).start();
+  await rig.isWhole();
+  await rig.through("three step-downs", async () => {
+    const ops = await rig.stack.connect("ops");
+    for (let i = 0; i < 3; i++) {
+      await waitFor("a step-down", async () => {
+        const answer = await ops.request("$JS.API.STREAM.LEADER.STEPDOWN.HEARTBEATS", "");
+        return answer.json<{ success?: boolean }>().success;
+      });
+      await load.goesOn();
+    }
+  });
+  await rig.through("a rolling restart", async () => {
+    for (const node of cluster.nodes) {
+      await node.stop();
+      await node.start();
+      await rig.isWhole();
+    }
+  });
+  await rig.isWhole();
+  await load.isStoredOnce(rig.stack);
 });

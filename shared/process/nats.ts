@@ -118,7 +118,7 @@ async function open(settings: Settings<typeof natsSettings>, log: Log): Promise<
       cause: error,
     });
   }
-  void logStatus(nc, log);
+  void followStatus(nc, log);
   const leave = async () => {
     choice.leave(nc.getServer());
     await nc.reconnect();
@@ -126,9 +126,21 @@ async function open(settings: Settings<typeof natsSettings>, log: Log): Promise<
   return { nc, leave };
 }
 
-async function logStatus(nc: NatsConnection, log: Log): Promise<void> {
+/** What of the client's inside it takes to close its socket. */
+interface Inside {
+  readonly protocol?: { readonly transport?: { readonly socket?: { destroy?(): void } } };
+}
+
+// Before the client gives up a socket, it waits until an empty write is done: over TLS that is never,
+// so neither a link that is half-open nor `reconnect` would end the connection.
+function destroySocket(nc: NatsConnection): void {
+  (nc as Inside).protocol?.transport?.socket?.destroy?.();
+}
+
+async function followStatus(nc: NatsConnection, log: Log): Promise<void> {
   for await (const status of nc.status()) {
     const { type } = status;
+    if (type === "staleConnection" || type === "forceReconnect") destroySocket(nc);
     if (type === "disconnect") log.warn("nats.disconnected", { server: status.server });
     else if (type === "reconnect") log.warn("nats.reconnected", { server: status.server });
     else if (type === "error") log.warn("nats.error", { error: status.error });

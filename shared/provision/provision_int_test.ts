@@ -6,6 +6,7 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { freePort } from "../dev/servers/free_port.ts";
+import { NatsCluster } from "../dev/servers/cluster/nats_cluster.ts";
 import { NatsServer } from "../dev/servers/nats_server.ts";
 import { PostgresServer } from "../dev/servers/postgres_server.ts";
 import { ServiceProcess } from "../dev/servers/service_process.ts";
@@ -82,13 +83,11 @@ Deno.test("an admin who is no superuser provisions a managed Postgres", async ()
 
 Deno.test("provision waits for JetStream, says so, and gives up when told", async () => {
   await using workspace = await Workspace.temporary();
-  const routePorts = [freePort(), freePort(), freePort()];
-  const node = (i: number) => {
-    const [routePort = 0] = routePorts.slice(i);
-    return { name: `nats-server-${i}`, routePort, routePorts };
-  };
+  using cluster = await NatsCluster.start(workspace, 3);
+  const [first, ...others] = cluster.nodes;
+  assert(first);
   // One of three nodes has no leader.
-  const first = await NatsServer.start(workspace, { node: node(0) });
+  for (const each of others) await each.stop();
   const env = { ...first.settings("ops"), ...SMALL, TWOFOLD_REPLICAS: "3" };
   const { code, err } = await runTask("provision", ["--wait", "2"], env);
   assertEquals(code, 1);
@@ -98,12 +97,9 @@ Deno.test("provision waits for JetStream, says so, and gives up when told", asyn
   await waitFor("it to say so", () => waiting.err.includes("JetStream does not answer ops"), {
     timeoutMs: 60_000,
   });
-  const options = { passwords: first.passwords };
-  const others = await Promise.all(
-    [1, 2].map((i) => NatsServer.start(workspace, { ...options, node: node(i) })),
-  );
+  await Promise.all(others.map((each) => each.start()));
   const result = await waiting.ended;
   assertEquals(result.code, 0, result.err);
   assert(result.out.includes("changed  stream HEARTBEATS: missing"), result.out);
-  await Promise.all([first, ...others].map((each) => each.stop()));
+  await Promise.all(cluster.nodes.map((each) => each.stop()));
 });

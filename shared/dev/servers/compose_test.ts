@@ -41,8 +41,8 @@ Deno.test("every image is pinned to an exact version", async () => {
   const nats = serviceOf(compose, "nats").image.match(/:(\d+)\.(\d+)\.(\d+)/);
   const [major = 0, minor = 0, patch = 0] = nats?.slice(1).map(Number) ?? [];
   assert(
-    major === 2 && (minor > 14 || (minor === 14 && patch >= 5)),
-    "production needs nats-server 2.14.5: earlier ones can lose the duplicate map (NATS.md)",
+    major === 2 && (minor > 14 || (minor === 14 && patch >= 6)),
+    "production needs nats-server 2.14.6: earlier ones can lose acknowledged messages (#8475)",
   );
   assert(serviceOf(compose, "postgres").image.startsWith("postgres:18."), "Postgres 18");
 });

@@ -10,7 +10,10 @@ import { Child } from "./child.ts";
 import { freePort } from "./free_port.ts";
 import type { Workspace } from "./workspace.ts";
 
-const CONFIG = new URL("../../nats/server.conf", import.meta.url).pathname;
+const CONFIG = {
+  alone: new URL("../../nats/server.conf", import.meta.url).pathname,
+  node: new URL("../../nats/cluster.conf", import.meta.url).pathname,
+};
 const USERS = [...ROLES, "sys"] as const;
 
 /** A user of the accounts file. */
@@ -23,6 +26,8 @@ export interface NodeOptions {
   readonly routePort: number;
   /** The ports on which it reaches the other nodes. */
   readonly routePorts: readonly number[];
+  /** The authority as PEM text, and a folder with `ca.pem`, `certificate.pem` and `key.pem`. */
+  readonly tls: { readonly ca: string; readonly folder: string };
 }
 
 /** How a server runs. */
@@ -86,6 +91,7 @@ export class NatsServer {
   async connect(user: NatsUser): Promise<NatsConnection> {
     return await connect({
       servers: [...this.urls],
+      ...tlsOf(this.launched.node),
       user,
       pass: this.passwords[user],
       inboxPrefix: inboxPrefix(user),
@@ -96,7 +102,9 @@ export class NatsServer {
 
   /** The settings with which a process connects as `user`. */
   settings(user: NatsUser): Record<string, string> {
+    const ca = this.launched.node?.tls.ca;
     return {
+      ...(ca === undefined ? {} : { TWOFOLD_NATS_CA: ca }),
       TWOFOLD_NATS_URL: this.urls.join(","),
       TWOFOLD_NATS_USER: user,
       TWOFOLD_NATS_PASSWORD: this.passwords[user],
@@ -135,11 +143,23 @@ interface Launched {
 function clusterArgs({ routePort, routePorts }: NodeOptions): string[] {
   const routes = routePorts.map((port) => `nats://127.0.0.1:${port}`);
   return [
-    ...["--cluster_name", "twofold", "--cluster", `nats://127.0.0.1:${routePort}`],
+    ...["--cluster", `nats://127.0.0.1:${routePort}`],
     ...["--routes", routes.join(",")],
     // Nobody listens there: the nodes reach each other by the routes that they were given, only.
     ...["--cluster_advertise", "127.0.0.1:1"],
   ];
+}
+
+function tlsOf(node: NodeOptions | undefined): { tls?: { ca: string } } {
+  return node === undefined ? {} : { tls: { ca: node.tls.ca } };
+}
+
+function clusterEnv({ tls: { folder } }: NodeOptions): Record<string, string> {
+  return {
+    TWOFOLD_NATS_CA_FILE: `${folder}/ca.pem`,
+    TWOFOLD_NATS_CERT_FILE: `${folder}/certificate.pem`,
+    TWOFOLD_NATS_KEY_FILE: `${folder}/key.pem`,
+  };
 }
 
 async function spawn(
@@ -153,7 +173,14 @@ async function spawn(
     name: node?.name ?? "nats-server",
     command: binary,
     args: [
-      ...["--config", CONFIG, "--addr", "127.0.0.1", "--port", String(port)],
+      ...[
+        "--config",
+        node === undefined ? CONFIG.alone : CONFIG.node,
+        "--addr",
+        "127.0.0.1",
+        "--port",
+        String(port),
+      ],
       ...["--http_port", String(monitorPort), "--store_dir", folder],
       ...(node === undefined ? [] : clusterArgs(node)),
     ],
@@ -162,6 +189,7 @@ async function spawn(
       GOGC: "400",
       TWOFOLD_NATS_SERVER_NAME: node?.name ?? "twofold-dev",
       TWOFOLD_NATS_MAX_FILE_STORE: maxFileStore,
+      ...(node === undefined ? {} : clusterEnv(node)),
       ...Object.fromEntries(
         USERS.map((user) => [`TWOFOLD_NATS_${user.toUpperCase()}_PASSWORD`, passwords[user]]),
       ),
@@ -169,10 +197,11 @@ async function spawn(
   });
 }
 
-async function answers(child: Child, { binary, port, passwords }: Launched): Promise<void> {
+async function answers(child: Child, { binary, port, passwords, node }: Launched): Promise<void> {
   await child.answers(`nats-server (${binary})`, async () => {
     const servers = `127.0.0.1:${port}`;
-    const nc = await connect({ servers, user: "ops", pass: passwords.ops, reconnect: false });
+    const login = { user: "ops", pass: passwords.ops, ...tlsOf(node) };
+    const nc = await connect({ servers, ...login, reconnect: false });
     await nc.close();
   });
 }

@@ -1,11 +1,13 @@
 /**
- * A cluster of real nats-servers, whose nodes reach each other through links that can be silenced.
+ * A cluster of real nats-servers with TLS, whose nodes reach each other through links that can be
+ * silenced.
  *
  * @module
  */
 import { freePort } from "../free_port.ts";
 import { findNatsServer } from "../../binaries/nats_binary.ts";
-import { NatsServer, randomPasswords } from "../nats_server.ts";
+import { NatsServer, type NodeOptions, randomPasswords } from "../nats_server.ts";
+import { makeCertificates } from "./certificates.ts";
 import { TcpProxy } from "../tcp_proxy.ts";
 import type { Workspace } from "../workspace.ts";
 
@@ -37,9 +39,10 @@ export class NatsCluster implements Disposable {
     const routes = ports.flatMap((_, from) =>
       ports.flatMap((port, to) => from === to ? [] : [{ from, to, proxy: new TcpProxy(port) }])
     );
+    const tls = await writeCertificates(workspace);
     const nodes = await Promise.all(ports.map((routePort, i) => {
       const routePorts = routes.filter(({ from }) => from === i).map(({ proxy }) => proxy.port);
-      const node = { name: `nats-server-${i}`, routePort, routePorts };
+      const node = { name: `nats-server-${i}`, routePort, routePorts, tls };
       return NatsServer.start(workspace, { binary, passwords, node });
     }));
     for (const each of nodes) each.nodes = nodes;
@@ -76,4 +79,16 @@ export class NatsCluster implements Disposable {
     return this.routes.filter(({ from, to }) => from === index || to === index)
       .map(({ proxy }) => proxy);
   }
+}
+
+async function writeCertificates(workspace: Workspace): Promise<NodeOptions["tls"]> {
+  const folder = `${workspace.folder}/nats-tls`;
+  const { ca, certificate, key } = await makeCertificates(Date.now());
+  await Deno.mkdir(folder);
+  await Promise.all([
+    Deno.writeTextFile(`${folder}/ca.pem`, ca),
+    Deno.writeTextFile(`${folder}/certificate.pem`, certificate),
+    Deno.writeTextFile(`${folder}/key.pem`, key, { mode: 0o600 }),
+  ]);
+  return { ca, folder };
 }

@@ -9,16 +9,17 @@ import type { Keyring } from "../shared/process/keyring.ts";
 import type { LogFields } from "../shared/process/log.ts";
 import type { Counter, Histogram, Metrics } from "../shared/process/metrics.ts";
 import { admit, type RoutedEvent } from "./admit.ts";
-import { ByteBudget, ByteReservation, gunzip, readBody } from "./body.ts";
-import { FleetLimits } from "./shares/fleets.ts";
-import { type IngestProblem, ingestProblems } from "./problem.ts";
+import { ByteReservation, gunzip, readBody } from "./body.ts";
+import { fleetShareSpent, type IngestProblem, ingestProblems } from "./problem.ts";
 import { NotStored, type RefusalCounts, type RefusalReason } from "./refusals.ts";
+import { type BudgetShare, FairBudget } from "./shares/fair_budget.ts";
+import { DeviceRates, FleetRate, type Overspent, type RateLimits } from "./shares/rate_limits.ts";
 import type { Framing } from "./split.ts";
 
 /** Options of {@link Acceptor}; `settings.ts` describes them. */
 export interface AcceptOptions {
   readonly fleetKeys: Keyring;
-  readonly fleetEventsPerSecond: number;
+  readonly rateLimits: RateLimits;
   readonly partitions: number;
   readonly maxEventsPerBody: number;
   readonly bodyDeadlineMs: number;
@@ -28,7 +29,7 @@ export interface AcceptOptions {
 /** Dependencies of {@link Acceptor}. */
 export interface AcceptDependencies {
   /** Resolves once every event is durable; rejects with `RetryAfter`. */
-  readonly publish: (events: readonly RoutedEvent[]) => Promise<void>;
+  readonly publish: (events: readonly RoutedEvent[], fleet: string) => Promise<void>;
   readonly refusals: RefusalCounts;
   readonly metrics: Metrics;
   /** A monotonic clock, in ms. */
@@ -41,31 +42,36 @@ const FRAMINGS: ReadonlyMap<string, Framing> = new Map([
   ["text/plain", "sniff"],
 ]);
 
+/** What is known of a fleet. */
+interface Fleet {
+  readonly name: string;
+  readonly rate: FleetRate;
+  /** Bytes that its requests hold. */
+  readonly held: BudgetShare;
+  accepted: number;
+  acceptedBytes: number;
+  refused: number;
+}
+
 /** Accepts requests: authenticates, reads, admits, rate-limits and publishes. */
 export class Acceptor {
-  readonly #limits: FleetLimits;
-  readonly #budget: ByteBudget;
+  /** By name: as many as have a key. */
+  readonly #fleets = new Map<string, Fleet>();
+  readonly #devices: DeviceRates;
+  readonly #budget: FairBudget;
   readonly #events: Counter<"outcome">;
   readonly #publishSeconds: Histogram;
 
   constructor(readonly options: AcceptOptions, readonly dependencies: AcceptDependencies) {
-    const { fleetEventsPerSecond, maxEventsPerBody } = options;
-    // With a burst smaller than the largest body, that body would always be refused.
-    const burst = Math.max(fleetEventsPerSecond, maxEventsPerBody);
-    this.#limits = new FleetLimits(fleetEventsPerSecond, burst);
-    this.#budget = new ByteBudget(options.maxInFlightBytes);
+    this.#devices = new DeviceRates(options.rateLimits);
+    this.#budget = new FairBudget(options.maxInFlightBytes);
     this.#events = dependencies.metrics.counter(
       "twofold_ingest_events_total",
       "Events by outcome",
       ["outcome"],
     );
     for (const outcome of ["accepted", "refused"]) this.#events.inc({ outcome }, 0);
-    dependencies.metrics.counterOf(
-      "twofold_ingest_refused_events_total",
-      "Events refused, by reason",
-      () => [...dependencies.refusals.events].map(([reason, n]) => [{ reason }, n] as const),
-      ["reason"],
-    );
+    this.#registerMetrics(dependencies);
     this.#publishSeconds = dependencies.metrics.histogram(
       "twofold_ingest_publish_seconds",
       "Time from admission of a request to the acknowledgement of all its events",
@@ -84,19 +90,16 @@ export class Acceptor {
    * could be stored.
    */
   async accept(request: Request): Promise<number> {
-    const fleet = authenticate(request, this.options.fleetKeys);
+    const fleet = this.#fleetOf(authenticate(request, this.options.fleetKeys));
     const framing = framingOf(request);
     const isGzip = isGzipped(request);
-    const reservation = new ByteReservation(this.#budget);
+    const reservation = new ByteReservation(fleet.held);
     try {
       const sent = await readBody(request, reservation, this.options.bodyDeadlineMs);
       const body = isGzip ? gunzip(sent, reservation) : sent;
       const events = admitOrRefuse(body, framing, this.options);
-      const waitMs = this.#limits.take(fleet, events.length, this.dependencies.nowMs());
-      if (waitMs > 0) {
-        this.#refuse("fleet_share", events.length, { fleet });
-        throw fleetTooFast(waitMs);
-      }
+      const overspent = fleet.rate.spend(events, this.dependencies.nowMs());
+      if (overspent) throw this.#tooFast(fleet, events, overspent);
       await this.#publish(events, fleet);
       return events.length;
     } finally {
@@ -104,22 +107,77 @@ export class Acceptor {
     }
   }
 
-  async #publish(events: readonly RoutedEvent[], fleet: string): Promise<void> {
+  #fleetOf(name: string): Fleet {
+    const known = this.#fleets.get(name);
+    if (known) return known;
+    const rate = new FleetRate(this.options.rateLimits, this.#devices);
+    const held = this.#budget.shareOf(name);
+    const fleet = { name, rate, held, accepted: 0, acceptedBytes: 0, refused: 0 };
+    this.#fleets.set(name, fleet);
+    return fleet;
+  }
+
+  async #publish(events: readonly RoutedEvent[], fleet: Fleet): Promise<void> {
     const startMs = this.dependencies.nowMs();
     try {
-      await this.dependencies.publish(events);
+      await this.dependencies.publish(events, fleet.name);
     } catch (error) {
       const reason = error instanceof NotStored ? error.reason : "other";
-      this.#refuse(reason, events.length, { fleet, detail: messageOf(error) });
-      throw error;
+      this.#refuse(reason, fleet, events.length, { detail: messageOf(error) });
+      throw reason === "fleet_share" ? fleetShareSpent() : error;
     }
     this.#events.inc({ outcome: "accepted" }, events.length);
+    fleet.accepted += events.length;
+    for (const { bytes } of events) fleet.acceptedBytes += bytes.length;
     this.#publishSeconds.observe((this.dependencies.nowMs() - startMs) / 1000);
   }
 
-  #refuse(reason: RefusalReason, events: number, about: LogFields): void {
+  #tooFast(fleet: Fleet, events: readonly RoutedEvent[], overspent: Overspent): IngestProblem {
+    if (overspent.of === "fleet") {
+      this.#refuse("fleet_share", fleet, events.length, {});
+      return fleetTooFast(overspent.waitMs);
+    }
+    this.#refuse("device_share", fleet, events.length, {});
+    return deviceTooFast(overspent.waitMs, overspent.index);
+  }
+
+  #refuse(reason: RefusalReason, fleet: Fleet, events: number, about: LogFields): void {
+    const { refusals, nowMs } = this.dependencies;
     this.#events.inc({ outcome: "refused" }, events);
-    this.dependencies.refusals.add(reason, events, this.dependencies.nowMs(), about);
+    fleet.refused += events;
+    refusals.add(reason, events, nowMs(), { fleet: fleet.name, ...about });
+  }
+
+  #registerMetrics({ metrics, refusals }: AcceptDependencies): void {
+    const fleets = this.#fleets;
+    metrics.counterOf(
+      "twofold_ingest_refused_events_total",
+      "Events refused, by reason",
+      () => [...refusals.events].map(([reason, n]) => [{ reason }, n] as const),
+      ["reason"],
+    );
+    metrics.counterOf(
+      "twofold_ingest_fleet_events_total",
+      "Events of a fleet by outcome",
+      () =>
+        [...fleets.values()].flatMap(({ name: fleet, accepted, refused }) => [
+          [{ fleet, outcome: "accepted" }, accepted] as const,
+          [{ fleet, outcome: "refused" }, refused] as const,
+        ]),
+      ["fleet", "outcome"],
+    );
+    metrics.counterOf(
+      "twofold_ingest_fleet_bytes_total",
+      "Bytes of events of a fleet that were accepted",
+      () => [...fleets.values()].map((each) => [{ fleet: each.name }, each.acceptedBytes] as const),
+      ["fleet"],
+    );
+    metrics.gaugeOf(
+      "twofold_ingest_fleet_held_bytes",
+      "Bytes held by requests of a fleet in progress",
+      () => [...fleets.values()].map(({ name, held }) => [{ fleet: name }, held.held] as const),
+      ["fleet"],
+    );
   }
 }
 
@@ -183,4 +241,14 @@ function fleetTooFast(retryAfterMs: number): IngestProblem {
   const detail =
     "The fleet exceeds its rate limit; nothing was stored. Send the same bytes again later.";
   return ingestProblems.problem("fleet-limit", detail, { retryAfterMs });
+}
+
+function deviceTooFast(retryAfterMs: number, index: number): IngestProblem {
+  const detail =
+    `The device of event ${index} exceeds its rate limit; nothing was stored. Send the same bytes ` +
+    "again later, or the events of other devices without it.";
+  return ingestProblems.problem("device-limit", detail, {
+    retryAfterMs,
+    members: { event_index: index },
+  });
 }

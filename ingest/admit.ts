@@ -8,7 +8,7 @@
  */
 import { createHash } from "node:crypto";
 import { type Heartbeat, MAX_EVENT_BYTES } from "../shared/contract/event.ts";
-import { fnv1a } from "../shared/contract/hash.ts";
+import { fnv1a, fnv1aText } from "../shared/contract/hash.ts";
 import { parseJson } from "../shared/contract/json.ts";
 import { heartbeatSubject, NO_REGION, partitionOf } from "../shared/contract/topology.ts";
 import { type Framing, split } from "./split.ts";
@@ -21,6 +21,8 @@ export interface RoutedEvent {
   readonly subject: string;
   /** `Nats-Msg-Id`: the same for a byte-identical retry, different for different bytes. */
   readonly msgId: string;
+  /** A hash of the device, 32 bits unsigned; of the bytes when it cannot be read. */
+  readonly device: number;
 }
 
 /** Options of {@link admit}. */
@@ -77,21 +79,26 @@ const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** Routes one event; `text` is undefined when the bytes are not UTF-8. Never throws. */
 function route(bytes: Uint8Array, text: string | undefined, partitions: number): RoutedEvent {
-  const { event_id, session_id, region } = text === undefined ? UNREADABLE : readFields(text);
+  const { event_id, session_id, device_id, region } = text === undefined
+    ? UNREADABLE
+    : readFields(text);
   const partition = typeof session_id === "string" ? partitionOf(session_id, partitions) : 0;
   const isRegion = typeof region === "string" && REGION.test(region);
   const isId = typeof event_id === "string" && UUID.test(event_id);
+  const hash = fnv1a(bytes);
   return {
     bytes,
     partition,
     subject: heartbeatSubject(partition, isRegion ? region : NO_REGION),
-    msgId: isId ? `${event_id.toLowerCase()}.${hex8(fnv1a(bytes))}` : rawId(bytes),
+    msgId: isId ? `${event_id.toLowerCase()}.${hex8(hash)}` : rawId(bytes),
+    device: typeof device_id === "string" ? fnv1aText(device_id) : hash,
   };
 }
 
 interface RoutingFields {
   readonly event_id?: unknown;
   readonly session_id?: unknown;
+  readonly device_id?: unknown;
   readonly region?: unknown;
 }
 

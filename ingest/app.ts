@@ -21,6 +21,8 @@ export interface IngestOptions extends AcceptOptions {
 export interface IngestDependencies extends AcceptDependencies {
   /** Number of events not yet acknowledged. */
   readonly eventsInFlight: () => number;
+  /** The same of each fleet. */
+  readonly eventsInFlightOf: () => Iterable<[fleet: string, events: number]>;
   /** Why events cannot be stored now, or undefined when they can. */
   readonly notReady: () => string | undefined;
   readonly log: Log;
@@ -93,8 +95,14 @@ function crossOriginHeaders(origins: readonly string[]) {
 
 function registerInFlightMetrics(
   acceptor: Acceptor,
-  { metrics, eventsInFlight }: IngestDependencies,
+  { metrics, eventsInFlight, eventsInFlightOf }: IngestDependencies,
 ): void {
+  metrics.gaugeOf(
+    "twofold_ingest_fleet_in_flight_events",
+    "Events of a fleet not yet acknowledged",
+    () => [...eventsInFlightOf()].map(([fleet, events]) => [{ fleet }, events] as const),
+    ["fleet"],
+  );
   metrics.gaugeOf("twofold_ingest_in_flight_events", "Events not yet acknowledged", eventsInFlight);
   metrics.gaugeOf(
     "twofold_ingest_held_bytes",

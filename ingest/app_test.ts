@@ -14,6 +14,14 @@ import { RefusalCounts } from "./refusals.ts";
 const KEY = "0123456789abcdef";
 const URL = "http://edge/v1/heartbeats";
 
+const NO_LIMIT = { perSecond: 0, burst: 0 };
+const NO_LIMITS = {
+  fleetEvents: NO_LIMIT,
+  fleetBytes: NO_LIMIT,
+  deviceEvents: NO_LIMIT,
+  deviceBytes: NO_LIMIT,
+};
+
 /** An app that records the events it publishes. */
 class Edge {
   readonly landed: string[] = [];
@@ -26,7 +34,7 @@ class Edge {
   constructor(options: Partial<IngestOptions> = {}) {
     const all: IngestOptions = {
       fleetKeys: new Keyring([["tv", KEY]]),
-      fleetEventsPerSecond: 0,
+      rateLimits: NO_LIMITS,
       corsOrigins: ["*"],
       partitions: 1,
       maxEventsPerBody: 10,
@@ -40,6 +48,7 @@ class Edge {
         this.landed.push(...events.map(({ bytes }) => new TextDecoder().decode(bytes)));
       },
       eventsInFlight: () => 0,
+      eventsInFlightOf: () => [],
       notReady: () => this.notReady,
       refusals: new RefusalCounts(new Log("test", "error")),
       metrics: new Metrics(),
@@ -199,12 +208,59 @@ Deno.test("the key may be in the query, because a beacon cannot set headers", as
 });
 
 Deno.test("a fleet over its rate limit receives 429 with Retry-After", async () => {
-  const edge = new Edge({ fleetEventsPerSecond: 5, maxEventsPerBody: 10 });
+  const edge = new Edge({
+    rateLimits: { ...NO_LIMITS, fleetEvents: { perSecond: 5, burst: 10 } },
+  });
   assertEquals((await edge.post("[1,2,3,4,5,6,7,8,9,10]")).status, 202);
   const problem = await problemOf(await edge.post("[1,2,3,4,5,6,7,8,9,10]"));
   assertEquals([problem.status, problem.action, problem.retry_after_s], [429, "retry", 2]);
   edge.nowMs = 2_000;
   assertEquals((await edge.post("[1,2,3,4,5,6,7,8,9,10]")).status, 202);
+});
+
+Deno.test("a device over its rate limit receives 429 and spends nothing of its fleet; metrics say so", async () => {
+  const edge = new Edge({
+    rateLimits: { ...NO_LIMITS, deviceEvents: { perSecond: 1, burst: 2 } },
+  });
+  const of = (device_id: string) => JSON.stringify({ device_id });
+  assertEquals((await edge.post(`[${of("a")},${of("a")}]`)).status, 202);
+  const problem = await problemOf(await edge.post(`[${of("b")},${of("a")}]`));
+  assertEquals([problem.status, problem.name, problem.event_index], [429, "device-limit", 1]);
+  assertEquals(problem.retry_after_s, 1);
+  assertEquals((await edge.post(`[${of("b")},${of("b")}]`)).status, 202);
+  // Devices that cannot be read are not one device.
+  assertEquals((await edge.post("[1,2,3,4,5,6,7]")).status, 202);
+  const metrics = await edge.scrape();
+  for (
+    const line of [
+      'twofold_ingest_refused_events_total{reason="device_share"} 2',
+      'twofold_ingest_fleet_events_total{fleet="tv",outcome="accepted"} 11',
+      'twofold_ingest_fleet_events_total{fleet="tv",outcome="refused"} 2',
+      'twofold_ingest_fleet_bytes_total{fleet="tv"} 75',
+    ]
+  ) assertStringIncludes(metrics, `${line}\n`);
+});
+
+Deno.test("a fleet whose requests hold its share of the memory receives 429, another one 202", async () => {
+  const web = "fedcba9876543210";
+  const edge = new Edge({
+    fleetKeys: new Keyring([["tv", KEY], ["web", web]]),
+    maxInFlightBytes: 1_000,
+  });
+  const { promise: acknowledged, resolve: acknowledge } = Promise.withResolvers<void>();
+  let publishing = 0;
+  edge.publish = () => {
+    publishing += 1;
+    return acknowledged;
+  };
+  const held = [edge.post(`"${"x".repeat(798)}"`)];
+  await waitFor("it to be publishing", () => publishing === 1);
+  const refused = await problemOf(await edge.post(`"${"y".repeat(98)}"`));
+  assertEquals([refused.status, refused.name, refused.retry_after_s], [429, "fleet-share", 1]);
+  held.push(edge.post(`"${"z".repeat(98)}"`, { authorization: `Bearer ${web}` }));
+  await waitFor("the other to be publishing", () => publishing === 2);
+  acknowledge();
+  for (const answer of held) assertEquals((await answer).status, 202);
 });
 
 Deno.test("events that cannot be stored are answered 503: retry the same bytes", async () => {

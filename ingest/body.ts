@@ -5,50 +5,33 @@
  */
 import { gunzipSync } from "node:zlib";
 import { Problem } from "../shared/process/problem.ts";
-import { type IngestProblem, ingestProblems } from "./problem.ts";
+import { fleetShareSpent, type IngestProblem, ingestProblems } from "./problem.ts";
 import { MAX_BODY_BYTES } from "./settings.ts";
+import type { BudgetShare } from "./shares/fair_budget.ts";
 
-/** Memory budget of all requests in progress, in bytes. */
-export class ByteBudget {
-  #held = 0;
-  constructor(readonly limit: number) {}
-
-  /** Bytes taken and not released. */
-  get held(): number {
-    return this.#held;
-  }
-  /**
-   * Takes `bytes` and returns true, or takes nothing and returns false if that exceeds the limit.
-   */
-  take(bytes: number): boolean {
-    if (this.#held + bytes > this.limit) return false;
-    this.#held += bytes;
-    return true;
-  }
-  /** Returns `bytes` to the budget. */
-  release(bytes: number): void {
-    this.#held -= bytes;
-  }
-}
-
-/** The share of a {@link ByteBudget} that one request holds until it is answered. */
+/** What one request holds of the memory of its fleet until it is answered, in bytes. */
 export class ByteReservation {
   #bytes = 0;
-  constructor(readonly budget: ByteBudget) {}
+  constructor(readonly share: BudgetShare) {}
 
-  /** Takes `bytes` more; throws {@link Problem} `too-much-in-flight` when the budget is spent. */
+  /**
+   * Takes `bytes` more; throws {@link Problem} `too-much-in-flight` when the memory of all is spent,
+   * `fleet-share` when that of the fleet is.
+   */
   take(bytes: number): void {
-    if (!this.budget.take(bytes)) {
+    const refusal = this.share.take(bytes);
+    if (refusal === "spent") {
       throw ingestProblems.problem(
         "too-much-in-flight",
         "The edge is at its memory limit; nothing was stored. Send the same bytes again later.",
       );
     }
+    if (refusal) throw fleetShareSpent();
     this.#bytes += bytes;
   }
-  /** Returns everything that was taken to the budget. */
+  /** Gives back everything that was taken. */
   release(): void {
-    this.budget.release(this.#bytes);
+    this.share.release(this.#bytes);
     this.#bytes = 0;
   }
 }

@@ -50,7 +50,14 @@ export async function runIngestBench(seconds = 5): Promise<Figure[]> {
     { target, eventsPerRequest: BATCH_EVENTS, workers: 4, seconds },
     { nats: nats.pid },
   );
-  const edge = await stack.service("ingest", { TWOFOLD_FLEET_KEYS: `bench:${BENCH_KEY}` });
+  const edge = await stack.service("ingest", {
+    TWOFOLD_FLEET_KEYS: `bench:${BENCH_KEY}`,
+    // On, but never reached by one generator that is all devices.
+    TWOFOLD_FLEET_EVENTS_PER_SECOND: "10000000",
+    TWOFOLD_FLEET_BYTES_PER_SECOND: String(2 ** 36),
+    TWOFOLD_DEVICE_EVENTS_PER_SECOND: "10000000",
+    TWOFOLD_DEVICE_BYTES_PER_SECOND: String(2 ** 36),
+  });
   const http = (eventsPerRequest: number, workers: number): Load => {
     return { target: { edge: edge.url }, eventsPerRequest, workers, seconds };
   };

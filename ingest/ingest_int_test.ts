@@ -18,6 +18,7 @@ import { Publisher } from "./storing/publisher.ts";
 import { RefusalCounts } from "./refusals.ts";
 
 const KEY = "0123456789abcdef";
+const NO_LIMIT = { perSecond: 0, burst: 0 };
 const NOW = 1_780_000_000_000;
 
 /** The edge inside the test process on a real server: everything but the HTTP socket. */
@@ -57,15 +58,21 @@ class EdgeRig implements AsyncDisposable {
     });
     const app = ingestApp({
       fleetKeys: new Keyring([["tv", KEY]]),
-      fleetEventsPerSecond: 0,
+      rateLimits: {
+        fleetEvents: NO_LIMIT,
+        fleetBytes: NO_LIMIT,
+        deviceEvents: NO_LIMIT,
+        deviceBytes: NO_LIMIT,
+      },
       corsOrigins: ["*"],
       partitions,
       maxEventsPerBody: 5_000,
       bodyDeadlineMs: 5_000,
       maxInFlightBytes: 64 * 1024 * 1024,
     }, {
-      publish: (events) => publisher.publish(events),
+      publish: (events, fleet) => publisher.publish(events, fleet),
       eventsInFlight: () => publisher.eventsInFlight,
+      eventsInFlightOf: () => publisher.eventsInFlightOf,
       notReady: () => landing.notReady(),
       refusals: new RefusalCounts(log),
       metrics: new Metrics(),

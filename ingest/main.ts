@@ -28,11 +28,12 @@ async function start(service: IngestProcess): Promise<void> {
   const running: { publisher?: Publisher; landing?: JetStreamLanding } = {};
   const refusals = new RefusalCounts(log);
   service.listen(ingestApp(appOptions(settings), {
-    publish: (events) => {
-      if (running.publisher) return running.publisher.publish(events);
+    publish: (events, fleet) => {
+      if (running.publisher) return running.publisher.publish(events, fleet);
       throw new NotStored("other", "the edge is starting", STARTING_RETRY_MS);
     },
     eventsInFlight: () => running.publisher?.eventsInFlight ?? 0,
+    eventsInFlightOf: () => running.publisher?.eventsInFlightOf ?? [],
     notReady: () => health.notReady,
     refusals,
     metrics: service.metrics,
@@ -94,10 +95,25 @@ function publisherOptions(settings: IngestProcess["settings"]) {
   };
 }
 
+function rateLimits(settings: IngestProcess["settings"]) {
+  // With a burst smaller than the largest body, that body would always be refused.
+  const limit = (perSecond: number, largestBody: number) => ({
+    perSecond,
+    burst: Math.max(perSecond, largestBody),
+  });
+  const maxEvents = settings.TWOFOLD_MAX_EVENTS_PER_BODY;
+  return {
+    fleetEvents: limit(settings.TWOFOLD_FLEET_EVENTS_PER_SECOND, maxEvents),
+    fleetBytes: limit(settings.TWOFOLD_FLEET_BYTES_PER_SECOND, MAX_BODY_BYTES),
+    deviceEvents: limit(settings.TWOFOLD_DEVICE_EVENTS_PER_SECOND, maxEvents),
+    deviceBytes: limit(settings.TWOFOLD_DEVICE_BYTES_PER_SECOND, 2 * MAX_BODY_BYTES),
+  };
+}
+
 function appOptions(settings: IngestProcess["settings"]) {
   return {
     fleetKeys: settings.TWOFOLD_FLEET_KEYS,
-    fleetEventsPerSecond: settings.TWOFOLD_FLEET_EVENTS_PER_SECOND,
+    rateLimits: rateLimits(settings),
     corsOrigins: settings.TWOFOLD_CORS_ORIGINS,
     partitions: settings.TWOFOLD_PARTITIONS,
     maxEventsPerBody: settings.TWOFOLD_MAX_EVENTS_PER_BODY,

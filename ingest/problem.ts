@@ -33,6 +33,13 @@ export const ingestProblems = defineProblems({
     action: "fix",
   },
   "fleet-limit": { status: 429, title: "The fleet sends too fast", action: "retry" },
+  "fleet-share": {
+    status: 429,
+    title: "The fleet has too much in flight",
+    action: "retry",
+    retryAfterMs: 1_000,
+  },
+  "device-limit": { status: 429, title: "A device sends too fast", action: "retry" },
   "internal": { status: 500, title: "The edge failed", action: "retry", retryAfterMs: 5_000 },
   "too-much-in-flight": {
     status: 503,
@@ -57,3 +64,11 @@ export const ingestProblems = defineProblems({
 
 /** A refused request; the app answers it as a problem document. */
 export type IngestProblem = ReturnType<typeof ingestProblems.problem>;
+
+/** The fleet has spent its share of what may be in flight. */
+export function fleetShareSpent(): IngestProblem {
+  const detail =
+    "Of what may be in flight, this fleet has its share; nothing was stored. Send the " +
+    "same bytes again later.";
+  return ingestProblems.problem("fleet-share", detail);
+}

@@ -28,8 +28,22 @@ export const ingestSettings = {
   TWOFOLD_CORS_ORIGINS: z.string().min(1).default("*")
     .transform((text) => text.split(",").map((origin) => origin.trim()))
     .describe("origins of browser players, comma-separated, or * for any"),
-  TWOFOLD_FLEET_EVENTS_PER_SECOND: wholeNumber(0, 10_000_000).default(0)
+  TWOFOLD_FLEET_EVENTS_PER_SECOND: wholeNumber(0, 10_000_000).default(50_000)
     .describe("maximum events per second of one fleet through this process; 0 means no limit"),
+  TWOFOLD_FLEET_BYTES_PER_SECOND: wholeNumber(0, 2 ** 36).default(32 * MAX_BODY_BYTES)
+    .describe(
+      "maximum bytes of events per second of one fleet through this process; 0 means no limit",
+    ),
+  TWOFOLD_DEVICE_EVENTS_PER_SECOND: wholeNumber(0, 10_000_000).default(50)
+    .describe(
+      "maximum events per second of one `device_id` through this process, after a burst of the " +
+        "largest body; 0 means no limit",
+    ),
+  TWOFOLD_DEVICE_BYTES_PER_SECOND: wholeNumber(0, 2 ** 36).default(64 * 1024)
+    .describe(
+      "maximum bytes of events per second of one `device_id` through this process, after a burst of " +
+        "two of the largest bodies; 0 means no limit",
+    ),
   TWOFOLD_MAX_EVENTS_PER_BODY: wholeNumber(1, 20_000).default(5_000)
     .describe("maximum events per request"),
   TWOFOLD_BODY_DEADLINE_MS: wholeNumber(100, 9_000).default(5_000)

@@ -39,6 +39,7 @@ function someEvents(count: number): RoutedEvent[] {
     partition: 0,
     subject: "hb.0.none",
     msgId: `id-${i}`,
+    device: i,
   }));
 }
 

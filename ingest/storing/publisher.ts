@@ -5,7 +5,8 @@
  * - publish resolves only after every event's batch has been acknowledged;
  * - a batch that fails is sent again whole, with the same message ids;
  * - batches are bounded in events, in bytes and in number; a long link holds more of them;
- * - events in flight are bounded; beyond the limit publish refuses at once.
+ * - events in flight are bounded; beyond the limit publish refuses at once;
+ * - fleets share what may be in flight and are stored in turn: none waits for all of another one's.
  *
  * A request that is refused may have been stored in part. Its device sends the same bytes again,
  * and the stream deduplicates them by message id.
@@ -16,6 +17,8 @@ import { RetryAfter } from "../../shared/process/errors.ts";
 import { pause } from "../../shared/process/retry.ts";
 import type { RoutedEvent } from "../admit.ts";
 import { NotStored } from "../refusals.ts";
+import { type BudgetRefusal, FairBudget } from "../shares/fair_budget.ts";
+import { FairQueue } from "../shares/fair_queue.ts";
 import { Pace } from "./pace.ts";
 
 /** Where a {@link Publisher} stores its batches. */
@@ -100,9 +103,9 @@ interface Batch {
   deadlineAtMs: number;
 }
 
-/** The queue of one stream, in the order of arrival. */
+/** The queue of one stream: of each fleet in the order of arrival. */
 class Lane {
-  readonly waiting: Submission[] = [];
+  readonly waiting = new FairQueue<Submission>();
   waitingEvents = 0;
   /** Whether the linger time of the oldest event is over. */
   isDue = false;
@@ -113,7 +116,7 @@ class Lane {
 /** Collects events into batches per stream and publishes them; see the guarantees above. */
 export class Publisher {
   readonly #lanes: readonly Lane[];
-  #inFlight = 0;
+  readonly #inFlight: FairBudget;
   #acknowledged = 0;
 
   constructor(
@@ -126,11 +129,17 @@ export class Publisher {
       { length: partitions },
       (_, index) => new Lane(index, new Pace(maxBatchesInFlight)),
     );
+    this.#inFlight = new FairBudget(options.maxInFlightEvents);
   }
 
   /** Number of events submitted and neither acknowledged nor refused. */
   get eventsInFlight(): number {
-    return this.#inFlight;
+    return this.#inFlight.held;
+  }
+
+  /** The same of each fleet. */
+  get eventsInFlightOf(): [fleet: string, events: number][] {
+    return [...this.#inFlight.shares].map(([fleet, { held }]) => [fleet, held]);
   }
 
   /** Number of events acknowledged. */
@@ -138,30 +147,29 @@ export class Publisher {
     return this.#acknowledged;
   }
 
-  /** Resolves once all `events` are acknowledged; rejects with {@link RetryAfter} otherwise. */
-  async publish(events: readonly RoutedEvent[]): Promise<void> {
-    if (this.#inFlight + events.length > this.options.maxInFlightEvents) {
-      throw new NotStored("in_flight", "the maximum number of events is in flight", FULL_RETRY_MS);
-    }
-    this.#inFlight += events.length;
+  /** Resolves once all `events` of `fleet` are acknowledged; rejects with {@link NotStored} otherwise. */
+  async publish(events: readonly RoutedEvent[], fleet: string): Promise<void> {
+    const share = this.#inFlight.shareOf(fleet);
+    const refusal = share.take(events.length);
+    if (refusal) throw tooMuchInFlight(refusal);
     const deadlineAtMs = this.nowMs() + this.options.deadlineMs;
     try {
       const parts = [...byPartition(events)];
       await allOf(
         parts.map(([partition, part]) =>
-          this.#submit(partition, new Submission(part, deadlineAtMs))
+          this.#submit(partition, fleet, new Submission(part, deadlineAtMs))
         ),
       );
       this.#acknowledged += events.length;
     } finally {
-      this.#inFlight -= events.length;
+      share.release(events.length);
     }
   }
 
-  #submit(partition: number, submission: Submission): Promise<void> {
+  #submit(partition: number, fleet: string, submission: Submission): Promise<void> {
     const lane = this.#lanes[partition];
     if (lane === undefined) throw new RangeError(`partition ${partition} has no lane`);
-    lane.waiting.push(submission);
+    lane.waiting.push(fleet, submission);
     lane.waitingEvents += submission.events.length;
     this.#pump(lane);
     return submission.settled;
@@ -203,14 +211,15 @@ export class Publisher {
     const batch: Batch = { events: [], shares: [], bytes: 0, deadlineAtMs: Infinity };
     const room = { events: maxBatchEvents, bytes: Math.min(maxBatchBytes, roomBytes) };
     for (;;) {
-      const submission = lane.waiting[0];
+      const submission = lane.waiting.first;
       if (submission === undefined) break;
       if (submission.deadlineAtMs <= this.nowMs()) submission.fail(deadlineExceeded());
       const before = submission.waiting;
       if (!submission.hasFailed) moveInto(batch, submission, room);
       lane.waitingEvents -= submission.hasFailed ? before : before - submission.waiting;
-      if (!submission.hasFailed && submission.waiting > 0) break;
-      lane.waiting.shift();
+      const isFull = !submission.hasFailed && submission.waiting > 0;
+      lane.waiting.next(!isFull);
+      if (isFull) break;
     }
     return batch;
   }
@@ -272,6 +281,12 @@ async function allOf(parts: readonly Promise<void>[]): Promise<void> {
   for (const result of await Promise.allSettled(parts)) {
     if (result.status === "rejected") throw result.reason;
   }
+}
+
+function tooMuchInFlight(refusal: BudgetRefusal): NotStored {
+  return refusal === "spent"
+    ? new NotStored("in_flight", "the maximum number of events is in flight", FULL_RETRY_MS)
+    : new NotStored("fleet_share", "the fleet has its share of events in flight", FULL_RETRY_MS);
 }
 
 function deadlineExceeded(): NotStored {

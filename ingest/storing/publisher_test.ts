@@ -3,6 +3,7 @@ import { waitFor } from "../../shared/dev/testing/wait_for.ts";
 import { RetryAfter } from "../../shared/process/errors.ts";
 import type { RoutedEvent } from "../admit.ts";
 import { type Landing, Publisher, type PublisherOptions } from "./publisher.ts";
+import { NotStored } from "../refusals.ts";
 
 const OPTIONS: PublisherOptions = {
   partitions: 2,
@@ -45,7 +46,8 @@ class HeldLanding implements Landing {
 
 function someEvents(ids: string, partition = 0, bytes = 10): RoutedEvent[] {
   return [...ids].map((msgId) => {
-    return { bytes: new Uint8Array(bytes), partition, subject: `hb.${partition}.none`, msgId };
+    const subject = `hb.${partition}.none`;
+    return { bytes: new Uint8Array(bytes), partition, subject, msgId, device: 0 };
   });
 }
 
@@ -59,7 +61,7 @@ function followed(promise: Promise<void>): { state: "pending" | "done" | RetryAf
 Deno.test("publish resolves only after every event's batch has been acknowledged", async () => {
   const landing = new HeldLanding();
   const publisher = new Publisher(landing, OPTIONS);
-  const request = followed(publisher.publish(someEvents("abcdef")));
+  const request = followed(publisher.publish(someEvents("abcdef"), "tv"));
   (await landing.attempt(0)).acknowledge();
   const second = await landing.attempt(1);
   assertEquals(landing.attempts.map(({ ids }) => ids.join("")), ["abcd", "ef"]);
@@ -73,8 +75,8 @@ Deno.test("publish resolves only after every event's batch has been acknowledged
 Deno.test("requests share a batch, and each waits for its own events only", async () => {
   const landing = new HeldLanding();
   const publisher = new Publisher(landing, OPTIONS);
-  const first = followed(publisher.publish(someEvents("ab")));
-  const second = followed(publisher.publish(someEvents("cde")));
+  const first = followed(publisher.publish(someEvents("ab"), "tv"));
+  const second = followed(publisher.publish(someEvents("cde"), "tv"));
   const [full, rest] = [await landing.attempt(0), await landing.attempt(1)];
   assertEquals([full.ids.join(""), rest.ids.join("")], ["abcd", "e"]);
   full.acknowledge();
@@ -87,7 +89,7 @@ Deno.test("requests share a batch, and each waits for its own events only", asyn
 Deno.test("batches are bounded in events, in bytes and in number", async () => {
   const landing = new HeldLanding();
   const publisher = new Publisher(landing, { ...OPTIONS, maxBatchBytes: 25 });
-  const request = followed(publisher.publish(someEvents("abcdefgh")));
+  const request = followed(publisher.publish(someEvents("abcdefgh"), "tv"));
   await landing.attempt(1);
   assertEquals(landing.attempts.map(({ ids }) => ids.join("")), ["ab", "cd"]);
   landing.attempts.forEach(({ acknowledge }) => acknowledge());
@@ -95,7 +97,7 @@ Deno.test("batches are bounded in events, in bytes and in number", async () => {
   landing.attempts.forEach(({ acknowledge }) => acknowledge());
   await waitFor("the request", () => request.state === "done");
   assertEquals(landing.maxInFlight, 2);
-  const large = followed(publisher.publish(someEvents("x", 0, 999)));
+  const large = followed(publisher.publish(someEvents("x", 0, 999), "tv"));
   (await landing.attempt(4)).acknowledge();
   await waitFor("an event larger than a batch", () => large.state === "done");
 });
@@ -103,9 +105,9 @@ Deno.test("batches are bounded in events, in bytes and in number", async () => {
 Deno.test("events in flight are bounded; beyond the limit publish refuses at once", async () => {
   const landing = new HeldLanding();
   const publisher = new Publisher(landing, { ...OPTIONS, maxInFlightEvents: 5 });
-  const request = followed(publisher.publish(someEvents("abcd")));
-  await assertRejects(() => publisher.publish(someEvents("ef")), RetryAfter, "in flight");
-  const fits = followed(publisher.publish(someEvents("g")));
+  const request = followed(publisher.publish(someEvents("abcd"), "tv"));
+  await assertRejects(() => publisher.publish(someEvents("ef"), "tv"), RetryAfter, "in flight");
+  const fits = followed(publisher.publish(someEvents("g"), "web"));
   (await landing.attempt(0)).acknowledge();
   (await landing.attempt(1)).acknowledge();
   await waitFor("both", () => request.state === "done" && fits.state === "done");
@@ -114,7 +116,7 @@ Deno.test("events in flight are bounded; beyond the limit publish refuses at onc
 Deno.test("a batch that fails is sent again whole, with the same message ids", async () => {
   const landing = new HeldLanding();
   const publisher = new Publisher(landing, OPTIONS);
-  const request = followed(publisher.publish(someEvents("abc")));
+  const request = followed(publisher.publish(someEvents("abc"), "tv"));
   (await landing.attempt(0)).fail(new RetryAfter("unknown", 1));
   const again = await landing.attempt(1);
   assertEquals(again.ids.join(""), "abc");
@@ -126,7 +128,7 @@ Deno.test("a request is refused after three attempts, or at once when the retry 
   for (const [waitMs, attempts] of [[1, 3], [60_000, 1]] as const) {
     const landing = new HeldLanding();
     const publisher = new Publisher(landing, OPTIONS);
-    const request = followed(publisher.publish(someEvents("abc")));
+    const request = followed(publisher.publish(someEvents("abc"), "tv"));
     for (let i = 0; i < attempts; i++) {
       (await landing.attempt(i)).fail(new RetryAfter(`cause ${i}`, waitMs));
     }
@@ -142,8 +144,8 @@ Deno.test("a request is refused after three attempts, or at once when the retry 
 Deno.test("a request refused for one batch is refused whole, and its other events are not sent", async () => {
   const landing = new HeldLanding();
   const publisher = new Publisher(landing, { ...OPTIONS, maxBatchesInFlight: 1 });
-  const refused = followed(publisher.publish(someEvents("abcdef")));
-  const other = followed(publisher.publish(someEvents("gh")));
+  const refused = followed(publisher.publish(someEvents("abcdef"), "tv"));
+  const other = followed(publisher.publish(someEvents("gh"), "tv"));
   (await landing.attempt(0)).fail(new RetryAfter("full", 60_000));
   await waitFor("the refusal", () => refused.state instanceof RetryAfter);
   const next = await landing.attempt(1);
@@ -155,8 +157,8 @@ Deno.test("a request refused for one batch is refused whole, and its other event
 Deno.test("a partition that fails does not block another", async () => {
   const landing = new HeldLanding();
   const publisher = new Publisher(landing, { ...OPTIONS, maxBatchesInFlight: 1 });
-  const mixed = followed(publisher.publish([...someEvents("ab", 0), ...someEvents("cd", 1)]));
-  const other = followed(publisher.publish(someEvents("ef", 1)));
+  const mixed = followed(publisher.publish([...someEvents("ab", 0), ...someEvents("cd", 1)], "tv"));
+  const other = followed(publisher.publish(someEvents("ef", 1), "tv"));
   await landing.attempt(1);
   const [zero, one] = [0, 1].map((p) => landing.attempts.find(({ partition }) => partition === p));
   assertExists(zero);
@@ -173,10 +175,10 @@ Deno.test("events that wait past their deadline are refused, not sent", async ()
   let nowMs = 0;
   const landing = new HeldLanding();
   const publisher = new Publisher(landing, { ...OPTIONS, maxBatchesInFlight: 1 }, () => nowMs);
-  const first = followed(publisher.publish(someEvents("abcd")));
-  const waited = followed(publisher.publish(someEvents("ef")));
+  const first = followed(publisher.publish(someEvents("abcd"), "tv"));
+  const waited = followed(publisher.publish(someEvents("ef"), "tv"));
   nowMs = 3_000;
-  const young = followed(publisher.publish(someEvents("gh")));
+  const young = followed(publisher.publish(someEvents("gh"), "tv"));
   nowMs = 5_000;
   (await landing.attempt(0)).acknowledge();
   await waitFor("the acknowledged one", () => first.state === "done");
@@ -190,8 +192,29 @@ Deno.test("events that wait past their deadline are refused, not sent", async ()
 Deno.test("an error other than RetryAfter is passed to the request unchanged", async () => {
   const landing = new HeldLanding();
   const publisher = new Publisher(landing, OPTIONS);
-  const request = publisher.publish(someEvents("abcd"));
+  const request = publisher.publish(someEvents("abcd"), "tv");
   (await landing.attempt(0)).fail(new TypeError("a bug"));
   await assertRejects(() => request, TypeError, "a bug");
   assert(landing.attempts.length === 1);
+});
+
+Deno.test("fleets share what may be in flight and are stored in turn: none waits for all of another one's", async () => {
+  const landing = new HeldLanding();
+  const publisher = new Publisher(landing, { ...OPTIONS, maxInFlightEvents: 100, lingerMs: 0 });
+  const wide = "abcdefghijklmnopqrstuvwxyz".repeat(3);
+  const greedy = followed(publisher.publish(someEvents(wide), "greedy"));
+  const error = await assertRejects(
+    () => publisher.publish(someEvents("0123456789ABCDEF"), "greedy"),
+    NotStored,
+  );
+  assertEquals(error.reason, "fleet_share");
+  const other = followed(publisher.publish(someEvents("01"), "other"));
+  // Two batches were under way, and it is the greedy one's turn. Then it is the other one's.
+  for (const index of [0, 1]) (await landing.attempt(index)).acknowledge();
+  const fourth = await landing.attempt(3);
+  assertEquals(fourth.ids.slice(0, 2), ["0", "1"]);
+  fourth.acknowledge();
+  await waitFor("the other fleet", () => other.state === "done");
+  assertEquals(greedy.state, "pending");
+  assertEquals(publisher.eventsInFlightOf.map(([fleet]) => fleet), ["greedy", "other"]);
 });

@@ -7,7 +7,6 @@ import {
 } from "@std/assert";
 import { freePort } from "../dev/servers/free_port.ts";
 import { NatsCluster } from "../dev/servers/cluster/nats_cluster.ts";
-import { NatsServer } from "../dev/servers/nats_server.ts";
 import { PostgresServer } from "../dev/servers/postgres_server.ts";
 import { ServiceProcess } from "../dev/servers/service_process.ts";
 import { NatsStack } from "../dev/servers/stack.ts";

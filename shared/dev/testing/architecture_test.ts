@@ -22,8 +22,8 @@ const FLOORS: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ["app.ts"],
     ["accept.ts", "openapi.ts"],
     ["storing"],
-    ["admit.ts", "body.ts", "refusals.ts", "shares"],
-    ["problem.ts", "split.ts"],
+    ["admit.ts", "body.ts", "refusals.ts"],
+    ["problem.ts", "shares", "split.ts"],
     ["settings.ts"],
   ],
   royalty: [

@@ -1,0 +1,99 @@
+/**
+ * What fleets and devices may send: events and bytes a second.
+ *
+ * Pure. Times are monotonic, in ms.
+ *
+ * @module
+ */
+import { type RateLimit, RateShares } from "./rate.ts";
+
+/**
+ * Slots of devices: 2 MiB, however many devices there are. Devices of one slot share its rate, which
+ * is hundreds of times what a player sends.
+ */
+const DEVICE_SLOTS = 2 ** 17;
+
+/** What of an event its shares depend on. */
+export interface SharedEvent {
+  readonly bytes: Uint8Array;
+  /** A hash of the device, 32 bits unsigned. */
+  readonly device: number;
+}
+
+/** Rates of a fleet and of a device. */
+export interface RateLimits {
+  readonly fleetEvents: RateLimit;
+  readonly fleetBytes: RateLimit;
+  readonly deviceEvents: RateLimit;
+  readonly deviceBytes: RateLimit;
+}
+
+/** Whose share is spent, and when it is worth trying again; `index` is of the event, from 0. */
+export type Overspent =
+  | { readonly of: "fleet"; readonly waitMs: number }
+  | { readonly of: "device"; readonly waitMs: number; readonly index: number };
+
+/** The rates of all devices, in a table of fixed size. */
+export class DeviceRates {
+  readonly #events: RateShares;
+  readonly #bytes: RateShares;
+
+  constructor({ deviceEvents, deviceBytes }: RateLimits) {
+    this.#events = new RateShares(DEVICE_SLOTS, deviceEvents);
+    this.#bytes = new RateShares(DEVICE_SLOTS, deviceBytes);
+  }
+
+  /** Spends for all `events`, or for none. */
+  spend(events: readonly SharedEvent[], nowMs: number): Overspent | undefined {
+    for (const [index, event] of events.entries()) {
+      const waitMs = this.#spendOne(event, nowMs);
+      if (waitMs === 0) continue;
+      this.giveBack(events, index);
+      return { of: "device", waitMs, index };
+    }
+  }
+
+  /** Gives back what was spent for the first `count` of `events`. */
+  giveBack(events: readonly SharedEvent[], count = events.length): void {
+    for (let index = 0; index < count; index++) {
+      const { device, bytes } = events[index] as SharedEvent;
+      this.#events.giveBack(device % DEVICE_SLOTS, 1);
+      this.#bytes.giveBack(device % DEVICE_SLOTS, bytes.length);
+    }
+  }
+
+  #spendOne({ device, bytes }: SharedEvent, nowMs: number): number {
+    const slot = device % DEVICE_SLOTS;
+    const waitMs = this.#events.spend(slot, 1, nowMs);
+    if (waitMs > 0) return waitMs;
+    const bytesWaitMs = this.#bytes.spend(slot, bytes.length, nowMs);
+    if (bytesWaitMs > 0) this.#events.giveBack(slot, 1);
+    return bytesWaitMs;
+  }
+}
+
+/** The rate of one fleet. */
+export class FleetRate {
+  readonly #events: RateShares;
+  readonly #bytes: RateShares;
+
+  constructor(limits: RateLimits, readonly devices: DeviceRates) {
+    this.#events = new RateShares(1, limits.fleetEvents);
+    this.#bytes = new RateShares(1, limits.fleetBytes);
+  }
+
+  /** Spends for `events` of this fleet and of their devices, or spends nothing and says what is spent. */
+  spend(events: readonly SharedEvent[], nowMs: number): Overspent | undefined {
+    const overspent = this.devices.spend(events, nowMs);
+    if (overspent) return overspent;
+    const bytes = events.reduce((sum, event) => sum + event.bytes.length, 0);
+    let waitMs = this.#events.spend(0, events.length, nowMs);
+    if (waitMs === 0) {
+      waitMs = this.#bytes.spend(0, bytes, nowMs);
+      if (waitMs === 0) return undefined;
+      this.#events.giveBack(0, events.length);
+    }
+    this.devices.giveBack(events);
+    return { of: "fleet", waitMs };
+  }
+}

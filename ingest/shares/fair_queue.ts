@@ -18,7 +18,8 @@ export class FairQueue<T> {
 
   /** The item to be served next, or undefined when there is none. */
   get first(): T | undefined {
-    for (const items of this.#items.values()) return items[0];
+    const [items] = this.#items.values();
+    return items?.[0];
   }
 
   /** The next party is served from now on; the first item of this one is removed if it `isDone`. */

@@ -19,6 +19,7 @@ import { startCanaries } from "./canary/canaries.ts";
 import type { Board } from "./board/board.ts";
 import type { PagerAbout } from "./board/board_view.ts";
 import { Courier } from "./courier.ts";
+import { watchFilling } from "./filling/filling.ts";
 import { isUnheard } from "./incident_record.ts";
 import { findPagerDurable, readAlerts } from "./intake.ts";
 import { NatsSilence } from "./nats_silence.ts";
@@ -96,6 +97,7 @@ export async function startPager(
     services: service.settings.TWOFOLD_PAGER_SERVICES,
   }, signal);
   startCanaries(service, outlook);
+  watchFilling(service, jsm, outlook);
   metrics.watch({
     isLeading: mayDeliver,
     incidents: () => records.open,

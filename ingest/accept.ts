@@ -9,7 +9,7 @@ import type { Keyring } from "../shared/process/keyring.ts";
 import type { LogFields } from "../shared/process/log.ts";
 import type { Counter, Histogram, Metrics } from "../shared/process/metrics.ts";
 import { admit, type RoutedEvent } from "./admit.ts";
-import { ByteReservation, gunzip, readBody } from "./body.ts";
+import { BodyReader, ByteReservation, gunzip } from "./body.ts";
 import { fleetShareSpent, type IngestProblem, ingestProblems } from "./problem.ts";
 import { NotStored, type RefusalCounts, type RefusalReason } from "./refusals.ts";
 import { type BudgetShare, FairBudget } from "./shares/fair_budget.ts";
@@ -24,6 +24,7 @@ export interface AcceptOptions {
   readonly maxEventsPerBody: number;
   readonly bodyDeadlineMs: number;
   readonly maxInFlightBytes: number;
+  readonly maxWaitingBodies: number;
 }
 
 /** Dependencies of {@link Acceptor}. */
@@ -59,12 +60,14 @@ export class Acceptor {
   readonly #fleets = new Map<string, Fleet>();
   readonly #devices: DeviceRates;
   readonly #budget: FairBudget;
+  readonly #bodies: BodyReader;
   readonly #events: Counter<"outcome">;
   readonly #publishSeconds: Histogram;
 
   constructor(readonly options: AcceptOptions, readonly dependencies: AcceptDependencies) {
     this.#devices = new DeviceRates(options.rateLimits);
     this.#budget = new FairBudget(options.maxInFlightBytes);
+    this.#bodies = new BodyReader(options.bodyDeadlineMs, options.maxWaitingBodies);
     this.#events = dependencies.metrics.counter(
       "twofold_ingest_events_total",
       "Events by outcome",
@@ -95,7 +98,7 @@ export class Acceptor {
     const isGzip = isGzipped(request);
     const reservation = new ByteReservation(fleet.held);
     try {
-      const sent = await readBody(request, reservation, this.options.bodyDeadlineMs);
+      const sent = await this.#bodies.read(request, reservation);
       const body = isGzip ? gunzip(sent, reservation) : sent;
       const events = admitOrRefuse(body, framing, this.options);
       const overspent = fleet.rate.spend(events, this.dependencies.nowMs());

@@ -1,12 +1,13 @@
 /**
- * The HTTP routes of the edge: `POST /v1/heartbeats`, `/openapi.json` and the status routes.
+ * The HTTP routes of the edge: `POST /v1/heartbeats`, `/openapi.json`, and those that a load
+ * balancer asks. Metrics are on another port.
  *
  * @module
  */
 import { OpenAPIHono } from "@hono/zod-openapi";
 import { cors } from "hono/cors";
 import type { Log } from "../shared/process/log.ts";
-import { statusApp } from "../shared/process/status.ts";
+import { healthApp } from "../shared/process/status.ts";
 import { type AcceptDependencies, type AcceptOptions, Acceptor } from "./accept.ts";
 import { describeApi } from "./openapi.ts";
 import { ingestProblems } from "./problem.ts";
@@ -63,7 +64,7 @@ export function ingestApp(
       .toResponse();
   });
   registerInFlightMetrics(acceptor, dependencies);
-  app.route("/", statusApp(dependencies));
+  app.route("/", healthApp(dependencies.notReady));
   describeApi(app);
   app.notFound(() =>
     ingestProblems.problem("not-found", `Send heartbeats to ${PATH}.`).toResponse()

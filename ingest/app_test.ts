@@ -25,6 +25,7 @@ const NO_LIMITS = {
 /** An app that records the events it publishes. */
 class Edge {
   readonly landed: string[] = [];
+  readonly metrics = new Metrics();
   nowMs = 0;
   /** Outcome of the next publish. */
   publish = (): Promise<void> => Promise.resolve();
@@ -40,6 +41,7 @@ class Edge {
       maxEventsPerBody: 10,
       bodyDeadlineMs: 200,
       maxInFlightBytes: 8 * 1024 * 1024,
+      maxWaitingBodies: 100,
       ...options,
     };
     this.app = ingestApp(all, {
@@ -51,7 +53,7 @@ class Edge {
       eventsInFlightOf: () => [],
       notReady: () => this.notReady,
       refusals: new RefusalCounts(new Log("test", "error")),
-      metrics: new Metrics(),
+      metrics: this.metrics,
       log: new Log("test", "error"),
       nowMs: () => this.nowMs,
     });
@@ -62,7 +64,7 @@ class Edge {
   }
 
   async scrape(): Promise<string> {
-    return await (await this.fetch("/metrics")).text();
+    return await this.metrics.render();
   }
 
   post(
@@ -298,6 +300,22 @@ Deno.test("a body that does not arrive by its deadline is refused", async () => 
   assertStringIncludes(await edge.scrape(), "twofold_ingest_held_bytes 0\n");
 });
 
+Deno.test("of too many bodies that arrive the oldest is given up, and a retry is stored", async () => {
+  const edge = new Edge({ maxWaitingBodies: 2, bodyDeadlineMs: 500 });
+  const oldest = edge.post(stalledBody("[1,"));
+  const small = edge.post(stalledBody("[2,"), { "content-length": "100" });
+  assertEquals((await edge.post("[3]")).status, 202);
+  const problem = await problemOf(await oldest);
+  assertEquals([problem.status, problem.name, problem.action], [408, "slow-body", "retry"]);
+  const another = edge.post(stalledBody("[4,"));
+  assertEquals((await edge.post("[5]")).status, 202);
+  assertEquals((await problemOf(await small)).status, 408);
+  assertEquals((await edge.post("[1,2]")).status, 202);
+  assertEquals((await problemOf(await another)).status, 408);
+  assertEquals(edge.landed.join(), "3,5,1,2");
+  assertStringIncludes(await edge.scrape(), "twofold_ingest_held_bytes 0\n");
+});
+
 Deno.test("a body without a declared length is refused at the size limit", async () => {
   const edge = new Edge();
   const chunk = "x".repeat(64 * 1024);
@@ -366,7 +384,9 @@ Deno.test("health, readiness, unknown paths and wrong methods", async () => {
   edge.notReady = "NATS is disconnected";
   const notReady = await edge.fetch("/readyz");
   assertEquals([notReady.status, (await notReady.json()).reason], [503, "NATS is disconnected"]);
-  assertEquals((await problemOf(await edge.fetch("/nowhere"))).status, 404);
+  for (const path of ["/nowhere", "/metrics"]) {
+    assertEquals((await problemOf(await edge.fetch(path))).status, 404);
+  }
   const wrongMethod = await edge.fetch(URL);
   assertEquals(wrongMethod.headers.get("allow"), "POST");
   assertEquals((await problemOf(wrongMethod)).status, 405);

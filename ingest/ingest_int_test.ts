@@ -68,6 +68,7 @@ class EdgeRig implements AsyncDisposable {
       partitions,
       maxEventsPerBody: 5_000,
       bodyDeadlineMs: 5_000,
+      maxWaitingBodies: 100,
       maxInFlightBytes: 64 * 1024 * 1024,
     }, {
       publish: (events, fleet) => publisher.publish(events, fleet),

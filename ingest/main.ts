@@ -8,6 +8,7 @@ import { heartbeatStreams } from "../shared/contract/topology.ts";
 import { connectService, inboxPrefix } from "../shared/process/nats.ts";
 import { pause } from "../shared/process/retry.ts";
 import { runService, type Service } from "../shared/process/service.ts";
+import { statusApp } from "../shared/process/status.ts";
 import { ingestApp } from "./app.ts";
 import { JetStreamLanding } from "./storing/landing.ts";
 import { Publisher } from "./storing/publisher.ts";
@@ -27,6 +28,10 @@ async function start(service: IngestProcess): Promise<void> {
   const { settings, health, signal, log } = service;
   const running: { publisher?: Publisher; landing?: JetStreamLanding } = {};
   const refusals = new RefusalCounts(log);
+  const notReady = () => health.notReady;
+  const { TWOFOLD_HTTP_HOST: hostname, TWOFOLD_STATUS_PORT: port } = settings;
+  const statusAddress = { hostname, port, portSetting: "TWOFOLD_STATUS_PORT" };
+  service.listenAt(statusAddress, statusApp({ metrics: service.metrics, notReady }));
   service.listen(ingestApp(appOptions(settings), {
     publish: (events, fleet) => {
       if (running.publisher) return running.publisher.publish(events, fleet);
@@ -34,7 +39,7 @@ async function start(service: IngestProcess): Promise<void> {
     },
     eventsInFlight: () => running.publisher?.eventsInFlight ?? 0,
     eventsInFlightOf: () => running.publisher?.eventsInFlightOf ?? [],
-    notReady: () => health.notReady,
+    notReady,
     refusals,
     metrics: service.metrics,
     log,
@@ -119,6 +124,7 @@ function appOptions(settings: IngestProcess["settings"]) {
     maxEventsPerBody: settings.TWOFOLD_MAX_EVENTS_PER_BODY,
     bodyDeadlineMs: settings.TWOFOLD_BODY_DEADLINE_MS,
     maxInFlightBytes: settings.TWOFOLD_MAX_IN_FLIGHT_BYTES,
+    maxWaitingBodies: settings.TWOFOLD_MAX_WAITING_BODIES,
   };
 }
 

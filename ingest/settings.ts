@@ -20,6 +20,8 @@ export const ingestSettings = {
   ...natsSettings,
   ...processSettings,
   TWOFOLD_HTTP_PORT: wholeNumber(1, 65_535).default(8080).describe("port of the HTTP server"),
+  TWOFOLD_STATUS_PORT: wholeNumber(1, 65_535).default(8087)
+    .describe("port of /metrics, /healthz and /readyz for operators; not public"),
   TWOFOLD_FLEET_KEYS: keyringSetting("fleet")
     .describe(
       "bearer keys of device fleets, fleet:key pairs separated by commas; to rotate a key, add a " +
@@ -48,6 +50,8 @@ export const ingestSettings = {
     .describe("maximum events per request"),
   TWOFOLD_BODY_DEADLINE_MS: wholeNumber(100, 9_000).default(5_000)
     .describe("maximum time for a request body to arrive, ms"),
+  TWOFOLD_MAX_WAITING_BODIES: wholeNumber(16, 1_000_000).default(1_000)
+    .describe("maximum bodies that are arriving; beyond it the oldest is answered 408"),
   TWOFOLD_MAX_IN_FLIGHT_EVENTS: wholeNumber(20_000, 10_000_000).default(50_000)
     .describe("maximum events waiting for JetStream's acknowledgement"),
   TWOFOLD_MAX_IN_FLIGHT_BYTES: wholeNumber(4 * MAX_BODY_BYTES, 2 ** 36).default(64 * MAX_BODY_BYTES)

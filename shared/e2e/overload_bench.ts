@@ -276,7 +276,7 @@ class Answers {
     while (!this.#isOver) {
       for (const path of ["metrics", "readyz"]) {
         const startMs = performance.now();
-        const response = await fetch(`${this.process.url}/${path}`).catch(() => undefined);
+        const response = await fetch(`${this.process.statusUrl}/${path}`).catch(() => undefined);
         await response?.body?.cancel();
         if (response !== undefined && !this.#isOver) {
           this.#slowestMs = Math.max(this.#slowestMs, performance.now() - startMs);

@@ -8,7 +8,8 @@
  * @module
  */
 import { z } from "zod";
-import { Stop } from "./errors.ts";
+import { messageOf, Stop } from "./errors.ts";
+import { AddressList } from "./http/addresses.ts";
 
 /** The settings of a process: a schema by environment variable. */
 export type SettingsShape = Readonly<Record<`TWOFOLD_${string}`, z.ZodType>>;
@@ -202,6 +203,18 @@ export const natsSettings = {
     .describe("number of HEARTBEATS streams, the same for every process"),
 } satisfies SettingsShape;
 
+/** A setting that is a list of addresses and CIDR blocks, separated by commas. */
+function addressList(): z.ZodType<AddressList, string> {
+  return z.string().transform((text, context): AddressList => {
+    try {
+      return new AddressList(text.split(",").map((each) => each.trim()).filter(Boolean));
+    } catch (error) {
+      context.addIssue({ code: "custom", message: messageOf(error) });
+      return z.NEVER;
+    }
+  });
+}
+
 /** Settings of every long-running process. */
 export const processSettings = {
   TWOFOLD_LOG_LEVEL: z.enum(["debug", "info", "warn", "error"]).default("info")
@@ -210,6 +223,26 @@ export const processSettings = {
     .describe("address that the HTTP server binds"),
   TWOFOLD_DRAIN_MS: wholeNumber(0, 60_000).default(2_000)
     .describe("time after SIGTERM in which requests are served while /readyz answers 503, ms"),
+  TWOFOLD_HTTP_MAX_CONNECTIONS: wholeNumber(10, 1_000_000).default(8_000)
+    .describe("maximum open connections of a port; beyond it the oldest that wait give way"),
+  TWOFOLD_HTTP_MAX_PER_ADDRESS: wholeNumber(0, 1_000_000).default(1_000)
+    .describe(
+      "maximum connections from one address (version 6: one /64 block), or requests in progress " +
+        "of one address behind trusted proxies; 0 means no limit",
+    ),
+  TWOFOLD_HTTP_HEADER_MS: wholeNumber(100, 60_000).default(5_000)
+    .describe("maximum time from a connection to the complete header of its first request, ms"),
+  TWOFOLD_HTTP_REQUEST_MS: wholeNumber(1_000, 86_400_000).default(600_000)
+    .describe("maximum time from the header of a request to the end of its response, ms"),
+  TWOFOLD_HTTP_IDLE_MS: wholeNumber(100, 3_600_000).default(75_000)
+    .describe(
+      "maximum time from a response to the complete header of the next request, ms; longer than " +
+        "that of the load balancer",
+    ),
+  TWOFOLD_TRUSTED_PROXIES: addressList().optional()
+    .describe("addresses and CIDR blocks of proxies whose TWOFOLD_PROXY_HEADER is believed"),
+  TWOFOLD_PROXY_HEADER: z.string().regex(/^[A-Za-z0-9-]+$/).default("X-Forwarded-For")
+    .describe("header in which trusted proxies append the address of the client"),
 } satisfies SettingsShape;
 
 /** Settings of every process that totals HEARTBEATS; see `totals.ts`. */

@@ -17,6 +17,12 @@ export const LOG_EVENTS = {
   "service.stop_deadline": "The stop exceeded its deadline; the process exits",
   "service.stopped": "The service has stopped; the process exits",
   "service.request_failed": "A request failed with an unexpected error",
+  "service.accept_failed": "A connection could not be accepted; accepting goes on",
+  "service.connections_refused":
+    "Connections were refused or gave way: too many, or of one address",
+  "service.descriptors_exhausted":
+    "There are no file descriptors left; idle connections were ended",
+  "service.descriptors_restored": "There were file descriptors for a minute; the limit is as set",
   "nats.disconnected": "The connection to NATS is lost; the client reconnects",
   "nats.reconnected": "The connection to NATS is restored",
   "nats.server_left":

@@ -33,6 +33,7 @@ import {
 } from "./config.ts";
 import { messageOf, Stop } from "./errors.ts";
 import { Health } from "./health.ts";
+import { type App, type HttpServer, HttpServers } from "./http/server.ts";
 import { Log } from "./log.ts";
 import { addProcessMetrics, Metrics } from "./metrics.ts";
 import { pause } from "./retry.ts";
@@ -49,11 +50,6 @@ const MIN_STEP_MS = 200;
 export type ServiceSettings = typeof processSettings & {
   readonly TWOFOLD_HTTP_PORT: z.ZodType<number>;
 };
-
-/** An HTTP app, such as a Hono. */
-export interface App {
-  readonly fetch: (request: Request) => Response | Promise<Response>;
-}
 
 /** The address that a server listens on. */
 export interface Address {
@@ -136,12 +132,29 @@ async function serve<S extends ServiceSettings>(
   // Not awaited, so that a signal also stops a start that hangs.
   (async () => {
     const settings = readSettings(shape, environment(), rule);
+    refuseTracing();
     const service = process.service(settings);
     service.health.starts();
     await start(service);
     service.health.started();
   })().catch(process.fail);
   return await process.run();
+}
+
+/**
+ * Throws a {@link Stop} when Deno's tracing is on: its spans have whole URLs, and with them the keys
+ * of beacons and the secrets of webhooks.
+ */
+function refuseTracing(): void {
+  try {
+    // Throws without tracing. The variables of Deno itself may not be read.
+    Deno.telemetry.tracerProvider.getTracer("twofold").startSpan("start").end();
+  } catch {
+    return;
+  }
+  throw new Stop("OTEL_DENO is set, and its traces would have keys in them; unset it", {
+    exitCode: 2,
+  });
 }
 
 /** Handles the signals, the servers, the stop and the exit of a service. */
@@ -169,6 +182,7 @@ class ProcessRunner {
     const metrics = new Metrics();
     addProcessMetrics(metrics, { service: log.service, version: project.version });
     this.#logReadiness();
+    const servers = new HttpServers({ settings, log, health, metrics });
     return {
       settings,
       log,
@@ -177,12 +191,13 @@ class ProcessRunner {
       signal: this.#abort.signal,
       listen: (app = statusApp({ metrics, notReady: () => health.notReady })) =>
         this.#serve(
+          servers,
           { hostname, port: TWOFOLD_HTTP_PORT, portSetting: "TWOFOLD_HTTP_PORT" },
           app,
           MAX_SERVER_STOP_MS,
         ),
       listenAt: (address, app, maxStopMs = MAX_SERVER_STOP_MS) =>
-        this.#serve(address, app, maxStopMs),
+        this.#serve(servers, address, app, maxStopMs),
       onStop: (name, run) => void this.#steps.push({ name, run }),
       fail: this.fail,
     };
@@ -255,10 +270,10 @@ class ProcessRunner {
     this.#log.warn("service.stop_step_failed", { step, error });
   }
 
-  #serve(address: Address, app: App, maxStopMs: number): void {
-    const onListen = ({ hostname, port }: Deno.NetAddr) =>
-      this.#log.info("service.listening", { hostname, port });
-    const server = listening(address, onListen, app);
+  #serve(servers: HttpServers, address: Address, app: App, maxStopMs: number): void {
+    const server = listening(servers, address, app);
+    const { hostname, port } = server.address;
+    this.#log.info("service.listening", { hostname, port });
     const run = async () => {
       // A slow client must not delay the stop beyond the limit.
       const stopped = new AbortController();
@@ -283,13 +298,9 @@ class ProcessRunner {
 }
 
 /** Starts a server; throws a {@link Stop} when the address cannot be used. */
-function listening(
-  address: Address,
-  onListen: (address: Deno.NetAddr) => void,
-  app: App,
-): Deno.HttpServer {
+function listening(servers: HttpServers, address: Address, app: App): HttpServer {
   try {
-    return Deno.serve({ ...address, onListen }, (request) => app.fetch(request));
+    return servers.listen(address, app);
   } catch (error) {
     const { hostname, port, portSetting } = address;
     const settings = `TWOFOLD_HTTP_HOST and ${portSetting}`;

@@ -13,11 +13,21 @@ export interface StatusOptions {
   readonly notReady: () => string | undefined;
 }
 
-/**
- * An app with liveness (`/healthz`: always 200), readiness (`/readyz`: 200, or 503 with the reason)
- * and metrics (`/metrics`: Prometheus text format).
- */
+/** An app with the routes of {@link healthApp} and metrics (`/metrics`: Prometheus text format). */
 export function statusApp({ metrics, notReady }: StatusOptions): Hono {
+  const app = healthApp(notReady);
+  app.get("/metrics", async (c) => {
+    c.header("content-type", metrics.contentType);
+    return c.body(await metrics.render());
+  });
+  return app;
+}
+
+/**
+ * An app with liveness (`/healthz`: always 200) and readiness (`/readyz`: 200, or 503 with the
+ * reason): what a load balancer asks on a public port.
+ */
+export function healthApp(notReady: StatusOptions["notReady"]): Hono {
   const app = new Hono();
   app.get("/healthz", (c) => c.json({ status: "ok" }));
   app.get("/readyz", (c) => {
@@ -25,10 +35,6 @@ export function statusApp({ metrics, notReady }: StatusOptions): Hono {
     return reason === undefined
       ? c.json({ status: "ready" })
       : c.json({ status: "not ready", reason }, 503);
-  });
-  app.get("/metrics", async (c) => {
-    c.header("content-type", metrics.contentType);
-    return c.body(await metrics.render());
   });
   return app;
 }

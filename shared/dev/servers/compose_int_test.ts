@@ -83,6 +83,7 @@ Deno.test("provisioning and every service start with compose's own commands and 
     const port = freePort();
     const settings = {
       TWOFOLD_HTTP_PORT: String(port),
+      ...(name === "ingest" ? { TWOFOLD_STATUS_PORT: String(freePort()) } : {}),
       ...(name === "royalty" ? { TWOFOLD_FINANCE_PORT: String(freePort()) } : {}),
     };
     const child = await start(name, settings);

@@ -7,6 +7,7 @@ import { ROOT } from "../testing/module_graph.ts";
 import type { Role } from "../../process/nats.ts";
 import { DATABASE_ROLES } from "../../provision/roles.ts";
 import { Child } from "./child.ts";
+import { freePort } from "./free_port.ts";
 import type { Workspace } from "./workspace.ts";
 
 /** The services, by the name of their NATS user. */
@@ -60,6 +61,11 @@ export class ServiceProcess {
   get url(): string {
     return `http://127.0.0.1:${this.options.httpPort}`;
   }
+  /** Where `/metrics` is. */
+  get statusUrl(): string {
+    const { httpPort, settings } = this.options;
+    return `http://127.0.0.1:${settings.TWOFOLD_STATUS_PORT ?? httpPort}`;
+  }
   get pid(): number {
     return this.#child.pid;
   }
@@ -85,8 +91,9 @@ export class ServiceProcess {
     name: ServiceName,
     options: ServiceOptions,
   ): Promise<ServiceProcess> {
-    const child = await launch(workspace, name, options);
-    return new ServiceProcess(workspace, name, options, child);
+    const complete = withStatusPort(name, options);
+    const child = await launch(workspace, name, complete);
+    return new ServiceProcess(workspace, name, complete, child);
   }
 
   /** Ends it with `signal` and waits for the end. */
@@ -123,7 +130,9 @@ export class ServiceProcess {
   /** The samples of `/metrics`, by name and labels as written; empty when it does not answer. */
   async metrics(): Promise<ReadonlyMap<string, number>> {
     try {
-      const response = await fetch(`${this.url}/metrics`, { signal: AbortSignal.timeout(2_000) });
+      const response = await fetch(`${this.statusUrl}/metrics`, {
+        signal: AbortSignal.timeout(2_000),
+      });
       return parseMetrics(await response.text());
     } catch {
       return new Map();
@@ -159,7 +168,14 @@ export function sumOf(
 const FOLDER_SETTINGS = ["TWOFOLD_STATEMENTS_DIR", "TWOFOLD_RECOUNT_DIR"];
 
 /** Settings that name a further port which the service listens on. */
-const PORT_SETTINGS = ["TWOFOLD_FINANCE_PORT"];
+const PORT_SETTINGS = ["TWOFOLD_FINANCE_PORT", "TWOFOLD_STATUS_PORT"];
+
+// The port of the edge is public, so that it has another one for metrics.
+function withStatusPort(name: ServiceName, options: ServiceOptions): ServiceOptions {
+  if (name !== "ingest") return options;
+  const settings = { TWOFOLD_STATUS_PORT: String(freePort()), ...options.settings };
+  return { ...options, settings };
+}
 
 /**
  * The permission flags of a service: connect to `reach`, read its migrations, write to the folders

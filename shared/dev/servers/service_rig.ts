@@ -7,7 +7,8 @@ import type { Settings } from "../../process/config.ts";
 import { Health } from "../../process/health.ts";
 import { Log } from "../../process/log.ts";
 import { Metrics } from "../../process/metrics.ts";
-import type { Address, App, Service, ServiceSettings } from "../../process/service.ts";
+import { type App, HttpServers } from "../../process/http/server.ts";
+import type { Address, Service, ServiceSettings } from "../../process/service.ts";
 import { statusApp } from "../../process/status.ts";
 
 /** A service that the test stops. Its failures are collected. */
@@ -19,7 +20,11 @@ export class ServiceRig<S extends ServiceSettings> implements Service<S>, AsyncD
   readonly #abort = new AbortController();
   readonly #steps: (() => void | Promise<void>)[] = [];
 
-  constructor(readonly settings: Settings<S>) {}
+  readonly #servers: HttpServers;
+
+  constructor(readonly settings: Settings<S>) {
+    this.#servers = new HttpServers(this);
+  }
 
   get signal(): AbortSignal {
     return this.#abort.signal;
@@ -34,7 +39,7 @@ export class ServiceRig<S extends ServiceSettings> implements Service<S>, AsyncD
     );
   }
   listenAt(address: Address, app: App): void {
-    const server = Deno.serve({ ...address, onListen: () => {} }, (request) => app.fetch(request));
+    const server = this.#servers.listen(address, app);
     this.#steps.push(() => server.shutdown());
   }
   onStop(_name: string, step: () => void | Promise<void>): void {

@@ -10,7 +10,9 @@ import { FOLDER } from "./places.ts";
 
 /** What {@link guide} says of a pipeline. */
 export interface GuidedPipeline {
-  readonly services: Readonly<Record<ServiceName, { readonly url: string }>>;
+  readonly services: Readonly<
+    Record<ServiceName, { readonly url: string; readonly statusUrl: string }>
+  >;
   readonly fleetKey: string;
   readonly financeKey: string;
   readonly nats: { readonly url: string; readonly monitorPort: number };
@@ -44,7 +46,7 @@ Twofold is up. Data, logs and secrets are in ${FOLDER}/; Ctrl-C stops it, the ne
   board     ${services.pager.url}/   (what is open now; also /openapi.json)
   edge      ${services.ingest.url}/v1/heartbeats   (also /openapi.json)
   each has  /healthz /readyz /metrics:
-${indented(renderPairs(SERVICES.map((name) => [name, services[name].url])), 12)}
+${indented(renderPairs(SERVICES.map((name) => [name, services[name].statusUrl])), 12)}
   finance   http://127.0.0.1:${ports.finance}/   (user demo, password ${financeKey})
   nats      ${nats.url}   monitoring http://127.0.0.1:${nats.monitorPort}
   postgres  127.0.0.1:${postgres.port}   database twofold

@@ -2,7 +2,10 @@ import { assertEquals, assertMatch } from "@std/assert";
 import { guide } from "./guide.ts";
 
 Deno.test("deno task up prints where each service and the board are", () => {
-  const service = (port: number) => ({ url: `http://127.0.0.1:${port}` });
+  const service = (port: number) => ({
+    url: `http://127.0.0.1:${port}`,
+    statusUrl: `http://127.0.0.1:${port + 10}`,
+  });
   const services = {
     ingest: service(1),
     live: service(2),
@@ -19,7 +22,9 @@ Deno.test("deno task up prints where each service and the board are", () => {
     postgres: { port: 9 },
   };
   const text = guide(pipeline, ".twofold/nats-cli");
-  for (const { url } of Object.values(services)) assertEquals(text.includes(`${url}\n`), true, url);
+  for (const { statusUrl } of Object.values(services)) {
+    assertEquals(text.includes(`${statusUrl}\n`), true, statusUrl);
+  }
   assertMatch(text, /^ {2}board {5}http:\/\/127\.0\.0\.1:5\/ {3}\(what is open now/m);
   assertMatch(text, /^ {2}start {5}http:\/\/127\.0\.0\.1:10\/ /m);
 });

@@ -52,7 +52,7 @@ async function rowOf(pipeline: Pipeline, { name, state, restarts }: PartState): 
     ? state
     : service === undefined
     ? undefined
-    : await notReady(pipeline.services[service].url);
+    : await notReady(pipeline.services[service].statusUrl);
   return {
     name,
     restarts,
@@ -79,15 +79,15 @@ function serverLinks({ nats }: Pipeline, name: string): PageLink[] {
 }
 
 function serviceLinks({ services, ports }: Pipeline, name: ServiceName): PageLink[] {
-  const { url } = services[name];
+  const { url, statusUrl } = services[name];
   const api: Partial<Record<ServiceName, string>> = {
     ingest: url,
     pager: url,
     royalty: `http://127.0.0.1:${ports.finance}`,
   };
   return [
-    { text: "status", href: `${url}/readyz` },
-    { text: "metrics", href: `${url}/metrics` },
+    { text: "status", href: `${statusUrl}/readyz` },
+    { text: "metrics", href: `${statusUrl}/metrics` },
     ...(name in api ? [{ text: "API", href: `${api[name]}/openapi.json` }] : []),
   ];
 }

@@ -1,0 +1,281 @@
+/**
+ * HTTP servers whose connections are bounded in number and in time.
+ *
+ * `Deno.serve` has no limit of either: sockets that send nothing stay open until the process has no
+ * file descriptors, and then it ends. So this accepts the connections itself and has Deno serve each
+ * one; `README.md` of `shared` says what the limits are, `CONTRIBUTING.md` why it is done so.
+ *
+ * @module
+ */
+import type { processSettings, Settings } from "../config.ts";
+import type { Health } from "../health.ts";
+import type { Log } from "../log.ts";
+import type { Metrics } from "../metrics.ts";
+import { pause } from "../retry.ts";
+import { forwardedClient, networkOf } from "./addresses.ts";
+import { CLOSE_REASONS, Connection, ConnectionTable } from "./connections.ts";
+
+/** An HTTP app, such as a Hono. */
+export interface App {
+  readonly fetch: (request: Request) => Response | Promise<Response>;
+}
+
+/** What the servers of a process stand on. */
+export interface HttpSurroundings {
+  readonly settings: Settings<typeof processSettings>;
+  readonly log: Log;
+  readonly health: Health;
+  readonly metrics: Metrics;
+}
+
+/** A server that listens. */
+export interface HttpServer {
+  readonly address: Deno.NetAddr;
+  /** Stops listening; resolves once the requests in progress are answered. */
+  shutdown(): Promise<void>;
+}
+
+/** The part of Deno that serves one connection; its own tests use it, its types do not name it. */
+type ServeConnection = (
+  socket: Deno.TcpConn,
+  signal: AbortSignal,
+  handler: (request: Request, info: Deno.ServeHandlerInfo) => Response | Promise<Response>,
+  onError: (error: unknown) => Response,
+  onListen: () => void,
+) => { readonly finished: Promise<void>; shutdown(): Promise<void> };
+
+/** Interval between two looks for connections that have exceeded a limit, in ms. */
+const SWEEP_INTERVAL_MS = 250;
+/** Pause of accepting after a failure to accept, in ms. */
+const ACCEPT_PAUSE_MS = 100;
+/** How long the process is not ready after it had no file descriptor, in ms. */
+const EXHAUSTED_MS = 5_000;
+/** How long fewer connections are admitted after that, in ms. */
+const SHRUNK_MS = 60_000;
+/** Minimum time between two lines about refused connections, in ms. */
+const REFUSED_LOG_MS = 60_000;
+
+/** The HTTP servers of a process. */
+export class HttpServers {
+  readonly #servers: BoundedServer[] = [];
+
+  constructor(readonly surroundings: HttpSurroundings) {
+    const { metrics, health } = surroundings;
+    const label = (server: BoundedServer) => ({ port: String(server.address.port) });
+    metrics.gaugeOf(
+      "twofold_http_connections",
+      "Open connections",
+      () => this.#servers.map((server) => [label(server), server.connections.open] as const),
+      ["port"],
+    );
+    metrics.counterOf(
+      "twofold_http_connections_ended_total",
+      "Connections that the server refused or ended, by the limit they exceeded",
+      () =>
+        this.#servers.flatMap((server) =>
+          CLOSE_REASONS.map((reason) =>
+            [{ ...label(server), reason }, server.connections.closedFor(reason)] as const
+          )
+        ),
+      ["port", "reason"],
+    );
+    health.check(() => this.#servers.map((server) => server.notReady()).find(Boolean));
+  }
+
+  /** Starts a server. Throws when the address cannot be used. */
+  listen(address: { hostname: string; port: number }, app: App): HttpServer {
+    const server = new BoundedServer(Deno.listen(address), app, this.surroundings);
+    this.#servers.push(server);
+    return server;
+  }
+}
+
+class BoundedServer implements HttpServer {
+  readonly address: Deno.NetAddr;
+  readonly connections: ConnectionTable;
+  readonly #inProgress = new Map<string, number>();
+  readonly #handles = new Set<ReturnType<ServeConnection>>();
+  readonly #serve = connectionServer();
+  readonly #timer: ReturnType<typeof setInterval>;
+  #isStopping = false;
+  #exhaustedMs = -Infinity;
+  #isShrunk = false;
+  #refused = 0;
+  #refusedLogMs = -Infinity;
+
+  constructor(
+    readonly listener: Deno.TcpListener,
+    readonly app: App,
+    readonly surroundings: HttpSurroundings,
+  ) {
+    this.address = listener.addr;
+    const { settings } = surroundings;
+    this.connections = new ConnectionTable({
+      maxConnections: settings.TWOFOLD_HTTP_MAX_CONNECTIONS,
+      maxPerAddress: settings.TWOFOLD_HTTP_MAX_PER_ADDRESS,
+      headerMs: settings.TWOFOLD_HTTP_HEADER_MS,
+      requestMs: settings.TWOFOLD_HTTP_REQUEST_MS,
+      idleMs: settings.TWOFOLD_HTTP_IDLE_MS,
+    });
+    this.#timer = setInterval(() => this.#sweep(), SWEEP_INTERVAL_MS);
+    Deno.unrefTimer(this.#timer);
+    void this.#accept();
+  }
+
+  /** Why the process is not ready, as far as connections are concerned. */
+  notReady(): string | undefined {
+    if (performance.now() - this.#exhaustedMs > EXHAUSTED_MS) return undefined;
+    return `no file descriptors left, ${this.connections.open} connections are open`;
+  }
+
+  async shutdown(): Promise<void> {
+    this.#isStopping = true;
+    this.listener.close();
+    await Promise.allSettled([...this.#handles].map((handle) => handle.shutdown()));
+    clearInterval(this.#timer);
+  }
+
+  async #accept(): Promise<void> {
+    while (!this.#isStopping) {
+      try {
+        this.#admit(await this.listener.accept());
+      } catch (error) {
+        if (this.#isStopping) return;
+        this.#acceptFailed(error);
+        await pause(ACCEPT_PAUSE_MS, new AbortController().signal);
+      }
+    }
+  }
+
+  #admit(socket: Deno.TcpConn): void {
+    const { hostname } = socket.remoteAddr as Deno.NetAddr;
+    const { TWOFOLD_TRUSTED_PROXIES: proxies } = this.surroundings.settings;
+    const isProxied = proxies?.has(hostname) === true;
+    const abort = new AbortController();
+    let isServed = false;
+    const close = () => isServed ? abort.abort() : socket.close();
+    const connection = new Connection(isProxied ? undefined : networkOf(hostname), close);
+    if (!this.connections.admit(connection, performance.now())) return;
+    socket.setNoDelay(true);
+    isServed = true;
+    const handle = this.#serve(
+      socket,
+      abort.signal,
+      (request, info) => this.#answer(request, info, connection),
+      (error) => this.#failed(error),
+      () => {},
+    );
+    this.#handles.add(handle);
+    const ended = () => {
+      this.#handles.delete(handle);
+      this.connections.remove(connection);
+    };
+    handle.finished.then(ended, ended);
+  }
+
+  async #answer(
+    request: Request,
+    info: Deno.ServeHandlerInfo,
+    connection: Connection,
+  ): Promise<Response> {
+    this.connections.begins(connection, performance.now());
+    const client = connection.address === undefined ? this.#clientOf(request) : undefined;
+    let status = 500;
+    const ended = () => {
+      this.connections.ends(connection, status, performance.now());
+      if (client !== undefined) this.#release(client);
+    };
+    info.completed.then(ended, ended);
+    const response = this.#refusal(request, client) ?? await this.app.fetch(request);
+    status = response.status;
+    return response;
+  }
+
+  #refusal(request: Request, client: string | undefined): Response | undefined {
+    const isTaken = client === undefined || this.#take(client);
+    if (hasBadHost(request)) return refusal(400, "The Host header is not a host and a port.");
+    if (!isTaken) return refusal(429, "There are too many requests in progress from your address.");
+  }
+
+  #clientOf(request: Request): string | undefined {
+    const { TWOFOLD_PROXY_HEADER: name, TWOFOLD_TRUSTED_PROXIES: proxies } =
+      this.surroundings.settings;
+    return proxies && forwardedClient(request.headers.get(name), proxies);
+  }
+
+  // Counts a request even when it is too many: its response ends, too.
+  #take(client: string): boolean {
+    const count = (this.#inProgress.get(client) ?? 0) + 1;
+    this.#inProgress.set(client, count);
+    const max = this.connections.limits.maxPerAddress;
+    return max === 0 || count <= max;
+  }
+
+  #release(client: string): void {
+    const left = (this.#inProgress.get(client) ?? 1) - 1;
+    if (left > 0) this.#inProgress.set(client, left);
+    else this.#inProgress.delete(client);
+  }
+
+  #failed(error: unknown): Response {
+    this.surroundings.log.error("service.request_failed", { error });
+    return refusal(500, "The request failed.");
+  }
+
+  // Accepting goes on whatever happens: without a listener nothing tells what is wrong.
+  #acceptFailed(error: unknown): void {
+    const { log } = this.surroundings;
+    const { code } = error as { code?: string };
+    if (code !== "EMFILE" && code !== "ENFILE") {
+      log.warn("service.accept_failed", { error });
+      return;
+    }
+    const open = this.connections.open;
+    this.#exhaustedMs = performance.now();
+    this.connections.shrink();
+    if (!this.#isShrunk) log.error("service.descriptors_exhausted", { connections: open });
+    this.#isShrunk = true;
+  }
+
+  #sweep(): void {
+    const nowMs = performance.now();
+    this.connections.sweep(nowMs);
+    if (this.#isShrunk && nowMs - this.#exhaustedMs > SHRUNK_MS) {
+      this.#isShrunk = false;
+      this.connections.restore();
+      this.surroundings.log.info("service.descriptors_restored");
+    }
+    const refused = this.connections.closedFor("crowded") + this.connections.closedFor("address");
+    if (refused === this.#refused || nowMs - this.#refusedLogMs < REFUSED_LOG_MS) return;
+    this.surroundings.log.warn("service.connections_refused", {
+      port: this.address.port,
+      refused: refused - this.#refused,
+      open: this.connections.open,
+    });
+    this.#refused = refused;
+    this.#refusedLogMs = nowMs;
+  }
+}
+
+/** Finds what serves one connection. Throws when this Deno does not have it. */
+function connectionServer(): ServeConnection {
+  const { internal } = Deno as unknown as { internal: symbol };
+  const internals = Reflect.get(Deno, internal) as Record<string, unknown> | undefined;
+  const serve = internals?.serveHttpOnConnection;
+  if (typeof serve === "function") return serve as ServeConnection;
+  throw new Error(`Deno ${Deno.version.deno} cannot serve single connections; use Deno 2.9`);
+}
+
+/** A host name or address, in brackets for version 6, and perhaps a port: RFC 9110, section 7.2. */
+const HOST = /^(\[[\da-f:.]+\]|[\w.~!$&'()*+,;=%-]*)(:\d{0,5})?$/i;
+
+// Without the header it is HTTP/1.0, or HTTP/2, where the host is a part of the address.
+function hasBadHost(request: Request): boolean {
+  const host = request.headers.get("host");
+  return host !== null && !HOST.test(host);
+}
+
+function refusal(status: number, detail: string): Response {
+  const headers = { "content-type": "application/problem+json" };
+  return new Response(JSON.stringify({ type: "about:blank", status, detail }), { status, headers });
+}

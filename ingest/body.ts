@@ -58,30 +58,43 @@ export class BodyReader {
   async read(request: Request, reservation: ByteReservation): Promise<Uint8Array> {
     const declared = Number(request.headers.get("content-length") ?? 0);
     if (declared > MAX_BODY_BYTES) throw tooLarge("as sent");
-    if (request.body === null) return new Uint8Array(0);
     const isSmall = declared > 0 && declared <= SMALL_BODY_BYTES;
     // Taken before it arrives: what is given up may still arrive, and must not take anything then.
     if (isSmall) reservation.take(declared);
-    const reader = isSmall ? undefined : request.body.getReader();
-    const end = Promise.withResolvers<never>();
-    const giveUp = (problem: IngestProblem) => {
-      end.reject(problem);
-      void reader?.cancel().catch(() => {});
-    };
-    const timer = setTimeout(() => giveUp(slowBody(this.deadlineMs)), this.deadlineMs);
-    this.#wait(giveUp);
+    // Not read otherwise: `body` makes a stream.
+    else if (request.body === null) return new Uint8Array(0);
+    const reader = isSmall ? undefined : request.body?.getReader();
     try {
-      const body = reader === undefined ? request.bytes() : readAll(reader, reservation);
-      return await Promise.race([end.promise, body]);
+      return await this.#within(request, reader, reservation);
     } catch (error) {
       void reader?.cancel().catch(() => {});
       if (error instanceof Problem) throw error;
       const detail = "The connection failed while the body was read.";
       throw ingestProblems.problem("body-broken-off", detail);
-    } finally {
-      clearTimeout(timer);
-      this.#waiting.delete(giveUp);
     }
+  }
+
+  // One promise, not a race of several: this is the path of every heartbeat.
+  #within(
+    request: Request,
+    reader: ReadableStreamDefaultReader<Uint8Array> | undefined,
+    reservation: ByteReservation,
+  ): Promise<Uint8Array> {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => giveUp(slowBody(this.deadlineMs)), this.deadlineMs);
+      const giveUp = (error: unknown) => {
+        clearTimeout(timer);
+        this.#waiting.delete(giveUp);
+        reject(error);
+      };
+      this.#wait(giveUp);
+      const body = reader === undefined ? request.bytes() : readAll(reader, reservation);
+      body.then((bytes) => {
+        clearTimeout(timer);
+        this.#waiting.delete(giveUp);
+        resolve(bytes);
+      }, giveUp);
+    });
   }
 
   #wait(giveUp: (problem: IngestProblem) => void): void {

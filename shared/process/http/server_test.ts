@@ -56,6 +56,10 @@ class Served implements AsyncDisposable {
       await socket.write(new TextEncoder().encode(text));
     }
   }
+  /** Closes the newest `count` connections. */
+  leave(count: number): void {
+    for (const socket of this.#sockets.splice(-count)) socket.close();
+  }
   /** Sends `text` on a connection of its own, and returns all that comes until it is closed. */
   async raw(text: string): Promise<string> {
     using socket = await Deno.connect({ hostname: "127.0.0.1", port: this.port });
@@ -119,6 +123,11 @@ Deno.test("1,500 silent connections and a low limit: everybody else is served", 
   await served.hold(500);
   await served.hold(500, "GET /healthz HTTP/1.1\r\nHo");
   await served.hold(500, "GET /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 8000\r\n\r\nhalf");
+  // Some end while the server ends them.
+  for (let i = 0; i < 10; i++) {
+    served.leave(100);
+    await served.hold(100);
+  }
   assertMatch(await served.ready(), /^HTTP\/1.1 200/);
   assert(await served.ended("crowded") >= 1_200);
   await waitFor("the log to tell", () => served.log.includes('"service.connections_refused"'));

@@ -50,7 +50,7 @@ export const ingestSettings = {
     .describe("maximum events per request"),
   TWOFOLD_BODY_DEADLINE_MS: wholeNumber(100, 9_000).default(5_000)
     .describe("maximum time for a request body to arrive, ms"),
-  TWOFOLD_MAX_WAITING_BODIES: wholeNumber(16, 1_000_000).default(1_000)
+  TWOFOLD_MAX_WAITING_BODIES: wholeNumber(16, 1_000_000).default(500)
     .describe("maximum bodies that are arriving; beyond it the oldest is answered 408"),
   TWOFOLD_MAX_IN_FLIGHT_EVENTS: wholeNumber(20_000, 10_000_000).default(50_000)
     .describe("maximum events waiting for JetStream's acknowledgement"),

@@ -22,6 +22,8 @@ export interface Ports {
   readonly natsMonitor: number;
   readonly postgres: number;
   readonly finance: number;
+  /** Of the edge; the status of the others is on their only port. */
+  readonly ingestStatus: number;
   readonly http: Readonly<Record<ServiceName, number>>;
 }
 
@@ -99,7 +101,10 @@ export class Pipeline implements AsyncDisposable {
     const canary = options.hasCanary ? canaryOptions(ports) : undefined;
     const fleets = [`demo:${fleetKey}`, ...(canary ? [`canary:${canary.key}`] : [])];
     const own: Record<ServiceName, Texts> = {
-      ingest: { TWOFOLD_FLEET_KEYS: fleets.join(",") },
+      ingest: {
+        TWOFOLD_FLEET_KEYS: fleets.join(","),
+        TWOFOLD_STATUS_PORT: String(ports.ingestStatus),
+      },
       live: {},
       royalty: royaltySettings(workspace, database, financeKey, ports),
       triage: { TWOFOLD_POSTGRES_URL: roleUrl(database, "triage") },
@@ -224,6 +229,7 @@ export function freePorts(): Ports {
     natsMonitor: freePort(),
     postgres: freePort(),
     finance: freePort(),
+    ingestStatus: freePort(),
     http: {
       ingest: freePort(),
       live: freePort(),

@@ -1,5 +1,5 @@
 /**
- * Where `deno task up` is: its folder, and ten ports in a row, the same at every start, so that links
+ * Where `deno task up` is: its folder, and eleven ports in a row, the same at every start, so that links
  * and scripts stay valid.
  *
  * @module
@@ -20,11 +20,11 @@ export interface UpPorts extends Ports {
 /** The first port unless another one is given. */
 export const BASE_PORT = 7400;
 /** How many ports {@link portsFrom} takes. */
-export const PORT_COUNT = 10;
+export const PORT_COUNT = 11;
 /** What ends after a SIGKILL of an earlier `up` holds its ports for a moment. */
 const MAX_WAIT_MS = 15_000;
 
-/** The ports `base` to `base` + 9. */
+/** The ports `base` to `base` + 10. */
 export function portsFrom(base: number): UpPorts {
   return {
     page: base,
@@ -39,6 +39,7 @@ export function portsFrom(base: number): UpPorts {
     nats: base + 7,
     natsMonitor: base + 8,
     postgres: base + 9,
+    ingestStatus: base + 10,
   };
 }
 

@@ -164,9 +164,9 @@ Deno.test("the start page leads everywhere; a fleet is simulated", async () => {
     assert([200, 401].includes(response.status), `${href}: ${response.status}`);
   }
   assert(links.length >= 20, page);
-  const { ingest } = portsFrom(up.base).http;
+  const { ingestStatus } = portsFrom(up.base);
   await waitFor("heartbeats", async () => {
-    const response = await fetch(`http://127.0.0.1:${ingest}/metrics`);
+    const response = await fetch(`http://127.0.0.1:${ingestStatus}/metrics`);
     const accepted = (await response.text()).match(/^twofold_ingest_events_total\S* (\d+)/m);
     return Number(accepted?.[1] ?? 0) > 100;
   }, { timeoutMs: 60_000 });

@@ -44,6 +44,8 @@ type ServeConnection = (
   onListen: () => void,
 ) => { readonly finished: Promise<void>; shutdown(): Promise<void> };
 
+/** Connections that the system keeps until they are accepted; its own limit may be lower. */
+const BACKLOG = 4_096;
 /** Interval between two looks for connections that have exceeded a limit, in ms. */
 const SWEEP_INTERVAL_MS = 250;
 /** Pause of accepting after a failure to accept, in ms. */
@@ -84,7 +86,11 @@ export class HttpServers {
 
   /** Starts a server. Throws when the address cannot be used. */
   listen(address: { hostname: string; port: number }, app: App): HttpServer {
-    const server = new BoundedServer(Deno.listen(address), app, this.surroundings);
+    const server = new BoundedServer(
+      Deno.listen({ ...address, tcpBacklog: BACKLOG }),
+      app,
+      this.surroundings,
+    );
     this.#servers.push(server);
     return server;
   }

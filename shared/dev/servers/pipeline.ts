@@ -101,10 +101,7 @@ export class Pipeline implements AsyncDisposable {
     const canary = options.hasCanary ? canaryOptions(ports) : undefined;
     const fleets = [`demo:${fleetKey}`, ...(canary ? [`canary:${canary.key}`] : [])];
     const own: Record<ServiceName, Texts> = {
-      ingest: {
-        TWOFOLD_FLEET_KEYS: fleets.join(","),
-        TWOFOLD_STATUS_PORT: String(ports.ingestStatus),
-      },
+      ingest: ingestSettingsOf(fleets, ports),
       live: {},
       royalty: royaltySettings(workspace, database, financeKey, ports),
       triage: { TWOFOLD_POSTGRES_URL: roleUrl(database, "triage") },
@@ -237,6 +234,13 @@ export function freePorts(): Ports {
       triage: freePort(),
       pager: freePort(),
     },
+  };
+}
+
+function ingestSettingsOf(fleets: readonly string[], ports: Ports): Texts {
+  return {
+    TWOFOLD_FLEET_KEYS: fleets.join(","),
+    TWOFOLD_STATUS_PORT: String(ports.ingestStatus),
   };
 }
 

@@ -3,7 +3,7 @@ import type { NatsConnection } from "nats";
 import { DeliverPolicy, jetstream, jetstreamManager, type StoredMsg } from "nats/jetstream";
 import { aHeartbeat, encode } from "../shared/dev/testing/heartbeats.ts";
 import { propertyRandom, Random } from "../shared/dev/testing/random.ts";
-import { ServiceProcess } from "../shared/dev/servers/service_process.ts";
+import { ServiceProcess, sumOf } from "../shared/dev/servers/service_process.ts";
 import { NatsStack } from "../shared/dev/servers/stack.ts";
 import { waitFor } from "../shared/dev/testing/wait_for.ts";
 import { CANARY_TITLE, type Heartbeat } from "../shared/contract/event.ts";
@@ -383,4 +383,39 @@ Deno.test("slow, broken and hostile clients affect no other request; SIGTERM dra
   });
   const [exitCode, drained] = await Promise.all([service.stop(), inFlight]);
   assertEquals([exitCode, drained.status, await drained.json()], [0, 202, { accepted: 3 }]);
+});
+
+Deno.test("half headers and half bodies keep nobody out, and no key is in the log", async () => {
+  await using stack = await NatsStack.start();
+  const service = await serve(stack, {
+    TWOFOLD_MAX_WAITING_BODIES: "50",
+    TWOFOLD_HTTP_MAX_CONNECTIONS: "300",
+    TWOFOLD_LOG_LEVEL: "debug",
+  });
+  const texts = [
+    "",
+    HEAD,
+    `${HEAD}Content-Length: 8192\r\n\r\n[`,
+    `${HEAD}Content-Length: 99999\r\n\r\n[`,
+  ];
+  const sockets: Deno.TcpConn[] = [];
+  for (let i = 0; i < 600; i++) {
+    const socket = await Deno.connect({ hostname: "127.0.0.1", port: service.options.httpPort });
+    sockets.push(socket);
+    await socket.write(new TextEncoder().encode(texts[i % texts.length] ?? ""));
+  }
+  const lone = `${HEAD}Connection: close\r\nContent-Length: 3\r\n\r\n[1]`;
+  for (let i = 0; i < 20; i++) assertMatch(await raw(service, lone), /^HTTP\/1.1 202 /);
+  const beacon = await fetch(`${service.url}/v1/heartbeats?key=${KEY}`, {
+    method: "POST",
+    body: "[2]",
+  });
+  assertEquals([beacon.status, await beacon.json()], [202, { accepted: 1 }]);
+  assertEquals((await fetch(`${service.url}/metrics`)).status, 404);
+  const ended = sumOf(await service.metrics(), "twofold_http_connections_ended_total");
+  assert(ended >= 200, `${ended} connections were ended`);
+  for (const socket of sockets) socket.close();
+  assertEquals(await service.stop(), 0);
+  const log = await Deno.readTextFile(`${stack.workspace.folder}/ingest.log`);
+  assert(log.includes("service.connections_refused") && !log.includes(KEY));
 });

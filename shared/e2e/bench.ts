@@ -1,5 +1,5 @@
 /**
- * `deno task bench [ingest|links|live|royalty|pipeline|overload|detection] …`: figures and ratios, each measured
+ * `deno task bench [ingest|links|live|royalty|pipeline|overload|connections|detection] …`: figures and ratios, each measured
  * against a floor or another way in the same run.
  *
  * @module
@@ -19,6 +19,7 @@ const BENCHES = {
   royalty: "royalty/posting/posting_bench.ts",
   pipeline: "shared/e2e/pipeline_bench.ts",
   overload: "shared/e2e/overload_bench.ts",
+  connections: "shared/e2e/connections_bench.ts",
   detection: "shared/e2e/detection/detection_bench.ts",
 };
 const ROOT = new URL("../../", import.meta.url);

@@ -1,6 +1,6 @@
 /**
  * The edge while hostile clients hold connections:
- * `deno run -A shared/e2e/connections_bench.ts [seconds]`.
+ * `deno task bench connections [seconds]`.
  *
  * 20,000 silent connections, 5,000 half headers and 5,000 half bodies of 8 kB, from 50 addresses and
  * opened again as soon as the edge ends one; each for `seconds`, 15 by default. Meanwhile devices
@@ -28,7 +28,7 @@ const MAX_ATTEMPTS = 5;
 const ADDRESSES = 50;
 /** A process opens at most this many; its limit of descriptors is not the edge's. */
 const SOCKETS_PER_PROCESS = 10_000;
-const OPENED_PER_STEP = 200;
+const OPENED_PER_STEP = 100;
 /** After the first round, so that it is about connections that are held. */
 const OPENED_AGAIN_PER_STEP = 25;
 const STEP_MS = 50;
@@ -69,7 +69,7 @@ class Attacker {
       const most = this.#opened < this.attack.count ? OPENED_PER_STEP : OPENED_AGAIN_PER_STEP;
       const missing = Math.min(this.attack.count - this.#open, most);
       for (let i = 0; i < missing; i++) this.#connect();
-      // No sleep: the pace of the attack.
+      // No sleep: it is how fast connections are opened.
       await pause(STEP_MS);
     }
     return this.#opened;
@@ -102,7 +102,7 @@ class Devices {
     const posts: Promise<void>[] = [];
     while (!this.#isOver) {
       posts.push(this.#post());
-      // No sleep: the pace of the posts.
+      // No sleep: it is how often a device posts.
       await pause(HONEST_INTERVAL_MS);
     }
     await Promise.all(posts);

@@ -6,6 +6,8 @@
  */
 import { jetstream } from "nats/jetstream";
 import { sendPulses } from "../shared/contract/pulses.ts";
+import { DURABLE, QUARANTINE } from "../shared/contract/topology.ts";
+import { streamClocks } from "../shared/process/clock/clocks.ts";
 import { connectService } from "../shared/process/nats.ts";
 import { untilReady } from "../shared/process/retry.ts";
 import { runService, type Service } from "../shared/process/service.ts";
@@ -37,8 +39,10 @@ async function start(service: TriageProcess): Promise<void> {
   const durable = await untilReady(signal, log, () => findDurable(nc), quarantine);
 
   const achieved: { progress: number; waiting: number | null } = { progress: 0, waiting: null };
-  sendPulses(service, nc, () => achieved, Date.now);
-  watchPager(service, nc, Date.now);
+  const clocks = await streamClocks(nc, [QUARANTINE], Date.now, DURABLE.triage);
+  clocks.watch(service);
+  sendPulses(service, nc, () => achieved, clocks);
+  watchPager(service, nc, () => clocks.sharedMs());
   const consuming = consumeQuarantine({
     durable,
     store,
@@ -55,7 +59,8 @@ async function start(service: TriageProcess): Promise<void> {
     store,
     alarm: new Alarm(store, jetstream(nc), alarmOptions(settings)),
     durable,
-    nowMs: Date.now,
+    // Entries are dated by their stream.
+    nowMs: () => clocks.agreedMs(),
     onLag: (entries) => achieved.waiting = entries,
   }).catch(service.fail);
   service.onStop("work", async () => void await Promise.all([consuming, watching]));

@@ -5,7 +5,7 @@
  * @module
  */
 import type { Consumer } from "nats/jetstream";
-import { messageOf, RetryAfter } from "../shared/process/errors.ts";
+import { messageOf, Refused, RetryAfter } from "../shared/process/errors.ts";
 import type { Metrics } from "../shared/process/metrics.ts";
 import { pause } from "../shared/process/retry.ts";
 import type { Service } from "../shared/process/service.ts";
@@ -18,15 +18,15 @@ export interface WatchDependencies {
   readonly alarm: Pick<Alarm, "evaluate">;
   readonly store: Pick<Quarantine, "forget">;
   readonly durable: Pick<Consumer, "info">;
-  /** The time of day, ms since the epoch. */
-  readonly nowMs: () => number;
+  /** The time of day, ms since the epoch. Rejects while clocks differ or cannot be read. */
+  readonly nowMs: () => Promise<number>;
   /** Called with the number of entries in QUARANTINE that are not stored yet. */
   readonly onLag?: (entries: number) => void;
 }
 
 /**
  * Evaluates the limits and sets the gauges until the service stops. Retries after
- * {@link RetryAfter}; rejects with any other error.
+ * {@link RetryAfter}, and while clocks differ; rejects with any other error.
  */
 export async function watchLimits(
   { settings, metrics, health, log, signal }: Service<typeof triageSettings>,
@@ -36,13 +36,14 @@ export async function watchLimits(
   const setGauges = gauges(metrics);
   while (!signal.aborted) {
     try {
-      const [evaluation, lag] = [await alarm.evaluate(nowMs()), await lagOf(durable)];
+      const atMs = await nowMs();
+      const [evaluation, lag] = [await alarm.evaluate(atMs), await lagOf(durable)];
       setGauges(evaluation, lag);
       onLag?.(lag);
-      await store.forget(nowMs(), settings.TWOFOLD_TRIAGE_MAX_AGE_MS);
+      await store.forget(atMs, settings.TWOFOLD_TRIAGE_MAX_AGE_MS);
       part.works();
     } catch (error) {
-      if (!(error instanceof RetryAfter)) throw error;
+      if (!(error instanceof RetryAfter || error instanceof Refused)) throw error;
       part.fails(error.message);
       log.warn("triage.limits.retry", { error });
     }

@@ -5,6 +5,7 @@
  */
 import { sendPulses } from "../shared/contract/pulses.ts";
 import { heartbeatStreams } from "../shared/contract/topology.ts";
+import { streamClocks } from "../shared/process/clock/clocks.ts";
 import { connectService, inboxPrefix } from "../shared/process/nats.ts";
 import { pause } from "../shared/process/retry.ts";
 import { runService, type Service } from "../shared/process/service.ts";
@@ -47,14 +48,19 @@ async function start(service: IngestProcess): Promise<void> {
   }));
   const starting = health.part("landing", "the streams are not probed yet");
   const nc = await connectService(service);
+  const streams = heartbeatStreams(settings.TWOFOLD_PARTITIONS);
+  // Nothing that the edge answers depends on its clock: JetStream stamps receipts. So a wrong clock
+  // pages, and takes no edge out of service.
+  const clocks = await streamClocks(nc, streams, Date.now);
+  clocks.watch(service, { isReady: true });
   sendPulses(service, nc, () => ({
     progress: running.publisher?.eventsAcknowledged ?? 0,
     waiting: running.publisher?.eventsInFlight ?? null,
     refusing: running.landing?.refusing() ?? null,
-  }), Date.now);
+  }), clocks);
   const landing = running.landing = await JetStreamLanding.open(nc, {
     inboxPrefix: inboxPrefix(settings.TWOFOLD_NATS_USER),
-    streams: heartbeatStreams(settings.TWOFOLD_PARTITIONS),
+    streams,
     log,
     nowMs: Date.now,
   });

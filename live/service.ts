@@ -22,12 +22,14 @@ import type { Achieved } from "../shared/contract/pulse.ts";
 import { sendPulses } from "../shared/contract/pulses.ts";
 import { quarantine, type Reject } from "../shared/contract/quarantine.ts";
 import {
+  DURABLE,
   heartbeatStreams,
   LIVE_STATE,
   LIVE_VIEW_SUBJECT,
   liveLeaseSubject,
 } from "../shared/contract/topology.ts";
 import { LIVE_VIEW_MS } from "../shared/contract/view/live_view.ts";
+import { streamClocks } from "../shared/process/clock/clocks.ts";
 import type { Settings } from "../shared/process/config.ts";
 import { Lease } from "../shared/process/lease/lease.ts";
 import { natsMessageOf } from "../shared/process/nats.ts";
@@ -115,7 +117,9 @@ export async function startLive(
     { heartbeats, nc, jsm, js, copies, presence, share },
   );
   const readers = partitions.map(({ options: { reader } }) => reader);
-  sendPulses(service, nc, () => achievedBy(readers, decider), nowMs);
+  const clocks = await streamClocks(nc, streams, nowMs, DURABLE.live);
+  clocks.watch(service);
+  sendPulses(service, nc, () => achievedBy(readers, decider), clocks);
   presence.start();
   await Promise.all(readers.map((reader) => reader.waitForDurable(signal)));
   const store = new BaselinesStore(jsm.jetstream(), jsm, log);

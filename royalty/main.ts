@@ -6,10 +6,12 @@
 import type { NatsConnection } from "nats";
 import { CanaryEchoes } from "../shared/contract/canary/canary_echoes.ts";
 import { sendPulses } from "../shared/contract/pulses.ts";
+import type { ComparedClocks } from "../shared/process/clock/clocks.ts";
 import { connectService } from "../shared/process/nats.ts";
 import { untilReady } from "../shared/process/retry.ts";
 import { runService, type Service } from "../shared/process/service.ts";
-import { openBooks } from "./books/connection.ts";
+import { booksClocks } from "./books/clocks.ts";
+import { connectBooks, openBooks } from "./books/connection.ts";
 import { startClosing } from "./closing/thread.ts";
 import { startDriftMonitor } from "./drift/monitor.ts";
 import { startFinance } from "./finance/service.ts";
@@ -24,9 +26,6 @@ import { BusinessCalendar } from "./statement/business_day.ts";
 
 type RoyaltyProcess = Service<typeof royaltySettings>;
 
-/** The clock that is passed to all parts, ms since the epoch. */
-const now = Date.now;
-
 async function start(service: RoyaltyProcess): Promise<void> {
   service.listen();
   const { settings, health, log, signal } = service;
@@ -40,22 +39,33 @@ async function start(service: RoyaltyProcess): Promise<void> {
       postgres,
     ),
   ]);
-  await startKeyPartitions(service, now);
+  const clocks = await openClocks(service, nc);
+  await startKeyPartitions(service, clocks);
   startClosing(service);
-  startWorkers(service, nc);
-  startCopies(service, nc, now);
-  await startFinance(service, now);
+  startWorkers(service, nc, clocks);
+  startCopies(service, nc, () => clocks.sharedMs());
+  await startFinance(service, () => clocks.sharedMs());
 }
 
-function startWorkers(service: RoyaltyProcess, nc: NatsConnection): void {
+async function openClocks(service: RoyaltyProcess, nc: NatsConnection): Promise<ComparedClocks> {
+  const { settings } = service;
+  const sql = connectBooks(settings.TWOFOLD_POSTGRES_URL);
+  service.onStop("clocks", () => sql.end({ timeout: 2 }));
+  const clocks = await booksClocks(sql, nc, countedStreams(settings), Date.now);
+  await clocks.compare();
+  clocks.watch(service);
+  return clocks;
+}
+
+function startWorkers(service: RoyaltyProcess, nc: NatsConnection, clocks: ComparedClocks): void {
   const { settings, health, log, signal } = service;
   const streams = countedStreams(settings);
   const metrics = new PostingMetrics(service.metrics, streams);
-  sendPulses(service, nc, () => metrics.achieved, now);
+  sendPulses(service, nc, () => metrics.achieved, clocks);
   const options: WorkerOptions = {
-    ...workerOptions(settings),
+    ...workerOptions(settings, clocks),
     observers: [
-      startDriftMonitor(service, nc, now),
+      startDriftMonitor(service, nc, () => clocks.sharedMs()),
       canaryObserver(new CanaryEchoes(nc, "royalty")),
     ],
   };
@@ -70,7 +80,10 @@ function startWorkers(service: RoyaltyProcess, nc: NatsConnection): void {
   service.onStop("workers", async () => void (await running));
 }
 
-function workerOptions(settings: RoyaltyProcess["settings"]): Omit<WorkerOptions, "observers"> {
+function workerOptions(
+  settings: RoyaltyProcess["settings"],
+  clocks: ComparedClocks,
+): Omit<WorkerOptions, "observers"> {
   const calendar = new BusinessCalendar(settings.TWOFOLD_BUSINESS_ZONE);
   return {
     databaseUrl: settings.TWOFOLD_POSTGRES_URL,
@@ -81,7 +94,8 @@ function workerOptions(settings: RoyaltyProcess["settings"]): Omit<WorkerOptions
       latenessHorizonMs: settings.TWOFOLD_LATENESS_HORIZON_MS,
       futureToleranceMs: settings.TWOFOLD_FUTURE_TOLERANCE_MS,
     },
-    now,
+    now: () => clocks.sharedMs(),
+    clocks,
   };
 }
 

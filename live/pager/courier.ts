@@ -9,6 +9,7 @@
  *
  * @module
  */
+import type { ComparedClocks } from "../../shared/process/clock/clocks.ts";
 import { messageOf } from "../../shared/process/errors.ts";
 import type { Log } from "../../shared/process/log.ts";
 import { pause } from "../../shared/process/retry.ts";
@@ -51,8 +52,8 @@ export interface CourierParts {
   readonly mayDeliver: () => boolean;
   readonly metrics: PagerMetrics;
   readonly log: Log;
-  /** The time of day, ms since the epoch. */
-  readonly nowMs: () => number;
+  /** The time of day: that of ALERTS, and the earliest of all for what would be too late. */
+  readonly clocks: Pick<ComparedClocks, "sharedMs" | "earliestMs">;
 }
 
 /** See the module. */
@@ -126,8 +127,8 @@ export class Courier {
   }
 
   async #deliver(record: IncidentRecord, message: Message): Promise<void> {
-    const { receiver, metrics, nowMs } = this.parts;
-    if (isTooLate(record, nowMs())) {
+    const { receiver, metrics, clocks } = this.parts;
+    if (isTooLate(record, clocks.earliestMs())) {
       await this.#settle(record, message, "given_up", "the incident ended an hour ago");
       return;
     }
@@ -150,11 +151,11 @@ export class Courier {
   }
 
   async #send(message: Message): Promise<AnswerVerdict> {
-    const { receiver, nowMs } = this.parts;
+    const { receiver, clocks } = this.parts;
     try {
-      const sent = await send(postOf(receiver, message, nowMs()), ANSWER_TIMEOUT_MS);
+      const sent = await send(postOf(receiver, message, clocks.sharedMs()), ANSWER_TIMEOUT_MS);
       if ("failure" in sent) return { outcome: "retry", why: sent.failure };
-      return judgeAnswer(receiver.kind, sent.answer, nowMs());
+      return judgeAnswer(receiver.kind, sent.answer, clocks.sharedMs());
     } catch (error) {
       // A message that cannot be made would never be accepted; no other message may wait for it.
       return { outcome: "refused", why: messageOf(error) };
@@ -167,13 +168,13 @@ export class Courier {
     outcome: DeliveryOutcome,
     why?: string,
   ): Promise<void> {
-    const { receiver, records, metrics, log, nowMs } = this.parts;
+    const { receiver, records, metrics, log, clocks } = this.parts;
     const { incident_id } = record;
     const fields = { receiver: receiver.name, incident_id, step, order };
     if (outcome === "delivered") log.info("live.pager.delivered", fields);
     else if (outcome === "refused") log.error("live.pager.refused", { ...fields, why });
     else log.error("live.pager.given_up", { ...fields, why });
-    metrics.settled(receiver.name, step, outcome, (nowMs() - alert.at) / 1_000);
+    metrics.settled(receiver.name, step, outcome, (clocks.sharedMs() - alert.at) / 1_000);
     // An end that was refused stays to be told: the receiver would show the incident for ever.
     if (step === "end" && outcome === "refused") return;
     await records.addOutcome(incident_id, receiver.name, order, outcome);

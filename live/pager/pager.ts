@@ -11,6 +11,7 @@ import { jetstreamManager } from "nats/jetstream";
 import { type FindingsOptions, sendPulses, watchPulses } from "../../shared/contract/pulses.ts";
 import { PAGER_LEASE_SUBJECT, PAGER_STATE } from "../../shared/contract/topology.ts";
 import { wrongSettings } from "../../shared/process/config.ts";
+import type { ComparedClocks } from "../../shared/process/clock/clocks.ts";
 import { Lease } from "../../shared/process/lease/lease.ts";
 import { natsMessageOf } from "../../shared/process/nats.ts";
 import { pause, untilReady } from "../../shared/process/retry.ts";
@@ -42,8 +43,8 @@ const RETRY_MS = 500;
 export interface PagerOutside {
   /** Environment variables, for the secrets that the receivers name. */
   readonly secrets: Readonly<Record<string, string | undefined>>;
-  /** The time of day, ms since the epoch. */
-  readonly nowMs: () => number;
+  /** The own clock and that of ALERTS. */
+  readonly clocks: ComparedClocks;
   /** What shows the state of this pager. */
   readonly board: Board;
 }
@@ -61,10 +62,12 @@ interface Parts {
 export async function startPager(
   service: PagerProcess,
   nc: NatsConnection,
-  { secrets, nowMs, board }: PagerOutside,
+  { secrets, clocks, board }: PagerOutside,
 ): Promise<void> {
   const { health, log, signal } = service;
   const receivers = receiversOf(service, secrets);
+  clocks.watch(service);
+  const nowMs = () => clocks.sharedMs();
   const jsm = await jetstreamManager(nc, { checkAPI: false });
   board.follow(nc, jsm, signal);
   const lease = new Lease({
@@ -77,20 +80,23 @@ export async function startPager(
     onRetry: (error) => log.warn("live.pager.lease_retry", { error: natsMessageOf(error) }),
   });
   const names = receivers.map(({ name }) => name);
-  const records = new Records({ jsm, lease, log, receivers: names, nowMs });
+  const records = new Records({
+    ...{ jsm, lease, log, receivers: names },
+    nowMs: () => clocks.earliestMs(),
+  });
   const metrics = new PagerMetrics(service.metrics);
   const mayDeliver = () => lease.isHeld;
   const couriers = receivers.map((receiver) =>
-    new Courier({ receiver, records, mayDeliver, metrics, log, nowMs })
+    new Courier({ receiver, records, mayDeliver, metrics, log, clocks })
   );
-  pageWithoutNats(service, nc, { receivers, metrics, lease, nowMs });
+  pageWithoutNats(service, nc, { receivers, metrics, lease, clocks });
   records.onChange = () => couriers.forEach((courier) => courier.wake());
   sendPulses(service, nc, () => ({
     progress: metrics.achieved,
     // While nobody has the lease, everything waits.
     waiting: records.all().filter((record) => isUnheard(record, names)).length +
       Number(!lease.isTaken),
-  }), nowMs);
+  }), clocks);
   const outlook = outlookOf(service, nc, mayDeliver, nowMs);
   const watch = watchPulses({
     ...outlook,
@@ -151,25 +157,25 @@ interface WithoutNats {
   readonly receivers: readonly Receiver[];
   readonly metrics: PagerMetrics;
   readonly lease: Pick<Lease, "knownHolder" | "answeredMs">;
-  readonly nowMs: () => number;
+  readonly clocks: ComparedClocks;
 }
 
 /** Pages when NATS cannot be reached or stores nothing, with couriers that need nothing of it. */
 function pageWithoutNats(
   service: PagerProcess,
   nc: NatsConnection,
-  { receivers, metrics, lease, nowMs }: WithoutNats,
+  { receivers, metrics, lease, clocks }: WithoutNats,
 ): void {
   const { log, signal } = service;
   const silence = new NatsSilence({
     holder: () => lease.knownHolder,
     answeredMs: () => lease.answeredMs,
-    nowMs,
+    nowMs: () => clocks.sharedMs(),
     onChange: () => couriers.forEach((courier) => courier.wake()),
   });
   const mayDeliver = () => true;
   const couriers = receivers.map((receiver) =>
-    new Courier({ receiver, records: silence, mayDeliver, metrics, log, nowMs })
+    new Courier({ receiver, records: silence, mayDeliver, metrics, log, clocks })
   );
   void silence.follow(nc);
   const running = Promise.all(couriers.map((courier) => courier.run(signal)));

@@ -52,6 +52,11 @@ export interface CloserOptions {
   readonly graceMs: number;
   /** The clock, ms since the epoch. */
   readonly now: () => number;
+  /**
+   * The time as all clocks agree on, ms since the epoch. Rejects with {@link Refused} while they
+   * differ, and with `RetryAfter` while one cannot be read: nothing is sealed or issued then.
+   */
+  readonly agreedMs: () => Promise<number>;
   /** Reads the last sequence of each stream. */
   readonly streamEnds: () => Promise<ReadonlyMap<string, number>>;
   /** Undefined: days close without a recount. */
@@ -136,10 +141,11 @@ export class Closer {
           `${day} has no statement to issue again; deno task royalty close issues it`,
         );
       }
+      const closedAtMs = await this.options.agreedMs();
       const { recount, grace_ms } = JSON.parse(new TextDecoder().decode(stored.manifest));
       const issued = await issue(sql, day, (basis) => {
         const next = compose(day, basis, {
-          closedAtMs: this.options.now(),
+          closedAtMs,
           graceMs: grace_ms,
           recount,
           reason,
@@ -183,8 +189,9 @@ export class Closer {
 
   async #seal(sql: Sql, day: string, asOfMs: number | undefined): Promise<void> {
     const state = await readClosingState(sql);
-    const nowMs = this.options.now();
-    const request: CloseRequest = { day, asOfMs: asOfMs ?? nowMs, due: this.#due(state, day) };
+    const nowMs = await this.options.agreedMs();
+    const due = this.#due(state, day);
+    const request: CloseRequest = { day, asOfMs: asOfMs ?? nowMs, nowMs, due };
     const ends = await this.options.streamEnds();
     await sealDay(sql, day, nextDay(day), request.asOfMs, ends, (books) => {
       const obstacles = obstaclesTo(request, books);

@@ -97,6 +97,7 @@ class CloserRig implements AsyncDisposable {
       databaseUrl: this.books.url,
       graceMs: HOUR_MS,
       now: () => this.now,
+      agreedMs: () => Promise.resolve(this.now),
       // The whole stream was posted.
       streamEnds: async () => new Map([["HEARTBEATS", (await this.session.position()).lastSeq]]),
       ...options,

@@ -2,12 +2,14 @@
  * Decides whether a business day may close; if not, why and what to do.
  *
  * A day may close when every stream has been read past the day's end plus grace, or to its end, and
- * no gap is open. Events that arrive later are recognised on the oldest open day.
+ * no gap is open. Events that arrive later are recognised on the oldest open day. A receipt in the
+ * future, from a stream whose clock was wrong, says nothing about how far the stream was read.
  *
  * Pure. Days are `YYYY-MM-DD`, instants ms since the epoch.
  *
  * @module
  */
+import { MAX_DIFFERENCE_MS } from "../../shared/process/clock/agreement.ts";
 import type { OpenGap } from "../books/gaps.ts";
 
 /** How far a stream is posted, and where it ends. */
@@ -35,6 +37,8 @@ export interface CloseRequest {
   readonly day: string;
   /** Effective close time, ms since the epoch. A person may choose one ahead of the clock. */
   readonly asOfMs: number;
+  /** What time it is, as all clocks agree. */
+  readonly nowMs: number;
   /** The earliest instant at which it may close: end of the day plus grace. */
   readonly due: number;
 }
@@ -111,9 +115,10 @@ function notDueObstacle({ asOfMs, due }: CloseRequest): Obstacle {
   };
 }
 
-function unreadObstacles({ due }: CloseRequest, state: StreamState): Obstacle[] {
+function unreadObstacles({ due, nowMs }: CloseRequest, state: StreamState): Obstacle[] {
   const { stream, lastSeq, lastReceivedAtMs, endSeq } = state;
-  if (lastReceivedAtMs >= due || (endSeq !== undefined && endSeq <= lastSeq)) return [];
+  const isPast = lastReceivedAtMs >= due && lastReceivedAtMs <= nowMs + MAX_DIFFERENCE_MS;
+  if (isPast || (endSeq !== undefined && endSeq <= lastSeq)) return [];
   const where = lastReceivedAtMs === 0 ? "at its beginning" : `at ${iso(lastReceivedAtMs)}`;
   return [
     endSeq === undefined

@@ -11,7 +11,7 @@ import type { DayLine } from "../statement/day_line.ts";
 
 const HOUR_MS = 3_600_000;
 const DUE = Date.UTC(2026, 10, 23, 1);
-const REQUEST: CloseRequest = { day: "2026-11-22", asOfMs: DUE, due: DUE };
+const REQUEST: CloseRequest = { day: "2026-11-22", asOfMs: DUE, nowMs: DUE, due: DUE };
 const READ = { stream: "HEARTBEATS", lastSeq: 10, lastReceivedAtMs: DUE, endSeq: 12 };
 const BOOKS: BooksState = {
   oldestOpenDay: "2026-11-22",
@@ -44,6 +44,14 @@ Deno.test("every stream has to be read past the day's end plus grace, or to its 
   ]);
   const never = { stream: "HEARTBEATS_2", lastSeq: 0, lastReceivedAtMs: 0, endSeq: 0 };
   assertEquals(reasons({}, { streams: [never] }), []);
+});
+
+Deno.test("a receipt in the future does not prove that the day was read", () => {
+  const streams = [{ ...READ, lastReceivedAtMs: DUE + 26 * HOUR_MS }];
+  assertEquals(reasons({}, { streams }), [
+    "HEARTBEATS is posted up to sequence 10, at 2026-11-24T03:00:00.000Z, and its lag is 2",
+  ]);
+  assertEquals(reasons({}, { streams: [{ ...READ, lastReceivedAtMs: DUE + 59_000 }] }), []);
 });
 
 Deno.test("a day cannot close over open gaps; the message says how to settle them", () => {

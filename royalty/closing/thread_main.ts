@@ -11,6 +11,8 @@ import { untilReady } from "../../shared/process/retry.ts";
 import { Log } from "../../shared/process/log.ts";
 import { connectNats } from "../../shared/process/nats.ts";
 import { alertSubject } from "../../shared/contract/topology.ts";
+import { booksClocks } from "../books/clocks.ts";
+import { connectBooks } from "../books/connection.ts";
 import { Closer } from "./closer.ts";
 import type { ClosingMessage } from "./thread.ts";
 import { streamEnds } from "../raw/stream_ends.ts";
@@ -24,20 +26,23 @@ const service = globalThis as unknown as {
   onmessage: () => void;
   postMessage(message: ClosingMessage): void;
 };
-/** The clock that is passed to all parts, ms since the epoch. */
-const now = Date.now;
-
 /** Closes days until `signal` is aborted, which also aborts a recount in progress. */
 async function run(signal: AbortSignal): Promise<void> {
   const settings = readSettings(royaltySettings, environment(), royaltyRule);
   const log = new Log("royalty", settings.TWOFOLD_LOG_LEVEL);
   const nc = await untilReady(signal, log, () => connectNats(settings, log));
+  const sql = connectBooks(settings.TWOFOLD_POSTGRES_URL);
   try {
+    const clocks = await booksClocks(sql, nc, countedStreams(settings), Date.now);
+    await clocks.compare();
+    void clocks.run(signal);
+    const now = () => clocks.sharedMs();
     const folder = settings.TWOFOLD_STATEMENTS_DIR;
     const closer = new Closer({
       databaseUrl: settings.TWOFOLD_POSTGRES_URL,
       graceMs: settings.TWOFOLD_CLOSE_GRACE_MS,
       now,
+      agreedMs: () => clocks.agreedMs(),
       streamEnds: () => streamEnds(nc, countedStreams(settings)),
       recount: serviceRecount(settings, nc, now, signal),
       files: folder ? new StatementFiles(folder) : undefined,
@@ -54,6 +59,7 @@ async function run(signal: AbortSignal): Promise<void> {
     };
     await new Scheduler(closer, { alert, log, now, report }).run(signal);
   } finally {
+    await sql.end({ timeout: 2 });
     await nc.close();
   }
 }

@@ -7,13 +7,14 @@ import type { Io } from "../../shared/process/cli/io.ts";
 import { localEnvironment, readSettings } from "../../shared/process/config.ts";
 import { toJson } from "../../shared/process/cli/json_output.ts";
 import { progress } from "../../shared/process/cli/progress.ts";
+import { agreedWithPostgresMs, readStreamClocks } from "../books/clocks.ts";
 import { type Closed, Closer } from "../closing/closer.ts";
 import { streamEnds } from "../raw/stream_ends.ts";
 import { recountForClose, type RecountResult } from "../recount/day.ts";
 import { royaltyCliSettings } from "../settings.ts";
 import type { StoredStatement } from "../statement/chain.ts";
 import { fileNames, StatementFiles } from "../statement/files.ts";
-import { queryNats, withBooks, withRawStreams } from "./connections.ts";
+import { type Books, queryNats, withBooks, withRawStreams } from "./connections.ts";
 
 /** The statement files in `TWOFOLD_STATEMENTS_DIR`; undefined when it is not set. */
 export function statementFiles(): StatementFiles | undefined {
@@ -30,21 +31,31 @@ export async function withCloser(
   { json, io }: { readonly json: boolean; readonly io: Io },
 ): Promise<number> {
   const settings = readSettings(royaltyCliSettings, localEnvironment("royalty"));
-  const closer = new Closer({
-    databaseUrl: settings.TWOFOLD_POSTGRES_URL,
-    graceMs: settings.TWOFOLD_CLOSE_GRACE_MS,
-    now: Date.now,
-    streamEnds: async () => {
-      const ends = await queryNats(streamEnds);
-      if (typeof ends !== "string") return ends;
-      io.err.line(`royalty: the ends of the streams cannot be read: ${ends}`);
-      return new Map();
-    },
-    recount: (day) => recountWithProgress(day, settings.TWOFOLD_RECOUNT_LOOK_BACK_MS, io),
-    files: statementFiles(),
-  });
+  const closer = (sql: Books) =>
+    new Closer({
+      databaseUrl: settings.TWOFOLD_POSTGRES_URL,
+      graceMs: settings.TWOFOLD_CLOSE_GRACE_MS,
+      now: Date.now,
+      agreedMs: async () => {
+        const streams = await queryNats((nc, names) => readStreamClocks(nc, names, Date.now));
+        // Without NATS the receipts have to prove that the day is over.
+        return await agreedWithPostgresMs(
+          sql,
+          typeof streams === "string" ? [] : streams,
+          Date.now,
+        );
+      },
+      streamEnds: async () => {
+        const ends = await queryNats(streamEnds);
+        if (typeof ends !== "string") return ends;
+        io.err.line(`royalty: the ends of the streams cannot be read: ${ends}`);
+        return new Map();
+      },
+      recount: (day) => recountWithProgress(day, settings.TWOFOLD_RECOUNT_LOOK_BACK_MS, io),
+      files: statementFiles(),
+    });
   // withBooks maps errors; the closer has its own connections.
-  const closed = await withBooks(() => work(closer));
+  const closed = await withBooks((sql) => work(closer(sql)));
   if (json) io.out.write(toJson(closedFacts(closed)));
   else io.out.line(closedText(closed));
   if (closed.filesMissing === undefined) return 0;

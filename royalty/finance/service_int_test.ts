@@ -346,6 +346,7 @@ Deno.test("finance downloads exactly what royalty closes and reissues", async ()
     databaseUrl: rig.url,
     graceMs: 3_600_000,
     now: () => NOW,
+    agreedMs: () => Promise.resolve(NOW),
     streamEnds: () => Promise.resolve(new Map()),
   });
   const { statement: first } = await closer.close("2026-11-22");

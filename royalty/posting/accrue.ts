@@ -34,6 +34,8 @@ export interface Claim {
   readonly eventId: string;
   /** Hash of the credited content, a signed 32-bit integer. */
   readonly fingerprint: number;
+  /** Ms since the epoch. */
+  readonly ts: number;
   /** The business day of `ts`, `YYYY-MM-DD`. */
   readonly eventDay: string;
   readonly titleId: string;
@@ -130,6 +132,7 @@ function claimOf(heartbeat: Heartbeat, delivery: Delivery, rules: AccrualRules):
   return {
     eventId: event_id.toLowerCase(),
     fingerprint: fingerprintOf(heartbeat),
+    ts,
     eventDay: rules.dayOf(ts),
     titleId: title_id,
     region,
@@ -165,8 +168,11 @@ export interface Settlement {
   /** Sum over `counted`. */
   readonly creditedMs: number;
   readonly duplicates: number;
-  /** Claims whose id is known with other credited content; the first content stands. */
-  readonly conflicts: readonly Refusal[];
+  /**
+   * Claims whose id is known with other credited content, where the first content stands; and those
+   * whose id is forgotten, of which nobody knows whether they were counted before.
+   */
+  readonly refused: readonly Refusal[];
 }
 
 /**
@@ -175,32 +181,44 @@ export interface Settlement {
  * @param known fingerprints of those ids among the claims that were counted before
  * @param oldestOpenDay recognised day of what was watched on an earlier day; undefined before the
  *   first close
+ * @param isForgotten whether the key of an id that is not known may have been dropped
  */
 export function settle(
   claims: readonly Claim[],
   known: ReadonlyMap<string, number>,
   oldestOpenDay: string | undefined,
+  isForgotten: (eventId: string, ts: number) => boolean = () => false,
 ): Settlement {
   const counted: Claim[] = [];
-  const conflicts: Refusal[] = [];
+  const refused: Refusal[] = [];
   const first = new Map(known);
   let duplicates = 0;
   for (const claim of claims) {
     const fingerprint = first.get(claim.eventId);
-    if (fingerprint === undefined) {
+    if (fingerprint === undefined && isForgotten(claim.eventId, claim.ts)) {
+      refused.push(tooLate(claim));
+    } else if (fingerprint === undefined) {
       first.set(claim.eventId, claim.fingerprint);
       counted.push(claim);
     } else if (fingerprint === claim.fingerprint) duplicates += 1;
-    else conflicts.push(conflictOf(claim));
+    else refused.push(conflictOf(claim));
   }
   const credits = creditsOf(counted, oldestOpenDay);
   const creditedMs = counted.reduce((sum, { playedMs }) => sum + playedMs, 0);
-  return { counted, credits, creditedMs, duplicates, conflicts };
+  return { counted, credits, creditedMs, duplicates, refused };
 }
 
 function conflictOf({ delivery, eventId, build, playedMs }: Claim): Refusal {
   const detail = `event ${eventId} was counted with another ts, played_ms, title_id or region`;
   const rejection = { reason: "conflict", path: "$.event_id", detail, build } as const;
+  return { delivery, rejection, msAtRisk: playedMs };
+}
+
+function tooLate({ delivery, build, playedMs }: Claim): Refusal {
+  const detail =
+    "the keys of its day are dropped, so it is unknown whether the event was counted " +
+    "before";
+  const rejection = { reason: "too_late", path: "$.event_id", detail, build } as const;
   return { delivery, rejection, msAtRisk: playedMs };
 }
 

@@ -38,7 +38,7 @@ class Books {
     for (const credit of settlement.credits) this.#credit(credit);
     this.outcomes.counted += settlement.counted.length;
     this.outcomes.duplicates += settlement.duplicates;
-    for (const { delivery, rejection } of [...refusals, ...settlement.conflicts]) {
+    for (const { delivery, rejection } of [...refusals, ...settlement.refused]) {
       this.outcomes.quarantined.set(delivery.sequence, rejection.reason);
     }
   }
@@ -218,4 +218,16 @@ Deno.test("the fingerprint depends on every credited field and on no other field
     { region: "fr" },
   ];
   for (const change of changes) assertNotEquals(fingerprintOf({ ...event, ...change }), print);
+});
+
+Deno.test("an id whose key was dropped is refused, unless its key is known", () => {
+  const { claims } = accrue([delivery(aHeartbeat(new Random(5), NOW))], RULES);
+  const [claim] = claims;
+  assertExists(claim);
+  const settled = (known: ReadonlyMap<string, number>) =>
+    settle(claims, known, undefined, () => true);
+  const { counted, refused: [refusal] } = settled(new Map());
+  assertEquals(counted, []);
+  assertEquals([refusal?.rejection.reason, refusal?.msAtRisk], ["too_late", claim.playedMs]);
+  assertEquals(settled(new Map([[claim.eventId, claim.fingerprint]])).duplicates, 1);
 });

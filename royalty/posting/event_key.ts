@@ -12,13 +12,15 @@
  * 3. Receipt times of a stream do not go back by a day or more. Once every stream was read to more
  *    than that limit plus a day after an id was made, every event that still has the id is refused.
  *    The key is not looked up again and may be dropped.
+ * 4. Should clocks have lied and a day been dropped too early all the same, {@link forgottenBefore}
+ *    refuses its ids by what was dropped, not by any clock.
  *
  * An id made before {@link KEYS_SINCE_MS}, when there were no books yet, has a wrong time, such as from
  * a clock that was never set. No keys of that time were dropped, so rule 2 does not apply to it, and
  * its key is kept forever. Keys of ids with a time in the future are kept until that time has come.
  *
  * Other UUIDs do not contain a time. Their keys have a table of their own and are deleted only when a
- * setting says so.
+ * setting says so; then rule 4 goes by the `ts` of the event.
  *
  * Pure. Instants are ms since the epoch, days are numbered from there, in UTC.
  *
@@ -68,6 +70,28 @@ export function firstIdOf(day: number): string {
   return `${time.slice(0, 8)}-${time.slice(8)}-0000-0000-000000000000`;
 }
 
+/** From which days on keys are kept, ms since the epoch. */
+export interface KeptSince {
+  /** Those of UUIDv7 made since then, or before {@link KEYS_SINCE_MS}. */
+  readonly v7Ms: number;
+  /** Those of other ids, of events whose `ts` is since then. */
+  readonly otherMs: number;
+}
+
+/**
+ * Tells of an id, in lower case, and the `ts` of its event, whether the key may have been dropped.
+ */
+export function forgottenBefore(
+  { v7Ms, otherMs }: KeptSince,
+): (eventId: string, ts: number) => boolean {
+  // Compared as text, because almost every id is a new one.
+  const [from, to] = [firstIdOf(FIRST_DAY), firstIdOf(dayNumber(v7Ms))];
+  return (eventId, ts) => {
+    if (ts >= otherMs && (eventId >= to || eventId < from)) return false;
+    return madeAt(eventId) === undefined ? ts < otherMs : eventId >= from && eventId < to;
+  };
+}
+
 /** The number of the UTC day of `instant`. */
 export function dayNumber(instant: number): number {
   return Math.floor(instant / DAY_MS);
@@ -78,24 +102,26 @@ export function dateOf(day: number): string {
   return new Date(day * DAY_MS).toISOString().slice(0, 10);
 }
 
-/** The days whose partitions are to be made and dropped. */
+/** The days whose partitions are to be made, and the one whose keys are to be dropped. */
 export interface KeyPlan {
   readonly make: readonly number[];
-  readonly drop: readonly number[];
-  /** Keys of ids made before this day may be dropped; undefined while a stream was never read. */
-  readonly dropBefore: number | undefined;
+  /** The oldest day with a partition or with keys; undefined while it is needed. */
+  readonly drop: number | undefined;
 }
 
 /**
- * Plans the partitions at `now`.
+ * Plans the partitions at `now`. At most one day is dropped, the oldest, so that a clock that is wrong
+ * for an hour forgets little.
  *
  * @param kept days that have a partition
+ * @param oldest the oldest day with a key in the default partition; undefined: there is none
  * @param readTo receipt time up to which every stream was read; undefined while one was never read
  */
 export function planKeys(
   kept: readonly number[],
-  { now, readTo, latenessHorizonMs }: {
+  { now, readTo, oldest, latenessHorizonMs }: {
     readonly now: number;
+    readonly oldest?: number | undefined;
     readonly readTo: number | undefined;
     readonly latenessHorizonMs: number;
   },
@@ -103,15 +129,15 @@ export function planKeys(
   const today = dayNumber(now);
   // A receipt time in the future, from a wrong clock, must not drop keys early.
   const readUntil = readTo === undefined ? undefined : Math.min(readTo, now);
-  const dropBefore = readUntil === undefined
-    ? undefined
+  const neededFrom = readUntil === undefined
+    ? FIRST_DAY
     : Math.max(dayNumber(readUntil - idAgeLimitMs(latenessHorizonMs) - DAY_MS), FIRST_DAY);
-  const from = Math.max(today - BEHIND_DAYS, dropBefore ?? FIRST_DAY, FIRST_DAY);
-  const needed = Array.from({ length: today + AHEAD_DAYS - from + 1 }, (_, i) => from + i);
+  const from = Math.max(today - BEHIND_DAYS, neededFrom);
+  const made = Array.from({ length: today + AHEAD_DAYS - from + 1 }, (_, i) => from + i);
+  const oldestKept = Math.min(...kept, oldest ?? Infinity);
   return {
-    make: needed.filter((day) => !kept.includes(day)),
-    drop: kept.filter((day) => dropBefore !== undefined && day < dropBefore),
-    dropBefore,
+    make: made.filter((day) => !kept.includes(day)),
+    drop: oldestKept < neededFrom ? oldestKept : undefined,
   };
 }
 

@@ -1,10 +1,11 @@
-import { assert, assertEquals, assertExists } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { propertyRandom, Random } from "../../shared/dev/testing/random.ts";
 import {
   dateOf,
   dayNumber,
   droppableAgeMs,
   firstIdOf,
+  forgottenBefore,
   KEYS_SINCE_MS,
   madeAt,
   planKeys,
@@ -45,9 +46,9 @@ Deno.test("partitions are made from four days ago to three days ahead", () => {
     "2026-11-18",
     "2026-11-25",
   ]);
-  assertEquals([fresh.drop, fresh.dropBefore], [[], undefined]);
+  assertEquals(fresh.drop, undefined);
   const again = planKeys(fresh.make, { now: NOW, readTo: NOW, latenessHorizonMs: HORIZON_MS });
-  assertEquals([again.make, again.drop], [[], []]);
+  assertEquals([again.make, again.drop], [[], undefined]);
 });
 
 Deno.test("a partition is dropped when every stream is two days past the horizon of its day", () => {
@@ -57,18 +58,17 @@ Deno.test("a partition is dropped when every stream is two days past the horizon
       now: Date.parse("2026-12-24T00:00:00Z"),
       readTo: Date.parse(readTo),
       latenessHorizonMs: HORIZON_MS,
-    }).drop.map(dateOf);
-  assertEquals(dropped("2026-11-21T23:59:59.999Z"), []);
-  assertEquals(dropped("2026-11-22T00:00:00.000Z"), ["2026-11-12"]);
+    }).drop;
+  assertEquals(dropped("2026-11-21T23:59:59.999Z"), undefined);
+  assertEquals(dropped("2026-11-22T00:00:00.000Z"), day("2026-11-12"));
   // One stream that is behind keeps every partition.
-  assertEquals(dropped("2026-11-01T00:00:00.000Z"), []);
-  const ahead = planKeys(kept, {
+  assertEquals(dropped("2026-11-01T00:00:00.000Z"), undefined);
+  const ahead = planKeys(kept.slice(1), {
     now: NOW,
     readTo: Date.parse("2030-01-01"),
     latenessHorizonMs: HORIZON_MS,
   });
-  const drops = ahead.drop.map(dateOf);
-  assertEquals(drops, ["2026-11-12"], "a receipt time in the future drops nothing more");
+  assertEquals(ahead.drop, undefined, "a receipt time in the future drops nothing more");
 });
 
 Deno.test("an event whose key a plan drops is refused from then on", () => {
@@ -76,19 +76,47 @@ Deno.test("an event whose key a plan drops is refused from then on", () => {
   for (let i = 0; i < 5_000; i++) {
     const latenessHorizonMs = random.int(60_000, 40 * DAY_MS);
     const readTo = KEYS_SINCE_MS + random.int(0, 400 * DAY_MS);
-    const { dropBefore } = planKeys([], {
+    // The newest day that may be dropped is somewhere among the last.
+    const kept = [dayNumber(readTo) - random.int(0, 50)];
+    const { drop } = planKeys(kept, {
       now: readTo + random.int(0, 4 * DAY_MS),
       readTo,
       latenessHorizonMs,
     });
-    assertExists(dropBefore);
-    const end = dropBefore * DAY_MS;
+    if (drop === undefined) continue;
+    const end = (drop + 1) * DAY_MS;
     if (end <= KEYS_SINCE_MS) continue;
     // The last id of the dropped days, received as early as possible: clocks may differ by a day.
     const id = random.uuidv7(end - 1);
     const receivedAtMs = readTo - DAY_MS + random.int(0, 3 * DAY_MS);
     assert(droppableAgeMs(id, receivedAtMs, latenessHorizonMs) !== undefined, id);
+    assert(forgottenBefore({ v7Ms: end, otherMs: 0 })(id, readTo), id);
   }
+});
+
+Deno.test("a round drops one day, the oldest, however far ahead the clocks are", () => {
+  const lying = {
+    now: NOW + 12 * DAY_MS,
+    readTo: NOW + 12 * DAY_MS,
+    latenessHorizonMs: HORIZON_MS,
+  };
+  const kept = Array.from({ length: 9 }, (_, i) => dayNumber(NOW) - i);
+  assertEquals(planKeys(kept, lying).drop, dayNumber(NOW) - 8);
+  // Keys that have no partition count as well.
+  assertEquals(planKeys(kept, { ...lying, oldest: dayNumber(NOW) - 10 }).drop, dayNumber(NOW) - 10);
+  assertEquals(planKeys([], lying).drop, undefined, "new books forget nothing");
+});
+
+Deno.test("ids are forgotten by their day, but none from before the books", () => {
+  const random = new Random(1);
+  const midnightMs = NOW - (NOW % DAY_MS);
+  const isForgotten = forgottenBefore({ v7Ms: midnightMs, otherMs: midnightMs - DAY_MS });
+  const last = NOW - (NOW % DAY_MS) - 1;
+  const made = [last, last + 1, KEYS_SINCE_MS, KEYS_SINCE_MS - 1];
+  assertEquals(made.map((ms) => isForgotten(random.uuidv7(ms), NOW)), [true, false, true, false]);
+  // Without a time in the id, that of the event decides.
+  const times = [midnightMs - DAY_MS - 1, midnightMs - DAY_MS];
+  assertEquals(times.map((ts) => isForgotten(crypto.randomUUID(), ts)), [true, false]);
 });
 
 Deno.test("ids made before the first books or in the future are not refused for their age", () => {

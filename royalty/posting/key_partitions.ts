@@ -10,12 +10,12 @@
  * @module
  */
 import type { Sql, TransactionSql } from "postgres";
-import { Stop } from "../../shared/process/errors.ts";
+import type { ComparedClocks } from "../../shared/process/clock/clocks.ts";
 import type { Log } from "../../shared/process/log.ts";
 import { runFormatted } from "../../shared/process/postgres/formatted.ts";
 import { withRetryable } from "../../shared/process/postgres/transient.ts";
 import { allowSilence, type Queryable } from "../../shared/process/postgres/pool.ts";
-import { pause, untilReady } from "../../shared/process/retry.ts";
+import { pause } from "../../shared/process/retry.ts";
 import type { Service } from "../../shared/process/service.ts";
 import { readPositions } from "../books/accounts.ts";
 import {
@@ -25,6 +25,7 @@ import {
   idAgeLimitMs,
   type KeyPlan,
   KEYS_SINCE_MS,
+  madeAt,
   planKeys,
 } from "./event_key.ts";
 import { connectBooks } from "../books/connection.ts";
@@ -37,6 +38,15 @@ const SILENCE_MS = 300_000;
 const DAY_MS = 86_400_000;
 /** Other keys are deleted in transactions of this many rows. */
 const MAX_DELETED_ROWS = 20_000;
+
+interface OldestDayRow {
+  /** `YYYY-MM-DD` */
+  readonly day: string | null;
+}
+
+interface OldestRow {
+  readonly event_id: string;
+}
 
 /** How long keys are kept. */
 export interface KeyRetention {
@@ -51,7 +61,8 @@ export interface KeyRetention {
 /** The changes of one round; days are `YYYY-MM-DD`. */
 export interface KeyMaintenance {
   readonly made: readonly string[];
-  readonly dropped: readonly string[];
+  /** At most one day in a round. */
+  readonly dropped: string | undefined;
   /** Number of keys of other ids that were deleted. */
   readonly otherDeleted: number;
 }
@@ -81,34 +92,13 @@ export async function maintainKeys(
 
 async function maintain(sql: Sql, retention: KeyRetention, now: number): Promise<KeyMaintenance> {
   const plan = await planNow(sql, retention, now);
-  const hasWork = plan.make.length + plan.drop.length > 0;
-  const done = hasWork ? await applyPlan(sql, retention, now) : { make: [], drop: [] };
+  const hasWork = plan.make.length > 0 || plan.drop !== undefined;
+  const done = hasWork ? await applyPlan(sql, retention, now) : plan;
   return {
     made: done.make.map(dateOf),
-    dropped: done.drop.map(dateOf),
+    dropped: done.drop === undefined ? undefined : dateOf(done.drop),
     otherDeleted: await deleteOther(sql, retention, now),
   };
-}
-
-/**
- * Rejects with {@link Stop} when keys were dropped that are needed again, because the lateness horizon
- * was raised.
- */
-export async function checkDroppedKeys(sql: Sql, retention: KeyRetention): Promise<void> {
-  const [row] = await sql<DroppedRow[]>`
-    select before_day::text from royalty.keys_forgotten`;
-  const readTo = await readToOf(sql, retention.streams);
-  if (!row || readTo === undefined) return;
-  const keptSinceMs = Date.parse(`${row.before_day}T00:00:00Z`);
-  const neededSinceMs = readTo - idAgeLimitMs(retention.latenessHorizonMs);
-  // Before the first books there were no keys to drop.
-  if (keptSinceMs <= neededSinceMs || keptSinceMs <= KEYS_SINCE_MS) return;
-  const neededDay = dateOf(dayNumber(neededSinceMs));
-  throw new Stop(
-    `keys of events before ${row.before_day} are dropped, but TWOFOLD_LATENESS_HORIZON_MS ` +
-      `${retention.latenessHorizonMs} needs them from ${neededDay} on: an event could count ` +
-      "twice. Set it back; raise it by at most a day each day",
-  );
 }
 
 async function planNow(
@@ -117,7 +107,18 @@ async function planNow(
   now: number,
 ): Promise<KeyPlan> {
   const readTo = await readToOf(sql, streams);
-  return planKeys(await keptDays(sql), { now, readTo, latenessHorizonMs });
+  const oldest = await oldestStray(sql);
+  return planKeys(await keptDays(sql), { now, readTo, oldest, latenessHorizonMs });
+}
+
+/** The oldest day of the default partition from which keys may be dropped. */
+async function oldestStray(sql: Queryable): Promise<number | undefined> {
+  const [row] = await sql<OldestRow[]>`
+    select event_id::text from royalty.event_key_v7_stray
+    where event_id >= ${firstIdOf(dayNumber(KEYS_SINCE_MS))}::text::uuid
+    order by event_id limit 1`;
+  const made = madeAt(row?.event_id ?? "");
+  return made === undefined ? undefined : dayNumber(made);
 }
 
 /** The receipt time up to which every stream was read, ms; undefined while one was never read. */
@@ -148,12 +149,17 @@ async function applyPlan(sql: Sql, retention: KeyRetention, now: number): Promis
     await runFormatted(tx, "set local lock_timeout = %L", String(LOCK_WAIT_MS));
     // Postings wait for this transaction, so one that lost its network is ended soon.
     await tx`set local idle_in_transaction_session_timeout = '12s'`;
+    // Postings hold it from their plan's check to their commit, so that none of them enters an id
+    // whose key was dropped after the check. Before the table, in the order of postings.
+    await tx<DroppedRow[]>`select before_day::text from royalty.keys_forgotten for update`;
     await tx`lock table royalty.event_key_v7 in access exclusive mode`;
     // Planned again, because another process may have done the work while this one waited.
     const plan = await planNow(tx, retention, now);
     for (const day of plan.make) await makePartition(tx, day);
-    for (const day of plan.drop) await tx`drop table ${tx(`royalty.${partitionOf(day)}`)}`;
-    if (plan.dropBefore !== undefined) await recordDropped(tx, plan.dropBefore);
+    if (plan.drop !== undefined) {
+      await tx`drop table if exists ${tx(`royalty.${partitionOf(plan.drop)}`)}`;
+      await recordDropped(tx, plan.drop + 1);
+    }
     return plan;
   });
 }
@@ -190,11 +196,12 @@ async function recordDropped(tx: TransactionSql, day: number): Promise<void> {
     where event_id >= ${firstIdOf(dayNumber(KEYS_SINCE_MS))}::text::uuid
       and event_id < ${firstIdOf(day)}::text::uuid`;
   await tx`
-    insert into royalty.keys_forgotten as k (before_day) values (${dateOf(day)}::text::date)
-    on conflict (one) do update set before_day = greatest(k.before_day, excluded.before_day)`;
+    update royalty.keys_forgotten
+    set before_day = greatest(before_day, ${dateOf(day)}::text::date)`;
 }
 
-// Keys are kept for at least the lateness horizon, after which identical copies are too late.
+// Keys are kept for at least the lateness horizon, after which identical copies are too late. At most
+// one day of them is deleted in a round.
 async function deleteOther(
   sql: Sql,
   { streams, latenessHorizonMs, otherKeysMs }: KeyRetention,
@@ -204,27 +211,34 @@ async function deleteOther(
   if (otherKeysMs === 0 || readTo === undefined) return 0;
   const keptMs = Math.max(otherKeysMs, idAgeLimitMs(latenessHorizonMs)) + DAY_MS;
   const before = dateOf(dayNumber(Math.min(readTo, now) - keptMs));
+  const [row] = await sql<OldestDayRow[]>`
+    select min(received_day)::text as day from royalty.event_key_other
+    where received_day < ${before}::text::date`;
+  const oldest = row?.day ?? null;
+  if (oldest === null) return 0;
+  // Before the first key is gone. An event may be received a day before its ts.
+  await sql`
+    update royalty.keys_forgotten
+    set other_before_day = greatest(other_before_day, ${oldest}::text::date + 2)`;
   for (let total = 0;;) {
     const { count } = await sql`
       delete from royalty.event_key_other where ctid = any(array(
         select ctid from royalty.event_key_other
-        where received_day < ${before}::text::date limit ${MAX_DELETED_ROWS}))`;
+        where received_day = ${oldest}::text::date limit ${MAX_DELETED_ROWS}))`;
     total += count;
     if (count < MAX_DELETED_ROWS) return total;
   }
 }
 
 /**
- * Checks that no key was dropped too early, then maintains keys once an hour until the stop. Resolves
- * after the first round, so that partitions exist before posting starts. Rejects as
- * {@link checkDroppedKeys} does. `now` is ms since the epoch.
+ * Maintains keys once an hour until the stop. Resolves after the first round, so that partitions exist
+ * before posting starts. Nothing is made or dropped while clocks differ.
  */
 export async function startKeyPartitions(
   service: Service<typeof royaltySettings>,
-  now: () => number,
+  clocks: Pick<ComparedClocks, "agreedMs">,
 ): Promise<void> {
   const { settings, log, signal } = service;
-  const part = service.health.part("keys", "the key table was not checked yet");
   const sql = connectBooks(settings.TWOFOLD_POSTGRES_URL);
   service.onStop("keys", () => sql.end({ timeout: 2 }));
   const retention: KeyRetention = {
@@ -232,14 +246,11 @@ export async function startKeyPartitions(
     latenessHorizonMs: settings.TWOFOLD_LATENESS_HORIZON_MS,
     otherKeysMs: settings.TWOFOLD_OTHER_KEYS_MAX_AGE_MS,
   };
-  await untilReady(signal, log, async () => {
-    await withRetryable(() => checkDroppedKeys(sql, retention));
-    await runRound(sql, retention, now(), log);
-  }, part);
+  await runRound(sql, retention, clocks, log);
   void (async () => {
     while (!signal.aborted) {
       await pause(ROUND_MS, signal);
-      if (!signal.aborted) await runRound(sql, retention, now(), log);
+      if (!signal.aborted) await runRound(sql, retention, clocks, log);
     }
   })();
 }
@@ -248,12 +259,13 @@ export async function startKeyPartitions(
 async function runRound(
   sql: Sql,
   retention: KeyRetention,
-  now: number,
+  clocks: Pick<ComparedClocks, "agreedMs">,
   log: Log,
 ): Promise<void> {
   try {
+    const now = await clocks.agreedMs();
     const { made, dropped, otherDeleted } = await maintainKeys(sql, retention, now);
-    if (made.length + dropped.length + otherDeleted === 0) return;
+    if (made.length + otherDeleted === 0 && dropped === undefined) return;
     log.info("royalty.keys.changed", { made, dropped, other_deleted: otherDeleted });
   } catch (error) {
     log.warn("royalty.keys.retry", { error });

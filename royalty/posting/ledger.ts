@@ -7,14 +7,15 @@
  * the books.
  *
  * A batch is planned and then committed. The books may change in between. The commit is exact
- * nevertheless, because a plan depends on three things only:
+ * nevertheless, because a plan depends on four things only:
  *
  * - The claims, which do not change.
  * - The oldest open day. The transaction reads it again under a lock that excludes a close. If it
  *   changed, nothing is entered and the plan is outdated.
- * - The known keys. A key does not change until it is dropped, and by then its event is refused
- *   before it becomes a claim (`event_key.ts`), so a duplicate stays a duplicate and a conflict a
- *   conflict. If another stream has entered a key since the plan, the insert violates the primary
+ * - The day before which keys are dropped. The transaction reads it again under a lock that excludes
+ *   a drop. An id of before is refused, whatever the clocks said.
+ * - The known keys. A key does not change until it is dropped, so a duplicate stays a duplicate and a
+ *   conflict a conflict. If another stream has entered a key since the plan, the insert violates the primary
  *   key, the transaction fails as a whole, and the plan is outdated.
  *
  * What is refused is entered too, with its reason; `rejects` copies its bytes to quarantine later.
@@ -38,6 +39,7 @@ import {
   type Settlement,
 } from "./accrue.ts";
 import type { Cursor, Gap } from "./continuity.ts";
+import { dateOf, dayNumber, forgottenBefore, type KeptSince } from "./event_key.ts";
 import { addKeys, knownKeys } from "./key_table.ts";
 
 /** A batch to be entered in one transaction. */
@@ -83,11 +85,14 @@ interface GapRow {
 interface OpenDayRow {
   /** Null before the first close. */
   readonly oldest_open_day: string | null;
+  /** Keys from before these days are dropped, `YYYY-MM-DD`. */
+  readonly before_day: string;
+  readonly other_before_day: string;
 }
 
 interface BooksRow {
   readonly last_seq: string;
-  /** Whether the oldest open day is still the one of the plan. */
+  /** Whether the oldest open day and the kept keys are still those of the plan. */
   readonly is_planned: boolean;
 }
 
@@ -95,6 +100,7 @@ interface BooksRow {
 export interface Plan {
   /** `YYYY-MM-DD`; undefined before the first close. */
   readonly oldestOpenDay: string | undefined;
+  readonly keptSince: KeptSince;
   readonly settlement: Settlement;
 }
 
@@ -146,18 +152,23 @@ export class LedgerSession implements AsyncDisposable {
     // Pipelined: one round trip.
     const [days, known] = await withRetryable(() =>
       Promise.all([
-        sql<OpenDayRow[]>`select oldest_open_day::text from royalty.books`,
+        sql<OpenDayRow[]>`
+          select b.oldest_open_day::text, k.before_day::text, k.other_before_day::text
+          from royalty.books b, royalty.keys_forgotten k`,
         knownKeys(sql, claims),
       ])
     );
-    const oldestOpenDay = onlyRow(days, "the books").oldest_open_day ?? undefined;
-    return { oldestOpenDay, settlement: settle(claims, known, oldestOpenDay) };
+    const { oldest_open_day, before_day, other_before_day } = onlyRow(days, "the books");
+    const oldestOpenDay = oldest_open_day ?? undefined;
+    const keptSince = { v7Ms: Date.parse(before_day), otherMs: Date.parse(other_before_day) };
+    const settlement = settle(claims, known, oldestOpenDay, forgottenBefore(keptSince));
+    return { oldestOpenDay, keptSince, settlement };
   }
 
   /**
    * Enters `posting` by `plan` in one transaction.
    *
-   * "outdated": a day was sealed, or another stream entered one of the keys, after the plan was made;
+   * "outdated": a day was sealed, keys were dropped, or another stream entered one of the keys, after the plan was made;
    * nothing is entered, and a new plan takes it into account. Rejects with {@link PositionMoved}, or
    * with the error of Postgres; nothing is entered then either. If the connection is lost during the
    * commit, its outcome is unknown: read the position again.
@@ -201,9 +212,10 @@ const UNIQUE_VIOLATION = "23505";
 async function enter(
   tx: TransactionSql,
   posting: Posting,
-  { oldestOpenDay, settlement }: Plan,
+  plan: Plan,
 ): Promise<Outcome> {
-  if (!(await lockBooks(tx, posting, oldestOpenDay))) return { kind: "outdated" };
+  const { settlement } = plan;
+  if (!(await lockBooks(tx, posting, plan))) return { kind: "outdated" };
   // Pipelined: one round trip.
   const [row] = await Promise.all([
     advance(tx, posting, settlement),
@@ -216,18 +228,20 @@ async function enter(
   return { kind: "committed", position: positionOf(row) };
 }
 
-// Whether the plan is still valid. `for share` on the books prevents a seal until the commit.
+// Whether the plan is still valid. `for share` prevents a seal and the drop of keys until the commit.
 async function lockBooks(
   tx: TransactionSql,
   posting: Posting,
-  oldestOpenDay: string | undefined,
+  { oldestOpenDay, keptSince: { v7Ms, otherMs } }: Plan,
 ): Promise<boolean> {
   const rows = await tx<BooksRow[]>`
     select p.last_seq,
-      b.oldest_open_day is not distinct from ${oldestOpenDay ?? null}::text::date as is_planned
-    from royalty.stream_position p, royalty.books b
+      b.oldest_open_day is not distinct from ${oldestOpenDay ?? null}::text::date
+        and k.before_day = ${dateOf(dayNumber(v7Ms))}::text::date
+        and k.other_before_day = ${dateOf(dayNumber(otherMs))}::text::date as is_planned
+    from royalty.stream_position p, royalty.books b, royalty.keys_forgotten k
     where p.stream = ${posting.stream}
-    for update of p for share of b`;
+    for update of p for share of b, k`;
   const row = onlyRow(rows, `the position of ${posting.stream}`);
   if (Number(row.last_seq) !== posting.after) {
     throw new PositionMoved(
@@ -267,10 +281,10 @@ async function addGaps(tx: TransactionSql, { stream, gaps }: Posting): Promise<v
 async function addQuarantined(
   tx: TransactionSql,
   { stream, refusals }: Posting,
-  { conflicts }: Settlement,
+  { refused }: Settlement,
 ): Promise<void> {
-  if (refusals.length + conflicts.length === 0) return;
-  const sums = atRisk([...refusals, ...conflicts]);
+  if (refusals.length + refused.length === 0) return;
+  const sums = atRisk([...refusals, ...refused]);
   await tx`
     insert into royalty.quarantined as q (stream, reason, entries, readable, ms_at_risk, listed)
     select ${stream}, new.*, new.entries from unnest(
@@ -289,9 +303,9 @@ async function addQuarantined(
 async function addRejects(
   tx: TransactionSql,
   { stream, refusals }: Posting,
-  { conflicts }: Settlement,
+  { refused }: Settlement,
 ): Promise<void> {
-  const all = [...refusals, ...conflicts];
+  const all = [...refusals, ...refused];
   if (all.length === 0) return;
   const text = (name: "reason" | "path" | "detail" | "build") =>
     textArrayOf(all.map(({ rejection }) => rejection[name]));
@@ -319,7 +333,7 @@ async function advance(
       last_received_ms = ${through.lastReceivedAtMs},
       counted = counted + ${settlement.counted.length},
       duplicates = duplicates + ${settlement.duplicates},
-      quarantined = quarantined + ${refusals.length + settlement.conflicts.length},
+      quarantined = quarantined + ${refusals.length + settlement.refused.length},
       canaries = canaries + ${canaries.length},
       gaps = gaps + ${lost},
       credited_ms = credited_ms + ${settlement.creditedMs}

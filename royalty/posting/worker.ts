@@ -16,12 +16,13 @@ import type { NatsConnection } from "nats";
 import { jetstream, type JetStreamClient } from "nats/jetstream";
 import type { PipelineAlert } from "../../shared/contract/alert.ts";
 import { messageOf, Refused, RetryAfter } from "../../shared/process/errors.ts";
+import type { ComparedClocks } from "../../shared/process/clock/clocks.ts";
 import type { RoundPart } from "../../shared/process/health.ts";
 import { pause } from "../../shared/process/retry.ts";
 import { natsFailure } from "../../shared/process/nats.ts";
 import type { Log } from "../../shared/process/log.ts";
 import { alertSubject } from "../../shared/contract/topology.ts";
-import { type Accrual, type AccrualRules, accrue } from "./accrue.ts";
+import { type Accrual, type AccrualRules, accrue, type Refusal } from "./accrue.ts";
 import { type Continuation, type Cursor, follow, type Gap } from "./continuity.ts";
 import type { Position } from "../books/accounts.ts";
 import { LedgerSession, type Posting } from "./ledger.ts";
@@ -35,6 +36,8 @@ const RETRY_MS = 500;
 const REFUSED_RETRY_MS = 10_000;
 /** Wait before a rewind, because the last fetch of another process may still take messages. */
 const REWIND_DELAY_MS = 200;
+/** Wait while the clock of the stream is not confirmed. */
+const CLOCK_RETRY_MS = 2_000;
 /** Plans per batch. A plan is outdated, rarely, by a seal or by another stream with the same key. */
 const MAX_PLANS = 5;
 
@@ -46,6 +49,8 @@ export interface WorkerOptions extends StreamReaderOptions {
   readonly observers: readonly PostingObserver[];
   /** The clock, ms since the epoch. */
   readonly now: () => number;
+  /** Tells whether the clock that stamps receipts may be believed. */
+  readonly clocks: Pick<ComparedClocks, "confirm">;
 }
 
 /** Observes what this process posts, after the commit. Its methods must not throw. */
@@ -152,7 +157,27 @@ export class StreamWorker {
       );
     }
     const accrual = accrue(continuation.fresh, this.options.rules);
+    if (accrual.refusals.some(isForItsAge)) await this.#believeReceipts();
     return { ...continuation, ...accrual, acknowledge };
+  }
+
+  /**
+   * Rejects with {@link RetryAfter} while no other clock agrees with the one that stamps receipts:
+   * an event is refused for its age only by a time that somebody else confirms.
+   */
+  async #believeReceipts(): Promise<void> {
+    try {
+      await this.options.clocks.confirm(this.stream);
+    } catch (error) {
+      throw new RetryAfter(
+        `events would be refused for their age, but ${
+          messageOf(error)
+        }. Nothing is counted until ` +
+          "the clock is right",
+        CLOCK_RETRY_MS,
+        { cause: error },
+      );
+    }
   }
 
   async #postBatch(
@@ -206,6 +231,10 @@ export class StreamWorker {
     this.health.fails(`${this.stream}: ${messageOf(error)}`);
     this.log.warn("royalty.posting.retry", { stream: this.stream, error });
   }
+}
+
+function isForItsAge({ rejection: { reason } }: Refusal): boolean {
+  return reason === "too_late" || reason === "from_the_future";
 }
 
 function retryMs(error: unknown): number {

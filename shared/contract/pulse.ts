@@ -24,6 +24,8 @@ export const pulseSchema = z.object({
   not_ready: z.string().max(1_000).exactOptional(),
   /** Why what is sent to the service is refused; null while it is not; absent if nothing is sent to it. */
   refusing: z.string().max(1_000).nullable().exactOptional(),
+  /** Which clocks differ, of the service and of its servers; absent while they agree. */
+  clock: z.string().max(1_000).exactOptional(),
   /** The last pulse: the instance leaves in order. */
   leaving: z.literal(true).exactOptional(),
 });

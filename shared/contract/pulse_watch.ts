@@ -1,10 +1,11 @@
 /**
- * Decides from the pulses of services which one is silent or stalled.
+ * Decides from the pulses of services which one is silent or stalled, or has a wrong clock.
  *
  * A service is silent when no instance of it has been heard for {@link SILENT_AFTER_MS}. It is
  * stalled when some instance says that work waits, and no instance has achieved anything for
  * {@link STALLED_AFTER_MS}: with several instances, one may stand by. It is refusing when some
- * instance has said so for {@link REFUSING_AFTER_MS}: what is sent to that one is refused.
+ * instance has said so for {@link REFUSING_AFTER_MS}: what is sent to that one is refused. Clocks
+ * differ when an instance says so.
  *
  * Pure. The time is the caller's, monotonic, in ms.
  *
@@ -21,7 +22,7 @@ export const REFUSING_AFTER_MS = 6_000;
 /** Time that a service has for its first pulse after the watch began, in ms. */
 export const FIRST_PULSE_MS = 45_000;
 /** Time for which a service has to be well before it counts as well again, in ms. */
-const WELL_AFTER_MS = { silent: 5_000, stalled: 20_000, refusing: 10_000 } as const;
+const WELL_AFTER_MS = { silent: 5_000, stalled: 20_000, refusing: 10_000, clock: 10_000 } as const;
 /** An instance that was not heard for so long has gone, in ms. */
 const INSTANCE_GONE_MS = 6_000;
 /** Maximum length of the reason for a refusal, in characters; it says what to do at its end. */
@@ -39,7 +40,7 @@ export interface PipelineFinding {
 }
 
 /** What may be wrong with a service. */
-export type Ailment = "silent" | "stalled" | "refusing";
+export type Ailment = "silent" | "stalled" | "refusing" | "clock";
 
 /** Whether a service has an ailment; `what` is `<service>-<ailment>`. */
 export interface PulseFinding extends PipelineFinding {
@@ -119,7 +120,7 @@ interface Watched {
 /** What a watch that begins finds out only by and by. */
 function unknown() {
   const ill = new Convalescence<Ailment>(WELL_AFTER_MS);
-  ill.suspect("silent", "stalled", "refusing");
+  ill.suspect("silent", "stalled", "refusing", "clock");
   return ill;
 }
 
@@ -166,7 +167,7 @@ export class PulseWatch {
       else watched.heardMs = Math.max(watched.heardMs, nowMs);
       watched.progressMs = nowMs;
       watched.isHeardAnew = false;
-      watched.ill.suspect("silent", "stalled", "refusing");
+      watched.ill.suspect("silent", "stalled", "refusing", "clock");
       for (const [id, { pulse, refusingMs }] of watched.instances) {
         watched.instances.set(id, { pulse, heardMs: nowMs, refusingMs: refusingMs && nowMs });
       }
@@ -186,6 +187,7 @@ export class PulseWatch {
         silent,
         stalledFinding(service, watched, nowMs),
         ...refusingFinding(service, watched, nowMs),
+        clockFinding(service, watched),
       ];
       // What was not heard may be ill, and an alert of that may be open.
       return all.filter(({ isIll }) => isIll || watched.isHeardAnew)
@@ -289,4 +291,20 @@ function refusingFinding(service: string, watched: Watched, nowMs: number): Puls
       because.slice(0, MAX_REASON_CHARS).toWellFormed()
     : `${service} refuses nothing any more`;
   return [{ what: `${service}-refusing`, service, ailment: "refusing", isIll, summary }];
+}
+
+function clockFinding(service: string, { instances }: Watched): PulseFinding {
+  const told = [...instances.values()].flatMap(({ pulse }) => pulse.clock ?? [])[0];
+  const summary = told === undefined
+    ? `the clocks of ${service} and its servers agree again`
+    : `clocks differ at ${service}: ${
+      told.slice(0, 400).toWellFormed()
+    }; what depends on time waits`;
+  return {
+    what: `${service}-clock`,
+    service,
+    ailment: "clock",
+    isIll: told !== undefined,
+    summary,
+  };
 }

@@ -33,7 +33,23 @@ Deno.test("a service whose pulse stops is silent within 20 s, and well once it i
   assertEquals(watch.findings(silentMs).filter(({ ailment }) => ailment === "silent"), []);
   const wellMs = silentMs + 5_000;
   watch.hear(pulse(2, 0), wellMs);
-  assertEquals(watch.findings(wellMs).map(({ isIll }) => isIll), [false, false]);
+  assertEquals(watch.findings(wellMs).map(({ isIll }) => isIll), [false, false, false]);
+});
+
+Deno.test("clocks that differ are told until they have agreed for a while", () => {
+  const watch = new PulseWatch(["royalty"], 0);
+  const clocks = (ms: number) =>
+    watch.findings(ms).filter(({ ailment }) => ailment === "clock")
+      .map(({ what, isIll, summary }) => [what, isIll, summary.includes("26 h ahead")]);
+  const differing = { ...pulse(1, 0), clock: "the clock of this process is 26 h ahead" };
+  watch.hear(pulse(1, 0), 0);
+  assertEquals(clocks(1), [["royalty-clock", false, false]]);
+  watch.hear(differing, 2_000);
+  assertEquals(clocks(2_001), [["royalty-clock", true, true]]);
+  watch.hear(pulse(2, 0), 4_000);
+  assertEquals(clocks(4_001), []);
+  for (let ms = 6_000; ms <= 14_000; ms += 2_000) watch.hear(pulse(2, 0), ms);
+  assertEquals(clocks(14_002), [["royalty-clock", false, false]]);
 });
 
 Deno.test("a service that says that work waits, and achieves nothing, is stalled within 20 s", () => {

@@ -22,15 +22,23 @@ export interface PulsingService {
   onStop(name: string, step: () => void): void;
 }
 
+/** The clock of a service, and whether it agrees with those of its servers. */
+export interface PulsingClock {
+  /** The time of day, ms since the epoch. */
+  readonly nowMs: () => number;
+  /** Which clocks differ; undefined while they agree. */
+  readonly difference: string | undefined;
+}
+
 /**
  * Sends the pulse of `service` every {@link PULSE_MS}, and one that says so when the service stops.
- * `achieved` must not throw; `nowMs` is the time of day, ms since the epoch.
+ * `achieved` must not throw.
  */
 export function sendPulses(
   pulsing: PulsingService,
   nc: Pick<NatsConnection, "publish" | "isClosed" | "isDraining">,
   achieved: () => Achieved,
-  nowMs: () => number,
+  clock: PulsingClock,
 ): void {
   const { log: { service }, health } = pulsing;
   const instance = crypto.randomUUID();
@@ -38,14 +46,16 @@ export function sendPulses(
     if (nc.isClosed() || nc.isDraining()) return;
     const notReady = health.notReady;
     const { refusing, ...work } = achieved();
+    const { difference } = clock;
     const pulse: Pulse = {
       v: 1,
       service,
       instance,
-      at: nowMs(),
+      at: clock.nowMs(),
       ...work,
       ...(refusing === undefined ? {} : { refusing: refusing && plainText(refusing) }),
       ...(notReady === undefined ? {} : { not_ready: plainText(notReady) }),
+      ...(difference === undefined ? {} : { clock: plainText(difference) }),
       ...(leaving ? { leaving } : {}),
     };
     nc.publish(pulseSubject(service, instance), JSON.stringify(pulse));
@@ -88,7 +98,8 @@ export interface PulseWatchOptions extends FindingsOptions {
 
 /**
  * Watches the pulses of services until `signal` is aborted: opens and resolves
- * `alerts.pipeline.<service>-silent`, `-stalled` and `-refusing`, as {@link reportFindings} does.
+ * `alerts.pipeline.<service>-silent`, `-stalled`, `-refusing` and `-clock`, as
+ * {@link reportFindings} does.
  */
 export function watchPulses(options: PulseWatchOptions, signal: AbortSignal): PulseWatch {
   const watch = new PulseWatch(options.services, performance.now());

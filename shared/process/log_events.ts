@@ -10,6 +10,8 @@ export const LOG_EVENTS = {
   "service.listening": "The HTTP server is listening",
   "service.ready": "The service is ready",
   "service.not_ready": "The service is not ready",
+  "service.clocks_differ": "The clock of this process or of a server is wrong",
+  "service.clocks_agree": "The clocks agree again",
   "service.retry": "A dependency of the service is not available; retrying",
   "service.failed": "The service failed and stops",
   "service.draining": "A stop signal was received; requests are served for the drain time",

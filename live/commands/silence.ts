@@ -3,6 +3,10 @@
  *
  * @module
  */
+import type { JetStreamManager } from "nats/jetstream";
+import { SILENCES } from "../../shared/contract/topology.ts";
+import { agreedMs, agreementOf } from "../../shared/process/clock/agreement.ts";
+import { readClock, streamClock } from "../../shared/process/clock/clocks.ts";
 import { command } from "../../shared/process/cli/command.ts";
 import { JSON_OPTION, type Parser } from "../../shared/process/cli/declaration.ts";
 import { toJson } from "../../shared/process/cli/json_output.ts";
@@ -112,7 +116,10 @@ export const silenceCommand = command({
       reason,
       created_at: nowMs,
     };
-    await withStreams((jsm) => writeSilence(jsm, silence));
+    await withStreams(async (jsm) => {
+      await checkClock(jsm);
+      await writeSilence(jsm, silence);
+    });
     if (json) io.out.write(toJson(silence));
     else {
       io.out.line(`${id}: ${subject} does not page until ${instantText(until)}`);
@@ -172,6 +179,7 @@ export const unsilenceCommand = command({
   async run({ id, by }, io) {
     const nowMs = Date.now();
     await withStreams(async (jsm) => {
+      await checkClock(jsm);
       const { silences } = await readSilences(jsm);
       const silence = silences.find((each) => each.id === id);
       if (silence === undefined || silenceState(silence, nowMs) === "over") {
@@ -184,6 +192,12 @@ export const unsilenceCommand = command({
     return 0;
   },
 });
+
+/** Rejects with `Refused` when the clock here is not that of NATS, by which silences are in force. */
+async function checkClock(jsm: JetStreamManager): Promise<void> {
+  const reading = await readClock(SILENCES, streamClock(jsm, SILENCES), Date.now);
+  agreedMs(agreementOf([reading], Date.now()));
+}
 
 function instantText(ms: number): string {
   return new Date(ms).toISOString().replace(/\.\d+Z$/, "Z");

@@ -9,10 +9,11 @@
  * becomes alerts in the one that leads. When another one takes over, the incidents are those that
  * were told.
  *
- * When the clock of the streams goes back by more than {@link MAX_REWIND_MS}, a new detector takes
- * over the baselines and the open incidents, as after a restart.
+ * When the clock of the streams goes back by more than {@link MAX_REWIND_MS}, or leaps ahead of a
+ * monotonic clock by as much, a new detector takes over the baselines and the open incidents, as
+ * after a restart: an audience that only the clock has lost has not vanished.
  *
- * Pure: the caller passes a monotonic clock, which only bounds how long one call works.
+ * Pure: the caller passes the monotonic clock, which also bounds how long one call works.
  *
  * @module
  */
@@ -55,13 +56,17 @@ interface LaneSkip extends Skip {
 export class Decider {
   /** The last second decided about, ms since the epoch as receipts are; −∞ before the first. */
   decidedMs = -Infinity;
-  /** Times that the streams' clock went back. */
+  /** Times that the streams' clock was set back or ahead. */
   rewinds = 0;
   /** Share of the heartbeats that was seen, as of the last decision. */
   coverage = 1;
   #detector: Detector;
   #incidents: Incidents | undefined;
   #skips: LaneSkip[] = [];
+  /** How far the streams were heard at the last call, and when that was. */
+  #heard = { toMs: Infinity, atMs: 0 };
+  /** How far they were heard before their clock leapt; undefined: it did not. */
+  #leaptFromMs: number | undefined;
 
   constructor(readonly options: DeciderOptions) {
     this.#detector = options.newDetector();
@@ -96,9 +101,11 @@ export class Decider {
   /** Decides about the seconds that are over; returns whether it is done, or has to be called again. */
   advance(): boolean {
     const { timeline, monotonicMs } = this.options;
-    const toMs = timeline.heardToMs(this.decidedMs);
-    if (toMs === undefined || !this.#mayDecide()) return true;
-    if (toMs < this.decidedMs - MAX_REWIND_MS) this.#startAnew(toMs);
+    const heardToMs = timeline.heardToMs(this.decidedMs);
+    if (heardToMs === undefined || !this.#mayDecide()) return true;
+    if (heardToMs < this.decidedMs - MAX_REWIND_MS) this.#startAnew(heardToMs);
+    // What was received before the leap is decided about first.
+    const toMs = this.#leapOf(heardToMs) ?? heardToMs;
     if (this.decidedMs === -Infinity) this.decidedMs = secondOf(toMs) - STEP_MS;
     const startMs = monotonicMs();
     const mayGoOn = () => monotonicMs() - startMs < MAX_TURN_MS;
@@ -108,7 +115,22 @@ export class Decider {
       if (!this.#mayDecide()) return true;
       if (!mayGoOn()) return false;
     }
-    return this.#pour(Math.floor(toMs / SLICE_MS) * SLICE_MS, mayGoOn);
+    if (!this.#pour(Math.floor(toMs / SLICE_MS) * SLICE_MS, mayGoOn)) return false;
+    if (this.#leaptFromMs === undefined) return true;
+    // Heartbeats that fill the time say that it has passed, and was only read late.
+    if (timeline.firstMs - this.#leaptFromMs > MAX_REWIND_MS) this.#startAnew(heardToMs);
+    this.#leaptFromMs = undefined;
+    return false;
+  }
+
+  /** The time to decide up to before a leap of the streams' clock; undefined: it has not leapt. */
+  #leapOf(toMs: number): number | undefined {
+    const before = this.#heard;
+    const atMs = this.options.monotonicMs();
+    this.#heard = { toMs, atMs };
+    const leapMs = toMs - before.toMs - (atMs - before.atMs);
+    if (leapMs > MAX_REWIND_MS) this.#leaptFromMs ??= before.toMs;
+    return this.#leaptFromMs === undefined ? undefined : this.#leaptFromMs + STEP_MS;
   }
 
   /** Begins at the first observation instead of now, to know what the last minutes were. */

@@ -128,11 +128,35 @@ Deno.test("hours without heartbeats are passed in growing steps, the first minut
   const desk = new Desk();
   desk.decisionMs = 0;
   for (const second of [0, 10, 20]) desk.beat(second, 50, 0);
+  desk.monotonicMs += 6 * 3_600_000;
   desk.pass(6 * 3_600);
   assertEquals(desk.decided.slice(0, 30), Array.from({ length: 30 }, (_, i) => i));
   assert(desk.decided.length < 200, `${desk.decided.length} decisions`);
   assert((desk.decided.at(-1) ?? 0) > 6 * 3_600 - 6);
   assertEquals(desk.statuses(), ["open"], "that all have vanished is told");
+});
+
+Deno.test("when the stream's clock leaps 26 h ahead, and back, nobody has vanished", () => {
+  const desk = new Desk();
+  const day = 26 * 3_600;
+  let second = 0;
+  const minutes = (offset: number) => {
+    for (const endSecond = second + 180; second < endSecond; second += 10) {
+      desk.beat(offset + second, 50, 0);
+      desk.monotonicMs += 10_000;
+      desk.pass(offset + second + 9);
+    }
+  };
+  minutes(0);
+  minutes(day);
+  assertEquals([desk.statuses(), desk.decider.rewinds], [[], 1]);
+  assert((desk.decided.at(-1) ?? 0) > day + 300);
+  minutes(0);
+  assertEquals([desk.statuses(), desk.decider.rewinds], [[], 2]);
+  // What is wrong is found by the same clock as before.
+  desk.beat(second, 50, 1);
+  desk.pass(second + 3);
+  assertEquals(desk.statuses(), ["open"]);
 });
 
 Deno.test("when the stream's clock goes back, detection goes on with what is open", () => {

@@ -3,11 +3,21 @@
  *
  * @module
  */
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertStringIncludes } from "@std/assert";
+import { jetstreamManager } from "nats/jetstream";
 import { BooksRig, commitPosting, postingOf } from "../../shared/e2e/books_rig.ts";
 import { aHeartbeat } from "../../shared/dev/testing/heartbeats.ts";
 import { Random } from "../../shared/dev/testing/random.ts";
 import type { Heartbeat } from "../../shared/contract/event.ts";
+import { RoyaltyRig } from "../../shared/dev/servers/royalty_rig.ts";
+import { waitFor } from "../../shared/dev/testing/wait_for.ts";
+import { ComparedClocks, streamClock } from "../../shared/process/clock/clocks.ts";
+import { Health } from "../../shared/process/health.ts";
+import { Log } from "../../shared/process/log.ts";
+import { Metrics } from "../../shared/process/metrics.ts";
+import { openBooks } from "../books/connection.ts";
+import { PostingMetrics } from "./posting_metrics.ts";
+import { StreamWorker } from "./worker.ts";
 import { type KeyRetention, maintainKeys } from "./key_partitions.ts";
 import { LedgerSession } from "./ledger.ts";
 
@@ -109,4 +119,43 @@ Deno.test("keys that are dropped between plan and commit make the plan outdated"
   const after = await scene.post([event], START, drop);
   assertEquals(plans, 2);
   assertEquals([after.counted, after.quarantined], [before.counted, before.quarantined + 1]);
+});
+
+Deno.test("by a stream's clock that nobody confirms no event is refused for its age", async () => {
+  await using rig = await RoyaltyRig.start();
+  const url = rig.stack.databaseUrl("royalty");
+  await openBooks(url, "UTC");
+  const nc = await rig.stack.connect("royalty");
+  const jsm = await jetstreamManager(nc, { checkAPI: false });
+  // Only differences count: all clocks but that of the stream are an hour ahead.
+  let aheadMs = 3_600_000;
+  const shifted = () => Date.now() + aheadMs;
+  const clocks = new ComparedClocks(shifted, {
+    Postgres: () => Promise.resolve(shifted()),
+    HEARTBEATS: streamClock(jsm, "HEARTBEATS"),
+  });
+  const health = new Health();
+  const options = {
+    ...{ databaseUrl: url, maxEvents: 100, maxWaitMs: 1_000, rules: RULES, observers: [], clocks },
+    now: Date.now,
+  };
+  const metrics = new PostingMetrics(new Metrics(), ["HEARTBEATS"]);
+  const part = health.rounds("HEARTBEATS");
+  const worker = new StreamWorker("HEARTBEATS", nc, options, metrics, part, new Log("t", "error"));
+  const stop = new AbortController();
+  const running = worker.run(stop.signal);
+  try {
+    await rig.watch(5);
+    await rig.accountedFor();
+    await rig.publish([aHeartbeat(new Random(12), Date.now() - 8 * DAY_MS)]);
+    await waitFor("counting to wait", () => health.notReady?.includes("refused for their age"));
+    assertStringIncludes(health.notReady ?? "", "the clock of HEARTBEATS is 60 min behind");
+    assertEquals((await rig.position()).quarantined, 0);
+    aheadMs = 0;
+    await rig.accountedFor();
+    assertEquals((await rig.position()).quarantined, 1);
+  } finally {
+    stop.abort();
+    await running;
+  }
 });

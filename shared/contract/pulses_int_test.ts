@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { NatsStack } from "../dev/servers/stack.ts";
 import { waitFor } from "../dev/testing/wait_for.ts";
 import type { Pulse } from "./pulse.ts";
-import { watchPulses } from "./pulses.ts";
+import { sendPulses, watchPulses } from "./pulses.ts";
 import { pulseSubject } from "./topology.ts";
 
 /** Longer than a service may be silent. */
@@ -61,4 +61,37 @@ Deno.test("a NATS that hangs makes nobody silent; a service that is silent after
   await waitFor("the alert", () => alerts.length > 0, { timeoutMs: 30_000 });
   assertEquals(alerts.map(({ subject }) => subject), ["alerts.pipeline.pager-silent"]);
   stop.abort();
+});
+
+Deno.test("a wrong clock that a service tells pages, and its end is told", async () => {
+  await using stack = await NatsStack.start();
+  const alerts = await stack.receiveAlerts("alerts.pipeline.pager-clock");
+  const stop = new AbortController();
+  const stops: (() => void)[] = [];
+  watchPulses({
+    nc: await stack.connect("triage"),
+    services: ["pager"],
+    mayAlert: () => true,
+    nowMs: Date.now,
+    onAlert: () => {},
+    onRetry: () => {},
+  }, stop.signal);
+  const clock = { nowMs: Date.now, difference: "this process is 26 h ahead" as string | undefined };
+  const pulsing = {
+    log: { service: "pager" },
+    health: { notReady: undefined },
+    onStop: (_: string, step: () => void) => void stops.push(step),
+  };
+  sendPulses(pulsing, await stack.connect("pager"), () => ({ progress: 1, waiting: 0 }), clock);
+  try {
+    const statuses = () => alerts.map(({ alert }) => alert.status);
+    await waitFor("the page", () => statuses().length === 1);
+    assert(alerts[0]?.alert.summary.includes("this process is 26 h ahead"));
+    clock.difference = undefined;
+    await waitFor("its end", () => statuses().length === 2, { timeoutMs: 60_000 });
+    assertEquals(statuses(), ["open", "resolved"]);
+  } finally {
+    stop.abort();
+    for (const step of stops) step();
+  }
 });

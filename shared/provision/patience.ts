@@ -42,8 +42,10 @@ export class Patience {
 }
 
 const RETRY_MS = 500;
-/** API errors of this code say that the server, or a leader among servers, is not there yet. */
+/** API errors of this status say that the server, or a leader among servers, is not there yet. */
 const UNAVAILABLE = 503;
+/** JetStream error code "no suitable peers for placement": nodes of the cluster are not there yet. */
+const NO_PEERS_CODE = 10005;
 const NO_ANSWERS = [TimeoutError, NoRespondersError, RequestError];
 
 /**
@@ -54,10 +56,12 @@ export async function withJetStream<T>(user: string, work: () => Promise<T>): Pr
   try {
     return await work();
   } catch (error) {
-    if (error instanceof JetStreamApiError && error.code !== UNAVAILABLE) {
+    if (error instanceof JetStreamApiError && !isStarting(error)) {
       throw new Stop(`JetStream refuses: ${error.message}`, { cause: error });
     }
-    if (![...NO_ANSWERS, JetStreamError].some((kind) => error instanceof kind)) throw error;
+    if (![...NO_ANSWERS, JetStreamApiError, JetStreamError].some((kind) => error instanceof kind)) {
+      throw error;
+    }
     const why = "it is starting or has no leader, or that user lacks the right";
     throw new RetryAfter(
       `JetStream does not answer ${user} (${natsMessageOf(error)}): ${why}`,
@@ -65,4 +69,8 @@ export async function withJetStream<T>(user: string, work: () => Promise<T>): Pr
       { cause: error },
     );
   }
+}
+
+function isStarting({ status, code }: JetStreamApiError): boolean {
+  return status === UNAVAILABLE || code === NO_PEERS_CODE;
 }

@@ -227,7 +227,7 @@ Deno.test("the key table", async (t) => {
   await t.step("a raised horizon refuses the ids whose keys were dropped before", async () => {
     const now = START + 46 * DAY_MS;
     const event = aHeartbeat(new Random(4), now, {
-      event_id: new Random(5).uuidv7(now - 4 * DAY_MS),
+      event_id: new Random(5).uuidv7(now - 5 * DAY_MS),
     });
     const { counted, quarantined, lastSeq: after } = await session.position();
     const raised = { ...RULES, latenessHorizonMs: 7 * DAY_MS };

@@ -93,7 +93,7 @@ export class NodeWatch {
     log.warn("nats.server_left", {
       server: nc.getServer(),
       silent_ms: Math.round(silentMs),
-      error: this.#error,
+      error: this.#error === undefined ? "no answer" : messageOf(this.#error),
     });
     await leave().catch((error) => log.warn("nats.error", { error: messageOf(error) }));
   }

@@ -41,8 +41,10 @@ export class NatsSilence {
   readonly #storesNothing: OwnIncident;
   #checkedMs = performance.now();
   #timer: ReturnType<typeof setTimeout> | undefined;
-  /** When the connection was last made; undefined: there is none. */
-  #connectedMs: number | undefined = performance.now();
+  #isConnected = true;
+  /** When the last write that is known was answered, and for how long none was since, in ms. */
+  #answeredMs = 0;
+  #unansweredMs = 0;
 
   constructor(readonly parts: NatsSilenceParts) {
     this.#silent = new OwnIncident("nats-silent", parts);
@@ -54,10 +56,10 @@ export class NatsSilence {
     const checking = setInterval(() => this.#check(), CHECK_MS);
     for await (const { type } of nc.status()) {
       if (type === "disconnect") {
-        this.#connectedMs = undefined;
+        this.#isConnected = false;
         this.#timer ??= setTimeout(() => this.#silent.open(SILENT), SILENT_AFTER_MS);
       } else if (type === "reconnect") {
-        this.#connectedMs = performance.now();
+        this.#isConnected = true;
         clearTimeout(this.#timer);
         this.#timer = undefined;
         this.#silent.end("NATS can be reached again");
@@ -84,15 +86,20 @@ export class NatsSilence {
 
   #check(): void {
     const nowMs = performance.now();
-    const wasFrozen = nowMs - this.#checkedMs > MAX_FROZEN_MS;
+    const sinceMs = nowMs - this.#checkedMs;
     this.#checkedMs = nowMs;
-    if (this.#connectedMs === undefined) return;
-    // While this process was frozen, it asked nothing.
-    if (wasFrozen) this.#connectedMs = nowMs;
     const answeredMs = this.parts.answeredMs();
-    if (answeredMs >= this.#connectedMs) this.#storesNothing.end("NATS stores messages again");
-    const silentMs = nowMs - Math.max(answeredMs, this.#connectedMs);
-    if (silentMs >= SILENT_AFTER_MS) this.#storesNothing.open(STORES_NOTHING);
+    if (answeredMs > this.#answeredMs) {
+      this.#answeredMs = answeredMs;
+      this.#unansweredMs = 0;
+      this.#storesNothing.end("NATS stores messages again");
+      return;
+    }
+    // Without a connection, and while this process was frozen, it asked nothing. A connection that
+    // is opened anew, because its server stores nothing, begins nothing anew.
+    if (!this.#isConnected || sinceMs > MAX_FROZEN_MS) return;
+    this.#unansweredMs += sinceMs;
+    if (this.#unansweredMs >= SILENT_AFTER_MS) this.#storesNothing.open(STORES_NOTHING);
   }
 }
 

@@ -32,7 +32,11 @@ export function closingChecks(input: ClosingInput): CheckLine[] {
   const usage = closed.flatMap(parseCsv);
   const lines = [
     amounts("watched before the close, in its statements, ms", total(before), sum(usage)),
-    wrongLines("of another type than USAGE", usage, ({ line_type }) => line_type === "USAGE"),
+    wrongLines(
+      "of another type than their days say",
+      usage,
+      (line) => isUsage(line) || isAdjustment(line),
+    ),
     chainLine(chain),
     auditLine(audits),
   ];
@@ -48,6 +52,10 @@ export function closingChecks(input: ClosingInput): CheckLine[] {
       (line) => days.has(line.event_day) && isAdjustment(line),
     ),
   ];
+}
+
+function isUsage({ line_type, event_day, recognised_day }: CsvRecord["values"]): boolean {
+  return line_type === "USAGE" && event_day === recognised_day;
 }
 
 function isAdjustment({ line_type, event_day, recognised_day }: CsvRecord["values"]): boolean {

@@ -109,7 +109,7 @@ function demo(seconds: number, seed: number, webhook: PageWebhook): Scenario {
         seed,
         startEpochMs,
         durationMs,
-        incident: INCIDENT,
+        incidents: [INCIDENT],
         uplink,
       });
       const late = new Simulator({

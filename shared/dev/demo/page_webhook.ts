@@ -62,6 +62,12 @@ export class PageWebhook implements AsyncDisposable {
     ];
   }
 
+  /** The pages that it got, in the order of their arrival; one that was sent again is there twice. */
+  get pages(): { readonly atMs: number; readonly alert: Alert }[] {
+    return this.#server.accepted.filter(({ headers }) => headers.get("twofold-step") === "page")
+      .map(({ atMs, body }) => ({ atMs, alert: alertOf(body) }));
+  }
+
   /** The incidents of the requests with this step, in the order of their arrival. */
   #of(step: string): string[] {
     return this.#server.accepted.filter(({ headers }) => headers.get("twofold-step") === step)

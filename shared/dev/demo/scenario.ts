@@ -14,7 +14,7 @@ import { messageOf, Stop } from "../../process/errors.ts";
 import { toJson } from "../../process/cli/json_output.ts";
 import { pause } from "../../process/retry.ts";
 import { statementText } from "./closing_verdict.ts";
-import { DeviceClient, drive } from "../fleet/device_client.ts";
+import { DeviceClient, type DeviceClientOptions, drive } from "../fleet/device_client.ts";
 import type { Tick } from "../fleet/player.ts";
 import type { CheckLine } from "./check_line.ts";
 import { type HeardAlert, Observer } from "./observer.ts";
@@ -39,6 +39,9 @@ const DAY_MS = 86_400_000;
 const CLOSE_GRACE_MS = 3_600_000;
 /** Maximum time until every reader has caught up, ms. */
 const SETTLE_DEADLINE_MS = 120_000;
+/** How often a close is tried, and the time between two attempts, ms. */
+const CLOSE_ATTEMPTS = 20;
+const CLOSE_AGAIN_MS = 2_000;
 /** Maximum time from the start of an incident to its alert, ms; the hard limit of the design. */
 const ALERT_LIMIT_MS = 30_000;
 
@@ -70,11 +73,15 @@ export interface Scenario {
     /** Expected ms per title, computed independently of the heartbeats. */
     readonly recordedMs?: ReadonlyMap<string, number>;
   };
+  /** How devices send, besides the defaults of the client. */
+  readonly devices?: Pick<DeviceClientOptions, "concurrency" | "timeoutMs">;
   readonly faults: readonly Fault[];
+  /** When a day is closed during the run, each the one after, ms since its start. */
+  readonly closesAtMs?: readonly number[];
   /** What else the run waits for once every consumer has finished. */
-  readonly isSettled?: (heard: readonly HeardAlert[]) => boolean;
+  readonly isSettled?: (heard: readonly HeardAlert[]) => boolean | Promise<boolean>;
   /** Lines of the verdict of its own, given what on-call heard. */
-  readonly checks?: (heard: readonly HeardAlert[]) => CheckLine[];
+  readonly checks?: (heard: readonly HeardAlert[]) => CheckLine[] | Promise<CheckLine[]>;
 }
 
 /** Where the result is written. */
@@ -118,8 +125,9 @@ export async function runScenario(
   }
   const terminal = new Terminal(Date.now(), json ? io.err : io.out);
   const { statements, verdict } = await play(scenario, report, terminal, abort.signal);
-  if (json) io.out.write(toJson(verdict));
-  else io.out.line(`\n${[...statements, renderVerdict(verdict)].join("\n\n")}`);
+  const { seed } = scenario;
+  if (json) io.out.write(toJson({ seed, ...verdict }));
+  else io.out.line(`\n${[...statements, renderVerdict(verdict), `seed ${seed}`].join("\n\n")}`);
   return verdict.ok ? 0 : 1;
 }
 
@@ -168,7 +176,7 @@ class Run {
   readonly #client: DeviceClient;
   /** Truth per title when the days were closed. */
   #closedTruth: ReadonlyMap<string, TitleTotals> = new Map();
-  #closedDays: readonly string[] = [];
+  readonly #closedDays: string[] = [];
   /** The day closed after the late events. */
   #nextDay: string | undefined;
 
@@ -182,9 +190,10 @@ class Run {
     this.#truth = new Truth(scenario.duplicateWindowMs);
     this.#plan = scenario.begin(this.#startEpochMs);
     this.#client = new DeviceClient({
-      url: pipeline.services.ingest.url,
+      url: pipeline.edgeUrl,
       key: pipeline.fleetKey,
       seed: scenario.seed,
+      ...scenario.devices,
       record: (send, outcome, sentAtMs) => this.#truth.record(send, outcome, sentAtMs),
     });
   }
@@ -194,7 +203,7 @@ class Run {
     const { signal } = this;
     const finished = new AbortController();
     const watching = this.#watch(finished.signal);
-    const faults = this.#faults();
+    const faults = Promise.all([this.#faults(), this.#closeInBetween()]);
     try {
       this.#note("sending heartbeats");
       await drive(this.#client, this.#plan.ticks, { startAtMs: performance.now(), signal });
@@ -218,7 +227,7 @@ class Run {
       this.terminal.show(snapshot);
       const { live, royalty, triage } = snapshot.lag;
       const { isSettled = () => true } = this.scenario;
-      return live + royalty + triage === 0 && isSettled(this.observer.alerts);
+      return live + royalty + triage === 0 && await isSettled(this.observer.alerts);
     }, { timeoutMs: SETTLE_DEADLINE_MS });
   }
 
@@ -226,31 +235,29 @@ class Run {
   async close(): Promise<void> {
     await this.#loadCatalogue();
     this.#closedTruth = this.#truth.report().titles;
-    this.#closedDays = daysBetween(this.#plan.firstEventMs, Date.now());
-    for (const day of this.#closedDays) await this.#closeDay(day);
+    for (const day of daysBetween(Date.parse(this.#nextOpenDay()), Date.now())) {
+      await this.#closeDay(day);
+    }
     const { late } = this.#plan;
     if (!late) return;
     const before = this.#truth.report().sent;
     await drive(this.#client, late, { startAtMs: performance.now(), signal: this.signal });
     this.#note(`sent ${this.#truth.report().sent - before} events that are late for a closed day`);
     await this.settle();
-    const last = this.#closedDays.at(-1);
-    if (last === undefined) throw new Stop("no day was closed that late events could be late for");
-    const next = dayOf(Date.parse(last) + DAY_MS);
-    await this.#closeDay(next);
-    this.#nextDay = next;
+    this.#nextDay = await this.#closeDay(this.#nextOpenDay());
   }
 
   /** Reads the statements as finance does and compares them; `report` is the file of the report. */
   async judge(report: string | undefined): Promise<EventOutcome> {
     const { pipeline, observer, scenario } = this;
     const truth = this.#truth.report();
-    const closed = await Promise.all(this.#closedDays.map((day) => this.#statement(day)));
-    const next = this.#nextDay ? await this.#statement(this.#nextDay) : undefined;
-    const days = [...this.#closedDays, ...this.#nextDay ? [this.#nextDay] : []];
+    const days = this.#closedDays;
+    const statements = await Promise.all(days.map((day) => this.#statement(day)));
+    const next = this.#nextDay === undefined ? undefined : statements.at(-1);
+    const closed = next === undefined ? statements : statements.slice(0, -1);
     const input = {
       truth,
-      statement: totalsOf([...closed, ...next ? [next] : []]),
+      statement: totalsOf(statements),
       closing: {
         before: this.#closedTruth,
         after: truth.titles,
@@ -266,7 +273,7 @@ class Run {
       recordedMs: this.#plan.recordedMs,
       alerts: alertsSeen(observer),
       alertLimitMs: ALERT_LIMIT_MS,
-      more: scenario.checks?.(observer.alerts) ?? [],
+      more: await scenario.checks?.(observer.alerts) ?? [],
     };
     if (observer.unreadable.length > 0) {
       throw new Stop(`alerts that do not follow the schema: ${observer.unreadable.join("; ")}`);
@@ -277,9 +284,8 @@ class Run {
       const all = { seed: scenario.seed, startEpochMs: this.#startEpochMs, ...input, alerts };
       await Deno.writeTextFile(report, toJson({ ...all, verdict }));
     }
-    const statements = [...closed, ...next ? [next] : []]
-      .map((csv, i) => statementText(`statement of ${days[i]}`, csv));
-    return { statements, verdict };
+    const beginnings = statements.map((csv, i) => statementText(`statement of ${days[i]}`, csv));
+    return { statements: beginnings, verdict };
   }
 
   async #loadCatalogue(): Promise<void> {
@@ -300,19 +306,47 @@ class Run {
   }
 
   // The run does not wait for the end of the day; it closes as of a later time.
-  async #closeDay(day: string): Promise<void> {
+  async #closeDay(day: string): Promise<string> {
     const asOf = new Date(Date.parse(day) + DAY_MS + CLOSE_GRACE_MS).toISOString();
-    const said = await this.pipeline.cli("royalty", ["close", "--day", day, "--as-of", asOf]);
-    this.#note(`statement: ${firstLine(said)}`);
+    for (let attempt = 1;; attempt++) {
+      try {
+        const said = await this.pipeline.cli("royalty", ["close", "--day", day, "--as-of", asOf]);
+        this.#closedDays.push(day);
+        this.#note(`statement: ${firstLine(said)}`);
+        return day;
+      } catch (error) {
+        // Refused while royalty is behind, be it by a canary, or while a server is away.
+        if (attempt === CLOSE_ATTEMPTS || this.signal.aborted) throw error;
+        this.#note(`not closed yet: ${messageOf(error).trim().split("\n").at(-1)}`);
+        await pause(CLOSE_AGAIN_MS, this.signal);
+      }
+    }
+  }
+
+  #nextOpenDay(): string {
+    const last = this.#closedDays.at(-1);
+    return dayOf(last === undefined ? this.#plan.firstEventMs : Date.parse(last) + DAY_MS);
+  }
+
+  async #closeInBetween(): Promise<void> {
+    for (const atMs of this.scenario.closesAtMs ?? []) {
+      await this.#until(atMs);
+      const day = this.#nextOpenDay();
+      if (!this.signal.aborted) await this.#closeDay(day);
+    }
   }
 
   async #faults(): Promise<void> {
     for (const { atMs, what, act } of this.scenario.faults) {
-      await pause(this.#startEpochMs + atMs - Date.now(), this.signal);
+      await this.#until(atMs);
       if (this.signal.aborted) return;
       this.#note(what);
       await act?.(this.pipeline);
     }
+  }
+
+  async #until(atMs: number): Promise<void> {
+    await pause(Math.max(0, this.#startEpochMs + atMs - Date.now()), this.signal);
   }
 
   async #watch(finished: AbortSignal): Promise<void> {

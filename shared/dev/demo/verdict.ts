@@ -307,20 +307,22 @@ export function renderVerdict(verdict: Verdict): string {
     ...[expected.ms, found.ms, differenceMs, found.events].map(whole),
     mark(ok),
   ]);
-  const checks = verdict.checks.map(({ name, expected, found, ok }) => [
-    name,
-    expected,
-    found,
-    mark(ok),
-  ]);
   const failed = verdict.checks.filter(({ ok }) => !ok).length;
   return [
     renderTable(TITLE_COLUMNS, titles),
     "",
-    renderTable(CHECK_COLUMNS, checks),
+    renderChecks(verdict.checks),
     "",
     verdict.ok ? "verdict: ok, every line holds" : `verdict: FAIL, ${failed} lines fail`,
   ].join("\n");
+}
+
+/** Lines of a verdict as aligned text. */
+export function renderChecks(checks: readonly CheckLine[]): string {
+  return renderTable(
+    CHECK_COLUMNS,
+    checks.map(({ name, expected, found, ok }) => [name, expected, found, mark(ok)]),
+  );
 }
 
 function mark(ok: boolean): string {

@@ -39,7 +39,8 @@ export interface Circumstances {
   readonly hasBegun: boolean;
   /** When the viewer leaves at the latest. */
   readonly leavesMs: number;
-  readonly trouble?: Trouble | undefined;
+  /** In order of time, without overlap. */
+  readonly troubles: readonly Trouble[];
 }
 
 /** The behaviour of one viewer, segment by segment. */
@@ -57,11 +58,10 @@ export class Behaviour {
 
   /** The segment that begins at `atMs`; undefined ends the session. */
   next(atMs: number): Segment | undefined {
-    const { leavesMs, trouble } = this.circumstances;
+    const { leavesMs, troubles } = this.circumstances;
     if (atMs >= leavesMs) return undefined;
-    const ratio = trouble && atMs >= trouble.fromMs && atMs < trouble.untilMs
-      ? trouble.stallRatio
-      : undefined;
+    const ratio = troubles.find(({ fromMs, untilMs }) => atMs >= fromMs && atMs < untilMs)
+      ?.stallRatio;
     const before = this.#state;
     const state = before === undefined ? this.#first() : this.#follow(before, atMs, ratio);
     if (state === undefined) return undefined;
@@ -69,7 +69,7 @@ export class Behaviour {
     const wantedMs = ratio === undefined || before === undefined
       ? this.#healthyMs(state, before, atMs)
       : this.#troubledMs(state, ratio);
-    const turns = [leavesMs, trouble?.fromMs ?? Infinity, trouble?.untilMs ?? Infinity];
+    const turns = [leavesMs, ...troubles.flatMap(({ fromMs, untilMs }) => [fromMs, untilMs])];
     const ms = Math.min(
       wantedMs,
       ...turns.filter((turn) => turn > atMs).map((turn) => turn - atMs),

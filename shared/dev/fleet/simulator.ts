@@ -1,6 +1,6 @@
 /**
  * A seeded fleet: thousands of sessions of dozens of titles and regions, on an imperfect network,
- * with one broken build and one incident. At the end all viewers leave. The same options give the
+ * with one broken build and incidents. At the end all viewers leave. The same options give the
  * same bytes.
  *
  * Pure: `startEpochMs` is its only time. Memory holds the running sessions and the pending sends.
@@ -57,7 +57,8 @@ export interface SimulatorOptions {
   readonly brokenShare: number;
   /** How many events are followed by one that reuses their id with other content. */
   readonly conflicts: number;
-  readonly incident?: IncidentOptions;
+  /** In order of time; those of one CDN do not overlap. */
+  readonly incidents?: readonly IncidentOptions[];
   readonly uplink: UplinkOptions;
 }
 
@@ -179,26 +180,27 @@ export class Simulator {
     const behaviour = new Behaviour(random, {
       hasBegun,
       leavesMs: durationMs - random.int(1, LEAVING_MS) - beganMs,
-      trouble: this.#troubleOf(identity, beganMs),
+      troubles: this.#troublesOf(identity, beganMs),
     });
     const playback = new Playback((sinceMs) => behaviour.next(sinceMs));
     const session = { player: new Player(identity), playback, beganMs, broken };
     this.#schedule(session);
   }
 
-  /** When the session's buffer runs dry in the incident and fills again, ms since it began. */
-  #troubleOf({ region, cdn }: SessionIdentity, beganMs: number): Trouble | undefined {
-    const { incident } = this.options;
-    if (incident === undefined || cdn !== incident.cdn) return undefined;
+  /** When the session's buffer runs dry in incidents and fills again, ms since it began. */
+  #troublesOf({ region, cdn }: SessionIdentity, beganMs: number): Trouble[] {
+    const { incidents = [] } = this.options;
     const random = this.#random;
-    const rank = random.next();
-    const stage = incident.stages.find((each) => each.region === region && rank < each.share);
-    if (stage === undefined) return undefined;
-    return {
-      fromMs: stage.atMs + random.int(0, DRY_MS) - beganMs,
-      untilMs: incident.untilMs + random.int(0, FILL_MS) - beganMs,
-      stallRatio: incident.stallRatio,
-    };
+    return incidents.filter((each) => each.cdn === cdn).flatMap((incident) => {
+      const rank = random.next();
+      const stage = incident.stages.find((each) => each.region === region && rank < each.share);
+      if (stage === undefined) return [];
+      return {
+        fromMs: stage.atMs + random.int(0, DRY_MS) - beganMs,
+        untilMs: incident.untilMs + random.int(0, FILL_MS) - beganMs,
+        stallRatio: incident.stallRatio,
+      };
+    });
   }
 
   #schedule(session: Session): void {

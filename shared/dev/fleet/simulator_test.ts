@@ -27,7 +27,7 @@ const OPTIONS: SimulatorOptions = {
   durationMs: 75_000,
   sessions: 1_200,
   brokenShare: 0.03,
-  incident: INCIDENT,
+  incidents: [INCIDENT],
   uplink: { ...DEFAULT_SIMULATION.uplink, duplicateWindowMs: WINDOW_MS, lateMaxMs: 20_000 },
 };
 

@@ -5,6 +5,7 @@
  */
 import { startTask } from "../testing/child_process.ts";
 import type { NatsConnection } from "nats";
+import { NatsCluster } from "./cluster/nats_cluster.ts";
 import { Stop } from "../../process/errors.ts";
 import { type DatabaseRole, FINANCE_ROLE } from "../../provision/roles.ts";
 import { freePort } from "./free_port.ts";
@@ -27,6 +28,15 @@ export interface Ports {
   readonly http: Readonly<Record<ServiceName, number>>;
 }
 
+/** What stands between the processes of a pipeline. */
+export interface ProcessLinks {
+  /** The port that `from` connects to instead of `port`, where `to` listens. */
+  between(from: string, to: string, port: number): number;
+}
+
+/** Every process reaches every server directly. */
+const DIRECT: ProcessLinks = { between: (_from, _to, port) => port };
+
 /** How a pipeline runs. */
 export interface PipelineOptions {
   /** Settings of every process, such as `TWOFOLD_PARTITIONS`. */
@@ -34,6 +44,10 @@ export interface PipelineOptions {
   /** Settings of provisioning alone, such as `TWOFOLD_DUPLICATE_WINDOW_MS`. */
   readonly provision?: Texts;
   readonly services?: Partial<Readonly<Record<ServiceName, Texts>>>;
+  /** Servers of the NATS cluster, with as many replicas; 1 unless given: no cluster. */
+  readonly natsNodes?: number;
+  /** What is between services and servers, and between devices and the edge. */
+  readonly links?: ProcessLinks;
   /** Processes of live; 1 unless given. */
   readonly lives?: number;
   /** Whether the pager sends canaries through the edge, with a fleet key of its own. */
@@ -58,7 +72,9 @@ export class Pipeline implements AsyncDisposable {
 
   private constructor(
     readonly workspace: Workspace,
+    /** One of its nodes, if it is a cluster. */
     readonly nats: NatsServer,
+    readonly cluster: NatsCluster | undefined,
     readonly postgres: PostgresServer,
     readonly services: Readonly<Record<ServiceName, ServiceProcess>>,
     /** The processes of live; the first is that of `services`. */
@@ -81,22 +97,15 @@ export class Pipeline implements AsyncDisposable {
     const fleetKey = options.fleetKey ?? randomKey();
     const financeKey = options.financeKey ?? randomKey();
     progress("starting nats-server and Postgres");
-    const [nats, database] = await Promise.all([
-      NatsServer.start(workspace, {
-        port: ports.nats,
-        monitorPort: ports.natsMonitor,
-        passwords: options.passwords,
-      }),
+    const [started, database] = await Promise.all([
+      startNats(workspace, ports, options),
       PostgresServer.start(workspace, { port: ports.postgres, durable: options.durable }),
     ]);
+    const cluster = started instanceof NatsCluster ? started : undefined;
+    const nats = started instanceof NatsCluster ? started.first : started;
     await createDatabase(database);
     progress("provisioning streams, durables and roles");
-    await taskOutput(
-      workspace,
-      "provision",
-      [],
-      provisionEnvironment(nats, database, options),
-    );
+    await taskOutput(workspace, "provision", [], provisionEnvironment(nats, database, options));
     progress("starting ingest, live, royalty, dlq-triage and the pager");
     const canary = options.hasCanary ? canaryOptions(ports) : undefined;
     const fleets = [`demo:${fleetKey}`, ...(canary ? [`canary:${canary.key}`] : [])];
@@ -107,22 +116,24 @@ export class Pipeline implements AsyncDisposable {
       triage: { TWOFOLD_POSTGRES_URL: roleUrl(database, "triage") },
       pager: canary?.settings ?? {},
     };
+    const via = <T>(name: ServiceName, value: T) =>
+      linked(value, options.links ?? DIRECT, name, { nats, database });
     const folders = Object.values(royaltyFolders(workspace));
     await Promise.all(folders.map((folder) => Deno.mkdir(folder, { recursive: true })));
     const start = (name: ServiceName, httpPort = ports.http[name]) =>
       ServiceProcess.start(workspace, name, {
         httpPort,
-        reach: [
-          nats.url,
+        reach: via(name, [
+          ...nats.urls,
           ...("TWOFOLD_POSTGRES_URL" in own[name] ? [hostOf(database)] : []),
           ...(name === "pager" ? [...options.receivers ?? [], ...canary?.reach ?? []] : []),
-        ],
-        settings: {
+        ]),
+        settings: via(name, {
           ...nats.settings(name),
           ...options.settings,
           ...own[name],
           ...options.services?.[name],
-        },
+        }),
       });
     const more = Array.from({ length: (options.lives ?? 1) - 1 }, () => start("live", freePort()));
     const [ingest, live, royalty, triage, pager, ...lives] = await Promise.all([
@@ -136,6 +147,7 @@ export class Pipeline implements AsyncDisposable {
     return new Pipeline(
       workspace,
       nats,
+      cluster,
       database,
       { ingest, live, royalty, triage, pager },
       [live, ...lives],
@@ -144,6 +156,12 @@ export class Pipeline implements AsyncDisposable {
       ports,
       options,
     );
+  }
+
+  /** Where devices reach the edge. */
+  get edgeUrl(): string {
+    const port = this.ports.http.ingest;
+    return `http://127.0.0.1:${(this.options.links ?? DIRECT).between("devices", "ingest", port)}`;
   }
 
   /** A NATS connection as `user`, closed with the pipeline. */
@@ -177,8 +195,44 @@ export class Pipeline implements AsyncDisposable {
     await Promise.all(this.#connections.map((nc) => nc.close()));
     const services = SERVICES.map((name) => this.services[name]);
     await Promise.all([...services, ...this.lives.slice(1)].map((service) => service.stop()));
-    await Promise.all([this.nats.stop(), this.postgres.stop()]);
+    await Promise.all([...this.nats.nodes.map((node) => node.stop()), this.postgres.stop()]);
+    this.cluster?.[Symbol.dispose]();
   }
+}
+
+async function startNats(
+  workspace: Workspace,
+  ports: Ports,
+  { natsNodes = 1, passwords }: PipelineOptions,
+): Promise<NatsServer | NatsCluster> {
+  if (natsNodes > 1) return await NatsCluster.start(workspace, natsNodes);
+  return await NatsServer.start(workspace, {
+    port: ports.nats,
+    monitorPort: ports.natsMonitor,
+    passwords,
+  });
+}
+
+/** `value` with the ports of the links of `from` in the place of those of the servers. */
+function linked<T>(
+  value: T,
+  links: ProcessLinks,
+  from: string,
+  { nats, database }: { readonly nats: NatsServer; readonly database: PostgresServer },
+): T {
+  const servers = [
+    ...nats.nodes.map(({ port }, i) => ({ to: `nats-${i}`, port })),
+    { to: "postgres", port: database.port },
+  ];
+  const text = servers.reduce(
+    (json, { to, port }) =>
+      json.replace(
+        new RegExp(`127\\.0\\.0\\.1:${port}\\b`, "g"),
+        () => `127.0.0.1:${links.between(from, to, port)}`,
+      ),
+    JSON.stringify(value),
+  );
+  return JSON.parse(text);
 }
 
 // The server reserves the maximum size of streams; a laptop has less disk than a cluster.
@@ -196,6 +250,7 @@ function provisionEnvironment(
     ...nats.settings("ops"),
     ...options.settings,
     ...DEV_LIMITS,
+    TWOFOLD_REPLICAS: String(options.natsNodes ?? 1),
     TWOFOLD_POSTGRES_ADMIN_URL: database.url(DATABASE),
     TWOFOLD_POSTGRES_ROYALTY_PASSWORD: database.passwords.royalty,
     TWOFOLD_POSTGRES_TRIAGE_PASSWORD: database.passwords.triage,

@@ -22,7 +22,6 @@ import { freePort } from "./free_port.ts";
 import { NatsCluster } from "./cluster/nats_cluster.ts";
 import { NatsServer, type NatsUser } from "./nats_server.ts";
 import { type PostgresOptions, PostgresServer } from "./postgres_server.ts";
-import { waitFor } from "../testing/wait_for.ts";
 import { type ServiceName, ServiceProcess } from "./service_process.ts";
 import { Workspace } from "./workspace.ts";
 
@@ -67,14 +66,8 @@ export class NatsStack implements AsyncDisposable {
       cluster?.first ?? await NatsServer.start(workspace),
       cluster,
     );
-    if (replicas > 1) await stack.#hasLeader();
     await stack.provision(topology);
     return stack;
-  }
-
-  async #hasLeader(): Promise<void> {
-    const jsm = await jetstreamManager(await this.connect("ops"), { checkAPI: false });
-    await waitFor("the cluster to answer", () => jsm.getAccountInfo(), { timeoutMs: 30_000 });
   }
 
   /** Makes streams and durables, and recreates those that were deleted. */

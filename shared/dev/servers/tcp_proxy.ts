@@ -1,5 +1,5 @@
 /**
- * A TCP proxy in front of a server: a link that can be slow, thin, uneven, silent or cut.
+ * A TCP proxy in front of a server: a link that can be slow, thin, uneven, silent, cut or shut.
  *
  * @module
  */
@@ -33,6 +33,7 @@ export class TcpProxy implements Disposable {
   readonly #listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   readonly #pairs = new Set<Pair>();
   #isSilent = false;
+  #isShut = false;
   #quality: LinkQuality = {};
 
   constructor(readonly serverPort: number) {
@@ -59,9 +60,17 @@ export class TcpProxy implements Disposable {
     for (const pair of this.#pairs) pair.isSilent = true;
   }
 
-  /** New connections work again; those that were silent remain silent. */
+  /** Closes all connections, and each new one at once. */
+  shut(): void {
+    this.#isShut = true;
+    this.cut();
+  }
+
+  /** The link is whole and fast again; the connections that were silent remain silent. */
   heal(): void {
     this.#isSilent = false;
+    this.#isShut = false;
+    this.#quality = {};
   }
 
   /** Closes all connections. */
@@ -84,6 +93,7 @@ export class TcpProxy implements Disposable {
   }
 
   async #serve(client: Deno.Conn): Promise<void> {
+    if (this.#isShut) return close(client);
     const pair: Pair = { ends: [client], isSilent: this.#isSilent };
     const quality = () => this.#quality;
     this.#pairs.add(pair);

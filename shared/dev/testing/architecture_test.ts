@@ -68,7 +68,11 @@ const LOADS_BY_MACHINE = [
   "shared/dev/binaries/postgres_binary.ts",
 ];
 /** Tests that import the tasks that start servers, to read what they declare, and start none. */
-const READ_DECLARATIONS = ["shared/dev/demo/tasks_test.ts", "shared/dev/testing/documents_test.ts"];
+const READ_DECLARATIONS = [
+  "shared/dev/demo/tasks_test.ts",
+  "shared/dev/testing/documents_test.ts",
+  "shared/e2e/chaos/tasks_test.ts",
+];
 
 const files = await filesBelow("");
 const sources = await readSources(files);

@@ -10,6 +10,8 @@ import { liveSettings } from "../../../live/settings.ts";
 import { royaltyTask } from "../../../royalty/cli.ts";
 import { royaltySettings } from "../../../royalty/settings.ts";
 import { benchTask } from "../../e2e/bench.ts";
+import { chaosTask } from "../../e2e/chaos/chaos.ts";
+import { soakTask } from "../../e2e/chaos/soak.ts";
 import { isGroup, type Task } from "../../process/cli/declaration.ts";
 import { Misuse } from "../../process/cli/misuse.ts";
 import { LOG_EVENTS } from "../../process/log_events.ts";
@@ -35,7 +37,7 @@ const PROCESSES: readonly { readonly readme: string; readonly settings: Settings
 /** The tasks that read a command line of their own. */
 const TASKS: readonly Task[] = [
   ...[royaltyTask, triageTask, provisionTask],
-  ...[alertsTask, benchTask, demoTask, replayTask, upTask],
+  ...[alertsTask, benchTask, chaosTask, demoTask, replayTask, soakTask, upTask],
   ...Object.values(TEST_TASKS),
 ];
 const PATHS = [

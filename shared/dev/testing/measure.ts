@@ -122,6 +122,23 @@ function peakBytesOf(pid: number): number {
   }
 }
 
+/**
+ * Memory of a process and its children that belongs to none but them, bytes: without files and what
+ * Postgres shares; 0 where /proc is missing.
+ */
+export function ownBytesOfTree(pid: number): number {
+  return processTree(pid).reduce((sum, each) => sum + ownBytes(each), 0);
+}
+
+function ownBytes(pid: number): number {
+  try {
+    const status = Deno.readTextFileSync(`/proc/${pid}/status`);
+    return Number(/RssAnon:\s+(\d+) kB/.exec(status)?.[1] ?? 0) * 1024;
+  } catch {
+    return 0;
+  }
+}
+
 /** Bytes as whole MiB. */
 export function mebibytes(bytes: number): string {
   return `${whole(bytes / 2 ** 20)} MiB`;

@@ -44,7 +44,7 @@ export async function simulateTraffic(
     durationMs: RUN_MS,
     sessions: SESSIONS,
     conflicts: 0,
-    incident: INCIDENT,
+    incidents: [INCIDENT],
   });
   const client = new DeviceClient({ url, key, seed, record: () => {} });
   await drive(client, simulator.ticks(), { startAtMs: performance.now(), signal });

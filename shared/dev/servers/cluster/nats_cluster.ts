@@ -4,6 +4,8 @@
  *
  * @module
  */
+import { jetstreamManager } from "nats/jetstream";
+import { waitFor } from "../../testing/wait_for.ts";
 import { freePort } from "../free_port.ts";
 import { findNatsServer } from "../../binaries/nats_binary.ts";
 import { NatsServer, type NodeOptions, randomPasswords } from "../nats_server.ts";
@@ -30,7 +32,7 @@ export class NatsCluster implements Disposable {
     return this.node(0);
   }
 
-  /** Starts `count` nodes in `workspace`. */
+  /** Starts `count` nodes in `workspace`, and waits until they have a leader. */
   static async start(workspace: Workspace, count: number): Promise<NatsCluster> {
     const passwords = randomPasswords();
     // Once: what is being copied cannot be started.
@@ -46,7 +48,15 @@ export class NatsCluster implements Disposable {
       return NatsServer.start(workspace, { binary, passwords, node });
     }));
     for (const each of nodes) each.nodes = nodes;
-    return new NatsCluster(nodes, routes);
+    const cluster = new NatsCluster(nodes, routes);
+    await cluster.#hasLeader();
+    return cluster;
+  }
+
+  async #hasLeader(): Promise<void> {
+    await using nc = await this.first.connect("ops");
+    const jsm = await jetstreamManager(nc, { checkAPI: false });
+    await waitFor("the cluster to answer", () => jsm.getAccountInfo(), { timeoutMs: 30_000 });
   }
 
   /** The node with this index. */

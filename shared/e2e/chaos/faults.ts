@@ -1,0 +1,172 @@
+/**
+ * Causes the faults of a schedule on a running pipeline, and ends them.
+ *
+ * @module
+ */
+import { jetstreamManager } from "nats/jetstream";
+import type { NatsServer } from "../../dev/servers/nats_server.ts";
+import type { Pipeline } from "../../dev/servers/pipeline.ts";
+import { type ServiceName, SERVICES } from "../../dev/servers/service_process.ts";
+import { isAlive, runCommand } from "../../dev/testing/child_process.ts";
+import { processTree } from "../../dev/testing/measure.ts";
+import { pause } from "../../process/retry.ts";
+import type { ProxyLinks } from "./links.ts";
+import { type ChaosFault, type FaultKind, natsNames, SLOW_MS } from "./schedule.ts";
+
+/** Undoes what a fault did. */
+export type Undo = () => Promise<void>;
+
+/** A process that can be ended, started and asked for its id. */
+interface Victim {
+  readonly pid: number;
+  stop(signal: Deno.Signal): Promise<unknown>;
+  start(): Promise<void>;
+}
+
+/** Causes `fault`; the result ends it, and resolves once what was stopped has been started. */
+export async function cause(
+  { kind, target }: ChaosFault,
+  pipeline: Pipeline,
+  links: ProxyLinks,
+): Promise<Undo> {
+  if (target.includes("→")) return disturb(kind, target, links);
+  if (kind === "full") return await fill(target, pipeline);
+  const victim = victimOf(target, pipeline);
+  if (kind === "freeze") return freeze(victim);
+  if (kind === "descriptors") return await exhaust(victim);
+  await victim.stop(kind === "kill" ? "SIGKILL" : "SIGTERM");
+  return () => victim.start();
+}
+
+function victimOf(target: string, pipeline: Pipeline): Victim {
+  const service = SERVICES.find((name) => name === target);
+  if (service !== undefined) return serviceVictim(service, pipeline);
+  const { postgres, nats } = pipeline;
+  const server = target === "postgres" ? postgres : nodeOf(target, nats);
+  return {
+    get pid() {
+      return server.pid;
+    },
+    // Postgres ends its connections at SIGINT; at SIGTERM it waits for the services to go.
+    stop: (signal) => server.stop(server === postgres && signal === "SIGTERM" ? "SIGINT" : signal),
+    // What was killed may still hold what it needs.
+    start: () => retried(() => server.start()),
+  };
+}
+
+function nodeOf(target: string, { nodes }: NatsServer): NatsServer {
+  const node = nodes[natsNames(nodes.length).indexOf(target)];
+  if (node === undefined) throw new RangeError(`there is no process ${target}`);
+  return node;
+}
+
+function serviceVictim(name: ServiceName, { services }: Pipeline): Victim {
+  const service = services[name];
+  return {
+    get pid() {
+      return service.pid;
+    },
+    stop: (signal) => service.stop(signal),
+    start: async () => {
+      await service.restart();
+      // Whether it is ready depends on others, which may be out too.
+      await retried(() => service.readiness());
+    },
+  };
+}
+
+function freeze(victim: Victim): Undo {
+  // With its children: Postgres works in them.
+  const frozen = processTree(victim.pid);
+  for (const pid of frozen) signal(pid, "SIGSTOP");
+  return async () => {
+    for (const pid of frozen) signal(pid, "SIGCONT");
+    await Promise.resolve();
+  };
+}
+
+function signal(pid: number, name: Deno.Signal): void {
+  try {
+    Deno.kill(pid, name);
+  } catch {
+    // It has ended.
+  }
+}
+
+async function exhaust({ pid }: Victim): Promise<Undo> {
+  const limits = await Deno.readTextFile(`/proc/${pid}/limits`);
+  const [, soft = ""] = /^Max open files +(\d+)/m.exec(limits) ?? [];
+  const open = [...Deno.readDirSync(`/proc/${pid}/fd`)].length;
+  await limitFiles(pid, String(open));
+  return async () => {
+    if (isAlive(pid)) await limitFiles(pid, soft);
+  };
+}
+
+async function limitFiles(pid: number, soft: string): Promise<void> {
+  // As the user of the process: root alone may have no right to that of another.
+  const { uid, gid } = await Deno.stat(`/proc/${pid}`);
+  const user = uid === Deno.uid() ? {} : { uid: uid ?? 0, gid: gid ?? 0 };
+  const args = ["--pid", String(pid), `--nofile=${soft}:`];
+  const { code, err } = await runCommand("prlimit", args, { cwd: "/", ...user });
+  // It may have ended because of the fault; who starts it again is the one to restore it.
+  if (code !== 0 && isAlive(pid)) throw new Error(`prlimit of ${pid}: ${err.trim()}`);
+}
+
+function disturb(kind: FaultKind, target: string, links: ProxyLinks): Undo {
+  const proxies = links.of(target);
+  for (const proxy of proxies) {
+    if (kind === "cut") proxy.shut();
+    else if (kind === "half-open") proxy.silence();
+    else proxy.shape({ delayMs: SLOW_MS });
+  }
+  return async () => {
+    for (const proxy of proxies) proxy.heal();
+    await Promise.resolve();
+  };
+}
+
+/**
+ * Why a node of NATS writes to a stream no more, if so. It does not begin again by itself after an
+ * error of its disk, or without descriptors.
+ */
+export async function writeErrorOf({ monitorPort }: NatsServer): Promise<string | undefined> {
+  try {
+    const signal = AbortSignal.timeout(1_000);
+    const response = await fetch(`http://127.0.0.1:${monitorPort}/healthz`, { signal });
+    const { error = "" } = await response.json();
+    return error.includes("write error") ? error : undefined;
+  } catch {
+    // It is down, or hangs: that is a fault of its own.
+    return undefined;
+  }
+}
+
+/** Bytes that a full stream still has room for: no heartbeat. */
+const ROOM_BYTES = 1;
+
+async function fill(stream: string, pipeline: Pipeline): Promise<Undo> {
+  const jsm = await retried(async () =>
+    jetstreamManager(await pipeline.connect("ops"), { checkAPI: false })
+  );
+  const { config, state } = await retried(() => jsm.streams.info(stream));
+  const resize = (max_bytes: number) =>
+    retried(() => jsm.streams.update(stream, { ...config, max_bytes }));
+  await resize(state.bytes + ROOM_BYTES);
+  return async () => void await resize(config.max_bytes);
+}
+
+const RETRY_FOR_MS = 60_000;
+
+/** Until it succeeds: a server that it needs may be out. */
+async function retried<T>(act: () => Promise<T>): Promise<T> {
+  const deadline = performance.now() + RETRY_FOR_MS;
+  for (;;) {
+    try {
+      return await act();
+    } catch (error) {
+      if (performance.now() > deadline) throw error;
+      await pause(250);
+    }
+  }
+}

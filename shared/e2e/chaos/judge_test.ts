@@ -1,0 +1,88 @@
+import { assertEquals } from "@std/assert";
+import type { AlertCell } from "../../contract/alert.ts";
+import { chaosChecks, type ChaosRun, type FaultDone, type Page } from "./judge.ts";
+import type { FaultKind } from "./schedule.ts";
+
+const START_MS = 1_800_000_000_000;
+const INCIDENT = { cdn: "cdn-b", region: "de", beginMs: 10_000, endMs: 45_000 };
+
+function done(kind: FaultKind, target: string, beginMs: number, endMs: number): FaultDone {
+  const fault = { kind, target, beginMs, endMs };
+  return { fault, fromMs: START_MS + beginMs, toMs: START_MS + endMs };
+}
+
+function pipelinePage(what: string, atMs: number): Page {
+  return { atMs: START_MS + atMs, what };
+}
+
+function incidentPage(cell: Omit<AlertCell, "kind">, atMs: number): Page {
+  return { atMs: START_MS + atMs, what: "incident", cell: { kind: "region_cdn", ...cell } };
+}
+
+function failing(run: Partial<ChaosRun>): string[] {
+  const { done = [] } = run;
+  return chaosChecks({
+    startMs: START_MS,
+    incidents: [],
+    planned: done.length,
+    done,
+    mistakes: [],
+    pages: [],
+    ended: [],
+    mended: [],
+    ill: [],
+    ...run,
+  }).filter(({ ok }) => !ok).map(({ name }) => name);
+}
+
+Deno.test("a page of an incident has 15 s from its begin, or from the end of what was in its way", () => {
+  const incidents = [INCIDENT];
+  const missing = ["page about cdn-b in de, from 10.0 s"];
+  const page = (atMs: number) => [incidentPage({ cdn: "cdn-b", region: "de" }, atMs)];
+  assertEquals(failing({ incidents }), missing);
+  assertEquals(failing({ incidents, pages: page(24_000) }), []);
+  assertEquals(failing({ incidents, pages: page(26_000) }), missing);
+  const inTheWay = [done("freeze", "live", 8_000, 20_000)];
+  assertEquals(failing({ incidents, done: inTheWay, pages: page(34_000) }), []);
+  assertEquals(failing({ incidents, done: inTheWay, pages: page(36_000) }), missing);
+  const beside = [done("freeze", "postgres", 8_000, 20_000)];
+  assertEquals(failing({ incidents, done: beside, pages: page(34_000) }), missing);
+});
+
+Deno.test("a page about another cell, or from before, is not the page of an incident", () => {
+  const incidents = [INCIDENT];
+  const missing = ["page about cdn-b in de, from 10.0 s"];
+  const pages = (cell: Omit<AlertCell, "kind">) => [incidentPage(cell, 12_000)];
+  assertEquals(failing({ incidents, pages: pages({ cdn: "cdn-b" }) }), []);
+  assertEquals(failing({ incidents, pages: pages({ region: "de" }) }), []);
+  assertEquals(failing({ incidents, pages: pages({ cdn: "cdn-a", region: "de" }) }), missing);
+  assertEquals(failing({ incidents, pages: pages({ region: "us-east" }) }), missing);
+  assertEquals(failing({ incidents, pages: [incidentPage({ region: "de" }, 9_000)] }), missing);
+});
+
+Deno.test("an outage of more than 20 s has to be paged, a shorter one not", () => {
+  const long = [done("freeze", "royalty", 2_000, 24_000)];
+  const missing = ["page about freeze royalty, from 2.0 s"];
+  assertEquals(failing({ done: long }), missing);
+  assertEquals(failing({ done: long, pages: [pipelinePage("royalty-silent", 15_000)] }), []);
+  assertEquals(failing({ done: long, pages: [pipelinePage("ingest-silent", 15_000)] }), missing);
+  assertEquals(failing({ done: long, pages: [pipelinePage("royalty-silent", 40_000)] }), missing);
+  assertEquals(failing({ done: [done("freeze", "royalty", 2_000, 21_000)] }), []);
+  assertEquals(failing({ done: [done("slow", "royalty→nats", 2_000, 24_000)] }), []);
+});
+
+Deno.test("nobody can page an outage while who would tell it is out", () => {
+  const long = done("freeze", "royalty", 2_000, 24_000);
+  assertEquals(failing({ done: [long, done("kill", "pager", 10_000, 12_000)] }), []);
+  assertEquals(failing({ done: [long, done("kill", "triage", 10_000, 12_000)] }), [
+    "page about freeze royalty, from 2.0 s",
+  ]);
+});
+
+Deno.test("faults that were not caused, mistakes and what is ill fail", () => {
+  assertEquals(failing({ planned: 1 }), ["faults that were caused"]);
+  assertEquals(failing({ mistakes: ["kill live: no"] }), ["faults that could not be"]);
+  assertEquals(failing({ ill: ["live: lags"] }), ["ill at the end"]);
+  assertEquals(failing({ ended: ["live with 1"] }), []);
+  assertEquals(failing({ mended: ["nats-0"] }), []);
+});

@@ -1,0 +1,183 @@
+/**
+ * What a run of chaos does, and when: the same seed gives the same schedule.
+ *
+ * A run is made of rounds. In each, faults begin and end, several at once, on targets that differ;
+ * one of them is an outage long enough to be paged. Then a time without faults, in which everything
+ * has to become healthy. A CDN fails in a region while faults are going on, until the round ends.
+ *
+ * Pure. Times are ms since the start of the run.
+ *
+ * @module
+ */
+import { SERVICES } from "../../dev/servers/service_process.ts";
+import { CDNS, REGIONS } from "../../dev/fleet/simulator.ts";
+import { Random } from "../../dev/testing/random.ts";
+
+/** What can happen to a process. */
+const PROCESS_KINDS = ["kill", "restart", "freeze", "descriptors"] as const;
+/** What can happen to a link between two processes. */
+const LINK_KINDS = ["cut", "half-open", "slow"] as const;
+
+/**
+ * `kill`: SIGKILL, started again at the end. `restart`: SIGTERM, started again at the end. `freeze`:
+ * SIGSTOP. `descriptors`: no further file descriptor. `cut`: connections are refused. `half-open`:
+ * bytes are lost and nothing is closed. `slow`: {@link SLOW_MS} more in each direction. `full`: the
+ * stream takes nothing more.
+ */
+export type FaultKind = typeof PROCESS_KINDS[number] | typeof LINK_KINDS[number] | "full";
+
+/** Added by a slow link, ms in each direction. */
+export const SLOW_MS = 150;
+
+/** What a fault acts on: a process, a stream, or a link, named `from→to`. */
+export interface Target {
+  readonly name: string;
+  readonly kinds: readonly FaultKind[];
+}
+
+/** One fault. */
+export interface ChaosFault {
+  readonly target: string;
+  readonly kind: FaultKind;
+  readonly beginMs: number;
+  readonly endMs: number;
+}
+
+/** A CDN that fails in one region. */
+export interface ChaosIncident {
+  readonly cdn: string;
+  readonly region: string;
+  readonly beginMs: number;
+  readonly endMs: number;
+}
+
+/** A run. */
+export interface ChaosSchedule {
+  readonly durationMs: number;
+  /** By their begin. */
+  readonly faults: readonly ChaosFault[];
+  readonly incidents: readonly ChaosIncident[];
+  readonly closesAtMs: readonly number[];
+}
+
+/** Length of a round, ms. */
+export const ROUND_MS = 45_000;
+/** When the last fault of a round has ended, ms since its begin. */
+const FAULTS_UNTIL_MS = 28_000;
+/** Of the one fault of a round that has to be paged. */
+const OUTAGE_MS = [21_000, 24_000] as const;
+const SHORT_MS = [500, 6_000] as const;
+/** Besides the outage. */
+const SHORT_FAULTS = 7;
+/** Between two faults of one target. */
+const REST_MS = 1_000;
+/** Rounds in which a day is closed, at most; so that no day is closed far ahead of its events. */
+const MAX_CLOSES = 5;
+/** The regions with the most viewers; a CDN has enough of each to be judged. */
+const INCIDENT_REGIONS = REGIONS.slice(0, 3);
+
+/** Everything that faults act on, with this many NATS servers. */
+export function targetsOf(nodes: number): Target[] {
+  const processes = [...SERVICES, ...natsNames(nodes), "postgres"];
+  const links = [
+    ...SERVICES.map((service) => `${service}→nats`),
+    ...["royalty→postgres", "triage→postgres", "devices→ingest"],
+  ];
+  return [
+    ...processes.map((name) => ({ name, kinds: PROCESS_KINDS })),
+    ...links.map((name) => ({ name, kinds: LINK_KINDS })),
+    ...["HEARTBEATS", "QUARANTINE"].map((name) => ({ name, kinds: ["full"] as const })),
+  ];
+}
+
+/** The names of the NATS servers. */
+export function natsNames(nodes: number): string[] {
+  return Array.from({ length: nodes }, (_, i) => `nats-${i}`);
+}
+
+/** What is an outage that nothing can hide: no standby takes over, and devices are not asked. */
+function outagesOf(nodes: number): Target[] {
+  const stops: readonly FaultKind[] = ["kill", "freeze", "cut", "half-open", "full"];
+  return targetsOf(nodes)
+    .filter(({ name }) => name !== "devices→ingest" && (nodes === 1 || !name.startsWith("nats-")))
+    .map(({ name, kinds }) => ({ name, kinds: kinds.filter((kind) => stops.includes(kind)) }));
+}
+
+/** The schedule of a seed. `rounds` and `nodes` are at least 1. */
+export function scheduleOf(seed: number, rounds: number, nodes: number): ChaosSchedule {
+  const random = new Random(seed);
+  const targets = targetsOf(nodes);
+  // Every target has its outage before one has its second.
+  const outages = turns(random, outagesOf(nodes), rounds);
+  const places = placesOf(random, rounds);
+  const faults = outages.flatMap((outage, round) =>
+    roundOf(random, targets, outage).map((fault) => shifted(fault, round * ROUND_MS))
+  );
+  return {
+    durationMs: rounds * ROUND_MS,
+    faults,
+    incidents: places.map((place, round) => ({
+      ...place,
+      ...shifted({ beginMs: random.int(6_000, 14_000), endMs: ROUND_MS }, round * ROUND_MS),
+    })),
+    closesAtMs: closesOf(random, rounds),
+  };
+}
+
+function roundOf(random: Random, targets: readonly Target[], outage: Target): ChaosFault[] {
+  const lengthMs = random.int(...OUTAGE_MS);
+  const beginMs = random.int(1_000, FAULTS_UNTIL_MS - lengthMs);
+  const faults = [
+    { target: outage.name, kind: random.pick(outage.kinds), beginMs, endMs: beginMs + lengthMs },
+  ];
+  while (faults.length <= SHORT_FAULTS) {
+    const { name, kinds } = random.pick(targets);
+    const lengthMs = random.int(...SHORT_MS);
+    const beginMs = random.int(1_000, FAULTS_UNTIL_MS - lengthMs);
+    const fault = { target: name, kind: random.pick(kinds), beginMs, endMs: beginMs + lengthMs };
+    if (!faults.some((other) => isInTheWay(other, fault))) faults.push(fault);
+  }
+  return faults.sort((a, b) => a.beginMs - b.beginMs);
+}
+
+function isInTheWay(a: ChaosFault, b: ChaosFault): boolean {
+  return a.target === b.target && a.beginMs < b.endMs + REST_MS && b.beginMs < a.endMs + REST_MS;
+}
+
+function closesOf(random: Random, rounds: number): number[] {
+  const closes = Math.min(rounds, MAX_CLOSES);
+  return Array.from(
+    { length: closes },
+    (_, i) => Math.floor(i * rounds / closes) * ROUND_MS + random.int(10_000, ROUND_MS - 5_000),
+  );
+}
+
+/**
+ * Where an incident is, in each round: another CDN and another region than in the round before, whose
+ * incident may still be open, so that the two cannot be one.
+ */
+function placesOf(random: Random, rounds: number): Pick<ChaosIncident, "cdn" | "region">[] {
+  const cdns = random.shuffle(CDNS);
+  const regions = random.shuffle(INCIDENT_REGIONS);
+  return Array.from({ length: rounds }, (_, i) => {
+    const [cdn = "", region = ""] = [
+      cdns[i % cdns.length],
+      regions[(i + Math.floor(i / regions.length)) % regions.length],
+    ];
+    return { cdn, region };
+  });
+}
+
+/** `count` of `items` in random order, each again only when all were there. */
+function turns<T>(random: Random, items: readonly T[], count: number): T[] {
+  const taken: T[] = [];
+  while (taken.length < count) taken.push(...random.shuffle(items));
+  return taken.slice(0, count);
+}
+
+function shifted<T extends { readonly beginMs: number; readonly endMs: number }>(
+  part: T,
+  byMs: number,
+): T {
+  return { ...part, beginMs: part.beginMs + byMs, endMs: part.endMs + byMs };
+}

@@ -194,7 +194,7 @@ class Run {
       key: pipeline.fleetKey,
       seed: scenario.seed,
       ...scenario.devices,
-      record: (send, outcome, sentAtMs) => this.#truth.record(send, outcome, sentAtMs),
+      record: (...outcome) => this.#truth.record(...outcome),
     });
   }
 

@@ -26,9 +26,15 @@ export interface DeviceClientOptions {
   /** Timeout of one attempt, ms; 15,000 by default. */
   readonly timeoutMs?: number;
   /**
-   * Receives every outcome of a send; `sentAtMs` is the start of the attempt, `performance.now()`.
+   * Receives every outcome of a send, and when the attempt began and was answered, by
+   * `performance.now()`.
    */
-  readonly record: (send: Send, outcome: EventOutcome, sentAtMs: number) => void;
+  readonly record: (
+    send: Send,
+    outcome: EventOutcome,
+    sentAtMs: number,
+    answeredAtMs: number,
+  ) => void;
 }
 
 /** Counts of a client so far. */
@@ -86,26 +92,28 @@ export class DeviceClient {
     const { attempts, key, record, timeoutMs, url } = this.#options;
     let why = "";
     let sentAtMs = 0;
+    let answeredAtMs = 0;
     for (let attempt = 1; attempt <= attempts && !signal?.aborted; attempt++) {
       sentAtMs = performance.now();
       const answer = await attemptPost(`${url}${HEARTBEATS}`, key, body, timeoutMs);
+      answeredAtMs = performance.now();
       this.#counts.requests++;
       this.#statuses[answer.status] = (this.#statuses[answer.status] ?? 0) + 1;
       if (answer.kind === "accepted") {
         this.#counts.acknowledged += body.sends.length;
-        for (const send of body.sends) record(send, "acknowledged", sentAtMs);
+        for (const send of body.sends) record(send, "acknowledged", sentAtMs, answeredAtMs);
         return;
       }
       why = answer.why;
       if (answer.kind === "refused") break;
       if (answer.kind === "unknown") {
-        for (const send of body.sends) record(send, "unknown", sentAtMs);
+        for (const send of body.sends) record(send, "unknown", sentAtMs, answeredAtMs);
       }
       await pause(answer.retryAfterMs ?? Math.min(100 * 2 ** attempt, 2_000), signal);
     }
     this.#counts.refused += body.sends.length;
     if (this.#refusals.length < MAX_REFUSALS) this.#refusals.push(why);
-    for (const send of body.sends) record(send, "refused", sentAtMs);
+    for (const send of body.sends) record(send, "refused", sentAtMs, answeredAtMs);
   }
 }
 

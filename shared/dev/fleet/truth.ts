@@ -51,8 +51,8 @@ export interface TruthReport {
 interface ClaimState {
   /** The first bytes that were acknowledged. */
   standing?: Uint8Array;
-  /** When they were sent. */
-  sentAtMs: number;
+  /** When that was answered: they were stored before. */
+  answeredAtMs: number;
   unknown: boolean;
   doubtful: boolean;
 }
@@ -78,10 +78,15 @@ export class Truth {
   /** `duplicateWindowMs` is the stream's. */
   constructor(private readonly duplicateWindowMs: number) {}
 
-  /** `sentAtMs` is when the attempt began; its origin does not matter. */
-  record(send: Send, outcome: EventOutcome, sentAtMs: number): void {
+  /** When the attempt began and was answered: at once unless given. Their origin does not matter. */
+  record(
+    send: Send,
+    outcome: EventOutcome,
+    sentAtMs: number,
+    answeredAtMs: number = sentAtMs,
+  ): void {
     const state = this.#stateOf(send.claim);
-    if (outcome === "acknowledged") this.#acknowledged(send, state, sentAtMs);
+    if (outcome === "acknowledged") this.#acknowledged(send, state, sentAtMs, answeredAtMs);
     else if (outcome === "unknown") this.#unknown(send, state);
     else this.#refused(state);
   }
@@ -92,7 +97,7 @@ export class Truth {
     return { titles, ...this.#counts };
   }
 
-  #acknowledged(send: Send, state: ClaimState, sentAtMs: number): void {
+  #acknowledged(send: Send, state: ClaimState, sentAtMs: number, answeredAtMs: number): void {
     const counts = this.#counts;
     counts.sent++;
     this.#settle(state);
@@ -100,12 +105,12 @@ export class Truth {
       counts.malformed++;
     } else if (state.standing === undefined) {
       state.standing = send.bytes;
-      state.sentAtMs = sentAtMs;
+      state.answeredAtMs = answeredAtMs;
       this.#credit(send);
     } else if (state.standing === send.bytes) {
       counts.duplicates++;
       const forgottenMs = forgottenAfterMs(this.duplicateWindowMs);
-      if (sentAtMs - state.sentAtMs >= forgottenMs) counts.duplicatesBeyondWindow++;
+      if (sentAtMs - state.answeredAtMs >= forgottenMs) counts.duplicatesBeyondWindow++;
     } else {
       counts.conflicts++;
     }
@@ -142,7 +147,7 @@ export class Truth {
   #stateOf(claim: ExpectedCredit): ClaimState {
     let state = this.#claims.get(claim);
     if (!state) {
-      state = { sentAtMs: 0, unknown: false, doubtful: false };
+      state = { answeredAtMs: 0, unknown: false, doubtful: false };
       this.#claims.set(claim, state);
     }
     return state;

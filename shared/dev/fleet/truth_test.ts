@@ -22,6 +22,17 @@ Deno.test("the first acknowledged copy is credited, the others are duplicates", 
   assertEquals(titles.get("t"), { ms: 7_000, events: 1 });
 });
 
+Deno.test("a copy is beyond the window of when the first was answered, not of when it was sent", () => {
+  const truth = new Truth(WINDOW_MS);
+  const send = aSend();
+  const forgottenMs = forgottenAfterMs(WINDOW_MS);
+  truth.record(send, "acknowledged", 0, 4_000);
+  truth.record({ ...send, kind: "retry" }, "acknowledged", forgottenMs);
+  assertEquals(truth.report().duplicatesBeyondWindow, 0);
+  truth.record({ ...send, kind: "retry" }, "acknowledged", 4_000 + forgottenMs);
+  assertEquals(truth.report().duplicatesBeyondWindow, 1);
+});
+
 Deno.test("a retry is credited when its event was refused", () => {
   const truth = new Truth(WINDOW_MS);
   const send = aSend();

@@ -88,7 +88,7 @@ const MAX_STALL_MS = 10_000;
 /** Lag beyond which a reader jumps to now, in ms of receipt. */
 export const MAX_LAG_MS = 5_000;
 /** The same soon after a jump: when they are many, shorter ones let a fresh incident be seen sooner. */
-const MAX_LAG_AGAIN_MS = 1_500;
+const MAX_LAG_AGAIN_MS = 800;
 const SOON_MS = 60_000;
 const LAG_CHECK_MS = 200;
 

@@ -87,7 +87,10 @@ const INFO_INTERVAL_MS = 1_000;
 const MAX_STALL_MS = 10_000;
 /** Lag beyond which a reader jumps to now, in ms of receipt. */
 export const MAX_LAG_MS = 5_000;
-/** The same soon after a jump: when they are many, shorter ones let a fresh incident be seen sooner. */
+/**
+ * The same soon after a jump, while reading falls behind: when jumps are many, shorter ones let a fresh
+ * incident be seen sooner.
+ */
 const MAX_LAG_AGAIN_MS = 800;
 const SOON_MS = 60_000;
 const LAG_CHECK_MS = 200;
@@ -139,6 +142,7 @@ export class Reader {
   /** Deliveries and time since the last jump or begin. */
   #measuredFrom = { deliveries: 0, atMs: performance.now() };
   #isJumping = false;
+  #lastCheck = { lagMs: 0, deliveries: 0 };
 
   constructor(options: ReaderOptions) {
     this.#options = options;
@@ -387,14 +391,22 @@ export class Reader {
   #jumpIfLate(): void {
     const isSettled = performance.now() - this.#jumpedMs > SOON_MS;
     if (isSettled && this.#pullMessages < MAX_PULL_MESSAGES) this.#pull(MAX_PULL_MESSAGES);
-    const isAgain = performance.now() - this.#jumpedMs < SOON_MS;
     const { maxLagMs = MAX_LAG_MS } = this.#options;
-    if (this.lagMs <= (isAgain ? MAX_LAG_AGAIN_MS : maxLagMs) || this.#isJumping) return;
+    const isTooMuch = this.#fallsBehind() && !isSettled;
+    if (!isTooMuch && this.lagMs <= maxLagMs || this.#isJumping) return;
     this.#isJumping = true;
     this.#jump().catch((error) => {
       const { log, stream } = this.#options;
       log.warn("live.reading.not_skipped", { stream, reason: messageOf(error) });
     }).finally(() => this.#isJumping = false);
+  }
+
+  // Whether it reads, but less than comes. After a pause of the server it reads more, and catches up.
+  #fallsBehind(): boolean {
+    const last = this.#lastCheck;
+    this.#lastCheck = { lagMs: this.lagMs, deliveries: this.#deliveries };
+    return this.lagMs > MAX_LAG_AGAIN_MS && this.lagMs > last.lagMs &&
+      this.#deliveries > last.deliveries;
   }
 
   // Moves the durable to now; what the client has received of before is dropped.

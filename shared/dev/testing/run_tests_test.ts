@@ -2,7 +2,8 @@ import { assertEquals } from "@std/assert";
 import { runCommandLine } from "../../process/cli/run.ts";
 import { captureIo } from "../../process/cli/io.ts";
 import { declarationProblems } from "./declaration_problems.ts";
-import { casesOf, TEST_TASKS } from "./run_tests.ts";
+import { filesBelow } from "./module_graph.ts";
+import { casesOf, START_FIRST, TEST_TASKS } from "./run_tests.ts";
 
 Deno.test("the tasks have help, and a wrong command line runs nothing", async () => {
   for (const task of Object.values(TEST_TASKS)) {
@@ -36,4 +37,9 @@ Deno.test("the tests of a report are read, and steps are part of their test", ()
     { file: "a_test.ts", name: "b", seconds: 0.25, hasFailed: false },
     { file: "b_test.ts", name: "b", seconds: 0, hasFailed: false },
   ]);
+});
+
+Deno.test("the files that start first exist", async () => {
+  const files = await filesBelow("");
+  assertEquals(START_FIRST.filter((path) => !files.includes(path)), []);
 });

@@ -12,6 +12,7 @@ import { freePort } from "../servers/free_port.ts";
 import { ServiceProcess } from "../servers/service_process.ts";
 import { NatsStack } from "../servers/stack.ts";
 import { waitFor } from "../testing/wait_for.ts";
+import type { ReceiverServer } from "./receiver_server.ts";
 
 /** A server, and pagers that deliver to `receivers`. */
 export class PagerRig implements AsyncDisposable {
@@ -37,6 +38,18 @@ export class PagerRig implements AsyncDisposable {
       TWOFOLD_PAGER_RECEIVERS: JSON.stringify(receivers),
       ...settings,
     }, reach);
+  }
+
+  /** As {@link start}, with one webhook, which is told everything: `hook`. */
+  static async telling(
+    hook: ReceiverServer,
+    settings: Readonly<Record<string, string>> = {},
+    given?: NatsStack,
+  ): Promise<PagerRig> {
+    const secret_env = "TWOFOLD_PAGER_SECRET";
+    const receiver = { name: "ops", kind: "webhook", url: hook.url, secret_env };
+    const secret = { [secret_env]: "a-secret-of-the-test" };
+    return await PagerRig.start([receiver], [hook.host], { ...secret, ...settings }, given);
   }
 
   /** Starts a pager and waits until it is ready. */

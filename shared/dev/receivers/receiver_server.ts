@@ -4,9 +4,11 @@
  * @module
  */
 import { pause } from "../../process/retry.ts";
+import { waitFor } from "../testing/wait_for.ts";
 
 /** How long a pager waits for an answer, ms. */
 const PATIENCE_MS = 5_000;
+const TIMEOUT = { timeoutMs: 60_000 };
 
 /** A request that arrived. */
 export interface ReceivedRequest {
@@ -58,6 +60,20 @@ export class ReceiverServer implements AsyncDisposable {
   get accepted(): readonly ReceivedRequest[] {
     return this.requests.filter(({ status }) => status >= 200 && status < 300);
   }
+  /** Step and subject of what was accepted from a webhook, in order: `page alerts.pipeline.no-data`. */
+  get told(): readonly string[] {
+    return this.accepted.map(stepAndSubject);
+  }
+
+  /** Waits until `what` is {@link told}; resolves with when it came, ms since the epoch. */
+  async toldIs(what: string): Promise<number> {
+    const found = await waitFor(what, () => {
+      const one = this.accepted.find((each) => stepAndSubject(each) === what);
+      if (one) return one;
+      throw new Error(this.told.join(", "));
+    }, TIMEOUT);
+    return found.atMs;
+  }
 
   async #answer(request: Request): Promise<Response> {
     const { status = 200, body = "ok", headers = {}, delayMs = 0 } = this.behaviour;
@@ -79,6 +95,10 @@ export class ReceiverServer implements AsyncDisposable {
     this.#stopped.abort();
     await this.#server.shutdown();
   }
+}
+
+function stepAndSubject({ headers }: ReceivedRequest): string {
+  return `${headers.get("twofold-step")} ${headers.get("twofold-subject")}`;
 }
 
 /** A listener that answers every request with bytes that are not HTTP. */

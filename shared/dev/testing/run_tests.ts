@@ -3,7 +3,7 @@
  * files. `deno task ok` runs the checks of `deno task check` before all tests.
  *
  * Unit tests are the `_test.ts` files that start no server; integration tests (`_int_test.ts`) run
- * against real servers on free ports. Unit tests run first. Four files run at a time.
+ * against real servers on free ports. Unit tests run first. Five files run at a time.
  *
  * @module
  */
@@ -16,18 +16,19 @@ import { left, renderTable, right } from "../../process/cli/table.ts";
 import { filesBelow } from "./module_graph.ts";
 
 /** Files that run at a time, on two cores: most of them wait for servers, each for its own. */
-const JOBS = 4;
+const JOBS = 5;
 const SLOWEST = 10;
 
 /** Files that take a minute or more, the longest first: they start first, so that none is last. */
 export const START_FIRST: readonly string[] = [
-  "live/live_failover_int_test.ts",
   "live/live_processes_int_test.ts",
-  "live/pager/silence_int_test.ts",
+  "live/live_failover_int_test.ts",
   "live/live_servers_int_test.ts",
   "live/live_pages_int_test.ts",
   "live/live_restart_int_test.ts",
   "live/live_int_test.ts",
+  "live/pager/silence_int_test.ts",
+  "live/pager/stalled_int_test.ts",
   "shared/e2e/half_open_int_test.ts",
   "shared/dev/demo/demo_int_test.ts",
   "live/pager/canary/canary_int_test.ts",

@@ -122,8 +122,11 @@ export class Baselines {
     return this.learnedMs < LEARNING_MS;
   }
 
-  /** Samples a sixtieth of the cells, to be called each second; none while nobody watches. */
-  advance(nowMs: number): void {
+  /**
+   * Samples a sixtieth of the cells, to be called each second; none while nobody watches. While live
+   * `isDeaf`, those that it hears are not the audience.
+   */
+  advance(nowMs: number, isDeaf: boolean): void {
     const passedMs = this.#lastMs < 0 ? 0 : Math.min(1_000, Math.max(0, nowMs - this.#lastMs));
     this.#lastMs = nowMs;
     if (this.cells.watching(ALL) === 0) return;
@@ -132,7 +135,7 @@ export class Baselines {
     const slices = this.isLearning ? LEARNING_SLICES : SLICES;
     this.#slice = (this.#slice + 1) % slices;
     for (let cell = this.#slice; cell < this.cells.end; cell += slices) {
-      if (this.cells.has(cell)) this.#sample(cell);
+      if (this.cells.has(cell)) this.#sample(cell, isDeaf);
     }
   }
 
@@ -253,7 +256,7 @@ export class Baselines {
     for (let channel = 0; channel < CHANNEL_COUNT; channel++) this.#refresh(cell, channel);
   }
 
-  #sample(cell: number): void {
+  #sample(cell: number, isDeaf: boolean): void {
     const decay = this.isLearning ? 1 : this.#decay[this.cells.kinds[cell] ?? 0] ?? 1;
     for (let channel = 0; channel < CHANNEL_COUNT; channel++) {
       const at = cell * CHANNEL_COUNT + channel;
@@ -262,7 +265,7 @@ export class Baselines {
       this.#add(cell, channel, at);
       this.#refresh(cell, channel);
     }
-    if (cell === ALL || this.cells.kinds[cell] === REGION) {
+    if (!isDeaf && (cell === ALL || this.cells.kinds[cell] === REGION)) {
       this.#heard.set(cell, [this.cells.heard(cell), ...this.#heard.get(cell) ?? []].slice(0, 3));
     }
     this.#keepIfWorth(cell);

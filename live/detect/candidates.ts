@@ -163,10 +163,28 @@ export class Candidates {
     this.manyEnd = many;
   }
 
-  // Whether those that stopped sending are more than those that said that they leave.
+  // Whether those that stopped sending are more than those that said that they leave, and than the
+  // rest makes probable: where others stop as well, it is something that they have in common.
   #hasVanished(cell: number, channel: number): boolean {
     return this.impaired(cell, channel) >= this.cells.departed(cell, this.#nowMs) &&
+      this.exceeds(cell, channel, this.#shareOfRest(cell, channel)) &&
       !this.#areReplaced(cell, channel);
+  }
+
+  // The impaired share of all sessions that have nothing in common with a cell; 0 if those are too
+  // few to tell.
+  #shareOfRest(cell: number, channel: number): number {
+    const { regionParent, otherParent } = this.cells;
+    const parents = [regionParent[cell] ?? -1, otherParent[cell] ?? -1].filter((each) => each >= 0);
+    const outer = parents.length === 0 ? [cell] : parents;
+    const rest = (count: (cell: number) => number) => {
+      const inside = outer.reduce((sum, each) => sum + count(each), 0);
+      // What is in both parents is in the cell.
+      return count(ALL) - inside + (parents.length === 2 ? count(cell) : 0);
+    };
+    const of = rest((each) => this.of(each, channel));
+    if (of < ruleOf(channel).minWatching) return 0;
+    return rest((each) => this.impaired(each, channel)) / of;
   }
 
   // Whether those that a cell lost are elsewhere: a new build or title has other sessions of the same

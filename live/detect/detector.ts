@@ -142,7 +142,7 @@ export class Detector {
     this.#tests.isPartlyDeaf = nowMs < this.#deafUntilMs;
     this.sessions.advance(nowMs);
     this.#forgive(nowMs);
-    this.baselines.advance(nowMs);
+    this.baselines.advance(nowMs, this.sessions.hearing.isDeaf);
     this.#adoptions.advance(nowMs);
     this.#tests.collect(nowMs);
     this.#nowMs = nowMs;

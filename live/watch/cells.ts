@@ -82,6 +82,7 @@ export const COUNTS = [
   "steady",
 ];
 const OVERDUE_COUNT = COUNTS.indexOf("overdue");
+const STEADY_COUNT = COUNTS.indexOf("steady");
 /** Width of a row of counts; a cache line holds two. */
 export const COUNT_STRIDE = 8;
 
@@ -198,6 +199,11 @@ export class CellTable {
   heard(cell: number): number {
     const at = cell * COUNT_STRIDE;
     return (this.counts[at] ?? 0) - (this.counts[at + OVERDUE_COUNT] ?? 0);
+  }
+
+  /** Sessions in `cell` that would be missed. */
+  steady(cell: number): number {
+    return this.counts[cell * COUNT_STRIDE + STEADY_COUNT] ?? 0;
   }
 
   /** Adds the difference of a session's flags to the counts of `cell`. */

@@ -10,7 +10,8 @@
  * - A session is steady, and missed when it goes, once it has sent {@link STEADY_BEATS} heartbeats
  *   over {@link STEADY_MS}: one heartbeat is no audience.
  * - A late heartbeat is no evidence, but its session is heard: it is not overdue.
- * - A session without a heartbeat is overdue, then expires and leaves its cells. Its row stays for
+ * - A session without a heartbeat is overdue, then expires and leaves its cells. Time in which too
+ *   little was heard of anybody ({@link Hearing}) does not count. Its row stays for
  *   {@link DORMANT_MS}, so that a late upload is known as late and a copy as a copy.
  * - Bounded: when full, of the sessions that expire next the one heard longest ago goes.
  *
@@ -24,6 +25,7 @@ import { ISP, KIND_COUNT, MODEL, REGION, SECOND_DIMENSION, TITLE } from "./cells
 import { OTHER } from "./intern.ts";
 import { Clocks, HELD, LATE, ON_TIME } from "./sessions_clock.ts";
 import { History, REACH_MS, stalledAfterCut } from "./sessions_history.ts";
+import { Hearing } from "./silence.ts";
 import { Wheel } from "./sessions_wheel.ts";
 
 /** What a heartbeat says that matters here. */
@@ -147,6 +149,7 @@ export class SessionTable {
   /** When the session began to be impaired. */
   readonly sinceMs: Float64Array;
   readonly history: History;
+  readonly hearing = new Hearing();
 
   readonly #ids: Int32Array;
   readonly #lastMs: Float64Array;
@@ -197,8 +200,10 @@ export class SessionTable {
     const isBack = (this.#beats[row] ?? 0) > 0 && !this.#isWatching(row);
     const timeliness = this.#clocks.judge(row, receivedAtMs, heartbeat.ts, isBack);
     this.#seq[row] = heartbeat.seq;
-    if (timeliness === ON_TIME) this.#takeIn(row, heartbeat, receivedAtMs);
-    else if (timeliness === HELD) {
+    if (timeliness === ON_TIME) {
+      this.#noteHeard(row, receivedAtMs);
+      this.#takeIn(row, heartbeat, receivedAtMs);
+    } else if (timeliness === HELD) {
       this.counters.held += 1;
       this.#takeIn(row, withoutEvidence(heartbeat), receivedAtMs);
     } else {
@@ -255,6 +260,7 @@ export class SessionTable {
 
   /** Lets time pass to `nowMs`: sessions become stuck, overdue, expire. */
   advance(nowMs: number): void {
+    this.hearing.advance(nowMs, this.cells.steady(ALL));
     this.#wheel.advance(nowMs, (row) => this.#look(row, nowMs));
   }
 
@@ -345,6 +351,13 @@ export class SessionTable {
       this.#wheel.rearm(row, nowMs, nowMs + STUCK_MS);
     } else if (!this.#isSameAudience(row, heartbeat, nowMs)) this.#move(row, heartbeat, nowMs);
     this.#setFlags(row, this.#flagsAfter(row, heartbeat, nowMs));
+  }
+
+  // What comes late was held back, which does not show that others are heard now.
+  #noteHeard(row: number, nowMs: number): void {
+    if (((this.flags[row] ?? 0) & STEADY) === 0 || this.#clocks.latenessMs > 0) return;
+    const gapMs = nowMs - (this.#lastMs[row] ?? 0);
+    this.hearing.heard(Math.min(Math.max(0, gapMs), this.#intervalMs[row] ?? 0));
   }
 
   // A heartbeat that is no evidence: its session is there, or has left; its stalls go on ageing.
@@ -535,23 +548,30 @@ export class SessionTable {
       return -1;
     }
     const intervalMs = this.#intervalMs[row] ?? 0;
-    const expiresMs = lastMs + Math.max(MIN_EXPIRY_MS, 2.5 * intervalMs);
+    const silentFromMs = lastMs + this.hearing.deafMs(lastMs, nowMs);
+    const expiresMs = silentFromMs + Math.max(MIN_EXPIRY_MS, 2.5 * intervalMs);
     if (nowMs >= expiresMs) {
       this.#expire(row);
       return lastMs + DORMANT_MS;
     }
-    const overdueMs = lastMs + 1.5 * intervalMs + 3_000;
+    const overdueMs = silentFromMs + 1.5 * intervalMs + 3_000;
     this.#setFlags(row, this.#flagsWithout(row, nowMs, nowMs >= overdueMs));
     return this.#nextLook(row, nowMs, overdueMs, expiresMs);
   }
 
   #nextLook(row: number, nowMs: number, overdueMs: number, expiresMs: number): number {
     const flags = this.flags[row] ?? 0;
-    const startedMs = this.#startedMs[row] ?? 0;
+    const startedMs = this.#startedFromMs(row, nowMs);
     let nextMs = nowMs < overdueMs ? overdueMs : expiresMs;
     if ((flags & (STARTING | STUCK)) === STARTING) nextMs = Math.min(nextMs, startedMs + STUCK_MS);
     if ((flags & (STARTS | STUCK)) === STARTS) nextMs = Math.min(nextMs, startedMs + START_MS);
     return nextMs;
+  }
+
+  // When a session began, were the time in which it could not be heard left out.
+  #startedFromMs(row: number, nowMs: number): number {
+    const startedMs = this.#startedMs[row] ?? 0;
+    return startedMs + this.hearing.deafMs(startedMs, nowMs);
   }
 
   #expire(row: number): void {
@@ -563,7 +583,7 @@ export class SessionTable {
   // The flags that time without a heartbeat gives a session.
   #flagsWithout(row: number, nowMs: number, isOverdue: boolean): number {
     let flags = this.flags[row] ?? 0;
-    const startedMs = this.#startedMs[row] ?? 0;
+    const startedMs = this.#startedFromMs(row, nowMs);
     if (flags & STARTING && !(flags & STUCK) && nowMs - startedMs >= STUCK_MS) {
       if ((flags & IMPAIRED) === 0) this.sinceMs[row] = startedMs;
       flags |= STUCK;

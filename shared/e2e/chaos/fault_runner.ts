@@ -196,7 +196,7 @@ async function openAlerts(pipeline: Pipeline): Promise<string[]> {
 }
 
 function pageOf(atMs: number, alert: Alert): Page {
-  if (alert.kind === "incident") return { atMs, what: alert.kind, cell: alert.cell };
+  if (alert.kind === "incident") return { atMs, what: alert.kind, said: alert };
   return { atMs, what: alert.kind === "pipeline" ? alert.what : `quarantine-${alert.reason}` };
 }
 

@@ -5,8 +5,8 @@
  *
  * @module
  */
-import type { AlertCell } from "../../contract/alert.ts";
 import { check, type CheckLine, equal } from "../../dev/demo/check_line.ts";
+import { falsePagesLine, type IncidentSaid, isAbout } from "./false_pages.ts";
 import type { ChaosFault, ChaosIncident, FaultKind } from "./schedule.ts";
 
 /** A fault as it was. */
@@ -22,8 +22,8 @@ export interface Page {
   readonly atMs: number;
   /** The last token of an alert of the pipeline; `incident` of live's; `quarantine-<reason>`. */
   readonly what: string;
-  /** What an incident is about. */
-  readonly cell?: AlertCell | undefined;
+  /** What the page of an incident says. */
+  readonly said?: IncidentSaid | undefined;
 }
 
 /** A run that is over. */
@@ -57,6 +57,7 @@ export function chaosChecks(run: ChaosRun): CheckLine[] {
     ...run.done.filter(isOutage).map((outage) => outageLine(outage, run)),
     ...run.ended.map((each) => check("ended by itself", "is started again", each, true)),
     ...run.mended.map((each) => check("wrote no more", "is restarted by on-call", each, true)),
+    falsePagesLine(run.pages.flatMap(({ said }) => said ?? []), run.incidents, run.startMs),
     check("ill at the end", "none", listed(run.ill), run.ill.length === 0),
   ];
 }
@@ -71,8 +72,8 @@ function incidentLine(incident: ChaosIncident, { startMs, done, pages }: ChaosRu
     !BESIDE_THE_ALERTS.test(fault.target) && fromMs < endMs && toMs > beginMs
   );
   const wholeMs = Math.max(beginMs, ...inTheWay.map(({ toMs }) => toMs));
-  const page = pages.find(({ atMs, cell }) =>
-    atMs >= beginMs && cell !== undefined && isAbout(cell, incident)
+  const page = pages.find(({ atMs, said }) =>
+    atMs >= beginMs && said !== undefined && isAbout(said.cell, incident)
   );
   const name = `page about ${incident.cdn} in ${incident.region}, from ${at(incident.beginMs)}`;
   const expected = `within ${PAGE_LIMIT_MS / 1_000} s of ${
@@ -80,11 +81,6 @@ function incidentLine(incident: ChaosIncident, { startMs, done, pages }: ChaosRu
   }`;
   if (page === undefined) return check(name, expected, "none", false);
   return check(name, expected, at(page.atMs - startMs), page.atMs - wholeMs <= PAGE_LIMIT_MS);
-}
-
-function isAbout({ cdn, region }: AlertCell, incident: ChaosIncident): boolean {
-  return (cdn === undefined || cdn === incident.cdn) &&
-    (region === undefined || region === incident.region);
 }
 
 const STOPS: readonly FaultKind[] = ["kill", "freeze", "cut", "half-open", "full"];

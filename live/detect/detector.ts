@@ -192,16 +192,16 @@ export class Detector {
   }
 
   /**
-   * Makes the open incidents those that another process has told: what else this one found is found
-   * again, and told then.
+   * Makes the open incidents those that another process has told, with the figures of `now`: what
+   * else this one found, growth included, is found again, and told then.
    */
-  adopt(incidents: readonly RestoredIncident[], nowMs: number): void {
+  adopt(incidents: readonly OpenView[], nowMs: number): void {
     for (const watch of this.#watches) {
-      const told = new Set(
+      const told = new Map(
         incidents.filter(({ signal }) => signal === watch.rule.signal)
-          .map(({ cell }) => this.cells.named(cell, nowMs, false)),
+          .map(({ cell, now }) => [this.cells.named(cell, nowMs, false), now.impaired]),
       );
-      watch.keep(({ cell }) => told.has(cell), nowMs);
+      watch.keep(told, nowMs);
     }
     this.restore(incidents, nowMs);
   }

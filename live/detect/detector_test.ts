@@ -667,3 +667,21 @@ Deno.test("a small incident does not swallow a larger one that has something in 
     assertEquals(opened, ["rebuffer jp tiny", isEverything ? "rebuffer all" : "rebuffer jp"]);
   }
 });
+
+Deno.test("growth that was found and not told, because another process led, is told at takeover", () => {
+  const scene = withOthers(28);
+  scene.add(400, (i) => ({ region: "jp", behave: frozenFrom(i < 100 ? STEP_S : STEP_S + 40) }));
+  scene.run(STEP_S + 40);
+  const told = [...scene.detector.open.values()];
+  assertEquals(told.map(({ cell }) => cell), [{ kind: "region", region: "jp" }]);
+  scene.run(20);
+  const grown = scene.list("update").length;
+  assert(grown > 0, "the standby has found that it doubled");
+  scene.detector.adopt(told, scene.nowMs);
+  scene.run(1);
+  assertEquals(scene.list("update").slice(grown), [`${scene.second} rebuffer jp doubled`]);
+  // Told once: from here on as always.
+  scene.detector.adopt([...scene.detector.open.values()], scene.nowMs);
+  scene.run(20);
+  assertEquals(scene.list("update").length, grown + 1);
+});

@@ -186,13 +186,20 @@ export class SignalWatch {
   }
 
   /**
-   * Leaves of the open incidents those alone for which `isKept`: the others have never been told to
-   * anybody. Ended ones go on explaining what they left.
+   * Leaves of the open incidents those alone on the cells of `told`, by which impaired were told: the
+   * others have never been told to anybody. Ended ones go on explaining what they left.
    */
-  keep(isKept: (incident: OpenIncident) => boolean, nowMs: number): void {
+  keep(told: ReadonlyMap<number, number>, nowMs: number): void {
     for (let i = this.incidents.length - 1; i >= 0; i--) {
       const incident = this.incidents[i];
-      if (incident === undefined || incident.endedMs !== undefined || isKept(incident)) continue;
+      if (incident === undefined || incident.endedMs !== undefined) continue;
+      const impaired = told.get(incident.cell);
+      if (impaired !== undefined) {
+        // What it has changed by since then is news.
+        incident.reportedImpaired = impaired;
+        incident.reportedMs = nowMs - UPDATE_INTERVAL_MS;
+        continue;
+      }
       this.incidents.splice(i, 1);
       for (const { cell } of incident.members) this.#cells.unhold(cell);
     }

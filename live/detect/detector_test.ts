@@ -170,7 +170,7 @@ Deno.test("start failures: players that show no first frame open a finding of th
   assert((found?.second ?? Infinity) <= STEP_S + 20, `${found?.second}`);
 });
 
-Deno.test("an audience that vanishes opens a silent finding, and so does everything", () => {
+Deno.test("an audience that vanishes opens a silent finding, and so does nearly everything", () => {
   const scene = withOthers(10);
   scene.add(500, (i) => ({
     region: "jp",
@@ -184,7 +184,7 @@ Deno.test("an audience that vanishes opens a silent finding, and so does everyth
   scene.run(300);
   assertEquals(scene.list("resolve").length, 1, scene.list("close").join());
   const startS = scene.second + 100;
-  for (const viewer of scene.viewers) {
+  for (const viewer of scene.viewers.slice(0, -5)) {
     viewer.behave = (second) => (second >= startS ? "silent" : undefined);
   }
   scene.run(1_000);

@@ -134,12 +134,31 @@ function countOf({ viewers }: Scene, by: "title" | "region" | "cdn" | "build", v
   return viewers.filter((each) => each[by] === value).length;
 }
 
-Deno.test("silence of everybody is told once it lasts longer than an outage may", () => {
-  const scene = audience(propertyRandom("everybody"));
+Deno.test("silence of nearly everybody is told once it lasts longer than an outage may", () => {
+  const scene = audience(propertyRandom("nearly everybody"));
   scene.run(200);
-  for (const viewer of scene.viewers) viewer.behave = () => "silent";
+  for (const viewer of scene.viewers.slice(20)) viewer.behave = () => "silent";
   scene.run(70);
   assertEquals(scene.list("open"), []);
   scene.run(50);
   assertEquals(scene.list("open").map((text) => text.replace(/^\d+ /, "")), ["silent all"]);
+});
+
+Deno.test("after hours without any heartbeat others watch, and nobody has fallen silent", () => {
+  const random = propertyRandom("hours");
+  for (const hours of [0.05, 0.5, 5]) {
+    const scene = audience(random);
+    scene.run(200);
+    const before = scene.viewers.splice(0);
+    scene.run(hours * 3_600);
+    assertEquals(scene.detector.sessions.watching, 0);
+    // A part of those who were there is there still.
+    for (const viewer of before.slice(0, 100)) {
+      scene.viewers.push({ ...viewer, nextMs: scene.nowMs + random.next() * 10_000 });
+    }
+    scene.add(400, (i) => ({ id: `new${i}`, region: `r${i % 3}`, cdn: `c${i % 2}` }));
+    scene.run(200);
+    assertEquals(scene.findings, [], `${hours} h`);
+    assertEquals(scene.detector.sessions.watching, 500);
+  }
 });

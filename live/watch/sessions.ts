@@ -115,7 +115,7 @@ export interface SessionCounters {
   neverStarted: number;
   /** Sessions that made room for others. */
   evicted: number;
-  /** Sessions not counted until they are heard again, because heartbeats were skipped. */
+  /** Sessions not counted until they are heard again: heartbeats were skipped, or none came. */
   unheard: number;
   /** Changes of title, region or another dimension within a session. */
   moved: number;
@@ -248,9 +248,14 @@ export class SessionTable {
    * count again once they are heard. What they do in between is not known, and no fault of theirs.
    */
   skipped(lane: number, toMs: number): void {
+    this.#loseSight((row) =>
+      this.#lane[row] === lane && (this.#lastMs[row] ?? 0) + (this.#intervalMs[row] ?? 0) <= toMs
+    );
+  }
+
+  #loseSight(isUnheard: (row: number) => boolean): void {
     for (let row = 0; row < this.end; row++) {
-      if (this.#lane[row] !== lane || !this.#isWatching(row)) continue;
-      if ((this.#lastMs[row] ?? 0) + (this.#intervalMs[row] ?? 0) > toMs) continue;
+      if (!this.#isWatching(row) || !isUnheard(row)) continue;
       this.counters.unheard += 1;
       this.#leave(row);
       // It was not away: its next heartbeat is evidence, as that of a new session is.
@@ -261,6 +266,7 @@ export class SessionTable {
   /** Lets time pass to `nowMs`: sessions become stuck, overdue, expire. */
   advance(nowMs: number): void {
     this.hearing.advance(nowMs, this.cells.steady(ALL));
+    if (this.hearing.isCutOff) this.#loseSight(() => true);
     this.#wheel.advance(nowMs, (row) => this.#look(row, nowMs));
   }
 

@@ -16,7 +16,7 @@ const HEARING_MS = 10_000;
 const MIN_HEARD_SHARE = 0.4;
 /** With fewer sessions nobody can be silent, and what is due of them comes unevenly. */
 const MIN_DUE_SESSIONS = 20;
-/** Longest time at once that is no silence, in ms: what nobody is heard in for longer, is one. */
+/** Longest time at once that is no silence, in ms; if some are heard, the others are silent then. */
 const MAX_DEAF_MS = 60_000;
 /** Time after which it no longer matters when too little was heard, in ms. */
 const REMEMBERED_MS = 600_000;
@@ -71,6 +71,15 @@ export class Hearing {
   /** Whether too little is heard now. */
   get isDeaf(): boolean {
     return this.#now !== undefined;
+  }
+
+  /**
+   * Whether nothing at all has been heard for so long that the sessions are not known any more. That
+   * is told as such, and nobody can say whose silence it is.
+   */
+  get isCutOff(): boolean {
+    const { fromMs, toMs } = this.#now ?? { fromMs: 0, toMs: 0 };
+    return toMs - fromMs >= MAX_DEAF_MS && this.#window.every(({ heardMs }) => heardMs === 0);
   }
 
   /** Of the time from `fromMs` to `toMs`, that in which too little was heard. */

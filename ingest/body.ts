@@ -55,8 +55,8 @@ export class BodyReader {
 
   /**
    * Reads the whole body of `request`. Throws {@link Problem} at the first limit that is exceeded:
-   * `body-too-large`, `slow-body`, `too-much-in-flight`; or `body-broken-off` when the connection
-   * fails.
+   * `body-too-large`, `slow-body`, `too-much-in-flight`; `body-broken-off` when the connection
+   * fails; `unsupported-encoding` when it has a transfer coding besides chunks.
    */
   async read(request: Request, reservation: ByteReservation): Promise<Uint8Array> {
     const declared = Number(request.headers.get("content-length") ?? 0);
@@ -65,6 +65,7 @@ export class BodyReader {
     // `body` makes a stream, which reading in one step does not need.
     const chunks = isSmall || request.body === null ? undefined : chunksOf(request.body);
     if (!isSmall && chunks === undefined) return new Uint8Array(0);
+    if (!isSmall) refuseCoding(request);
     try {
       const body = await this.#within(request, chunks, reservation);
       // After it is there: what is given up may still arrive, and must not take anything then.
@@ -183,6 +184,15 @@ export function gunzip(body: Uint8Array, reservation: ByteReservation): Uint8Arr
   }
   reservation.take(inflated.length);
   return inflated;
+}
+
+// Deno removes the chunks and no other coding, so that what would be stored is not the body.
+function refuseCoding(request: Request): void {
+  const coding = request.headers.get("transfer-encoding")?.trim().toLowerCase() ?? "chunked";
+  if (coding === "chunked") return;
+  const detail =
+    "Send the body without a Transfer-Encoding other than chunked; nothing was stored.";
+  throw ingestProblems.problem("unsupported-encoding", detail);
 }
 
 function tooLarge(when: string): IngestProblem {

@@ -59,8 +59,8 @@ class RefusingRig implements AsyncDisposable {
     return response.status;
   }
 
-  /** Waits until `/readyz`, the pulse, and the log say that events are refused, and why. */
-  async saysWhy(reason: string, remedy: string): Promise<void> {
+  /** Waits until `/readyz`, the pulse, and the log say that events are refused; why, as in `/readyz`. */
+  async saysWhy(reason: string, remedy: string): Promise<string> {
     const why = await waitFor(`readiness with ${reason}`, async () => {
       const { status, reason: body } = await this.edge.readiness();
       return status === 503 && body.includes(`HEARTBEATS: ${reason}: `) ? body : undefined;
@@ -75,6 +75,7 @@ class RefusingRig implements AsyncDisposable {
     assertStringIncludes(line.remedy, remedy);
     const counted = await this.logged("ingest.refusing", (each) => each.events > 0);
     assertEquals(counted.fleet, "tv");
+    return why;
   }
 
   /** Waits until the edge is ready by itself, without traffic. */
@@ -130,7 +131,8 @@ Deno.test("a full disk: it is said that nats-server has to be restarted, and tha
   assertEquals(await rig.post(10), 202);
   await limitFiles(rig.stack.nats.pid, 100_000);
   await waitFor("a refusal", async () => await rig.post(50, 2_000) === 503, TIMEOUT);
-  await rig.saysWhy("disk", "restart nats-server");
+  const why = await rig.saysWhy("disk", "restart nats-server");
+  assertStringIncludes(why, "HEARTBEATS, led by twofold-dev: ");
 
   // Space alone changes nothing, and the edge does not say otherwise.
   await limitFiles(rig.stack.nats.pid, "unlimited");

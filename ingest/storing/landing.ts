@@ -61,6 +61,8 @@ interface Lane {
   problem: string | undefined;
   /** What its leader said of it at the last probe; undefined: it did not answer. */
   answer: "leads" | "no_quorum" | undefined;
+  /** The server that led it when it last answered. */
+  leader: string | undefined;
 }
 
 /** How a {@link JetStreamLanding} works. */
@@ -98,6 +100,7 @@ export class JetStreamLanding implements Landing {
       way: "fast",
       problem: "not probed yet",
       answer: undefined,
+      leader: undefined,
     }));
     void this.#followConnection();
   }
@@ -159,6 +162,7 @@ export class JetStreamLanding implements Landing {
       const { allow_batched } = config as { allow_batched?: boolean };
       this.#choose(lane, allow_batched ? "fast" : "plain");
       lane.answer = hasQuorum(cluster) ? "leads" : "no_quorum";
+      lane.leader = cluster?.leader;
       lane.problem = undefined;
     } catch (error) {
       lane.answer = undefined;
@@ -279,9 +283,9 @@ function hasQuorum(cluster: ClusterOfStream): boolean {
 }
 
 // An API error (stream full, out of resources) lasts longer than a request; a timeout may not.
-function toNotStored(error: unknown, { stream, answer, outcome }: Lane): NotStored {
+function toNotStored(error: unknown, { stream, answer, leader, outcome }: Lane): NotStored {
   if (error instanceof NotStored) return error;
-  const message = `${stream}: ${messageOf(error)}`;
+  const message = `${stream}${leader ? `, led by ${leader}` : ""}: ${messageOf(error)}`;
   const notStored = (reason: RefusalReason, retryAfterMs: number) =>
     new NotStored(reason, message, retryAfterMs, { cause: error });
   if (error instanceof JetStreamApiError) {

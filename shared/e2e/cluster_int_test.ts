@@ -1,16 +1,19 @@
-import { assert } from "@std/assert";
+import { assert, assertStringIncludes } from "@std/assert";
 import { type JetStreamManager, jetstreamManager } from "nats/jetstream";
-import type { ServiceProcess } from "../dev/servers/service_process.ts";
+import { type ServiceProcess, sumOf } from "../dev/servers/service_process.ts";
 import { NatsStack } from "../dev/servers/stack.ts";
+import { limitFiles, SmallDisk } from "../dev/testing/full_disk.ts";
 import { waitFor } from "../dev/testing/wait_for.ts";
 import { EDGE_LOAD_SETTINGS, EdgeLoad } from "./edge_load.ts";
 
 /** Longest without a 202 through a fault, ms; three times what it takes alone. */
 const BOUND_MS = 30_000;
+const DISK_BYTES = 128 * 1024 ** 2;
 
 /** Three nodes, an edge on them, and its load. */
 class ClusterRig implements AsyncDisposable {
   readonly load: EdgeLoad;
+  readonly #disks = new AsyncDisposableStack();
 
   private constructor(
     readonly stack: NatsStack,
@@ -47,13 +50,41 @@ class ClusterRig implements AsyncDisposable {
 
   /** Makes the node with this index the leader of HEARTBEATS. */
   async lead(index: number): Promise<void> {
+    const isLed = async () => await this.leader() === index;
+    await this.#stepDown("STREAM.LEADER.STEPDOWN.HEARTBEATS", index, isLed);
+  }
+
+  /** Makes the node with this index the leader of the durable `live`. */
+  async leadLive(index: number): Promise<void> {
+    await this.#stepDown("CONSUMER.LEADER.STEPDOWN.HEARTBEATS.live", index, async () => {
+      const { cluster } = await this.jsm.consumers.info("HEARTBEATS", "live");
+      return cluster?.leader === this.nodeName(index);
+    });
+  }
+
+  async #stepDown(api: string, index: number, isLed: () => Promise<boolean>): Promise<void> {
     const nc = await this.stack.connect("ops");
-    const preferred = this.stack.cluster.node(index).launched.node?.name;
+    const order = JSON.stringify({ placement: { preferred: this.nodeName(index) } });
     await waitFor("the wanted leader", async () => {
-      if (await this.leader() === index) return true;
-      const order = JSON.stringify({ placement: { preferred } });
-      await nc.request("$JS.API.STREAM.LEADER.STEPDOWN.HEARTBEATS", order);
+      if (await isLed()) return true;
+      await nc.request(`$JS.API.${api}`, order);
     }, { timeoutMs: BOUND_MS });
+  }
+
+  /** The name of the server with this index. */
+  nodeName(index: number): string {
+    return this.stack.cluster.node(index).launched.node?.name ?? "";
+  }
+
+  /** Gives the node with this index a small disk of its own; undefined when this process may not mount. */
+  async smallDisk(index: number): Promise<SmallDisk | undefined> {
+    const node = this.stack.cluster.node(index);
+    await node.stop();
+    const disk = await SmallDisk.under(node.folder, DISK_BYTES);
+    if (disk) this.#disks.use(disk);
+    await node.start();
+    await this.isWhole();
+    return disk;
   }
 
   /** The index of the node that the edge is connected to. */
@@ -81,6 +112,7 @@ class ClusterRig implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.load.end();
+    await this.#disks.disposeAsync();
     await this.stack[Symbol.asyncDispose]();
   }
 }
@@ -132,3 +164,38 @@ Deno.test("leaders killed, step-downs, a rolling restart and a node gone stop no
   await rig.isWhole();
   await load.isStoredOnce(rig.stack);
 });
+
+for (const role of ["follows", "leads"] as const) {
+  Deno.test(`a full disk under a node that ${role} stops no edge and no reader; which one is told`, async () => {
+    await using rig = await ClusterRig.start();
+    const { stack, stack: { cluster }, load } = rig;
+    const live = await stack.service("live");
+    const read = async () => sumOf(await live.metrics(), "twofold_live_events_total");
+    await stack.service("pager", { TWOFOLD_PAGER_SERVICES: "ingest" });
+    const alerts = await stack.receiveAlerts("alerts.pipeline.node-stores-nothing");
+    const full = 1;
+    const disk = await rig.smallDisk(full);
+    await rig.lead(role === "leads" ? full : 0);
+    // A limit is an error of the disk, with which nats-server leads on, and its readers stand still.
+    await rig.leadLive(disk ? full : 0);
+    await rig.through(`a full disk under a node that ${role}`, async () => {
+      await (disk?.fill() ?? limitFiles(cluster.node(full).pid, 100_000));
+      await load.goesOn(1_000);
+      const before = await read();
+      await waitFor("the reader to go on", async () => await read() > before + 1_000, {
+        timeoutMs: BOUND_MS,
+      });
+    });
+    const told = await waitFor("the alert", () => alerts[0]?.alert, { timeoutMs: 2 * BOUND_MS });
+    assertStringIncludes(told.summary, `the NATS node ${rig.nodeName(full)} stores nothing of`);
+    assertStringIncludes(told.summary, "make space, then restart nats-server on it");
+    await disk?.makeSpace();
+    await cluster.node(full).stop();
+    await cluster.node(full).start();
+    await rig.isWhole();
+    await waitFor("its end", () => alerts[1]?.alert.status === "resolved", {
+      timeoutMs: 2 * BOUND_MS,
+    });
+    await load.isStoredOnce(stack);
+  });
+}

@@ -1,5 +1,6 @@
 /**
- * Asks how full the streams are that refuse when they are full, and alerts before they are.
+ * Asks how full the streams are that refuse when they are full, and which nodes have them: alerts
+ * before a stream is full, and when a node stores nothing.
  *
  * @module
  */
@@ -10,6 +11,7 @@ import { pause } from "../../../shared/process/retry.ts";
 import type { Service } from "../../../shared/process/service.ts";
 import type { pagerSettings } from "../settings.ts";
 import { FillingWatch, type StreamSize } from "./filling_watch.ts";
+import { type Replica, ReplicaWatch } from "./replica_watch.ts";
 
 const INTERVAL_MS = 5_000;
 
@@ -21,6 +23,7 @@ export function watchFilling(
 ): void {
   const streams = [...heartbeatStreams(settings.TWOFOLD_PARTITIONS), QUARANTINE];
   const watch = new FillingWatch(streams);
+  const replicas = new ReplicaWatch(streams);
   metrics.gaugeOf(
     "twofold_pager_stream_used_ratio",
     "How full a stream is",
@@ -35,21 +38,32 @@ export function watchFilling(
         .map(({ stream, fullInMs }) => [{ stream }, fullInMs / 1_000] as const),
     ["stream"],
   );
-  reportFindings(watch, options, signal);
-  for (const stream of streams) void measure(stream, watch, jsm, options.nowMs, signal);
+  reportFindings(
+    {
+      // Servers are asked, so nothing is concluded from what was not heard.
+      restart() {},
+      findings: (nowMs) => [...watch.findings(nowMs), ...replicas.findings(nowMs)],
+    },
+    options,
+    signal,
+  );
+  const note = (stream: string, info: StreamInfo) => {
+    const size = sizeOf(info, options.nowMs());
+    if (size) watch.measured(stream, size, performance.now());
+    replicas.measured(stream, replicasOf(info), performance.now());
+  };
+  for (const stream of streams) void measure(stream, jsm, note, signal);
 }
 
 async function measure(
   stream: string,
-  watch: FillingWatch,
   jsm: JetStreamManager,
-  nowMs: () => number,
+  note: (stream: string, info: StreamInfo) => void,
   signal: AbortSignal,
 ): Promise<void> {
   while (!signal.aborted) {
     try {
-      const size = sizeOf(await jsm.streams.info(stream), nowMs());
-      if (size) watch.measured(stream, size, performance.now());
+      note(stream, await jsm.streams.info(stream));
     } catch {
       // A stream that does not answer is not measured; those who need it say so.
     }
@@ -63,4 +77,14 @@ function sizeOf({ config, state }: StreamInfo, nowMs: number): StreamSize | unde
   const hasMessages = state.messages > 0;
   const agesInMs = config.max_age > 0 && hasMessages ? config.max_age / 1e6 - ageMs : Infinity;
   return { bytes: state.bytes, limitBytes: config.max_bytes, agesInMs };
+}
+
+// A server that is alone has no replicas. The leader counts in ns, and 0 if it has never heard of one.
+function replicasOf({ cluster }: StreamInfo): Replica[] {
+  return (cluster?.replicas ?? []).map(({ name, current, offline = false, active }) => ({
+    node: name,
+    isCurrent: current,
+    isOffline: offline,
+    silentMs: active > 0 ? active / 1e6 : Infinity,
+  }));
 }

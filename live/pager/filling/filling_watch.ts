@@ -71,9 +71,6 @@ export class FillingWatch {
     while (samples.length > MAX_SAMPLES || isOld(samples[0] as Sample)) samples.shift();
   }
 
-  /** Sizes are asked for, so nothing is concluded from what was not heard. */
-  restart(): void {}
-
   /** What is known of each stream that was measured. */
   fillings(): StreamFilling[] {
     return [...this.#samples].flatMap(([stream, samples]) => {

@@ -74,6 +74,10 @@ export class NatsServer {
   get pid(): number {
     return this.#child.pid;
   }
+  /** Where its data are. */
+  get folder(): string {
+    return folderOf(this.workspace, this.launched);
+  }
 
   /** Starts the server; its data are in `<workspace>/nats`. */
   static async start(workspace: Workspace, given: NatsOptions = {}): Promise<NatsServer> {
@@ -140,6 +144,10 @@ interface Launched {
   readonly node: NodeOptions | undefined;
 }
 
+function folderOf(workspace: Workspace, { node }: Launched): string {
+  return `${workspace.folder}/${node?.name ?? "nats"}`;
+}
+
 function clusterArgs({ routePort, routePorts }: NodeOptions): string[] {
   const routes = routePorts.map((port) => `nats://127.0.0.1:${port}`);
   return [
@@ -168,7 +176,7 @@ async function spawn(
   maxFileStore = "200GB",
 ): Promise<Child> {
   const { binary, port, monitorPort, passwords, node } = launched;
-  const folder = `${workspace.folder}/${node?.name ?? "nats"}`;
+  const folder = folderOf(workspace, launched);
   return await Child.start(workspace, {
     name: node?.name ?? "nats-server",
     command: binary,

@@ -18,6 +18,8 @@ import { ingestSettings, MAX_BODY_BYTES } from "./settings.ts";
 
 /** Interval between two probes of the streams, in ms. */
 const PROBE_INTERVAL_MS = 5_000;
+/** The same of one that refuses and may end that by itself, in ms. */
+const RETRY_INTERVAL_MS = 500;
 /** Interval between two measurements of the round trip, in ms. */
 const MEASURE_INTERVAL_MS = 1_000;
 /** `Retry-After` while the edge is starting, in ms. */
@@ -73,6 +75,7 @@ async function start(service: IngestProcess): Promise<void> {
     PROBE_INTERVAL_MS,
     signal,
   );
+  void repeat(() => Promise.resolve(landing.tryRefusing()), RETRY_INTERVAL_MS, signal);
   void repeat(() => landing.measure(), MEASURE_INTERVAL_MS, signal);
   service.metrics.gaugeOf(
     "twofold_ingest_round_trip_seconds",

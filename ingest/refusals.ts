@@ -122,6 +122,11 @@ export class StreamOutcome {
     return this.#refusal !== undefined;
   }
 
+  /** Why the last events were refused; undefined when they were acknowledged. */
+  get reason(): RefusalReason | undefined {
+    return this.#refusal?.reason;
+  }
+
   /** Why the last events were refused, for a person; undefined when they were acknowledged. */
   get refusing(): string | undefined {
     if (this.#refusal === undefined) return undefined;

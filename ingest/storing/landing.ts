@@ -41,6 +41,8 @@ const REASON_OF_CODE: ReadonlyMap<number, RefusalReason> = new Map([
   // Temporarily unavailable, too few nodes, no leader, and not enabled (any more).
   ...[10004, 10005, 10008, 10009, 10039, 10076].map((code) => [code, "no_quorum"] as const),
 ]);
+/** Reasons that only somebody's command ends, and of which the server answers at once. */
+const LASTING: readonly (RefusalReason | undefined)[] = ["stream_full", "quota"];
 /** Maximum time that a probe waits for an acknowledgement, in ms. */
 const PROBE_TIMEOUT_MS = 2_000;
 
@@ -65,6 +67,13 @@ interface Lane {
   leader: string | undefined;
 }
 
+/** What waits for its acknowledgement, and can be given up. */
+interface UnderWay {
+  readonly lane: Lane;
+  readonly sentMs: number;
+  readonly giveUp: (reason: NotStored) => void;
+}
+
 /** How a {@link JetStreamLanding} works. */
 export interface LandingOptions {
   readonly inboxPrefix: string;
@@ -80,8 +89,7 @@ export class JetStreamLanding implements Landing {
   readonly #js: JetStreamClient;
   readonly #fast: FastIngest;
   readonly #lanes: readonly Lane[];
-  /** Rejects each publish in flight when the connection is lost. */
-  readonly #rejectPending = new Set<(reason: NotStored) => void>();
+  readonly #underWay = new Set<UnderWay>();
   #connected = true;
   /** The last ones, ms. */
   readonly #roundTripsMs: number[] = [];
@@ -156,6 +164,17 @@ export class JetStreamLanding implements Landing {
     await this.#probing;
   }
 
+  /**
+   * Tries whether streams store again that refuse and may do so by themselves, such as after an
+   * election. Does not wait for the outcome.
+   */
+  tryRefusing(): void {
+    for (const [partition, lane] of this.#lanes.entries()) {
+      const { isRefusing, reason } = lane.outcome;
+      if (isRefusing && !LASTING.includes(reason)) void this.#tryToStore(lane, partition);
+    }
+  }
+
   async #ask(lane: Lane): Promise<void> {
     try {
       const { config, cluster } = await this.jsm.streams.info(lane.stream);
@@ -174,15 +193,27 @@ export class JetStreamLanding implements Landing {
     const { streams: { length: partitions }, nowMs } = this.options;
     const session = canarySession(partition, partitions);
     const canary = canaryOf({ eventId: crypto.randomUUID(), session, seq: 0, ts: nowMs() });
+    const sentMs = performance.now();
     try {
       await this.#landPlain([probeEvent(canary, partitions)], PROBE_TIMEOUT_MS);
+      this.#giveUpBefore(lane, sentMs);
       this.#stored(lane);
     } catch (error) {
       this.#refused(lane, error);
     }
   }
 
+  // A leader answers in order, so what has no answer yet went to one that is gone.
+  #giveUpBefore(lane: Lane, sentMs: number): void {
+    const lost = new NotStored("no_answer", `${lane.stream}: lost on its way`, 0);
+    for (const each of this.#underWay) {
+      if (each.lane === lane && each.sentMs < sentMs) each.giveUp(lost);
+    }
+  }
+
   #refused(lane: Lane, error: unknown): NotStored {
+    // Given up here: it says nothing of the stream.
+    if (error instanceof NotStored) return error;
     const notStored = toNotStored(error, lane);
     // Of a lost connection, that says enough.
     if (!this.#connected) return notStored;
@@ -213,7 +244,8 @@ export class JetStreamLanding implements Landing {
     if (lane === undefined) throw new RangeError(`partition ${partition} has no stream`);
     const isFast = lane.way === "fast" && events.length >= MIN_FAST_EVENTS;
     try {
-      await this.#rejectOnDisconnect(
+      await this.#acknowledged(
+        lane,
         isFast ? this.#landFast(events, timeoutMs) : this.#landPlain(events, timeoutMs),
       );
       this.#stored(lane);
@@ -242,10 +274,11 @@ export class JetStreamLanding implements Landing {
   }
 
   // The client waits for its timeout even when disconnected; the device should get 503 at once.
-  #rejectOnDisconnect(work: Promise<void>): Promise<void> {
+  #acknowledged(lane: Lane, work: Promise<void>): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#rejectPending.add(reject);
-      work.then(resolve, reject).finally(() => this.#rejectPending.delete(reject));
+      const underWay = { lane, sentMs: performance.now(), giveUp: reject };
+      this.#underWay.add(underWay);
+      work.then(resolve, reject).finally(() => this.#underWay.delete(underWay));
     });
   }
 
@@ -253,7 +286,7 @@ export class JetStreamLanding implements Landing {
     for await (const { type } of this.nc.status()) {
       if (type === "disconnect") {
         this.#connected = false;
-        for (const reject of this.#rejectPending) reject(disconnected());
+        for (const { giveUp } of this.#underWay) giveUp(disconnected());
       } else if (type === "reconnect") {
         this.#connected = true;
         void this.probe();
@@ -284,7 +317,6 @@ function hasQuorum(cluster: ClusterOfStream): boolean {
 
 // An API error (stream full, out of resources) lasts longer than a request; a timeout may not.
 function toNotStored(error: unknown, { stream, answer, leader, outcome }: Lane): NotStored {
-  if (error instanceof NotStored) return error;
   const message = `${stream}${leader ? `, led by ${leader}` : ""}: ${messageOf(error)}`;
   const notStored = (reason: RefusalReason, retryAfterMs: number) =>
     new NotStored(reason, message, retryAfterMs, { cause: error });

@@ -178,7 +178,8 @@ export async function connectService<S extends ServiceSettings & typeof natsSett
   const { signal, log } = service;
   const { nc, leave } = await untilReady(signal, log, () => open(settings, log), part);
   void reportStatus(nc, part);
-  const watch = new NodeWatch({ nc, user: settings.TWOFOLD_NATS_USER, leave, log });
+  const servers = settings.TWOFOLD_NATS_URL.split(",").length;
+  const watch = new NodeWatch({ nc, user: settings.TWOFOLD_NATS_USER, servers, leave, log });
   void watch.run(signal);
   if (name === "nats") {
     service.metrics.gaugeOf(

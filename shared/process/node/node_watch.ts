@@ -17,7 +17,7 @@ import type { Log } from "../log.ts";
 import { pause } from "../retry.ts";
 
 /** Interval between two probes, in ms. */
-export const PROBE_MS = 2_000;
+export const PROBE_MS = 1_000;
 /** Time without an acknowledgement after which a connection leaves its server, in ms. */
 export const LEAVE_AFTER_MS = 6_000;
 const MAX_LEAVE_AFTER_MS = 60_000;
@@ -34,6 +34,8 @@ export interface NodeWatchOptions {
   readonly nc: NatsConnection;
   /** The user of the connection. */
   readonly user: string;
+  /** How many servers its list has. */
+  readonly servers: number;
   /** Opens the connection anew, to another server if there is one. */
   readonly leave: () => Promise<void>;
   readonly log: Log;
@@ -46,7 +48,8 @@ export class NodeWatch {
   #goodMs = performance.now();
   #tookMs = 0;
   #isConnected = true;
-  #leaveAfterMs = LEAVE_AFTER_MS;
+  /** Servers left since one acknowledged. */
+  #left = 0;
   #error: unknown;
 
   constructor(readonly options: NodeWatchOptions) {
@@ -78,17 +81,19 @@ export class NodeWatch {
       await this.#js.publish(probeSubject(user), nc.getServer(), { timeout: PROBE_TIMEOUT_MS });
       this.#goodMs = performance.now();
       this.#tookMs = this.#goodMs - sentMs;
-      this.#leaveAfterMs = LEAVE_AFTER_MS;
+      this.#left = 0;
     } catch (error) {
       this.#error = error;
     }
   }
 
   async #judge(): Promise<void> {
-    const { nc, leave, log } = this.options;
+    const { nc, servers, leave, log } = this.options;
     const silentMs = performance.now() - this.#goodMs;
-    if (silentMs < this.#leaveAfterMs) return;
-    this.#leaveAfterMs = Math.min(2 * this.#leaveAfterMs, MAX_LEAVE_AFTER_MS);
+    const leaveAfterMs = LEAVE_AFTER_MS * 2 ** Math.floor(this.#left / servers);
+    // It is judged once in PROBE_MS: at the nearest time.
+    if (silentMs < Math.min(leaveAfterMs, MAX_LEAVE_AFTER_MS) - PROBE_MS / 2) return;
+    this.#left += 1;
     this.#goodMs = performance.now();
     log.warn("nats.server_left", {
       server: nc.getServer(),

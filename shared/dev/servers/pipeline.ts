@@ -11,7 +11,7 @@ import { type DatabaseRole, FINANCE_ROLE } from "../../provision/roles.ts";
 import { freePort } from "./free_port.ts";
 import { NatsServer, type NatsUser } from "./nats_server.ts";
 import { PostgresServer } from "./postgres_server.ts";
-import { type ServiceName, ServiceProcess, SERVICES } from "./service_process.ts";
+import { type ServiceName, ServiceProcess } from "./service_process.ts";
 import { createDatabase, DATABASE, roleUrl } from "./stack.ts";
 import type { Workspace } from "./workspace.ts";
 
@@ -48,8 +48,10 @@ export interface PipelineOptions {
   readonly natsNodes?: number;
   /** What is between services and servers, and between devices and the edge. */
   readonly links?: ProcessLinks;
-  /** Processes of live; 1 unless given. */
+  /** Processes of live; 1 unless given. The links of the second begin at `live-2`. */
   readonly lives?: number;
+  /** Processes of the pager; 1 unless given. The links of the second begin at `pager-2`. */
+  readonly pagers?: number;
   /** Whether the pager sends canaries through the edge, with a fleet key of its own. */
   readonly hasCanary?: boolean;
   /** `host:port` of what the pager may connect to besides NATS: its receivers. */
@@ -79,6 +81,8 @@ export class Pipeline implements AsyncDisposable {
     readonly services: Readonly<Record<ServiceName, ServiceProcess>>,
     /** The processes of live; the first is that of `services`. */
     readonly lives: readonly ServiceProcess[],
+    /** The processes of the pager; the first is that of `services`. */
+    readonly pagers: readonly ServiceProcess[],
     readonly fleetKey: string,
     readonly financeKey: string,
     readonly ports: Ports,
@@ -116,41 +120,42 @@ export class Pipeline implements AsyncDisposable {
       triage: { TWOFOLD_POSTGRES_URL: roleUrl(database, "triage") },
       pager: canary?.settings ?? {},
     };
-    const via = <T>(name: ServiceName, value: T) =>
-      linked(value, options.links ?? DIRECT, name, { nats, database });
+    const via = <T>(from: string, value: T) =>
+      linked(value, options.links ?? DIRECT, from, { nats, database });
     const folders = Object.values(royaltyFolders(workspace));
     await Promise.all(folders.map((folder) => Deno.mkdir(folder, { recursive: true })));
-    const start = (name: ServiceName, httpPort = ports.http[name]) =>
+    const start = (name: ServiceName, httpPort = ports.http[name], from: string = name) =>
       ServiceProcess.start(workspace, name, {
         httpPort,
-        reach: via(name, [
+        reach: via(from, [
           ...nats.urls,
           ...("TWOFOLD_POSTGRES_URL" in own[name] ? [hostOf(database)] : []),
           ...(name === "pager" ? [...options.receivers ?? [], ...canary?.reach ?? []] : []),
         ]),
-        settings: via(name, {
+        settings: via(from, {
           ...nats.settings(name),
           ...options.settings,
           ...own[name],
           ...options.services?.[name],
         }),
       });
-    const more = Array.from({ length: (options.lives ?? 1) - 1 }, () => start("live", freePort()));
-    const [ingest, live, royalty, triage, pager, ...lives] = await Promise.all([
+    const all = (name: ServiceName, count = 1) =>
+      several(count, (i) => i === 0 ? start(name) : start(name, freePort(), `${name}-${i + 1}`));
+    const [ingest, lives, royalty, triage, pagers] = await Promise.all([
       start("ingest"),
-      start("live"),
+      all("live", options.lives),
       start("royalty"),
       start("triage"),
-      start("pager"),
-      ...more,
+      all("pager", options.pagers),
     ]);
     return new Pipeline(
       workspace,
       nats,
       cluster,
       database,
-      { ingest, live, royalty, triage, pager },
-      [live, ...lives],
+      { ingest, live: lives[0], royalty, triage, pager: pagers[0] },
+      lives,
+      pagers,
       fleetKey,
       financeKey,
       ports,
@@ -193,11 +198,17 @@ export class Pipeline implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#connections.map((nc) => nc.close()));
-    const services = SERVICES.map((name) => this.services[name]);
-    await Promise.all([...services, ...this.lives.slice(1)].map((service) => service.stop()));
+    const services = new Set([...Object.values(this.services), ...this.lives, ...this.pagers]);
+    await Promise.all([...services].map((service) => service.stop()));
     await Promise.all([...this.nats.nodes.map((node) => node.stop()), this.postgres.stop()]);
     this.cluster?.[Symbol.dispose]();
   }
+}
+
+/** What `start` gives for 0, 1 and so on; `count` is at least 1. */
+async function several<T>(count: number, start: (i: number) => Promise<T>): Promise<[T, ...T[]]> {
+  const more = Array.from({ length: count - 1 }, (_, i) => start(i + 1));
+  return await Promise.all([start(0), ...more]);
 }
 
 async function startNats(

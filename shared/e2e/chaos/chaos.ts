@@ -63,7 +63,7 @@ export const chaosTask = command({
     await using webhook = new PageWebhook();
     using links = new ProxyLinks();
     using chaos = new FaultRunner(schedule, webhook, links);
-    const scenario = scenarioOf(chaos, seed, Number(nodes));
+    const scenario = scenarioOf(chaos, seed);
     try {
       return await runScenario(scenario, { report, json }, io);
     } catch (error) {
@@ -72,14 +72,15 @@ export const chaosTask = command({
   },
 });
 
-function scenarioOf(chaos: FaultRunner, seed: number, natsNodes: number): Scenario {
-  const { schedule: { durationMs, incidents, closesAtMs }, webhook, links } = chaos;
+function scenarioOf(chaos: FaultRunner, seed: number): Scenario {
+  const { schedule: { nodes, durationMs, incidents, closesAtMs }, webhook, links } = chaos;
   return {
     seed,
     duplicateWindowMs: DUPLICATE_WINDOW_MS,
     pipeline: {
       hasCanary: true,
-      natsNodes,
+      natsNodes: nodes,
+      pagers: 2,
       links,
       receivers: [webhook.host],
       provision: { TWOFOLD_DUPLICATE_WINDOW_MS: String(DUPLICATE_WINDOW_MS) },

@@ -11,13 +11,12 @@ import type { CheckLine } from "../../dev/demo/check_line.ts";
 import type { PageWebhook } from "../../dev/demo/page_webhook.ts";
 import type { Fault } from "../../dev/demo/scenario.ts";
 import type { Pipeline } from "../../dev/servers/pipeline.ts";
-import { SERVICES } from "../../dev/servers/service_process.ts";
 import { messageOf } from "../../process/errors.ts";
 import { pause } from "../../process/retry.ts";
-import { cause, writeErrorOf } from "./faults.ts";
+import { cause, processOf, writeErrorOf } from "./faults.ts";
 import { chaosChecks, type FaultDone, type Page } from "./judge.ts";
 import type { ProxyLinks } from "./links.ts";
-import { type ChaosFault, type ChaosSchedule, natsNames } from "./schedule.ts";
+import { type ChaosFault, type ChaosSchedule, natsNames, PROCESSES } from "./schedule.ts";
 
 /** Maximum time after the last heartbeat until everything is healthy. */
 const RECOVERY_MS = 60_000;
@@ -84,6 +83,7 @@ export class FaultRunner implements Disposable {
   checks(): CheckLine[] {
     return chaosChecks({
       startMs: this.#startMs,
+      nodes: this.schedule.nodes,
       incidents: this.schedule.incidents,
       planned: this.schedule.faults.length,
       done: this.#done,
@@ -105,16 +105,17 @@ export class FaultRunner implements Disposable {
   }
 
   // As Kubernetes does: a process that ends is started again.
-  async #supervise({ services, workspace }: Pipeline): Promise<void> {
-    for (const name of SERVICES) {
-      const { exitCode } = services[name];
+  async #supervise(pipeline: Pipeline): Promise<void> {
+    for (const name of PROCESSES) {
+      const service = processOf(name, pipeline);
+      const { exitCode } = service;
       if (exitCode === null || this.#underWay.has(name)) continue;
       const atMs = Date.now() - this.#startMs;
-      const started = services[name].restart();
+      const started = service.restart();
       this.#underWay.set(name, started);
       await started.catch((error) => this.#mistakes.push(`restart ${name}: ${messageOf(error)}`))
         .finally(() => this.#underWay.delete(name));
-      const log = await Deno.readTextFile(`${workspace.folder}/${name}.log`);
+      const log = await Deno.readTextFile(`${pipeline.workspace.folder}/${service.name}.log`);
       this.#ended.push(`${name} with ${exitCode} at ${seconds(atMs)}: ${lastError(log)}`);
     }
   }
@@ -163,8 +164,8 @@ export class FaultRunner implements Disposable {
   async #findIll(): Promise<string[]> {
     const pipeline = this.#pipeline;
     if (pipeline === undefined) return ["the pipeline has not started"];
-    const states = await Promise.all(SERVICES.map(async (name) => {
-      const { status, reason } = await pipeline.services[name].readiness()
+    const states = await Promise.all(PROCESSES.map(async (name) => {
+      const { status, reason } = await processOf(name, pipeline).readiness()
         .catch((error) => ({ status: 0, reason: messageOf(error) }));
       return status === 200 ? [] : [`${name}: ${reason}`];
     }));

@@ -6,12 +6,19 @@
 import { jetstreamManager } from "nats/jetstream";
 import type { NatsServer } from "../../dev/servers/nats_server.ts";
 import type { Pipeline } from "../../dev/servers/pipeline.ts";
-import { type ServiceName, SERVICES } from "../../dev/servers/service_process.ts";
+import type { ServiceProcess } from "../../dev/servers/service_process.ts";
 import { isAlive, runCommand } from "../../dev/testing/child_process.ts";
 import { processTree } from "../../dev/testing/measure.ts";
 import { pause } from "../../process/retry.ts";
 import type { ProxyLinks } from "./links.ts";
-import { type ChaosFault, type FaultKind, natsNames, SLOW_MS } from "./schedule.ts";
+import {
+  type ChaosFault,
+  type FaultKind,
+  natsNames,
+  PROCESSES,
+  type ProcessName,
+  SLOW_MS,
+} from "./schedule.ts";
 
 /** Undoes what a fault did. */
 export type Undo = () => Promise<void>;
@@ -38,9 +45,17 @@ export async function cause(
   return () => victim.start();
 }
 
+/** The process of a service. */
+export function processOf(name: ProcessName, { services, pagers }: Pipeline): ServiceProcess {
+  if (name !== "pager-2") return services[name];
+  const [, standby] = pagers;
+  if (standby === undefined) throw new RangeError("there is one pager only");
+  return standby;
+}
+
 function victimOf(target: string, pipeline: Pipeline): Victim {
-  const service = SERVICES.find((name) => name === target);
-  if (service !== undefined) return serviceVictim(service, pipeline);
+  const name = PROCESSES.find((each) => each === target);
+  if (name !== undefined) return serviceVictim(processOf(name, pipeline));
   const { postgres, nats } = pipeline;
   const server = target === "postgres" ? postgres : nodeOf(target, nats);
   return {
@@ -60,8 +75,7 @@ function nodeOf(target: string, { nodes }: NatsServer): NatsServer {
   return node;
 }
 
-function serviceVictim(name: ServiceName, { services }: Pipeline): Victim {
-  const service = services[name];
+function serviceVictim(service: ServiceProcess): Victim {
   return {
     get pid() {
       return service.pid;

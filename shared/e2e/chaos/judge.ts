@@ -7,7 +7,7 @@
  */
 import { check, type CheckLine, equal } from "../../dev/demo/check_line.ts";
 import { falsePagesLine, type IncidentSaid, isAbout } from "./false_pages.ts";
-import type { ChaosFault, ChaosIncident, FaultKind } from "./schedule.ts";
+import { type ChaosFault, type ChaosIncident, type FaultKind, isOutage } from "./schedule.ts";
 
 /** A fault as it was. */
 export interface FaultDone {
@@ -29,6 +29,8 @@ export interface Page {
 /** A run that is over. */
 export interface ChaosRun {
   readonly startMs: number;
+  /** Servers of NATS. */
+  readonly nodes: number;
   readonly incidents: readonly ChaosIncident[];
   readonly planned: number;
   readonly done: readonly FaultDone[];
@@ -44,17 +46,24 @@ export interface ChaosRun {
 }
 
 /** Maximum time until the page of an incident, once everything on its way works. */
-const PAGE_LIMIT_MS = 15_000;
+const INCIDENT_LIMIT_MS = 15_000;
 /** A longer outage is paged by itself. */
 const OUTAGE_MS = 20_000;
+/** Maximum time until its page, while who tells it is whole. */
+const OUTAGE_LIMIT_MS = 20_000;
+/** Maximum time until the pager that stands by goes on where another one was. */
+const TAKEOVER_MS = 7_000;
 
 /** One line for each incident and each long outage, and for what holds of the whole run. */
 export function chaosChecks(run: ChaosRun): CheckLine[] {
+  const outages = run.done.filter(({ fault: { kind, target }, fromMs, toMs }) =>
+    isOutage(kind, target, run.nodes) && toMs - fromMs > OUTAGE_MS
+  );
   return [
     equal("faults that were caused", run.planned, run.done.length),
     check("faults that could not be", "none", listed(run.mistakes), run.mistakes.length === 0),
     ...run.incidents.map((incident) => incidentLine(incident, run)),
-    ...run.done.filter(isOutage).map((outage) => outageLine(outage, run)),
+    ...outages.map((outage) => outageLine(outage, run)),
     ...run.ended.map((each) => check("ended by itself", "is started again", each, true)),
     ...run.mended.map((each) => check("wrote no more", "is restarted by on-call", each, true)),
     falsePagesLine(run.pages.flatMap(({ said }) => said ?? []), run.incidents, run.startMs),
@@ -63,78 +72,109 @@ export function chaosChecks(run: ChaosRun): CheckLine[] {
 }
 
 /** Pages of incidents come by none of these. */
-const BESIDE_THE_ALERTS = /^(royalty|triage|postgres|QUARANTINE)/;
+const BESIDE_THE_ALERTS = /^(royalty|triage|postgres|QUARANTINE|pager)/;
 
-function incidentLine(incident: ChaosIncident, { startMs, done, pages }: ChaosRun): CheckLine {
+function incidentLine(incident: ChaosIncident, run: ChaosRun): CheckLine {
+  const { startMs, done, pages } = run;
   const beginMs = startMs + incident.beginMs;
   const endMs = startMs + incident.endMs;
-  const inTheWay = done.filter(({ fault, fromMs, toMs }) =>
-    !BESIDE_THE_ALERTS.test(fault.target) && fromMs < endMs && toMs > beginMs
-  );
+  const inTheWay = [
+    ...done.filter(({ fault }) => !BESIDE_THE_ALERTS.test(fault.target)),
+    ...pagersOut(run),
+  ].filter(({ fromMs, toMs }) => fromMs < endMs && toMs > beginMs);
   const wholeMs = Math.max(beginMs, ...inTheWay.map(({ toMs }) => toMs));
+  const limitMs = INCIDENT_LIMIT_MS + takeoverMs(run, wholeMs, wholeMs + INCIDENT_LIMIT_MS);
   const page = pages.find(({ atMs, said }) =>
     atMs >= beginMs && said !== undefined && isAbout(said.cell, incident)
   );
   const name = `page about ${incident.cdn} in ${incident.region}, from ${at(incident.beginMs)}`;
-  const expected = `within ${PAGE_LIMIT_MS / 1_000} s of ${
+  const expected = `within ${limitMs / 1_000} s of ${
     wholeMs === beginMs ? "its begin" : `service, ${at(wholeMs - startMs)}`
   }`;
   if (page === undefined) return check(name, expected, "none", false);
-  return check(name, expected, at(page.atMs - startMs), page.atMs - wholeMs <= PAGE_LIMIT_MS);
+  return check(name, expected, at(page.atMs - startMs), page.atMs - wholeMs <= limitMs);
 }
 
-const STOPS: readonly FaultKind[] = ["kill", "freeze", "cut", "half-open", "full"];
-
-function isOutage({ fault: { kind, target }, fromMs, toMs }: FaultDone): boolean {
-  // Two nodes of a cluster go on, and a device that is cut off is none of our services.
-  const isServed = /^nats-[1-9]/.test(target) || target === "devices→ingest";
-  return STOPS.includes(kind) && !isServed && toMs - fromMs > OUTAGE_MS;
-}
-
-function outageLine(outage: FaultDone, { startMs, done, pages }: ChaosRun): CheckLine {
-  const { fault, fromMs, toMs } = outage;
-  const seconds = ((toMs - fromMs) / 1_000).toFixed(1);
-  const name = `page about ${fault.kind} ${fault.target}, from ${at(fromMs - startMs)}`;
+function outageLine({ fault, fromMs, toMs }: FaultDone, run: ChaosRun): CheckLine {
+  const { startMs, pages } = run;
+  const name = `page about ${fault.kind} ${fault.target}, ${at(fromMs - startMs)} to ${
+    at(toMs - startMs)
+  }`;
   const wanted = pageOf(fault.target);
-  const page = pages.find(({ atMs, what }) =>
-    atMs >= fromMs && atMs <= toMs + PAGE_LIMIT_MS && wanted.test(what)
-  );
-  if (page !== undefined) {
-    const found = `${page.what} after ${((page.atMs - fromMs) / 1_000).toFixed(1)} s`;
-    return check(name, "paged", found, true);
+  const page = pages.find(({ atMs, what }) => atMs >= fromMs && wanted.test(what));
+  const found = page === undefined ? "none" : `${page.what} after ${at(page.atMs - fromMs)}`;
+  const mute = [...pagersOut(run), ...fault.target.startsWith("nats-") ? [] : natsOut(run)]
+    .filter((span) => span.fromMs < toMs && span.toMs > fromMs);
+  const toldMs = [fromMs, ...mute.map((span) => span.toMs)]
+    .filter((beginMs) =>
+      !mute.some((span) => span.fromMs < beginMs + OUTAGE_LIMIT_MS && span.toMs > beginMs)
+    )
+    .reduce((earliest, beginMs) => Math.min(earliest, beginMs), Infinity);
+  if (toMs - toldMs < OUTAGE_LIMIT_MS) {
+    const spans = mute.map((span) => `${at(span.fromMs - startMs)} to ${at(span.toMs - startMs)}`);
+    return check(name, `nobody can tell, ${spans.join(", ")}`, found, true);
   }
-  const tellers = tellersOf(fault.target);
-  const silenced = done.filter((other) =>
-    other !== outage && tellers.test(other.fault.target) && other.fromMs < toMs &&
-    other.toMs > fromMs
-  );
-  return check(
-    name,
-    silenced.length === 0 ? "paged" : "paged, unless who tells is out",
-    silenced.length === 0
-      ? `none in ${seconds} s`
-      : `none; out too: ${silenced.map(({ fault }) => fault.target).join(", ")}`,
-    silenced.length > 0,
-  );
+  const limitMs = OUTAGE_LIMIT_MS + takeoverMs(run, fromMs, toldMs + OUTAGE_LIMIT_MS);
+  const expected = `within ${limitMs / 1_000} s${
+    toldMs === fromMs ? "" : ` of who tells, ${at(toldMs - startMs)}`
+  }`;
+  return check(name, expected, found, page !== undefined && page.atMs - toldMs <= limitMs);
 }
 
 /** The pages that tell the outage of a target. */
 function pageOf(target: string): RegExp {
-  const [from = "", to] = target.split("→");
+  const [from = ""] = target.split("→");
   if (from === "ingest") return /^(ingest-|canary-edge$)/;
   if (from === "live") return /^(live-|canary-live$)/;
   if (from === "royalty" || from === "postgres") return /^(royalty-|triage-|canary-books$)/;
-  if (from === "pager") return to === undefined ? /^pager-/ : /^(pager-|nats-silent$)/;
   if (from === "triage") return /^triage-/;
   if (from === "HEARTBEATS") return /^(ingest-|canary-edge$|stream-)/;
   if (from === "QUARANTINE") return /^(quarantine-|royalty-|live-|canary-|stream-)/;
-  return /-silent$/;
+  return /^nats-/;
 }
 
-/** Who would tell it: without them nothing can be paged. */
-function tellersOf(target: string): RegExp {
-  if (target.startsWith("nats-")) return /^pager/;
-  return target.startsWith("pager") ? /^(triage|nats-)/ : /^(pager|nats-)/;
+/** A time, as in {@link FaultDone}. */
+interface Span {
+  readonly fromMs: number;
+  readonly toMs: number;
+}
+
+/** Faults that stop nothing: what they act on goes on, if slower. */
+const GOES_ON: readonly FaultKind[] = ["slow"];
+
+/** When all pagers were out; each needs its link, too. */
+function pagersOut({ done }: ChaosRun): Span[] {
+  const of = (pager: string) =>
+    done.filter(({ fault: { kind, target } }) =>
+      (target === pager || target === `${pager}→nats`) && !GOES_ON.includes(kind)
+    );
+  const second = of("pager-2");
+  return of("pager").flatMap((one) => second.flatMap((other) => overlapOf(one, other)));
+}
+
+/** When NATS was out: a majority of its servers. */
+function natsOut({ nodes, done }: ChaosRun): Span[] {
+  const out = done.filter(({ fault: { target } }) => target.startsWith("nats-"));
+  if (nodes === 1) return out;
+  return out.flatMap((one, i) =>
+    out.slice(i + 1).filter(({ fault: { target } }) => target !== one.fault.target)
+      .flatMap((other) => overlapOf(one, other))
+  );
+}
+
+function overlapOf(a: Span, b: Span): Span[] {
+  const fromMs = Math.max(a.fromMs, b.fromMs);
+  const toMs = Math.min(a.toMs, b.toMs);
+  return fromMs < toMs ? [{ fromMs, toMs }] : [];
+}
+
+/** How much longer a page may take because a pager was lost meanwhile, ms. */
+function takeoverMs({ done }: ChaosRun, fromMs: number, toMs: number): number {
+  const isLost = done.some(({ fault: { kind, target }, ...span }) =>
+    target.startsWith("pager") && !GOES_ON.includes(kind) &&
+    span.fromMs < toMs && span.toMs > fromMs
+  );
+  return isLost ? TAKEOVER_MS : 0;
 }
 
 function at(ms: number): string {

@@ -26,6 +26,7 @@ function failing(run: Partial<ChaosRun>): string[] {
   const { done = [] } = run;
   return chaosChecks({
     startMs: START_MS,
+    nodes: 1,
     incidents: [],
     planned: done.length,
     done,
@@ -64,23 +65,58 @@ Deno.test("a page about another cell, or from before, is not the page of an inci
   assertEquals(failing({ incidents, pages: [incidentPage({ region: "de" }, 9_000)] }), alsoFalse);
 });
 
-Deno.test("an outage of more than 20 s has to be paged, a shorter one not", () => {
-  const long = [done("freeze", "royalty", 2_000, 24_000)];
-  const missing = ["page about freeze royalty, from 2.0 s"];
-  assertEquals(failing({ done: long }), missing);
-  assertEquals(failing({ done: long, pages: [pipelinePage("royalty-silent", 15_000)] }), []);
-  assertEquals(failing({ done: long, pages: [pipelinePage("ingest-silent", 15_000)] }), missing);
-  assertEquals(failing({ done: long, pages: [pipelinePage("royalty-silent", 40_000)] }), missing);
-  assertEquals(failing({ done: [done("freeze", "royalty", 2_000, 21_000)] }), []);
-  assertEquals(failing({ done: [done("slow", "royalty→nats", 2_000, 24_000)] }), []);
+Deno.test("an incident is paged by the pager that stands by, up to 7 s later", () => {
+  const incidents = [INCIDENT];
+  const page = (atMs: number) => [incidentPage({ cdn: "cdn-b", region: "de" }, atMs)];
+  const one = done("kill", "pager", 8_000, 20_000);
+  assertEquals(failing({ incidents, done: [one], pages: page(31_000) }), []);
+  assertEquals(failing({ incidents, done: [one], pages: page(33_000) }).length, 1);
+  const both = [one, done("cut", "pager-2→nats", 10_000, 15_000)];
+  assertEquals(failing({ incidents, done: both, pages: page(36_000) }), []);
 });
 
-Deno.test("nobody can page an outage while who would tell it is out", () => {
-  const long = done("freeze", "royalty", 2_000, 24_000);
-  assertEquals(failing({ done: [long, done("kill", "pager", 10_000, 12_000)] }), []);
-  assertEquals(failing({ done: [long, done("kill", "triage", 10_000, 12_000)] }), [
-    "page about freeze royalty, from 2.0 s",
-  ]);
+const LONG = done("freeze", "royalty", 2_000, 26_000);
+const MISSING = ["page about freeze royalty, 2.0 s to 26.0 s"];
+
+function told(atMs: number): Page[] {
+  return [pipelinePage("royalty-silent", atMs)];
+}
+
+Deno.test("an outage of more than 20 s has to be paged within 20 s, a shorter one not", () => {
+  assertEquals(failing({ done: [LONG] }), MISSING);
+  assertEquals(failing({ done: [LONG], pages: told(22_000) }), []);
+  assertEquals(failing({ done: [LONG], pages: told(23_000) }), MISSING);
+  assertEquals(failing({ done: [LONG], pages: [pipelinePage("live-silent", 15_000)] }), MISSING);
+  assertEquals(failing({ done: [done("freeze", "royalty", 2_000, 21_000)] }), []);
+  assertEquals(failing({ done: [done("slow", "royalty→nats", 2_000, 26_000)] }), []);
+});
+
+Deno.test("no outage is hidden by one pager, which only costs a takeover", () => {
+  const lost = done("kill", "pager", 10_000, 12_000);
+  assertEquals(failing({ done: [LONG, lost] }), MISSING);
+  assertEquals(failing({ done: [LONG, lost], pages: told(28_000) }), []);
+  assertEquals(failing({ done: [LONG, done("kill", "triage", 10_000, 12_000)] }), MISSING);
+});
+
+Deno.test("an outage is paged once NATS or a pager is back, unless it is over too soon then", () => {
+  for (const backMs of [5_000, 7_000]) {
+    const nats = done("kill", "nats-0", 3_000, backMs);
+    const both = ["pager", "pager-2"].map((pager) => done("freeze", pager, 3_000, backMs));
+    for (const tellers of [[nats], both]) {
+      assertEquals(failing({ done: [LONG, ...tellers] }), backMs === 5_000 ? MISSING : []);
+      assertEquals(failing({ done: [LONG, ...tellers], pages: told(25_000) }), []);
+    }
+  }
+  assertEquals(failing({ nodes: 3, done: [LONG, done("kill", "nats-0", 3_000, 9_000)] }), MISSING);
+});
+
+Deno.test("an outage of NATS is for any pager to tell, one of a node or a pager for nobody", () => {
+  const missing = ["page about freeze nats-0, 2.0 s to 26.0 s"];
+  const long = done("freeze", "nats-0", 2_000, 26_000);
+  assertEquals(failing({ done: [long] }), missing);
+  assertEquals(failing({ done: [long], pages: [pipelinePage("nats-silent", 18_000)] }), []);
+  assertEquals(failing({ nodes: 3, done: [long] }), []);
+  assertEquals(failing({ done: [done("freeze", "pager", 2_000, 26_000)] }), []);
 });
 
 Deno.test("faults that were not caused, mistakes and what is ill fail", () => {

@@ -13,6 +13,11 @@ import { SERVICES } from "../../dev/servers/service_process.ts";
 import { CDNS, REGIONS } from "../../dev/fleet/simulator.ts";
 import { Random } from "../../dev/testing/random.ts";
 
+/** The processes of services; the pager has one that stands by. */
+export const PROCESSES = [...SERVICES, "pager-2"] as const;
+/** One of {@link PROCESSES}. */
+export type ProcessName = typeof PROCESSES[number];
+
 /** What can happen to a process. */
 const PROCESS_KINDS = ["kill", "restart", "freeze", "descriptors"] as const;
 /** What can happen to a link between two processes. */
@@ -53,6 +58,8 @@ export interface ChaosIncident {
 
 /** A run. */
 export interface ChaosSchedule {
+  /** Servers of NATS. */
+  readonly nodes: number;
   readonly durationMs: number;
   /** By their begin. */
   readonly faults: readonly ChaosFault[];
@@ -78,9 +85,9 @@ const INCIDENT_REGIONS = REGIONS.slice(0, 3);
 
 /** Everything that faults act on, with this many NATS servers. */
 export function targetsOf(nodes: number): Target[] {
-  const processes = [...SERVICES, ...natsNames(nodes), "postgres"];
+  const processes = [...PROCESSES, ...natsNames(nodes), "postgres"];
   const links = [
-    ...SERVICES.map((service) => `${service}→nats`),
+    ...PROCESSES.map((name) => `${name}→nats`),
     ...["royalty→postgres", "triage→postgres", "devices→ingest"],
   ];
   return [
@@ -95,12 +102,23 @@ export function natsNames(nodes: number): string[] {
   return Array.from({ length: nodes }, (_, i) => `nats-${i}`);
 }
 
-/** What is an outage that nothing can hide: no standby takes over, and devices are not asked. */
+/** What takes a target out of service. */
+const STOPS: readonly FaultKind[] = ["kill", "freeze", "cut", "half-open", "full"];
+
+/** Whether this is an outage: it stops the target, no standby goes on, and devices are not asked. */
+export function isOutage(kind: FaultKind, target: string, nodes: number): boolean {
+  return STOPS.includes(kind) && target !== "devices→ingest" && !target.startsWith("pager") &&
+    (nodes === 1 || !target.startsWith("nats-"));
+}
+
+/** The outages that there can be, by target. */
 function outagesOf(nodes: number): Target[] {
-  const stops: readonly FaultKind[] = ["kill", "freeze", "cut", "half-open", "full"];
   return targetsOf(nodes)
-    .filter(({ name }) => name !== "devices→ingest" && (nodes === 1 || !name.startsWith("nats-")))
-    .map(({ name, kinds }) => ({ name, kinds: kinds.filter((kind) => stops.includes(kind)) }));
+    .map(({ name, kinds }) => ({
+      name,
+      kinds: kinds.filter((kind) => isOutage(kind, name, nodes)),
+    }))
+    .filter(({ kinds }) => kinds.length > 0);
 }
 
 /** The schedule of a seed. `rounds` and `nodes` are at least 1. */
@@ -114,6 +132,7 @@ export function scheduleOf(seed: number, rounds: number, nodes: number): ChaosSc
     roundOf(random, targets, outage).map((fault) => shifted(fault, round * ROUND_MS))
   );
   return {
+    nodes,
     durationMs: rounds * ROUND_MS,
     faults,
     incidents: places.map((place, round) => ({

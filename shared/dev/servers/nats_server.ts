@@ -30,8 +30,16 @@ export interface NodeOptions {
   readonly tls: { readonly ca: string; readonly folder: string };
 }
 
+/** Where a server stores its data, instead of in the workspace. */
+export interface NatsDisk {
+  readonly folder: string;
+  /** The program, with arguments, that starts the server where it sees the folder. */
+  readonly enter: readonly string[];
+}
+
 /** How a server runs. */
 export interface NatsOptions {
+  readonly disk?: NatsDisk | undefined;
   /** Alone unless given. */
   readonly node?: NodeOptions;
   /** Looked for unless given. */
@@ -79,13 +87,14 @@ export class NatsServer {
     return folderOf(this.workspace, this.launched);
   }
 
-  /** Starts the server; its data are in `<workspace>/nats`. */
+  /** Starts the server; its data are in `<workspace>/nats` unless it has a disk. */
   static async start(workspace: Workspace, given: NatsOptions = {}): Promise<NatsServer> {
     const binary = given.binary ?? await findNatsServer(workspace.folder);
     const port = given.port ?? freePort();
     const monitorPort = given.monitorPort ?? freePort();
     const passwords = given.passwords ?? randomPasswords();
-    const launched = { binary, port, monitorPort, passwords, node: given.node };
+    const { node, disk } = given;
+    const launched = { binary, port, monitorPort, passwords, node, disk };
     const child = await spawn(workspace, launched);
     await answers(child, launched);
     return new NatsServer(workspace, launched, child);
@@ -142,10 +151,11 @@ interface Launched {
   readonly monitorPort: number;
   readonly passwords: Readonly<Record<NatsUser, string>>;
   readonly node: NodeOptions | undefined;
+  readonly disk: NatsDisk | undefined;
 }
 
-function folderOf(workspace: Workspace, { node }: Launched): string {
-  return `${workspace.folder}/${node?.name ?? "nats"}`;
+function folderOf(workspace: Workspace, { node, disk }: Launched): string {
+  return disk?.folder ?? `${workspace.folder}/${node?.name ?? "nats"}`;
 }
 
 function clusterArgs({ routePort, routePorts }: NodeOptions): string[] {
@@ -175,12 +185,14 @@ async function spawn(
   launched: Launched,
   maxFileStore = "200GB",
 ): Promise<Child> {
-  const { binary, port, monitorPort, passwords, node } = launched;
+  const { binary, port, monitorPort, passwords, node, disk } = launched;
   const folder = folderOf(workspace, launched);
+  const [command = binary, ...args] = [...disk?.enter ?? [], binary];
   return await Child.start(workspace, {
     name: node?.name ?? "nats-server",
-    command: binary,
+    command,
     args: [
+      ...args,
       ...[
         "--config",
         node === undefined ? CONFIG.alone : CONFIG.node,

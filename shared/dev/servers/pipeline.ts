@@ -9,7 +9,7 @@ import { NatsCluster } from "./cluster/nats_cluster.ts";
 import { Stop } from "../../process/errors.ts";
 import { type DatabaseRole, FINANCE_ROLE } from "../../provision/roles.ts";
 import { freePort } from "./free_port.ts";
-import { NatsServer, type NatsUser } from "./nats_server.ts";
+import { type NatsDisk, NatsServer, type NatsUser } from "./nats_server.ts";
 import { PostgresServer } from "./postgres_server.ts";
 import { type ServiceName, ServiceProcess } from "./service_process.ts";
 import { createDatabase, DATABASE, roleUrl } from "./stack.ts";
@@ -46,6 +46,8 @@ export interface PipelineOptions {
   readonly services?: Partial<Readonly<Record<ServiceName, Texts>>>;
   /** Servers of the NATS cluster, with as many replicas; 1 unless given: no cluster. */
   readonly natsNodes?: number;
+  /** Of the NATS servers; in the workspace unless given. */
+  readonly natsDisks?: readonly NatsDisk[];
   /** What is between services and servers, and between devices and the edge. */
   readonly links?: ProcessLinks;
   /** Processes of live; 1 unless given. The links of the second begin at `live-2`. */
@@ -214,13 +216,14 @@ async function several<T>(count: number, start: (i: number) => Promise<T>): Prom
 async function startNats(
   workspace: Workspace,
   ports: Ports,
-  { natsNodes = 1, passwords }: PipelineOptions,
+  { natsNodes = 1, natsDisks, passwords }: PipelineOptions,
 ): Promise<NatsServer | NatsCluster> {
-  if (natsNodes > 1) return await NatsCluster.start(workspace, natsNodes);
+  if (natsNodes > 1) return await NatsCluster.start(workspace, natsNodes, natsDisks);
   return await NatsServer.start(workspace, {
     port: ports.nats,
     monitorPort: ports.natsMonitor,
     passwords,
+    disk: natsDisks?.[0],
   });
 }
 

@@ -12,6 +12,7 @@ import { command } from "../../process/cli/command.ts";
 import { numberWithin, oneOf } from "../../process/cli/parsers.ts";
 import { main } from "../../process/cli/run.ts";
 import { messageOf, Stop } from "../../process/errors.ts";
+import { NatsDisks } from "./disks.ts";
 import { FaultRunner } from "./fault_runner.ts";
 import { ProxyLinks } from "./links.ts";
 import { type ChaosIncident, ROUND_MS, scheduleOf } from "./schedule.ts";
@@ -32,7 +33,8 @@ export const chaosTask = command({
   name: "chaos",
   summary: "the whole pipeline under seeded faults, several at once, and a verdict",
   details: "Kills, freezes and restarts processes and servers, takes their file descriptors, " +
-    "cuts, slows and half-opens the links between them, and fills streams, in rounds of " +
+    "cuts, resets, slows and half-opens the links between them, fills disks and streams, and " +
+    "isolates NATS servers, in rounds of " +
     `${ROUND_MS / 1_000} s, while devices send, a CDN fails and days are closed. Every ` +
     "acknowledged event must be in the statements once or in the quarantine, every incident " +
     "paged within 15 s of service, every outage of more than 20 s paged, and all be healthy at " +
@@ -62,7 +64,9 @@ export const chaosTask = command({
     const schedule = scheduleOf(seed, Math.floor(minutes * MINUTE_MS / ROUND_MS), Number(nodes));
     await using webhook = new PageWebhook();
     using links = new ProxyLinks();
-    using chaos = new FaultRunner(schedule, webhook, links);
+    await using disks = await NatsDisks.mount(schedule.nodes);
+    if (!disks) io.err.line("no right to mount disks: on a full one, files of NATS do not grow");
+    using chaos = new FaultRunner(schedule, webhook, links, disks);
     const scenario = scenarioOf(chaos, seed);
     try {
       return await runScenario(scenario, { report, json }, io);
@@ -73,13 +77,14 @@ export const chaosTask = command({
 });
 
 function scenarioOf(chaos: FaultRunner, seed: number): Scenario {
-  const { schedule: { nodes, durationMs, incidents, closesAtMs }, webhook, links } = chaos;
+  const { schedule: { nodes, durationMs, incidents, closesAtMs }, webhook, links, disks } = chaos;
   return {
     seed,
     duplicateWindowMs: DUPLICATE_WINDOW_MS,
     pipeline: {
       hasCanary: true,
       natsNodes: nodes,
+      ...(disks ? { natsDisks: disks.disks } : {}),
       pagers: 2,
       links,
       receivers: [webhook.host],

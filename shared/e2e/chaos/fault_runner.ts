@@ -15,6 +15,7 @@ import { messageOf } from "../../process/errors.ts";
 import { pause } from "../../process/retry.ts";
 import { cause, processOf, writeErrorOf } from "./faults.ts";
 import { chaosChecks, type FaultDone, type Page } from "./judge.ts";
+import type { NatsDisks } from "./disks.ts";
 import type { ProxyLinks } from "./links.ts";
 import { type ChaosFault, type ChaosSchedule, natsNames, PROCESSES } from "./schedule.ts";
 
@@ -41,6 +42,7 @@ export class FaultRunner implements Disposable {
     readonly schedule: ChaosSchedule,
     readonly webhook: PageWebhook,
     readonly links: ProxyLinks,
+    readonly disks: NatsDisks | undefined,
   ) {}
 
   /** The run starts at `startMs`. */
@@ -155,7 +157,7 @@ export class FaultRunner implements Disposable {
 
   async #run(fault: ChaosFault, pipeline: Pipeline): Promise<void> {
     const fromMs = Date.now();
-    const undo = await cause(fault, pipeline, this.links);
+    const undo = await cause(fault, { pipeline, links: this.links, disks: this.disks });
     await pause(Math.max(0, this.#startMs + fault.endMs - Date.now()));
     await undo();
     this.#done.push({ fault, fromMs, toMs: Date.now() });

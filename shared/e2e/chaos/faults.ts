@@ -7,16 +7,21 @@ import { jetstreamManager } from "nats/jetstream";
 import type { NatsServer } from "../../dev/servers/nats_server.ts";
 import type { Pipeline } from "../../dev/servers/pipeline.ts";
 import type { ServiceProcess } from "../../dev/servers/service_process.ts";
+import type { TcpProxy } from "../../dev/servers/tcp_proxy.ts";
 import { isAlive, runCommand } from "../../dev/testing/child_process.ts";
+import { limitFiles as limitSizes } from "../../dev/testing/full_disk.ts";
 import { processTree } from "../../dev/testing/measure.ts";
 import { pause } from "../../process/retry.ts";
+import type { NatsDisks } from "./disks.ts";
 import type { ProxyLinks } from "./links.ts";
 import {
   type ChaosFault,
   type FaultKind,
+  JITTER_MS,
   natsNames,
   PROCESSES,
   type ProcessName,
+  RESET_EVERY_MS,
   SLOW_MS,
 } from "./schedule.ts";
 
@@ -30,14 +35,21 @@ interface Victim {
   start(): Promise<void>;
 }
 
+/** What faults act on. */
+export interface Field {
+  readonly pipeline: Pipeline;
+  readonly links: ProxyLinks;
+  /** None without the right to mount. */
+  readonly disks: NatsDisks | undefined;
+}
+
 /** Causes `fault`; the result ends it, and resolves once what was stopped has been started. */
-export async function cause(
-  { kind, target }: ChaosFault,
-  pipeline: Pipeline,
-  links: ProxyLinks,
-): Promise<Undo> {
+export async function cause({ kind, target }: ChaosFault, field: Field): Promise<Undo> {
+  const { pipeline, links } = field;
   if (target.includes("→")) return disturb(kind, target, links);
   if (kind === "full") return await fill(target, pipeline);
+  if (kind === "disk") return await fillDisk(target, field);
+  if (kind === "isolate") return isolate(target, pipeline);
   const victim = victimOf(target, pipeline);
   if (kind === "freeze") return freeze(victim);
   if (kind === "descriptors") return await exhaust(victim);
@@ -69,10 +81,14 @@ function victimOf(target: string, pipeline: Pipeline): Victim {
   };
 }
 
-function nodeOf(target: string, { nodes }: NatsServer): NatsServer {
-  const node = nodes[natsNames(nodes.length).indexOf(target)];
+function nodeOf(target: string, nats: NatsServer): NatsServer {
+  const node = nats.nodes[indexOf(target, nats)];
   if (node === undefined) throw new RangeError(`there is no process ${target}`);
   return node;
+}
+
+function indexOf(target: string, { nodes }: NatsServer): number {
+  return natsNames(nodes.length).indexOf(target);
 }
 
 function serviceVictim(service: ServiceProcess): Victim {
@@ -132,10 +148,56 @@ function disturb(kind: FaultKind, target: string, links: ProxyLinks): Undo {
   for (const proxy of proxies) {
     if (kind === "cut") proxy.shut();
     else if (kind === "half-open") proxy.silence();
-    else proxy.shape({ delayMs: SLOW_MS });
+    else if (kind === "slow") proxy.shape({ delayMs: SLOW_MS });
+    else if (kind === "jitter") proxy.shape({ jitterMs: JITTER_MS });
   }
+  if (kind === "resets") return repeated(() => reset(proxies));
   return async () => {
     for (const proxy of proxies) proxy.heal();
+    await Promise.resolve();
+  };
+}
+
+/** `act` now and every {@link RESET_EVERY_MS}. */
+function repeated(act: () => Promise<void>): Undo {
+  const over = new AbortController();
+  const acting = (async () => {
+    while (!over.signal.aborted) {
+      await act();
+      await pause(RESET_EVERY_MS, over.signal);
+    }
+  })();
+  return async () => {
+    over.abort();
+    await acting;
+  };
+}
+
+async function reset(proxies: readonly TcpProxy[]): Promise<void> {
+  // The kernel sends a reset to who connected, if this process has the right to ask for it.
+  const ports = proxies.map(({ port }) => `sport = ${port}`);
+  await runCommand("ss", ["--kill", "--tcp", ports.join(" or ")]);
+  for (const proxy of proxies) proxy.cut();
+}
+
+async function fillDisk(target: string, { pipeline: { nats }, disks }: Field): Promise<Undo> {
+  const index = indexOf(target, nats);
+  if (disks) {
+    await disks.fill(index);
+    return () => disks.free(index);
+  }
+  const { pid } = nodeOf(target, nats);
+  await limitSizes(pid, 1);
+  return async () => {
+    if (isAlive(pid)) await limitSizes(pid, "unlimited");
+  };
+}
+
+function isolate(target: string, { nats, cluster }: Pipeline): Undo {
+  const index = indexOf(target, nats);
+  cluster?.isolate(index);
+  return async () => {
+    cluster?.rejoin(index);
     await Promise.resolve();
   };
 }

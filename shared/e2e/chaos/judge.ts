@@ -100,7 +100,7 @@ function outageLine({ fault, fromMs, toMs }: FaultDone, run: ChaosRun): CheckLin
   const name = `page about ${fault.kind} ${fault.target}, ${at(fromMs - startMs)} to ${
     at(toMs - startMs)
   }`;
-  const wanted = pageOf(fault.target);
+  const wanted = pageOf(fault);
   const page = pages.find(({ atMs, what }) => atMs >= fromMs && wanted.test(what));
   const found = page === undefined ? "none" : `${page.what} after ${at(page.atMs - fromMs)}`;
   const mute = [...pagersOut(run), ...fault.target.startsWith("nats-") ? [] : natsOut(run)]
@@ -121,8 +121,8 @@ function outageLine({ fault, fromMs, toMs }: FaultDone, run: ChaosRun): CheckLin
   return check(name, expected, found, page !== undefined && page.atMs - toldMs <= limitMs);
 }
 
-/** The pages that tell the outage of a target. */
-function pageOf(target: string): RegExp {
+/** The pages that tell an outage. */
+function pageOf({ kind, target }: ChaosFault): RegExp {
   const [from = ""] = target.split("→");
   if (from === "ingest") return /^(ingest-|canary-edge$)/;
   if (from === "live") return /^(live-|canary-live$)/;
@@ -130,7 +130,8 @@ function pageOf(target: string): RegExp {
   if (from === "triage") return /^triage-/;
   if (from === "HEARTBEATS") return /^(ingest-|canary-edge$|stream-)/;
   if (from === "QUARANTINE") return /^(quarantine-|royalty-|live-|canary-|stream-)/;
-  return /^nats-/;
+  // A stream may still have room where another one has none, so that an alert is stored.
+  return kind === "disk" ? /^(nats-|ingest-|canary-edge$)/ : /^nats-/;
 }
 
 /** A time, as in {@link FaultDone}. */
@@ -140,7 +141,7 @@ interface Span {
 }
 
 /** Faults that stop nothing: what they act on goes on, if slower. */
-const GOES_ON: readonly FaultKind[] = ["slow"];
+const GOES_ON: readonly FaultKind[] = ["slow", "jitter"];
 
 /** When all pagers were out; each needs its link, too. */
 function pagersOut({ done }: ChaosRun): Span[] {

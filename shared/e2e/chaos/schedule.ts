@@ -20,19 +20,29 @@ export type ProcessName = typeof PROCESSES[number];
 
 /** What can happen to a process. */
 const PROCESS_KINDS = ["kill", "restart", "freeze", "descriptors"] as const;
+/** What else can happen to a NATS server. */
+const NATS_KINDS = [...PROCESS_KINDS, "disk"] as const;
+/** What else can happen to one of several. */
+const NODE_KINDS = [...NATS_KINDS, "isolate"] as const;
 /** What can happen to a link between two processes. */
-const LINK_KINDS = ["cut", "half-open", "slow"] as const;
+const LINK_KINDS = ["cut", "half-open", "slow", "jitter", "resets"] as const;
 
 /**
  * `kill`: SIGKILL, started again at the end. `restart`: SIGTERM, started again at the end. `freeze`:
- * SIGSTOP. `descriptors`: no further file descriptor. `cut`: connections are refused. `half-open`:
- * bytes are lost and nothing is closed. `slow`: {@link SLOW_MS} more in each direction. `full`: the
+ * SIGSTOP. `descriptors`: no further file descriptor. `disk`: it is full. `isolate`: nothing passes
+ * between the server and the other ones. `cut`: connections are refused. `half-open`: bytes are lost
+ * and nothing is closed. `slow`: {@link SLOW_MS} more in each direction. `jitter`: up to
+ * {@link JITTER_MS} more. `resets`: connections are reset, every {@link RESET_EVERY_MS}. `full`: the
  * stream takes nothing more.
  */
-export type FaultKind = typeof PROCESS_KINDS[number] | typeof LINK_KINDS[number] | "full";
+export type FaultKind = typeof NODE_KINDS[number] | typeof LINK_KINDS[number] | "full";
 
 /** Added by a slow link, ms in each direction. */
 export const SLOW_MS = 150;
+/** Added by an uneven link, at most, ms in each direction. */
+export const JITTER_MS = 300;
+/** Between two resets. */
+export const RESET_EVERY_MS = 500;
 
 /** What a fault acts on: a process, a stream, or a link, named `from→to`. */
 export interface Target {
@@ -85,13 +95,15 @@ const INCIDENT_REGIONS = REGIONS.slice(0, 3);
 
 /** Everything that faults act on, with this many NATS servers. */
 export function targetsOf(nodes: number): Target[] {
-  const processes = [...PROCESSES, ...natsNames(nodes), "postgres"];
+  const processes = [...PROCESSES, "postgres"];
+  const natsKinds = nodes === 1 ? NATS_KINDS : NODE_KINDS;
   const links = [
     ...PROCESSES.map((name) => `${name}→nats`),
     ...["royalty→postgres", "triage→postgres", "devices→ingest"],
   ];
   return [
     ...processes.map((name) => ({ name, kinds: PROCESS_KINDS })),
+    ...natsNames(nodes).map((name) => ({ name, kinds: natsKinds })),
     ...links.map((name) => ({ name, kinds: LINK_KINDS })),
     ...["HEARTBEATS", "QUARANTINE"].map((name) => ({ name, kinds: ["full"] as const })),
   ];
@@ -103,7 +115,7 @@ export function natsNames(nodes: number): string[] {
 }
 
 /** What takes a target out of service. */
-const STOPS: readonly FaultKind[] = ["kill", "freeze", "cut", "half-open", "full"];
+const STOPS: readonly FaultKind[] = ["kill", "freeze", "disk", "cut", "half-open", "full"];
 
 /** Whether this is an outage: it stops the target, no standby goes on, and devices are not asked. */
 export function isOutage(kind: FaultKind, target: string, nodes: number): boolean {

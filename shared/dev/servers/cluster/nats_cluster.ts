@@ -8,7 +8,7 @@ import { jetstreamManager } from "nats/jetstream";
 import { waitFor } from "../../testing/wait_for.ts";
 import { freePort } from "../free_port.ts";
 import { findNatsServer } from "../../binaries/nats_binary.ts";
-import { NatsServer, type NodeOptions, randomPasswords } from "../nats_server.ts";
+import { type NatsDisk, NatsServer, type NodeOptions, randomPasswords } from "../nats_server.ts";
 import { makeCertificates } from "./certificates.ts";
 import { TcpProxy } from "../tcp_proxy.ts";
 import type { Workspace } from "../workspace.ts";
@@ -32,8 +32,12 @@ export class NatsCluster implements Disposable {
     return this.node(0);
   }
 
-  /** Starts `count` nodes in `workspace`, and waits until they have a leader. */
-  static async start(workspace: Workspace, count: number): Promise<NatsCluster> {
+  /** Starts `count` nodes in `workspace`, on `disks` if given, and waits until they have a leader. */
+  static async start(
+    workspace: Workspace,
+    count: number,
+    disks: readonly NatsDisk[] = [],
+  ): Promise<NatsCluster> {
     const passwords = randomPasswords();
     // Once: what is being copied cannot be started.
     const binary = await findNatsServer(workspace.folder);
@@ -45,7 +49,7 @@ export class NatsCluster implements Disposable {
     const nodes = await Promise.all(ports.map((routePort, i) => {
       const routePorts = routes.filter(({ from }) => from === i).map(({ proxy }) => proxy.port);
       const node = { name: `nats-server-${i}`, routePort, routePorts, tls };
-      return NatsServer.start(workspace, { binary, passwords, node });
+      return NatsServer.start(workspace, { binary, passwords, node, disk: disks[i] });
     }));
     for (const each of nodes) each.nodes = nodes;
     const cluster = new NatsCluster(nodes, routes);

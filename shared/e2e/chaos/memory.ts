@@ -1,5 +1,5 @@
 /**
- * Whether the memory of a process grows: the medians of three parts of a run, compared.
+ * Whether the memory of a process grows: the medians of parts of a run, compared.
  *
  * Pure.
  *
@@ -9,30 +9,43 @@
 /** The memory of one process over a run, bytes. */
 export interface MemoryCourse {
   readonly startBytes: number;
+  /** Once caches and windows are full; none in a run that is too short for it. */
+  readonly fullBytes: number | undefined;
   readonly middleBytes: number;
   readonly endBytes: number;
-  readonly isFlat: boolean;
+  /** Compared with `fullBytes`. */
+  readonly verdict: "flat" | "growing" | "not judged";
 }
 
-/** Each of the three parts, of the run. */
+/** Each of the parts, of the run. */
 const PART = 0.1;
-/** What a process may gain from the middle to the end; caches and windows fill before. */
+/** What a process may gain once all is full. */
 const GAIN_RATIO = 0.1;
 const GAIN_BYTES = 16 * 1024 ** 2;
 
-/** `samples` are in order of time, at even intervals. Throws a `RangeError` if there are none. */
-export function courseOf(samples: readonly number[]): MemoryCourse {
+/**
+ * `samples` are in order of time, at even intervals; all is full from the one with the index `fullFrom`.
+ * Throws a `RangeError` if there are none.
+ */
+export function courseOf(samples: readonly number[], fullFrom: number): MemoryCourse {
   const size = Math.max(1, Math.round(samples.length * PART));
-  const from = Math.floor((samples.length - size) / 2);
-  const middleBytes = median(samples.slice(from, from + size));
-  const endBytes = median(samples.slice(-size));
-  const allowed = Math.max(GAIN_BYTES, middleBytes * GAIN_RATIO);
+  const part = (from: number) => median(samples.slice(from, from + size));
+  const endBytes = part(samples.length - size);
+  // The end must be another part.
+  const fullBytes = fullFrom + 2 * size <= samples.length ? part(fullFrom) : undefined;
   return {
-    startBytes: median(samples.slice(0, size)),
-    middleBytes,
+    startBytes: part(0),
+    fullBytes,
+    middleBytes: part(Math.floor((samples.length - size) / 2)),
     endBytes,
-    isFlat: endBytes - middleBytes <= allowed,
+    verdict: verdictOf(fullBytes, endBytes),
   };
+}
+
+function verdictOf(fullBytes: number | undefined, endBytes: number): MemoryCourse["verdict"] {
+  if (fullBytes === undefined) return "not judged";
+  const allowed = Math.max(GAIN_BYTES, fullBytes * GAIN_RATIO);
+  return endBytes - fullBytes <= allowed ? "flat" : "growing";
 }
 
 function median(samples: readonly number[]): number {

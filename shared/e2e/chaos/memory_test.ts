@@ -3,31 +3,44 @@ import { courseOf } from "./memory.ts";
 
 const MIB = 1024 ** 2;
 
-function course(megabytes: (i: number) => number) {
-  const { startBytes, middleBytes, endBytes, isFlat } = courseOf(
-    Array.from({ length: 100 }, (_, i) => megabytes(i) * MIB),
-  );
-  return { start: startBytes / MIB, middle: middleBytes / MIB, end: endBytes / MIB, isFlat };
+/** Of 100 samples, with everything full from the 20th. */
+function course(megabytes: (i: number) => number, fullFrom = 20) {
+  return courseOf(Array.from({ length: 100 }, (_, i) => megabytes(i) * MIB), fullFrom);
 }
 
 Deno.test("memory that grows all the time is growing", () => {
-  assertEquals(course((i) => 100 + i), { start: 105, middle: 150, end: 195, isFlat: false });
+  assertEquals(course((i) => 100 + i), {
+    startBytes: 105 * MIB,
+    fullBytes: 125 * MIB,
+    middleBytes: 150 * MIB,
+    endBytes: 195 * MIB,
+    verdict: "growing",
+  });
 });
 
-Deno.test("what fills in the first half, and saws, is flat", () => {
-  assertEquals(course((i) => Math.min(400, 100 + 10 * i)).isFlat, true);
-  assertEquals(course((i) => 300 + (i % 7) * 20).isFlat, true);
+Deno.test("what fills before, and saws, is flat; growth in the first half counts as well", () => {
+  assertEquals(course((i) => Math.min(400, 100 + 20 * i)).verdict, "flat");
+  assertEquals(course((i) => Math.min(400, 100 + 6 * i)).verdict, "growing");
+  assertEquals(course((i) => 300 + (i % 7) * 20).verdict, "flat");
   // One peak at the end of the run is no course.
-  assertEquals(course((i) => i === 99 ? 900 : 300).isFlat, true);
+  assertEquals(course((i) => i === 99 ? 900 : 300).verdict, "flat");
 });
 
 Deno.test("a small process may gain some MiB, a large one a tenth", () => {
-  assertEquals(course((i) => i < 90 ? 20 : 35).isFlat, true);
-  assertEquals(course((i) => i < 90 ? 20 : 40).isFlat, false);
-  assertEquals(course((i) => i < 90 ? 1_000 : 1_090).isFlat, true);
+  assertEquals(course((i) => i < 90 ? 20 : 35).verdict, "flat");
+  assertEquals(course((i) => i < 90 ? 20 : 40).verdict, "growing");
+  assertEquals(course((i) => i < 90 ? 1_000 : 1_090).verdict, "flat");
 });
 
-Deno.test("one sample is a course, none is not", () => {
-  assertEquals(courseOf([5]), { startBytes: 5, middleBytes: 5, endBytes: 5, isFlat: true });
-  assertThrows(() => courseOf([]), RangeError);
+Deno.test("a run that ends while all fills is not judged", () => {
+  assertEquals(course((i) => 100 + i, 81).verdict, "not judged");
+  assertEquals(course((i) => 100 + i, 80).verdict, "flat");
+  assertEquals(courseOf([5], 0), {
+    startBytes: 5,
+    fullBytes: undefined,
+    middleBytes: 5,
+    endBytes: 5,
+    verdict: "not judged",
+  });
+  assertThrows(() => courseOf([], 0), RangeError);
 });

@@ -85,10 +85,14 @@ export class TcpProxy implements Disposable {
   }
 
   async #accept(): Promise<void> {
-    try {
-      for await (const client of this.#listener) void this.#serve(client);
-    } catch {
-      // Closed.
+    for (;;) {
+      try {
+        void this.#serve(await this.#listener.accept());
+      } catch (error) {
+        if (error instanceof Deno.errors.BadResource) return;
+        // A client that was reset before it was accepted, or no descriptor is left.
+        await pause(10);
+      }
     }
   }
 

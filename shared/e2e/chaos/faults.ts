@@ -9,7 +9,6 @@ import type { Pipeline } from "../../dev/servers/pipeline.ts";
 import type { ServiceProcess } from "../../dev/servers/service_process.ts";
 import type { TcpProxy } from "../../dev/servers/tcp_proxy.ts";
 import { isAlive, runCommand } from "../../dev/testing/child_process.ts";
-import { limitFiles as limitSizes } from "../../dev/testing/full_disk.ts";
 import { processTree } from "../../dev/testing/measure.ts";
 import { pause } from "../../process/retry.ts";
 import type { NatsDisks } from "./disks.ts";
@@ -127,17 +126,17 @@ async function exhaust({ pid }: Victim): Promise<Undo> {
   const limits = await Deno.readTextFile(`/proc/${pid}/limits`);
   const [, soft = ""] = /^Max open files +(\d+)/m.exec(limits) ?? [];
   const open = [...Deno.readDirSync(`/proc/${pid}/fd`)].length;
-  await limitFiles(pid, String(open));
+  await limit(pid, `--nofile=${open}:`);
   return async () => {
-    if (isAlive(pid)) await limitFiles(pid, soft);
+    if (isAlive(pid)) await limit(pid, `--nofile=${soft}:`);
   };
 }
 
-async function limitFiles(pid: number, soft: string): Promise<void> {
+async function limit(pid: number, what: string): Promise<void> {
   // As the user of the process: root alone may have no right to that of another.
   const { uid, gid } = await Deno.stat(`/proc/${pid}`);
   const user = uid === Deno.uid() ? {} : { uid: uid ?? 0, gid: gid ?? 0 };
-  const args = ["--pid", String(pid), `--nofile=${soft}:`];
+  const args = ["--pid", String(pid), what];
   const { code, err } = await runCommand("prlimit", args, { cwd: "/", ...user });
   // It may have ended because of the fault; who starts it again is the one to restore it.
   if (code !== 0 && isAlive(pid)) throw new Error(`prlimit of ${pid}: ${err.trim()}`);
@@ -180,17 +179,27 @@ async function reset(proxies: readonly TcpProxy[]): Promise<void> {
   for (const proxy of proxies) proxy.cut();
 }
 
-async function fillDisk(target: string, { pipeline: { nats }, disks }: Field): Promise<Undo> {
-  const index = indexOf(target, nats);
-  if (disks) {
+async function fillDisk(target: string, { pipeline, disks }: Field): Promise<Undo> {
+  const index = indexOf(target, pipeline.nats);
+  if (disks && index >= 0) {
     await disks.fill(index);
     return () => disks.free(index);
   }
-  const { pid } = nodeOf(target, nats);
+  const victim = victimOf(target, pipeline);
+  const { pid } = victim;
   await limitSizes(pid, 1);
   return async () => {
-    if (isAlive(pid)) await limitSizes(pid, "unlimited");
+    await limitSizes(pid, "unlimited");
+    // Without its log Postgres ends.
+    if (!isAlive(pid)) await victim.start();
   };
+}
+
+/** Also of its children; those that it starts have the same limit. */
+async function limitSizes(pid: number, maxBytes: number | "unlimited"): Promise<void> {
+  for (const each of processTree(pid)) {
+    if (isAlive(each)) await limit(each, `--fsize=${maxBytes}:`);
+  }
 }
 
 function isolate(target: string, { nats, cluster }: Pipeline): Undo {

@@ -54,6 +54,9 @@ const OUTAGE_LIMIT_MS = 20_000;
 /** Maximum time until the pager that stands by goes on where another one was. */
 const TAKEOVER_MS = 7_000;
 
+/** Maximum time until a cluster of NATS stores again after the loss of one of its servers. */
+const ELECTION_MS = 10_000;
+
 /** One line for each incident and each long outage, and for what holds of the whole run. */
 export function chaosChecks(run: ChaosRun): CheckLine[] {
   const outages = run.done.filter(({ fault: { kind, target }, fromMs, toMs }) =>
@@ -71,8 +74,8 @@ export function chaosChecks(run: ChaosRun): CheckLine[] {
   ];
 }
 
-/** Pages of incidents come by none of these. */
-const BESIDE_THE_ALERTS = /^(royalty|triage|postgres|QUARANTINE|pager)/;
+/** Pages of incidents come by none of these; NATS and pagers have others beside them. */
+const BESIDE_THE_ALERTS = /^(royalty|triage|postgres|QUARANTINE|nats-|pager)/;
 
 function incidentLine(incident: ChaosIncident, run: ChaosRun): CheckLine {
   const { startMs, done, pages } = run;
@@ -80,6 +83,7 @@ function incidentLine(incident: ChaosIncident, run: ChaosRun): CheckLine {
   const endMs = startMs + incident.endMs;
   const inTheWay = [
     ...done.filter(({ fault }) => !BESIDE_THE_ALERTS.test(fault.target)),
+    ...natsOut(run),
     ...pagersOut(run),
   ].filter(({ fromMs, toMs }) => fromMs < endMs && toMs > beginMs);
   const wholeMs = Math.max(beginMs, ...inTheWay.map(({ toMs }) => toMs));
@@ -153,14 +157,18 @@ function pagersOut({ done }: ChaosRun): Span[] {
   return of("pager").flatMap((one) => second.flatMap((other) => overlapOf(one, other)));
 }
 
-/** When NATS was out: a majority of its servers. */
+/**
+ * When NATS was out: its only server, or two of three, or one until the others have leaders and who
+ * was connected to it has gone over.
+ */
 function natsOut({ nodes, done }: ChaosRun): Span[] {
   const out = done.filter(({ fault: { target } }) => target.startsWith("nats-"));
   if (nodes === 1) return out;
-  return out.flatMap((one, i) =>
-    out.slice(i + 1).filter(({ fault: { target } }) => target !== one.fault.target)
-      .flatMap((other) => overlapOf(one, other))
-  );
+  return out.flatMap((one, i) => [
+    { fromMs: one.fromMs, toMs: one.fromMs + ELECTION_MS },
+    ...out.slice(i + 1).filter(({ fault: { target } }) => target !== one.fault.target)
+      .flatMap((other) => overlapOf(one, other)),
+  ]);
 }
 
 function overlapOf(a: Span, b: Span): Span[] {

@@ -107,7 +107,23 @@ Deno.test("an outage is paged once NATS or a pager is back, unless it is over to
       assertEquals(failing({ done: [LONG, ...tellers], pages: told(25_000) }), []);
     }
   }
-  assertEquals(failing({ nodes: 3, done: [LONG, done("kill", "nats-0", 3_000, 9_000)] }), MISSING);
+});
+
+Deno.test("a cluster of NATS is out while two servers are, or while it elects", () => {
+  const long = done("freeze", "royalty", 2_000, 34_000);
+  const name = ["page about freeze royalty, 2.0 s to 34.0 s"];
+  const judged = (...others: FaultDone[]) => failing({ nodes: 3, done: [long, ...others] });
+  assertEquals(judged(done("kill", "nats-0", 3_000, 20_000)), name);
+  assertEquals(judged(done("kill", "nats-0", 5_000, 6_000)), []);
+  assertEquals(judged(done("kill", "nats-0", 1, 20_000), done("kill", "nats-1", 5, 15_000)), []);
+  const incident = (kind: FaultKind) => [done(kind, "nats-1", 9_000, 30_000)];
+  const pages = [incidentPage({ cdn: "cdn-b", region: "de" }, 32_000)];
+  assertEquals(failing({ nodes: 3, incidents: [INCIDENT], done: incident("disk"), pages }), []);
+  const late = [incidentPage({ cdn: "cdn-b", region: "de" }, 35_000)];
+  assertEquals(
+    failing({ nodes: 3, incidents: [INCIDENT], done: incident("disk"), pages: late }).length,
+    1,
+  );
 });
 
 Deno.test("an outage of NATS is for any pager to tell, one of a node or a pager for nobody", () => {

@@ -20,10 +20,10 @@ export type ProcessName = typeof PROCESSES[number];
 
 /** What can happen to a process. */
 const PROCESS_KINDS = ["kill", "restart", "freeze", "descriptors"] as const;
-/** What else can happen to a NATS server. */
-const NATS_KINDS = [...PROCESS_KINDS, "disk"] as const;
-/** What else can happen to one of several. */
-const NODE_KINDS = [...NATS_KINDS, "isolate"] as const;
+/** What else can happen to a server, which stores. */
+const SERVER_KINDS = [...PROCESS_KINDS, "disk"] as const;
+/** What else can happen to one of several NATS servers. */
+const NODE_KINDS = [...SERVER_KINDS, "isolate"] as const;
 /** What can happen to a link between two processes. */
 const LINK_KINDS = ["cut", "half-open", "slow", "jitter", "resets"] as const;
 
@@ -95,14 +95,14 @@ const INCIDENT_REGIONS = REGIONS.slice(0, 3);
 
 /** Everything that faults act on, with this many NATS servers. */
 export function targetsOf(nodes: number): Target[] {
-  const processes = [...PROCESSES, "postgres"];
-  const natsKinds = nodes === 1 ? NATS_KINDS : NODE_KINDS;
+  const natsKinds = nodes === 1 ? SERVER_KINDS : NODE_KINDS;
   const links = [
     ...PROCESSES.map((name) => `${name}→nats`),
     ...["royalty→postgres", "triage→postgres", "devices→ingest"],
   ];
   return [
-    ...processes.map((name) => ({ name, kinds: PROCESS_KINDS })),
+    ...PROCESSES.map((name) => ({ name, kinds: PROCESS_KINDS })),
+    { name: "postgres", kinds: SERVER_KINDS },
     ...natsNames(nodes).map((name) => ({ name, kinds: natsKinds })),
     ...links.map((name) => ({ name, kinds: LINK_KINDS })),
     ...["HEARTBEATS", "QUARANTINE"].map((name) => ({ name, kinds: ["full"] as const })),

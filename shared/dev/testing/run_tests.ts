@@ -22,18 +22,24 @@ const SLOWEST = 10;
 /** Files that take a minute or more, the longest first: they start first, so that none is last. */
 export const START_FIRST: readonly string[] = [
   "live/live_processes_int_test.ts",
+  "royalty/posting/posting_int_test.ts",
   "live/live_failover_int_test.ts",
-  "live/live_servers_int_test.ts",
   "live/live_pages_int_test.ts",
+  "live/live_servers_int_test.ts",
   "live/live_restart_int_test.ts",
-  "live/live_int_test.ts",
-  "live/pager/silence_int_test.ts",
-  "live/pager/stalled_int_test.ts",
   "shared/e2e/half_open_int_test.ts",
+  "live/live_int_test.ts",
   "shared/dev/demo/demo_int_test.ts",
+  "live/pager/silence_int_test.ts",
+  "shared/dev/up/up_int_test.ts",
   "live/pager/canary/canary_int_test.ts",
+  "live/pager/stalled_int_test.ts",
+  "shared/e2e/chaos/chaos_int_test.ts",
+  "royalty/posting/scale_int_test.ts",
   "live/pager/filling/filling_int_test.ts",
+  "shared/e2e/cluster_int_test.ts",
   "shared/e2e/silence_int_test.ts",
+  "royalty/rejects/copies_int_test.ts",
 ];
 
 type TestKind = "unit" | "int";

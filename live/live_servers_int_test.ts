@@ -32,7 +32,8 @@ Deno.test("in a cluster, new leaders of consumers and streams and a lost node lo
   await lost.start();
   await rig.page();
   await rig.leader();
-  await rig.assertOnce();
+  // A publish while ALERTS has no leader reaches on-call, is not acknowledged and comes again.
+  await rig.assertOnce({ copies: true });
 });
 
 Deno.test("a bucket or a stream of live's own that is lost loses and doubles no page", async () => {

@@ -4,10 +4,13 @@
  * @module
  */
 import { assert, assertEquals } from "@std/assert";
+import { jetstreamManager } from "nats/jetstream";
+import { alertSchema, isPage } from "../../../contract/alert.ts";
 import { alertSubject } from "../../../contract/topology.ts";
 import { waitFor } from "../../testing/wait_for.ts";
 import { type Audience, LiveRig } from "../live_rig.ts";
 import type { ServiceProcess } from "../service_process.ts";
+import type { ReceivedAlert } from "../stack.ts";
 
 /** Longest time from a stall to its page while processes come and go. */
 const MAX_TO_PAGE_MS = 15_000;
@@ -84,17 +87,20 @@ export class ProcessesRig implements AsyncDisposable {
 
   /**
    * Waits for the ends and asserts that each incident was told once, from its open to its end. One
-   * that begins while nobody leads is told by the next one that does.
+   * that begins while nobody leads is told by the next one that does. With `copies`, on-call may
+   * have received an alert again as ALERTS keeps it, because its acknowledgement was lost.
    */
-  async assertOnce(): Promise<void> {
+  async assertOnce({ copies = false }: { readonly copies?: boolean } = {}): Promise<void> {
     const { rig } = this;
     const subjects = this.subjects.slice(0, this.#stalled);
     for (const subject of subjects) await rig.alertIs("resolved", subject);
     // A process that freezes on a busy machine may be told as a lag of live, too.
     const isIncident = (subject: string) => !subject.startsWith("alerts.pipeline.");
-    assertEquals(rig.pages().filter(isIncident), subjects);
+    const alerts = copies ? await this.#kept() : rig.alerts;
+    const pages = alerts.filter(({ alert }) => isPage(alert)).map(({ subject }) => subject);
+    assertEquals(pages.filter(isIncident), subjects);
     for (const subject of subjects) {
-      const told = rig.alerts.filter((each) => each.subject === subject).map(({ alert }) => alert);
+      const told = alerts.filter((each) => each.subject === subject).map(({ alert }) => alert);
       const [open] = told;
       assert(open !== undefined);
       assertEquals(told.map(({ status }) => status), [
@@ -108,6 +114,22 @@ export class ProcessesRig implements AsyncDisposable {
         told.map((_, i) => i + 1),
       );
     }
+  }
+
+  /** What ALERTS keeps; asserts that on-call received all of it, and nothing else. */
+  async #kept(): Promise<readonly ReceivedAlert[]> {
+    const { streams } = await jetstreamManager(await this.rig.stack.connect("ops"));
+    const { state } = await streams.info("ALERTS");
+    const kept: ReceivedAlert[] = [];
+    for (let seq = state.first_seq; seq <= state.last_seq; seq++) {
+      const message = await streams.getMessage("ALERTS", { seq });
+      assert(message !== null, `${seq} is not kept`);
+      kept.push({ subject: message.subject, alert: alertSchema.parse(message.json()) });
+    }
+    const texts = (alerts: readonly ReceivedAlert[]) =>
+      new Set(alerts.map((each) => JSON.stringify(each)));
+    assertEquals(texts(this.rig.alerts), texts(kept));
+    return kept;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -39,6 +39,17 @@ Deno.test("every round has an outage of more than 20 s, and an incident that out
   }
 });
 
+Deno.test("in every second round, from the first, a pager and NATS are whole but for the outage", () => {
+  for (const seed of SEEDS) {
+    const { faults } = scheduleOf(seed, 4, 3);
+    const hiding = faults.filter(({ target, beginMs, endMs }) =>
+      /^(nats-|pager-2)/.test(target) && endMs - beginMs < 20_000
+    );
+    assert(hiding.every(({ beginMs }) => Math.floor(beginMs / ROUND_MS) % 2 === 1), `seed ${seed}`);
+  }
+  assert(SEEDS.some((seed) => scheduleOf(seed, 2, 3).faults.some(({ kind }) => kind === "disk")));
+});
+
 Deno.test("neighbouring incidents share neither CDN nor region", () => {
   const { incidents } = scheduleOf(3, 30, 1);
   for (const [i, { cdn, region }] of incidents.entries()) {

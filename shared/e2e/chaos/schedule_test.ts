@@ -60,7 +60,7 @@ Deno.test("neighbouring incidents share neither CDN nor region", () => {
 
 Deno.test("enough rounds reach every target in every way, with one node and with three", () => {
   for (const nodes of [1, 3]) {
-    const { faults } = scheduleOf(1, 200, nodes);
+    const { faults } = scheduleOf(1, 500, nodes);
     const reached = new Set(faults.map(({ target, kind }) => `${kind} ${target}`));
     const all = targetsOf(nodes).flatMap(({ name, kinds }) =>
       kinds.map((kind) => `${kind} ${name}`)

@@ -173,9 +173,9 @@ function repeated(act: () => Promise<void>): Undo {
 }
 
 async function reset(proxies: readonly TcpProxy[]): Promise<void> {
-  // The kernel sends a reset to who connected, if this process has the right to ask for it.
+  // The kernel sends a reset to who connected, if there is this program and the right to use it.
   const ports = proxies.map(({ port }) => `sport = ${port}`);
-  await runCommand("ss", ["--kill", "--tcp", ports.join(" or ")]);
+  await runCommand("ss", ["--kill", "--tcp", ports.join(" or ")]).catch(() => {});
   for (const proxy of proxies) proxy.cut();
 }
 

@@ -10,9 +10,13 @@ import { waitFor } from "../../dev/testing/wait_for.ts";
 
 /** More than a run writes; only what is written takes memory. */
 const SIZE = "4g";
-/** Mounts where nobody else sees it, and stays until its input ends. */
+// Mounts where nobody else sees it, and stays until its input ends.
 const HOLD = 'for dir; do mkdir "$dir"; mount -t tmpfs -o size=' + SIZE +
   ' tmpfs "$dir" || exit 1; done; echo mounted; exec cat';
+// The server may write between the two, so that the size is too small.
+const FILL =
+  'for i in 1 2 3 4 5 6 7 8; do size=$(df --block-size=1 --output=used "$1" | tail -1); ' +
+  'mount -o remount,size="$size" "$1" && exit; done; exit 1';
 
 /** One disk for each NATS server of a pipeline. */
 export class NatsDisks implements AsyncDisposable {
@@ -36,14 +40,12 @@ export class NatsDisks implements AsyncDisposable {
 
   /** From now on nothing more can be written to the disk with this index. */
   async fill(index: number): Promise<void> {
-    const folder = this.#folder(index);
-    const used = await this.#run("df", "--block-size=1", "--output=used", folder);
-    await this.#resize(folder, /\d+/.exec(used)?.[0] ?? "");
+    await this.#run("sh", "-c", FILL, "sh", this.#folder(index));
   }
 
   /** Ends {@link fill}. */
   async free(index: number): Promise<void> {
-    await this.#resize(this.#folder(index), SIZE);
+    await this.#run("mount", "-o", `remount,size=${SIZE}`, this.#folder(index));
   }
 
   get #enter(): readonly string[] {
@@ -56,15 +58,10 @@ export class NatsDisks implements AsyncDisposable {
     return folder;
   }
 
-  async #resize(folder: string, size: string): Promise<void> {
-    await this.#run("mount", "-o", `remount,size=${size}`, folder);
-  }
-
-  async #run(...args: readonly string[]): Promise<string> {
+  async #run(...args: readonly string[]): Promise<void> {
     const [program = "", ...rest] = [...this.#enter, ...args];
-    const { code, out, err } = await runCommand(program, rest);
+    const { code, err } = await runCommand(program, rest);
     if (code !== 0) throw new Error(`${args.join(" ")}: ${err.trim()}`);
-    return out;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

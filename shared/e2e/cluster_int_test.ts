@@ -199,3 +199,31 @@ for (const role of ["follows", "leads"] as const) {
     await load.isStoredOnce(stack);
   });
 }
+
+Deno.test("two nodes of three stopped: the edge says no quorum, and recovers by itself", async () => {
+  await using rig = await ClusterRig.start();
+  const { stack, stack: { cluster }, edge, load } = rig;
+  const stopped = [0, 1];
+  // The worst case: the one that remains has led the stream, and answers as ever at first.
+  await rig.lead(2);
+  await Promise.all(stopped.map((index) => cluster.node(index).stop()));
+  const said = await waitFor("readiness with its reason", async () => {
+    const { status, reason } = await edge.readiness();
+    return status === 503 && reason.includes("HEARTBEATS: no_quorum: ")
+      ? reason
+      : Promise.reject(new Error(`${status} ${reason}`));
+  }, { timeoutMs: 2 * BOUND_MS });
+  assertStringIncludes(said, "too few nodes of the cluster run");
+  for (const event of ["ingest.landing.refuses", "ingest.refusing"]) {
+    await waitFor(`${event} in the log`, async () => {
+      const log = await Deno.readTextFile(`${stack.workspace.folder}/ingest.log`);
+      return log.split("\n").some((line) =>
+        line.includes(`"${event}"`) && line.includes('"reason":"no_quorum"')
+      );
+    }, { timeoutMs: BOUND_MS });
+  }
+  await Promise.all(stopped.map((index) => cluster.node(index).start()));
+  await edge.ready();
+  await load.goesOn();
+  await load.isStoredOnce(stack);
+});

@@ -9,6 +9,23 @@ import { ChildProcess } from "../testing/child_process.ts";
 import { waitFor } from "../testing/wait_for.ts";
 import type { Workspace } from "./workspace.ts";
 
+// Runs "$@" beside a watcher, which ends it when the pipe on standard input closes without a line: then
+// the process at the other end has ended, by whatever, at whatever moment. The workspace's guard does
+// so too, but only for what it was told of, and somebody may kill it together with its parent.
+const WATCHED = `
+exec 3<&0 </dev/null
+(
+  trap '' INT TERM HUP
+  read -r over <&3 && exit
+  kill -TERM $$
+  for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+    kill -0 $$ || exit; sleep 0.1
+  done
+  kill -KILL $$
+) >/dev/null 2>&1 &
+exec "$@" 3<&-
+`;
+
 /** What to run, and where. */
 export interface ChildOptions {
   readonly command: string;
@@ -47,7 +64,12 @@ export class Child {
     const { name, command, args, ...surroundings } = options;
     const logFile = `${workspace.folder}/${name}.log`;
     const sink = () => appender(logFile);
-    const process = new ChildProcess(command, args, { ...surroundings, sink });
+    const process = new ChildProcess("sh", ["-c", WATCHED, "watcher", command, ...args], {
+      ...surroundings,
+      sink,
+      hasInput: true,
+      lastInput: "over\n",
+    });
     await workspace.watch(process);
     void process.exited.then(() => workspace.unwatch(process));
     return new Child(name, logFile, process);

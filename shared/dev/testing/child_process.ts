@@ -14,6 +14,8 @@ export interface ChildProcessOptions {
   readonly gid?: number;
   /** Whether {@link ChildProcess.write} is used; otherwise standard input is empty. */
   readonly hasInput?: boolean;
+  /** Written to standard input after the end of the program, for what it has started; needs `hasInput`. */
+  readonly lastInput?: string;
   /** Makes what receives an output stream, instead of {@link ChildProcess.out} and `err`. */
   readonly sink?: () => WritableStream<Uint8Array>;
 }
@@ -44,13 +46,15 @@ export class ChildProcess implements AsyncDisposable {
   readonly ended: Promise<ChildResult>;
   readonly process: Deno.ChildProcess;
   readonly #input: WritableStreamDefaultWriter<Uint8Array> | undefined;
+  readonly #lastInput: string;
 
   /** Starts `command`. Throws when there is no such program. */
   constructor(
     command: string,
     args: readonly string[],
-    { hasInput = false, sink, ...surroundings }: ChildProcessOptions = {},
+    { hasInput = false, lastInput = "", sink, ...surroundings }: ChildProcessOptions = {},
   ) {
+    this.#lastInput = lastInput;
     this.process = new Deno.Command(command, {
       ...surroundings,
       args: [...args],
@@ -107,6 +111,7 @@ export class ChildProcess implements AsyncDisposable {
   async #end(reading: readonly Promise<void>[]): Promise<ChildResult> {
     const code = await this.exited;
     // A program that ends without reading its input has broken that pipe.
+    if (this.#lastInput !== "") await this.write(this.#lastInput).catch(() => {});
     await this.#input?.close().catch(() => {});
     await Promise.all(reading);
     return { code, out: this.out, err: this.err };

@@ -1,5 +1,6 @@
 /**
- * Starts processes again that end, each after a wait that grows while it keeps ending.
+ * Starts processes again that end, each after a wait that grows while it keeps ending, and ends those
+ * that live without working.
  *
  * @module
  */
@@ -14,7 +15,9 @@ export interface Part {
   /** Starts it; rejects when it does not come up, and then no process is left. */
   readonly start: () => Promise<void>;
   /** Ends the current process, also one that is starting. */
-  readonly stop: () => Promise<unknown>;
+  readonly stop: (signal?: Deno.Signal) => Promise<unknown>;
+  /** Why it does not work, for a sentence; undefined while it does. Never rejects, and takes seconds. */
+  readonly ailment: () => Promise<string | undefined>;
 }
 
 /** How long to wait before a start. */
@@ -25,6 +28,16 @@ export interface Backoff {
   readonly steadyMs: number;
 }
 
+/** How long a process may live without working. */
+export interface Forbearance {
+  /** Between two looks at it. */
+  readonly everyMs: number;
+  /** So many looks in a row find it ill before it is ended. */
+  readonly looks: number;
+  /** The same before it has been well once: it may be starting. */
+  readonly looksAtStart: number;
+}
+
 /** What a part is doing. */
 export interface PartState {
   readonly name: string;
@@ -33,6 +46,7 @@ export interface PartState {
 }
 
 const BACKOFF: Backoff = { firstMs: 500, maxMs: 30_000, steadyMs: 60_000 };
+const FORBEARANCE: Forbearance = { everyMs: 2_000, looks: 5, looksAtStart: 30 };
 
 /** Watches parts from its construction to {@link Supervisor.stop}. */
 export class Supervisor {
@@ -40,11 +54,12 @@ export class Supervisor {
   readonly #states = new Map<string, PartState>();
   readonly #watching: Promise<void>;
 
-  /** `say` receives one line for each end, failed start and start. */
+  /** `say` receives one line for each end, failed start, start and process that does not work. */
   constructor(
     readonly parts: readonly Part[],
     readonly say: (line: string) => void,
     readonly backoff = BACKOFF,
+    readonly forbearance = FORBEARANCE,
   ) {
     for (const { name } of parts) this.#states.set(name, { name, state: "running", restarts: 0 });
     this.#watching = Promise.all(parts.map((part) => this.#watch(part))).then(() => {});
@@ -70,11 +85,18 @@ export class Supervisor {
       signal.addEventListener("abort", () => resolve())
     );
     let waitMs = firstMs;
+    const { looks, looksAtStart } = this.forbearance;
     let startedAtMs = performance.now();
+    // What is given has started.
+    let mayBeIll = looks;
     let why: string | undefined;
     for (;;) {
       if (why === undefined) {
-        const code = await Promise.race([part.ended(), stopped]);
+        const ended = part.ended();
+        const looking = this.#lookAfter(part, ended, mayBeIll);
+        mayBeIll = looksAtStart;
+        const code = await Promise.race([ended, stopped]);
+        await looking;
         if (signal.aborted) return;
         why = `ended with status ${code}`;
         if (performance.now() - startedAtMs >= steadyMs) waitMs = firstMs;
@@ -86,6 +108,31 @@ export class Supervisor {
       if (signal.aborted) return;
       startedAtMs = performance.now();
       why = await this.#start(part);
+    }
+  }
+
+  // Ends the current process when it does not work. Resolves once it has ended, or is not to be looked
+  // after any more.
+  async #lookAfter(part: Part, ended: Promise<number>, mayBeIll: number): Promise<void> {
+    const { everyMs, looks } = this.forbearance;
+    const over = new AbortController();
+    void ended.then(() => over.abort());
+    const signal = AbortSignal.any([over.signal, this.#abort.signal]);
+    for (let ill = 0;;) {
+      await pause(everyMs, signal);
+      const why = signal.aborted ? undefined : await part.ailment();
+      if (signal.aborted) return;
+      if (why === undefined) {
+        ill = 0;
+        mayBeIll = looks;
+        continue;
+      }
+      ill += 1;
+      if (ill >= mayBeIll) {
+        this.say(`${part.name} runs, but ${why}; ending it`);
+        await part.stop("SIGKILL");
+        return;
+      }
     }
   }
 

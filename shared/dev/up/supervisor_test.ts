@@ -5,6 +5,11 @@ import { type Part, Supervisor } from "./supervisor.ts";
 
 const BACKOFF = { firstMs: 20, maxMs: 80, steadyMs: 600_000 };
 
+/** Whether a process is frozen by a signal. */
+function isStopped(pid: number): boolean {
+  return /^State:\s+T/m.test(Deno.readTextFileSync(`/proc/${pid}/status`));
+}
+
 /** A shell that runs `script`, as a part. */
 class Shell implements Part, AsyncDisposable {
   readonly name = "shell";
@@ -20,7 +25,9 @@ class Shell implements Part, AsyncDisposable {
     this.process = this.#run();
     return Promise.resolve();
   };
-  readonly stop = () => this.process.stop();
+  readonly stop = (signal?: Deno.Signal) => this.process.stop(signal);
+  readonly ailment = () =>
+    Promise.resolve(isStopped(this.process.pid) ? "does not move" : undefined);
 
   #run(): ChildProcess {
     return new ChildProcess("sh", ["-c", this.script]);
@@ -63,7 +70,8 @@ Deno.test("a start that fails is told in one line and tried again", async () => 
     await Promise.resolve();
   };
   const lines: string[] = [];
-  const part = { name: "shell", ended: shell.ended, stop: shell.stop, start };
+  const { ended, stop, ailment } = shell;
+  const part = { name: "shell", ended, stop, ailment, start };
   const supervisor = new Supervisor([part], (line) => void lines.push(line), BACKOFF);
   await waitFor("the start", () => lines.includes("shell is started again"));
   await supervisor.stop();
@@ -82,6 +90,7 @@ Deno.test("a stop starts nothing any more, and ends what is starting", async () 
   const part: Part = {
     name: "shell",
     ended: shell.ended,
+    ailment: shell.ailment,
     start: () => starting.promise,
     stop: () => {
       stops.push("shell");
@@ -93,4 +102,38 @@ Deno.test("a stop starts nothing any more, and ends what is starting", async () 
   await waitFor("the start to begin", () => supervisor.states[0]?.state === "starting");
   await supervisor.stop();
   assertEquals(stops, ["shell"]);
+});
+
+Deno.test("what lives without working is ended and started again, after growing waits", async () => {
+  await using shell = new Shell("kill -STOP $$");
+  const lines: string[] = [];
+  const forbearance = { everyMs: 10, looks: 3, looksAtStart: 6 };
+  const supervisor = new Supervisor([shell], (line) => void lines.push(line), BACKOFF, forbearance);
+  await waitFor("three starts", () => supervisor.states[0]?.restarts === 3);
+  await supervisor.stop();
+  assertEquals(lines.slice(0, 3), [
+    "shell runs, but does not move; ending it",
+    "shell ended with status 137; starting it again in 0.02 s",
+    "shell is started again",
+  ]);
+  assert(lines.includes("shell ended with status 137; starting it again in 0.08 s"));
+});
+
+Deno.test("what is ill for a moment is left alone", async () => {
+  await using shell = new Shell("exec sleep 60");
+  const looks = ["is busy", "is busy", undefined, "is busy", "is busy", undefined];
+  let looked = 0;
+  const part: Part = {
+    name: "shell",
+    ended: shell.ended,
+    start: shell.start,
+    stop: shell.stop,
+    ailment: () => Promise.resolve(looks[looked++]),
+  };
+  const lines: string[] = [];
+  const forbearance = { everyMs: 5, looks: 3, looksAtStart: 4 };
+  const supervisor = new Supervisor([part], (line) => void lines.push(line), BACKOFF, forbearance);
+  await waitFor("all looks", () => looked >= looks.length);
+  await supervisor.stop();
+  assertEquals(lines, []);
 });

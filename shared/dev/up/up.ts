@@ -1,5 +1,5 @@
 /**
- * `deno task up`: runs the pipeline until Ctrl-C and starts again what ends; data and passwords
+ * `deno task up`: runs the pipeline until Ctrl-C and starts again what ends or hangs; data and passwords
  * persist in `.twofold/`.
  *
  * @module
@@ -11,7 +11,6 @@ import { integer } from "../../process/cli/parsers.ts";
 import { main } from "../../process/cli/run.ts";
 import { messageOf, Stop } from "../../process/errors.ts";
 import { Pipeline } from "../servers/pipeline.ts";
-import { SERVICES } from "../servers/service_process.ts";
 import { Workspace } from "../servers/workspace.ts";
 import { guide } from "./guide.ts";
 import {
@@ -21,8 +20,9 @@ import {
   writeEnvironments,
 } from "./installation.ts";
 import { BASE_PORT, FOLDER, PORT_COUNT, portsFrom, requireFree } from "./places.ts";
+import { partsOf } from "./parts.ts";
 import { startPageOf } from "./pipeline_page.ts";
-import { type Part, Supervisor } from "./supervisor.ts";
+import { Supervisor } from "./supervisor.ts";
 import { simulateTraffic, TRAFFIC_TEXT } from "./traffic.ts";
 
 /** How often to look whether the process that started this one is still there, ms. */
@@ -34,7 +34,7 @@ export const upTask = command({
   summary: "the pipeline, staying up",
   details: `Data, logs and secrets are in ${FOLDER}/, where the next start goes on; deno task ` +
     "alerts, live, royalty, triage and provision find the servers there. A server or service that " +
-    "ends is started again. Ctrl-C stops it.",
+    "ends, or lives without working, is started again. Ctrl-C stops it.",
   options: {
     port: {
       type: "string",
@@ -113,24 +113,6 @@ function endsBy(over: AbortController): void {
     if (Deno.ppid !== parent) over.abort("the process that started it has ended");
   }, PARENT_MS);
   Deno.unrefTimer(timer);
-}
-
-function partsOf({ nats, postgres, services }: Pipeline): Part[] {
-  const servers = Object.entries({ "nats-server": nats, "postgres": postgres });
-  return [
-    ...servers.map(([name, server]): Part => ({
-      name,
-      ended: () => server.ended(),
-      start: () => server.start(),
-      stop: () => server.stop(),
-    })),
-    ...SERVICES.map((name): Part => ({
-      name,
-      ended: () => services[name].ended(),
-      start: () => services[name].restart(),
-      stop: () => services[name].stop(),
-    })),
-  ];
 }
 
 function serve(port: number, app: Hono, signal: AbortSignal): void {

@@ -7,6 +7,7 @@ import {
 } from "@std/assert";
 import { isFreePort } from "../servers/free_port.ts";
 import { ChildProcess, isAlive } from "../testing/child_process.ts";
+import { limitFiles } from "../testing/full_disk.ts";
 import { processTree } from "../testing/measure.ts";
 import { ROOT } from "../testing/module_graph.ts";
 import { waitFor } from "../testing/wait_for.ts";
@@ -81,6 +82,9 @@ function commandOf(pid: number): string {
   }
 }
 
+/** How the script of the guard begins. */
+const GUARD = "sh -c \ntrap";
+
 const PARTS: Readonly<Record<string, string>> = {
   "nats-server": "/nats-server ",
   "postgres": "/bin/postgres ",
@@ -113,9 +117,9 @@ Deno.test("up starts again whatever is killed, and everything works again", asyn
 
 Deno.test("nothing remains after a SIGKILL of up, even when its guard was killed before", async () => {
   await using up = await startUp();
-  const guard = up.child("sh -c");
+  const guard = up.child(GUARD);
   Deno.kill(guard, "SIGKILL");
-  await waitFor("another guard", () => up.child("sh -c") !== guard);
+  await waitFor("another guard", () => up.child(GUARD) !== guard);
   const [, ...started] = processTree(up.process.pid);
   assert(started.length >= 9, `two servers, their children, services, a guard: ${started}`);
 
@@ -126,6 +130,44 @@ Deno.test("nothing remains after a SIGKILL of up, even when its guard was killed
   const again = new Up(up.folder, up.base);
   await again.isUp();
   assertEquals(await again.process.stop("SIGTERM"), 0, again.process.err);
+});
+
+Deno.test("nothing remains after SIGKILLs of up and its guard at once, twice in a row", async () => {
+  const folder = await upFolder();
+  const base = freeBase();
+  const started: number[] = [];
+  for (const step of ["starting ingest", "provisioning"]) {
+    const up = new Up(folder, base);
+    await waitFor(step, () => up.process.out.includes(step), { timeoutMs: 120_000 });
+    started.push(...processTree(up.process.pid).slice(1));
+    for (const pid of [up.process.pid, up.child(GUARD)]) Deno.kill(pid, "SIGKILL");
+    await up.process.exited;
+  }
+  assert(started.length >= 10, `${started}`);
+  await waitFor("all processes to end", () => !started.some(isAlive), { timeoutMs: 30_000 });
+  await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("up ends what hangs, and a nats-server that stores nothing, and starts them again", async () => {
+  await using up = await startUp("--simulate");
+  for (const name of ["ingest", "postgres"]) Deno.kill(up.child(PARTS[name] ?? ""), "SIGSTOP");
+  for (const name of ["ingest", "postgres"]) {
+    await waitFor(`${name} to return`, () => up.process.out.includes(`${name} is started again`), {
+      timeoutMs: 120_000,
+    });
+    assertMatch(up.process.out, new RegExp(`${name} runs, but .*(answer|timed out).*; ending it`));
+  }
+  await limitFiles(up.child("/nats-server "), 100_000);
+  await waitFor(
+    "nats-server to return",
+    () => up.process.out.includes("nats-server is started again"),
+    { timeoutMs: 120_000 },
+  );
+  assertStringIncludes(up.process.out, "nats-server runs, but stores nothing (");
+  await waitFor("all parts to work", async () => {
+    const page = await up.page();
+    return page.includes("All parts work.") || Promise.reject(new Error(page));
+  }, { timeoutMs: 120_000 });
 });
 
 Deno.test("a signal ends up while it starts, too", async () => {

@@ -23,11 +23,11 @@
  * @module
  */
 import type { Sql, TransactionSql } from "postgres";
-import { withRetryable } from "../../shared/process/postgres/transient.ts";
 import { openSession } from "../../shared/process/postgres/pool.ts";
+import { SessionLock } from "../../shared/process/postgres/session_lock.ts";
 import { type Position, positionOf, type PositionRow } from "../books/accounts.ts";
 import { arrayOf, textArrayOf } from "../../shared/process/postgres/array_literal.ts";
-import { stateOf } from "../../shared/process/postgres/transient.ts";
+import { retryable, stateOf, withRetryable } from "../../shared/process/postgres/transient.ts";
 import { onlyRow } from "../../shared/process/postgres/rows.ts";
 import {
   atRisk,
@@ -60,21 +60,27 @@ export class PositionMoved extends Error {
   override readonly name = "PositionMoved";
 }
 
-/** Maximum silence of Postgres during a statement of a posting. */
-const SILENCE_MS = 8_000;
+/**
+ * Maximum silence of Postgres during a statement of a posting, ms. It answers sooner than that also
+ * while the books are locked, so that silence means a dead link.
+ */
+const SILENCE_MS = 2_000;
+const LOCK_WAIT_MS = 1_000;
 
 // Timeouts in ms, after which Postgres ends the session of a leader that hangs or lost its network,
 // and releases its lock, even if a proxy keeps the connection open.
 const LEADER_SETTINGS = {
   idle_session_timeout: 12_000,
   idle_in_transaction_session_timeout: 12_000,
+  lock_timeout: LOCK_WAIT_MS,
   // Every statement finds its rows by key. With few statistics on new tables the planner could choose
   // a sequential scan of the key table for every batch.
   enable_seqscan: "off",
 } as const;
 
-interface LeadRow {
-  readonly locked: boolean;
+/** The lead of `stream`: at most one session has it. */
+export function leadOf(stream: string): SessionLock {
+  return new SessionLock("twofold royalty", stream);
 }
 
 interface GapRow {
@@ -107,7 +113,7 @@ export interface Plan {
 /** The result of a commit. */
 export type Outcome =
   | { readonly kind: "committed"; readonly position: Position }
-  /** The books changed since the plan: nothing is entered, and the posting needs a new plan. */
+  /** The books changed since the plan, or are locked: nothing is entered; make a new plan. */
   | { readonly kind: "outdated" };
 
 /**
@@ -117,8 +123,11 @@ export type Outcome =
 export class LedgerSession implements AsyncDisposable {
   readonly #sql: Sql;
 
-  /** Connects on first use. `url` is the Postgres URL of the books. */
-  constructor(url: string, readonly stream: string) {
+  /**
+   * Connects on first use. `url` is the Postgres URL of the books. `lock` is that of earlier sessions
+   * of the same holder: the new one ends the last of them, should Postgres not know yet that it is lost.
+   */
+  constructor(url: string, readonly stream: string, readonly lock: SessionLock = leadOf(stream)) {
     this.#sql = openSession(url, {
       purpose: "royalty",
       silenceMs: SILENCE_MS,
@@ -128,11 +137,7 @@ export class LedgerSession implements AsyncDisposable {
 
   /** Tries to take the lead of the stream; false while another session has it. */
   async lead(): Promise<boolean> {
-    const rows = await withRetryable(() =>
-      this.#sql<LeadRow[]>`
-      select pg_try_advisory_lock(hashtext('twofold royalty'), hashtext(${this.stream})) as locked`
-    );
-    return onlyRow(rows, `the lead of ${this.stream}`).locked;
+    return await this.lock.take(this.#sql);
   }
 
   /** The position of the stream, which is added if it is new. Call it at least every 12 s when idle. */
@@ -168,17 +173,18 @@ export class LedgerSession implements AsyncDisposable {
   /**
    * Enters `posting` by `plan` in one transaction.
    *
-   * "outdated": a day was sealed, keys were dropped, or another stream entered one of the keys, after the plan was made;
-   * nothing is entered, and a new plan takes it into account. Rejects with {@link PositionMoved}, or
+   * "outdated": a day was sealed, keys were dropped, or another stream entered one of the keys, after
+   * the plan was made, or somebody has held a lock for {@link LOCK_WAIT_MS}; nothing is entered, and a
+   * new plan takes it into account. Rejects with {@link PositionMoved}, or
    * with the error of Postgres; nothing is entered then either. If the connection is lost during the
    * commit, its outcome is unknown: read the position again.
    */
   async commit(posting: Posting, plan: Plan): Promise<Outcome> {
     try {
-      return await withRetryable(() => this.#sql.begin((tx) => enter(tx, posting, plan)));
+      return await this.#sql.begin((tx) => enter(tx, posting, plan));
     } catch (error) {
-      if (stateOf(error) === UNIQUE_VIOLATION) return { kind: "outdated" };
-      throw error;
+      if (OUTDATED_STATES.includes(stateOf(error) ?? "")) return { kind: "outdated" };
+      throw retryable(error);
     }
   }
 
@@ -206,8 +212,8 @@ export class LedgerSession implements AsyncDisposable {
   }
 }
 
-/** SQLSTATE for an insert of a key that exists. */
-const UNIQUE_VIOLATION = "23505";
+/** SQLSTATEs of an insert of a key that exists, and of a lock that was not free in time. */
+const OUTDATED_STATES: readonly string[] = ["23505", "55P03"];
 
 async function enter(
   tx: TransactionSql,

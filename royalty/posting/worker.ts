@@ -25,7 +25,7 @@ import { alertSubject } from "../../shared/contract/topology.ts";
 import { type Accrual, type AccrualRules, accrue, type Refusal } from "./accrue.ts";
 import { type Continuation, type Cursor, follow, type Gap } from "./continuity.ts";
 import type { Position } from "../books/accounts.ts";
-import { LedgerSession, type Posting } from "./ledger.ts";
+import { leadOf, LedgerSession, type Posting } from "./ledger.ts";
 import { type Fetched, StreamReader, type StreamReaderOptions } from "./reader.ts";
 import type { PostingMetrics } from "./posting_metrics.ts";
 
@@ -83,9 +83,10 @@ export class StreamWorker {
 
   /** Runs until `signal` is aborted; a batch in progress is finished first. Never rejects. */
   async run(signal: AbortSignal): Promise<void> {
+    const lock = leadOf(this.stream);
     while (!signal.aborted) {
       try {
-        await using session = new LedgerSession(this.options.databaseUrl, this.stream);
+        await using session = new LedgerSession(this.options.databaseUrl, this.stream, lock);
         await this.#waitForLead(session, signal);
         if (!signal.aborted) await this.#lead(session, signal);
       } catch (thrown) {

@@ -26,7 +26,7 @@ import { natsMessageOf } from "../../shared/process/nats.ts";
 import { rawExtent } from "../../shared/process/raw/raw_stream.ts";
 import { millisecondsOf } from "../../shared/process/raw/stored_message.ts";
 import { pause } from "../../shared/process/retry.ts";
-import { CopyStore, MAX_FORGOTTEN, type UncopiedReject } from "./copy_store.ts";
+import { copyLock, CopyStore, MAX_FORGOTTEN, type UncopiedReject } from "./copy_store.ts";
 
 /** Copies in flight; their bytes are in memory: 4 MiB with the largest heartbeats. */
 const MAX_BATCH = 256;
@@ -84,9 +84,10 @@ export class RejectCopier {
 
   /** Copies until `signal` is aborted; copies in flight are finished first. Never rejects. */
   async run(signal: AbortSignal): Promise<void> {
+    const lock = copyLock();
     while (!signal.aborted) {
       try {
-        await using store = new CopyStore(this.databaseUrl);
+        await using store = new CopyStore(this.databaseUrl, lock);
         while (!signal.aborted && !(await store.lead())) await pause(POLL_MS, signal);
         this.isLeading = true;
         await this.#lead(store, signal);

@@ -10,6 +10,7 @@ import type { Sql } from "postgres";
 import type { Rejection, RejectionReason } from "../../shared/contract/event.ts";
 import { allowSilence, openSession } from "../../shared/process/postgres/pool.ts";
 import { onlyRow } from "../../shared/process/postgres/rows.ts";
+import { SessionLock } from "../../shared/process/postgres/session_lock.ts";
 import { withRetryable } from "../../shared/process/postgres/transient.ts";
 
 /** Maximum silence of Postgres during one statement, ms; longer while millions are counted again. */
@@ -23,6 +24,11 @@ const SESSION_SETTINGS = {
   idle_session_timeout: 12_000,
   idle_in_transaction_session_timeout: 12_000,
 } as const;
+
+/** The lock of the one that copies. */
+export function copyLock(): SessionLock {
+  return new SessionLock("twofold royalty", "rejects");
+}
 
 /** A reject in the books that has to be copied. */
 export interface UncopiedReject {
@@ -40,10 +46,6 @@ export interface CopyPosition {
   readonly uncopied: number;
   /** When the QUARANTINE that has the copies was made, as NATS says it; undefined before the first. */
   readonly intoMade: string | undefined;
-}
-
-interface LockRow {
-  readonly locked: boolean;
 }
 
 interface StreamRow {
@@ -76,8 +78,8 @@ interface ForgottenRow {
 export class CopyStore implements AsyncDisposable {
   readonly #sql: Sql;
 
-  /** Connects on first use. `url` is the Postgres URL of the books. */
-  constructor(url: string) {
+  /** Connects on first use. `url` is the Postgres URL of the books; `lock` as in `posting/ledger.ts`. */
+  constructor(url: string, readonly lock: SessionLock = copyLock()) {
     this.#sql = openSession(url, {
       purpose: "royalty-rejects",
       silenceMs: SILENCE_MS,
@@ -87,11 +89,7 @@ export class CopyStore implements AsyncDisposable {
 
   /** Tries to become the one that copies; false while another session is. */
   async lead(): Promise<boolean> {
-    const rows = await withRetryable(() =>
-      this.#sql<LockRow[]>`
-      select pg_try_advisory_lock(hashtext('twofold royalty'), hashtext('rejects')) as locked`
-    );
-    return onlyRow(rows, "the lead of the copies").locked;
+    return await this.lock.take(this.#sql);
   }
 
   /** How far the rejects of `stream` are copied; undefined before the stream was counted. */

@@ -4,11 +4,11 @@
  *
  * @module
  */
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertExists } from "@std/assert";
 import { jetstream, type JetStreamClient } from "nats/jetstream";
 import type { Sql } from "postgres";
 import { freePort } from "../dev/servers/free_port.ts";
-import { ServiceProcess } from "../dev/servers/service_process.ts";
+import { ServiceProcess, sumOf } from "../dev/servers/service_process.ts";
 import { DATABASE, Stack } from "../dev/servers/stack.ts";
 import { TcpProxy } from "../dev/servers/tcp_proxy.ts";
 import { aHeartbeat, encode } from "../dev/testing/heartbeats.ts";
@@ -18,6 +18,8 @@ import { openPool } from "../process/postgres/pool.ts";
 import { onlyRow } from "../process/postgres/rows.ts";
 import { pause } from "../process/retry.ts";
 
+/** Longest until `/readyz` of royalty says so, ms; alone, under 4 s. */
+const NOTICED_MS = 10_000;
 /** Longest until `/readyz` says so, and until work goes on after the link is back, ms. */
 const BOUND_MS = 15_000;
 const LOAD_MS = 10_000;
@@ -118,6 +120,22 @@ class Rig implements AsyncDisposable {
     });
   }
 
+  /** Waits until all that was published is counted, each once; to the ms. */
+  async everythingCounted(timeoutMs: number): Promise<void> {
+    const good = this.#good;
+    await waitFor("everything in the books", async () => {
+      const tally = await this.tally();
+      return tally.last_seq >= good || Promise.reject(new Error(JSON.stringify(tally)));
+    }, { timeoutMs });
+    const { counted, duplicates, credited_ms, credits } = await this.tally();
+    assertEquals({ counted, duplicates, credited_ms, credits }, {
+      counted: good,
+      duplicates: 0,
+      credited_ms: this.#playedMs,
+      credits: good,
+    });
+  }
+
   /** Ms from now until `/readyz` of each service answers `status`. */
   async untilAnswered(status: number): Promise<readonly number[]> {
     const start = performance.now();
@@ -140,6 +158,51 @@ class Rig implements AsyncDisposable {
     await this.stack[Symbol.asyncDispose]();
   }
 }
+
+/** Longest until postings go on after a link that was half-open for a moment, ms; alone, under 3 s. */
+const MOMENT_BOUND_MS = 9_000;
+
+/** Ms until what was published is in the books, once and to the ms. */
+async function untilCounted(rig: Rig): Promise<number> {
+  const start = performance.now();
+  await rig.everythingCounted(4 * BOUND_MS);
+  return performance.now() - start;
+}
+
+Deno.test("a link that was half-open for 1.6 s holds postings for a moment only", async () => {
+  await using rig = await Rig.start();
+  for (let round = 0; round < 4; round++) {
+    await rig.publish(100, 0);
+    await rig.everythingCounted(2 * BOUND_MS);
+    rig.link.silence();
+    await rig.publish(100, 0);
+    // No sleep: the link is silent for this long.
+    await pause(1_600);
+    rig.link.heal();
+    const ms = await untilCounted(rig);
+    console.log(`half-open for 1.6 s: all counted ${secondsText([ms])} s later`);
+    assert(ms < MOMENT_BOUND_MS, `counted after ${secondsText([ms])} s`);
+  }
+});
+
+Deno.test("a commit whose answer is lost is in the books once", async () => {
+  await using rig = await Rig.start();
+  await rig.publish(100, 0);
+  await rig.everythingCounted(2 * BOUND_MS);
+  rig.link.loseAnswersWith("COMMIT");
+  await rig.publish(100, 0);
+  await rig.everythingCounted(2 * BOUND_MS);
+  rig.link.heal();
+  await rig.publish(100, 0);
+  const ms = await untilCounted(rig);
+  console.log(`a commit without an answer: all counted ${secondsText([ms])} s later`);
+  assert(ms < MOMENT_BOUND_MS, `counted after ${secondsText([ms])} s`);
+  // The process counts what it was told.
+  const [royalty] = rig.services;
+  assertExists(royalty);
+  const told = sumOf(await royalty.metrics(), "twofold_royalty_events_total");
+  assert(told < 300, `royalty was told of ${told} events`);
+});
 
 function secondsText(each: readonly number[]): string {
   return each.map((ms) => (ms / 1_000).toFixed(1)).join(" and ");
@@ -168,6 +231,8 @@ Deno.test("a half-open link is said within 15 s, and healed within 15 s", async 
         `royalty and triage: 503 after ${secondsText(noticed)} s; healed: 200 after ` +
           `${secondsText(ready)} s, all counted after ${secondsText([countedMs])} s`,
       );
+      const [royaltyMs = Infinity] = noticed;
+      assert(royaltyMs < NOTICED_MS, `royalty noticed after ${secondsText([royaltyMs])} s`);
       assert(Math.max(...noticed) < BOUND_MS, `noticed after ${secondsText(noticed)} s`);
       assert(countedMs < BOUND_MS, `counted after ${secondsText([countedMs])} s`);
       assertEquals(rig.services.map(({ exitCode }) => exitCode), [null, null]);

@@ -26,6 +26,8 @@ const PIECE_SECONDS = 0.05;
 interface Pair {
   readonly ends: Deno.Conn[];
   isSilent: boolean;
+  /** Whether what the server sends is dropped. */
+  isUnanswered: boolean;
 }
 
 /** Forwards a port of its own to `serverPort` of this machine. */
@@ -35,6 +37,7 @@ export class TcpProxy implements Disposable {
   #isSilent = false;
   #isShut = false;
   #quality: LinkQuality = {};
+  #unanswered: string | undefined;
 
   constructor(readonly serverPort: number) {
     void this.#accept();
@@ -60,6 +63,14 @@ export class TcpProxy implements Disposable {
     for (const pair of this.#pairs) pair.isSilent = true;
   }
 
+  /**
+   * From now on, an answer of the server that has `text` (ASCII) in it is dropped, and all that follows
+   * on its connection; the server gets everything.
+   */
+  loseAnswersWith(text: string): void {
+    this.#unanswered = text;
+  }
+
   /** Closes all connections, and each new one at once. */
   shut(): void {
     this.#isShut = true;
@@ -71,6 +82,7 @@ export class TcpProxy implements Disposable {
     this.#isSilent = false;
     this.#isShut = false;
     this.#quality = {};
+    this.#unanswered = undefined;
   }
 
   /** Closes all connections. */
@@ -98,7 +110,7 @@ export class TcpProxy implements Disposable {
 
   async #serve(client: Deno.Conn): Promise<void> {
     if (this.#isShut) return close(client);
-    const pair: Pair = { ends: [client], isSilent: this.#isSilent };
+    const pair: Pair = { ends: [client], isSilent: this.#isSilent, isUnanswered: false };
     const quality = () => this.#quality;
     this.#pairs.add(pair);
     if (pair.isSilent) return await new Direction(client, undefined, pair, quality).run();
@@ -109,7 +121,11 @@ export class TcpProxy implements Disposable {
     pair.ends.push(server);
     await Promise.all([
       new Direction(client, server, pair, quality).run(),
-      new Direction(server, client, pair, quality).run(),
+      new Direction(server, client, pair, quality, (bytes) => {
+        const text = this.#unanswered;
+        if (text !== undefined && asText(bytes).includes(text)) pair.isUnanswered = true;
+        return !pair.isUnanswered;
+      }).run(),
     ]);
     this.#pairs.delete(pair);
   }
@@ -136,6 +152,8 @@ class Direction {
     readonly to: Deno.Conn | undefined,
     readonly pair: Pair,
     readonly quality: () => LinkQuality,
+    /** Whether the link passes what was read. */
+    readonly passes: (bytes: Uint8Array) => boolean = () => true,
   ) {}
 
   async run(): Promise<void> {
@@ -153,7 +171,8 @@ class Direction {
         const bytes = await this.from.read(buffer.subarray(0, Math.min(buffer.length, pieceBytes)));
         if (this.pair.isSilent && bytes !== null) continue;
         if (bytes === null || !this.to) break;
-        this.#enqueue(buffer.slice(0, bytes));
+        const read = buffer.slice(0, bytes);
+        if (this.passes(read)) this.#enqueue(read);
         const room = Math.min(MAX_QUEUED_BYTES, bytesPerSecond * MAX_QUEUED_SECONDS);
         while (this.#queuedBytes > room && !this.#hasEnded) await this.#changed.promise;
       }
@@ -210,6 +229,10 @@ class Direction {
     this.#changed.resolve();
     this.#changed = Promise.withResolvers<void>();
   }
+}
+
+function asText(bytes: Uint8Array): string {
+  return new TextDecoder("latin1").decode(bytes);
 }
 
 function close(end: Deno.Conn): void {

@@ -12,8 +12,11 @@ import { Stop } from "../errors.ts";
 import type { Server } from "./server_url.ts";
 import { lostError, retryable } from "./transient.ts";
 
-/** Maximum wait for a socket including TLS, and for any byte until the connection is ready, ms. */
-export const OPEN_TIMEOUT_MS = 5_000;
+/**
+ * Maximum wait for each step of opening a connection, and for any byte until it is ready, ms. An
+ * attempt that began on a dead link delays the next one by so much, when the link is back.
+ */
+export const OPEN_TIMEOUT_MS = 2_000;
 
 /** Opens a socket to `server`. Never rejects: returns the error when that fails. */
 export async function dial(server: Server): Promise<Socket | Error> {
@@ -22,12 +25,12 @@ export async function dial(server: Server): Promise<Socket | Error> {
   // An error event without a listener would end the process.
   socket.on("error", () => {});
   const timeout = setTimeout(
-    () => socket.destroy(lostError(`no connection within ${OPEN_TIMEOUT_MS / 1_000} s`)),
+    () => socket.destroy(lostError(`no connection: nothing came for ${OPEN_TIMEOUT_MS / 1_000} s`)),
     OPEN_TIMEOUT_MS,
   );
   try {
     await once(socket, "connect");
-    return tls === "off" ? socket : await startTls(socket, server);
+    return tls === "off" ? socket : await startTls(socket, server, () => timeout.refresh());
   } catch (error) {
     socket.destroy();
     const reason = retryable(error);
@@ -40,9 +43,15 @@ export async function dial(server: Server): Promise<Socket | Error> {
 const SSL_REQUEST = Buffer.from([0, 0, 0, 8, 4, 210, 22, 47]);
 const SSL_ACCEPTED = "S";
 
-async function startTls(socket: Socket, { host, tls }: Server): Promise<Socket> {
+async function startTls(
+  socket: Socket,
+  { host, tls }: Server,
+  onStep: () => void,
+): Promise<Socket> {
+  onStep();
   socket.write(SSL_REQUEST);
   const [answer] = await once(socket, "data");
+  onStep();
   if (String(answer) !== SSL_ACCEPTED) {
     throw new Stop("the Postgres URL requires TLS, which the server does not support");
   }

@@ -35,6 +35,7 @@ export class PostingMetrics {
   /** Positions of the streams that this process leads, by stream. */
   readonly #positions = new Map<string, Position>();
   readonly #lags = new Map<string, number>();
+  readonly #limits = new Map<string, { readonly events: number }>();
   #posted = 0;
 
   constructor(metrics: Metrics, readonly streams: readonly string[]) {
@@ -92,6 +93,11 @@ export class PostingMetrics {
     this.leading(after);
   }
 
+  /** The batches of `stream` have at most so many events. */
+  batchLimit(stream: string, limit: { readonly events: number }): void {
+    this.#limits.set(stream, limit);
+  }
+
   /** What this process has posted, and what waits; for its pulse. */
   get achieved(): Achieved {
     const isKnown = this.#lags.size === this.streams.length;
@@ -134,6 +140,12 @@ export class PostingMetrics {
       "1 if this process leads the stream, 0 if it stands by",
       () =>
         this.streams.map((stream) => [{ stream }, this.#positions.has(stream) ? 1 : 0] as const),
+      ["stream"],
+    );
+    metrics.gaugeOf(
+      "twofold_royalty_batch_limit_events",
+      "Events that one transaction may have; fewer than the setting after a failure of Postgres",
+      () => [...this.#limits].map(([stream, { events }]) => [{ stream }, events] as const),
       ["stream"],
     );
     metrics.gaugeOf(

@@ -29,14 +29,6 @@ export interface Fetched {
   readonly acknowledge: () => Promise<boolean>;
 }
 
-/** Limits of one fetched batch. */
-export interface StreamReaderOptions {
-  /** Maximum events per batch. */
-  readonly maxEvents: number;
-  /** Maximum time that a batch waits to fill, ms. */
-  readonly maxWaitMs: number;
-}
-
 /** A reader of one stream; dispose it when done. Call {@link fetch} one at a time. */
 export class StreamReader implements Disposable {
   #fetching?: ConsumerMessages;
@@ -46,7 +38,8 @@ export class StreamReader implements Disposable {
   private constructor(
     readonly nc: NatsConnection,
     readonly stream: string,
-    readonly options: StreamReaderOptions,
+    /** Maximum time that a batch waits to fill, ms. */
+    readonly maxWaitMs: number,
     readonly jsm: JetStreamManager,
     readonly consumer: Consumer,
   ) {
@@ -54,16 +47,16 @@ export class StreamReader implements Disposable {
     void this.#watchConnection();
   }
 
-  /** Opens the durable. Rejects with {@link RetryAfter} while it does not exist or NATS is away. */
+  /** Opens the durable; `maxWaitMs` as in the constructor. Rejects with {@link RetryAfter} while it does not exist or NATS is away. */
   static async open(
     nc: NatsConnection,
     stream: string,
-    options: StreamReaderOptions,
+    maxWaitMs: number,
   ): Promise<StreamReader> {
     const jsm = await jetstreamManager(nc, { checkAPI: false, timeout: REQUEST_TIMEOUT_MS });
     try {
       const consumer = await jsm.jetstream().consumers.get(stream, DURABLE.royalty);
-      return new StreamReader(nc, stream, options, jsm, consumer);
+      return new StreamReader(nc, stream, maxWaitMs, jsm, consumer);
     } catch (error) {
       throw new RetryAfter(durableProblem(stream, DURABLE.royalty, error), 1_000, { cause: error });
     }
@@ -92,11 +85,11 @@ export class StreamReader implements Disposable {
   }
 
   /**
-   * The next batch: full, or the messages that arrived within `maxWaitMs`. Rejects with
+   * The next batch: `maxEvents`, or the messages that arrived within `maxWaitMs`. Rejects with
    * {@link RetryAfter} when NATS does not answer or its connection was lost since the rewind.
    */
-  async fetch(): Promise<Fetched> {
-    const { maxEvents, maxWaitMs } = this.options;
+  async fetch(maxEvents: number): Promise<Fetched> {
+    const { maxWaitMs } = this;
     if (this.#connection === "changed") throw new RetryAfter("the NATS connection was lost", 100);
     const fetching = await this.consumer.fetch({ max_messages: maxEvents, expires: maxWaitMs });
     this.#fetching = fetching;

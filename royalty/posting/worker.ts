@@ -23,10 +23,11 @@ import { natsFailure } from "../../shared/process/nats.ts";
 import type { Log } from "../../shared/process/log.ts";
 import { alertSubject } from "../../shared/contract/topology.ts";
 import { type Accrual, type AccrualRules, accrue, type Refusal } from "./accrue.ts";
+import { BatchLimit } from "./batch_limit.ts";
 import { type Continuation, type Cursor, follow, type Gap } from "./continuity.ts";
 import type { Position } from "../books/accounts.ts";
 import { leadOf, LedgerSession, type Posting } from "./ledger.ts";
-import { type Fetched, StreamReader, type StreamReaderOptions } from "./reader.ts";
+import { type Fetched, StreamReader } from "./reader.ts";
 import type { PostingMetrics } from "./posting_metrics.ts";
 
 /** How often a standby tries to take the lead. */
@@ -42,7 +43,11 @@ const CLOCK_RETRY_MS = 2_000;
 const MAX_PLANS = 5;
 
 /** Options of a {@link StreamWorker}. */
-export interface WorkerOptions extends StreamReaderOptions {
+export interface WorkerOptions {
+  /** Maximum events per batch. */
+  readonly maxEvents: number;
+  /** Maximum time that a batch waits to fill, ms. */
+  readonly maxWaitMs: number;
   /** Postgres URL of the books. */
   readonly databaseUrl: string;
   readonly rules: AccrualRules;
@@ -69,6 +74,7 @@ type Prepared = Continues & Accrual & Pick<Fetched, "acknowledge">;
 /** Reads and posts one stream while this process leads it; otherwise stands by. */
 export class StreamWorker {
   readonly #js: JetStreamClient;
+  readonly #limit: BatchLimit;
 
   constructor(
     readonly stream: string,
@@ -79,6 +85,8 @@ export class StreamWorker {
     readonly log: Log,
   ) {
     this.#js = jetstream(nc);
+    this.#limit = new BatchLimit(options.maxEvents);
+    metrics.batchLimit(stream, this.#limit);
   }
 
   /** Runs until `signal` is aborted; a batch in progress is finished first. Never rejects. */
@@ -109,7 +117,7 @@ export class StreamWorker {
     let position = await session.position();
     this.metrics.leading(position);
     for (const observer of this.options.observers) observer.leadStarted(this.stream);
-    using reader = await StreamReader.open(this.nc, this.stream, this.options);
+    using reader = await StreamReader.open(this.nc, this.stream, this.options.maxWaitMs);
     this.log.info("royalty.posting.leading", { stream: this.stream, last_seq: position.lastSeq });
     while (!signal.aborted) {
       const cursor = await reader.rewind(position);
@@ -148,7 +156,7 @@ export class StreamWorker {
   }
 
   async #prepare(reader: StreamReader, cursor: Cursor): Promise<Prepared | Broken> {
-    const { deliveries, acknowledge } = await reader.fetch();
+    const { deliveries, acknowledge } = await reader.fetch(this.#limit.events);
     const continuation = follow(cursor, deliveries);
     if (continuation.kind === "broken") return continuation;
     if (continuation.kind === "rewritten") {
@@ -191,7 +199,7 @@ export class StreamWorker {
     const startMs = performance.now();
     const after = position.lastSeq;
     const posting = { stream, after, through: cursor, claims, refusals, canaries, gaps };
-    const posted = await this.#post(session, posting);
+    const posted = await this.#withinLimit(fresh.length, () => this.#post(session, posting));
     for (const observer of this.options.observers) {
       observer.posted(stream, { claims, refusals, canaries });
     }
@@ -201,6 +209,28 @@ export class StreamWorker {
     if (!(await acknowledge())) this.log.warn("royalty.posting.ack_unanswered", { stream });
     if (gaps.length > 0) await this.#announceGaps(session);
     return posted;
+  }
+
+  /** Posts a batch of `events` with `post`, and learns from it how large the next ones may be. */
+  async #withinLimit<T>(events: number, post: () => Promise<T>): Promise<T> {
+    const startMs = performance.now();
+    const wasReduced = this.#limit.isReduced;
+    try {
+      const result = await post();
+      this.#limit.posted(events, performance.now() - startMs);
+      return result;
+    } catch (error) {
+      if (error instanceof RetryAfter) this.#limit.failed(events);
+      throw error;
+    } finally {
+      const { isReduced, events: max_events } = this.#limit;
+      const { stream } = this;
+      if (isReduced && !wasReduced) {
+        this.log.warn("royalty.posting.batches_reduced", { stream, max_events });
+      } else if (wasReduced && !isReduced) {
+        this.log.info("royalty.posting.batches_whole", { stream, max_events });
+      }
+    }
   }
 
   async #post(session: LedgerSession, posting: Posting): Promise<Position> {

@@ -204,6 +204,34 @@ Deno.test("a commit whose answer is lost is in the books once", async () => {
   assert(told < 300, `royalty was told of ${told} events`);
 });
 
+/** Events whose plan alone takes longer than any silence of Postgres that is waited for, at 20 kB/s. */
+const THIN_EVENTS = 5_000;
+/** Longest until they are counted, ms; alone, a minute. */
+const THIN_BOUND_MS = 240_000;
+
+Deno.test("over a link of 20 kB/s with jitter everything is counted once, in smaller batches", async () => {
+  await using rig = await Rig.start();
+  const [royalty] = rig.services;
+  assertExists(royalty);
+  const limit = async () => sumOf(await royalty.metrics(), "twofold_royalty_batch_limit_events");
+  const whole = await limit();
+  rig.link.shape({ bytesPerSecond: 20_000, delayMs: 20, jitterMs: 100 });
+  await rig.publish(THIN_EVENTS, 20);
+  const reduced = waitFor("smaller batches", async () => {
+    const events = await limit();
+    return events < whole || Promise.reject(new Error(`${events} events`));
+  }, { timeoutMs: THIN_BOUND_MS });
+  const start = performance.now();
+  await rig.everythingOnce(THIN_BOUND_MS);
+  const rate = THIN_EVENTS * 1_000 / (performance.now() - start);
+  console.log(`20 kB/s: ${rate.toFixed(0)} events/s in batches of at most ${await limit()}`);
+  await reduced;
+  await rig.untilAnswered(200);
+  rig.link.shape({});
+  await rig.publish(2 * THIN_EVENTS, 0);
+  await rig.everythingOnce(THIN_BOUND_MS);
+});
+
 function secondsText(each: readonly number[]): string {
   return each.map((ms) => (ms / 1_000).toFixed(1)).join(" and ");
 }

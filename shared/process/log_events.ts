@@ -83,6 +83,9 @@ export const LOG_EVENTS = {
   "royalty.posting.ack_unanswered": "An acknowledgement was not confirmed; the next one covers it",
   "royalty.posting.gap": "The stream lost messages before they were counted",
   "royalty.posting.retry": "Posting was interrupted; retrying",
+  "royalty.posting.batches_reduced":
+    "Postgres did not take a batch in time; batches are smaller until it does",
+  "royalty.posting.batches_whole": "Batches are as large as their setting again",
   "royalty.posting.lag_unknown": "NATS does not answer about the lag of the durable",
   "royalty.rejects.retry": "Rejects could not be copied to QUARANTINE; retrying",
   "royalty.rejects.copied_again": "QUARANTINE was made again; rejects are copied to it again",

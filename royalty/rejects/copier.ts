@@ -10,9 +10,10 @@
  *
  * @module
  */
-import type { NatsConnection } from "nats";
+import { InvalidArgumentError, type NatsConnection } from "nats";
 import {
   jetstream,
+  JetStreamApiError,
   type JetStreamClient,
   type JetStreamManager,
   jetstreamManager,
@@ -39,16 +40,33 @@ const REQUEST_TIMEOUT_MS = 2_000;
 /** Interval between two deletions of rejects that are too old, while few are. */
 const FORGET_MS = 60_000;
 
-/** What became of the copy of a reject. */
-export type CopyOutcome =
-  | "copied"
+/** JetStream error code "message size exceeds maximum allowed", of the stream. */
+const TOO_LARGE_CODE = 10054;
+
+/** Why a reject gets no copy. */
+export type NotCopied =
   /** The raw stream does not have its bytes any more. */
-  | "gone";
+  | "gone"
+  /** With the headers of the copy it is larger than NATS or QUARANTINE takes. */
+  | "too_large";
+/** What became of the copy of a reject. */
+export type CopyOutcome = "copied" | NotCopied;
+
+/** Rejects of a stream that get no copy, for one reason. */
+export interface LostCopies {
+  readonly stream: string;
+  readonly why: NotCopied;
+  readonly rejects: number;
+  readonly firstSeq: number;
+  readonly lastSeq: number;
+}
 
 /** Where a {@link RejectCopier} reports to. Its methods must not throw. */
 export interface CopyReport {
   /** `count` rejects of `stream` have this outcome. */
   counted(stream: string, outcome: CopyOutcome, count: number): void;
+  /** These rejects get no copy; said once. */
+  lost(copies: LostCopies): void;
   /** `rejects` of `stream` wait for their copies; undefined: this process does not know. */
   waiting(stream: string, rejects: number | undefined): void;
   /** A round ended with everything copied. */
@@ -168,11 +186,11 @@ export class RejectCopier {
       after = Math.min(after, from - 1);
     }
     const rejects = await store.rejects(stream, after, MAX_BATCH);
-    const { done, gone, problem } = await this.#copyAll(stream, rejects);
+    const { done, lost, problem } = await this.#copyAll(stream, rejects);
     const last = rejects[done - 1];
     if (last !== undefined) {
-      await store.advance(stream, last.sequence, done);
-      this.#count(stream, rejects.slice(0, done), gone);
+      await store.advance(stream, last.sequence, done, lost);
+      this.#count(stream, done, lost);
       this.#wait(stream, Math.max(0, position.uncopied - done));
     }
     return problem ?? rejects.length === MAX_BATCH;
@@ -181,25 +199,33 @@ export class RejectCopier {
   // How many of the first `rejects` are done, and what went wrong with the one after them.
   async #copyAll(stream: string, rejects: readonly UncopiedReject[]): Promise<{
     readonly done: number;
-    readonly gone: ReadonlySet<number>;
+    /** Those of them that get no copy, by sequence. */
+    readonly lost: ReadonlyMap<number, NotCopied>;
     readonly problem: string | undefined;
   }> {
-    const gone = new Set<number>();
+    const lost = new Map<number, NotCopied>();
     const results = await Promise.allSettled(rejects.map(async (reject) => {
       const key = `${stream}:${reject.sequence}`;
       if (this.#ahead.has(key)) return;
       const delivery = await this.#rawDelivery(stream, reject);
-      if (delivery === undefined) return void gone.add(reject.sequence);
+      if (delivery === undefined) return void lost.set(reject.sequence, "gone");
       const { rejection } = reject;
-      await quarantine(this.#js, DURABLE.royalty, { stream, delivery, rejection });
+      try {
+        await quarantine(this.#js, DURABLE.royalty, { stream, delivery, rejection });
+      } catch (error) {
+        // It would be refused for ever, and hold up those after it.
+        if (isTooLarge(error)) return void lost.set(reject.sequence, "too_large");
+        throw error;
+      }
       this.#ahead.add(key);
     }));
     const failed = results.findIndex(({ status }) => status === "rejected");
     const done = failed < 0 ? rejects.length : failed;
     for (const { sequence } of rejects.slice(0, done)) this.#ahead.delete(`${stream}:${sequence}`);
+    for (const { sequence } of rejects.slice(done)) lost.delete(sequence);
     const result = results[failed];
     const problem = result?.status === "rejected" ? natsMessageOf(result.reason) : undefined;
-    return { done, gone, problem };
+    return { done, lost, problem };
   }
 
   /** Undefined when the bytes are no longer kept. */
@@ -231,17 +257,18 @@ export class RejectCopier {
     this.report.waiting(stream, uncopied);
   }
 
-  #count(stream: string, done: readonly UncopiedReject[], gone: ReadonlySet<number>): void {
-    const lost = done.filter(({ sequence }) => gone.has(sequence));
-    this.report.counted(stream, "copied", done.length - lost.length);
-    this.report.counted(stream, "gone", lost.length);
-    if (lost.length === 0) return;
-    this.log.error("royalty.rejects.bytes_gone", {
-      stream,
-      rejects: lost.length,
-      first_seq: lost.at(0)?.sequence,
-      last_seq: lost.at(-1)?.sequence,
-    });
+  #count(stream: string, done: number, lost: ReadonlyMap<number, NotCopied>): void {
+    this.report.counted(stream, "copied", done - lost.size);
+    for (const [why, each] of Map.groupBy(lost, ([, why]) => why)) {
+      const sequences = each.map(([sequence]) => sequence);
+      const rejects = sequences.length;
+      const [firstSeq, lastSeq] = [Math.min(...sequences), Math.max(...sequences)];
+      this.report.counted(stream, why, rejects);
+      this.report.lost({ stream, why, rejects, firstSeq, lastSeq });
+      const facts = { stream, rejects, first_seq: firstSeq, last_seq: lastSeq };
+      if (why === "gone") this.log.error("royalty.rejects.bytes_gone", facts);
+      else this.log.error("royalty.rejects.too_large", facts);
+    }
   }
 
   async #forget(store: CopyStore): Promise<void> {
@@ -253,4 +280,10 @@ export class RejectCopier {
     }
     this.#forgetAtMs = isMore ? nowMs : nowMs + FORGET_MS;
   }
+}
+
+// The client knows the limit of its server; the stream has one of its own.
+function isTooLarge(error: unknown): boolean {
+  if (error instanceof InvalidArgumentError) return error.message.includes("max_payload");
+  return error instanceof JetStreamApiError && error.code === TOO_LARGE_CODE;
 }

@@ -69,10 +69,11 @@ async function everyRejectIsCopiedOnce(rig: RoyaltyRig, jsm: JetStreamManager): 
 async function alerted(
   alerts: readonly ReceivedAlert[],
   status: "open" | "resolved",
+  what = "quarantine-behind",
 ): Promise<ReceivedAlert> {
   return await waitFor(`the alert to be ${status}`, () => {
     return alerts.find(({ subject, alert }) =>
-      subject === "alerts.pipeline.quarantine-behind" && alert.status === status
+      subject === `alerts.pipeline.${what}` && alert.status === status
     );
   }, PATIENT);
 }
@@ -201,6 +202,47 @@ Deno.test("rejects older than QUARANTINE keeps are deleted and stay counted; los
   const { code, out } = await rig.command("status");
   assertEquals(code, 1);
   assertStringIncludes(out, "rejects of HEARTBEATS and those counted by reason differ: 7 and 8");
+});
+
+interface NotCopiedRow {
+  readonly seq: number;
+  readonly not_copied: string;
+}
+
+Deno.test("a reject that is too large to be copied is said, and holds up none after it", async () => {
+  await using rig = await RoyaltyRig.start();
+  const jsm = await jetstreamManager(await rig.stack.connect("ops"));
+  const alerts = await rig.stack.receiveAlerts("alerts.pipeline.>");
+  const royalty = await rig.process();
+  // NATS takes 1 MiB with headers, of which the raw message has none.
+  await rig.publish(["before", new Uint8Array(1024 ** 2 - 100).fill(32), "between"]);
+  await rig.accountedFor();
+  const copies = async (count: number) =>
+    await waitFor("the other copies", async () => {
+      const { messages } = (await jsm.streams.info(QUARANTINE)).state;
+      return messages === count || Promise.reject(new Error(`${messages} of ${count}`));
+    }, PATIENT);
+  await copies(2);
+  // The stream has a limit of its own.
+  await jsm.streams.update(QUARANTINE, { max_msg_size: 2_000 });
+  await rig.publish(["x".repeat(3_000), "after"]);
+  await rig.accountedFor();
+  await copies(3);
+  const rows = await waitFor("the books to say so", async () => {
+    const found = await rig.sql<NotCopiedRow[]>`
+      select seq::int, not_copied from royalty.reject where not_copied is not null order by seq`;
+    return found.length === 2 ? [...found] : undefined;
+  }, PATIENT);
+  assertEquals(rows, [{ seq: 2, not_copied: "too_large" }, { seq: 4, not_copied: "too_large" }]);
+  const outcomes = await royalty.metrics();
+  const outcome = (name: string) =>
+    sumOf(outcomes, "twofold_royalty_copies_total", { outcome: name });
+  assertEquals([outcome("copied"), outcome("too_large")], [3, 2]);
+  assertEquals(sumOf(outcomes, "twofold_royalty_uncopied_rejects"), 0);
+  const { alert } = await alerted(alerts, "open", "quarantine-incomplete");
+  assertStringIncludes(alert.summary, "larger than NATS or QUARANTINE takes");
+  assertEquals((await rejectsOf(rig)).length, 5);
+  assertEquals((await rig.command("status")).code, 0);
 });
 
 Deno.test("books from before rejects were listed balance, and nothing of them is copied again", async () => {

@@ -8,6 +8,7 @@
  */
 import type { Sql } from "postgres";
 import type { Rejection, RejectionReason } from "../../shared/contract/event.ts";
+import { arrayOf, textArrayOf } from "../../shared/process/postgres/array_literal.ts";
 import { allowSilence, openSession } from "../../shared/process/postgres/pool.ts";
 import { onlyRow } from "../../shared/process/postgres/rows.ts";
 import { SessionLock } from "../../shared/process/postgres/session_lock.ts";
@@ -123,10 +124,24 @@ export class CopyStore implements AsyncDisposable {
     }));
   }
 
-  /** Records that `count` more rejects of `stream`, through `throughSeq`, are in QUARANTINE. */
-  async advance(stream: string, throughSeq: number, count: number): Promise<void> {
+  /**
+   * Records that `count` more rejects of `stream`, through `throughSeq`, are in QUARANTINE, but for
+   * those in `lost`, which have the reason there.
+   */
+  async advance(
+    stream: string,
+    throughSeq: number,
+    count: number,
+    lost: ReadonlyMap<number, string>,
+  ): Promise<void> {
     await withRetryable(() =>
       this.#sql`
+      with lost as (
+        update royalty.reject r set not_copied = new.why from unnest(
+          ${arrayOf([...lost.keys()])}::text::bigint[],
+          ${textArrayOf([...lost.values()])}::text::text[]) as new (seq, why)
+        where r.stream = ${stream} and r.seq = new.seq
+      )
       update royalty.reject_copy set through_seq = ${throughSeq}, copied = copied + ${count}
       where stream = ${stream}`
     );
@@ -140,6 +155,10 @@ export class CopyStore implements AsyncDisposable {
     await withRetryable(() =>
       allowSilence(this.#sql, RECOUNT_MS, () =>
         this.#sql`
+      with again as (
+        update royalty.reject set not_copied = null
+        where stream = ${stream} and seq >= ${fromSeq} and not_copied is not null
+      )
       insert into royalty.reject_copy as c (stream, into_made) values (${stream}, ${intoMade})
       on conflict (stream) do update set
         into_made = excluded.into_made,

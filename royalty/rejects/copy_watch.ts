@@ -5,13 +5,22 @@
  *
  * @module
  */
+import type { LostCopies } from "./copier.ts";
 import { Convalescence, type PipelineFinding } from "../../shared/contract/pulse_watch.ts";
 
 /** `what` of the alert and last token of its subject: `alerts.pipeline.quarantine-behind`. */
 export const BEHIND = "quarantine-behind";
 /** Time without a copy, while rejects wait or QUARANTINE does not answer, that pages. */
 const BEHIND_AFTER_MS = 8_000;
+/** `what` of the alert about rejects that get no copy. */
+export const INCOMPLETE = "quarantine-incomplete";
+/** Time after the last of them until that alert resolves. */
+const INCOMPLETE_MS = 600_000;
 const WELL_AFTER_MS = { [BEHIND]: 5_000 } as const;
+const WHY = {
+  gone: "the raw stream does not have their bytes any more",
+  too_large: "they are larger than NATS or QUARANTINE takes; their bytes are in the raw stream",
+} as const;
 
 /** See the module. */
 export class CopyWatch {
@@ -20,6 +29,8 @@ export class CopyWatch {
   #reason = "";
   #uncopied = 0;
   #isKnown = false;
+  #lost: LostCopies | undefined;
+  #lostMs = 0;
   readonly #ill = new Convalescence<typeof BEHIND>(WELL_AFTER_MS);
 
   /** A round ended with everything copied. */
@@ -37,6 +48,12 @@ export class CopyWatch {
     this.#uncopied = uncopied;
   }
 
+  /** `copies` are not made, found at `nowMs`. */
+  lost(copies: LostCopies, nowMs: number): void {
+    this.#lost = copies;
+    this.#lostMs = nowMs;
+  }
+
   /** Nothing could be known before `nowMs`. */
   restart(nowMs: number): void {
     if (this.#failingSinceMs !== undefined) this.#failingSinceMs = nowMs;
@@ -46,15 +63,31 @@ export class CopyWatch {
   standBy(): void {
     this.#isKnown = false;
     this.#failingSinceMs = undefined;
+    this.#lost = undefined;
     this.#ill.clear();
   }
 
   /** What is known at `nowMs`. */
   findings(nowMs: number): PipelineFinding[] {
+    return this.#isKnown ? [...this.#behind(nowMs), this.#incomplete(nowMs)] : [];
+  }
+
+  #incomplete(nowMs: number): PipelineFinding {
+    if (this.#lost === undefined || nowMs - this.#lostMs >= INCOMPLETE_MS) {
+      return { what: INCOMPLETE, isIll: false, summary: "no reject lost its copy lately" };
+    }
+    const { stream, why, rejects, firstSeq, lastSeq } = this.#lost;
+    const summary =
+      `${rejects} rejects of ${stream}, between sequences ${firstSeq} and ${lastSeq}, ` +
+      `get no copy in QUARANTINE: ${WHY[why]}. The books have them, with their reasons`;
+    return { what: INCOMPLETE, isIll: true, summary };
+  }
+
+  #behind(nowMs: number): PipelineFinding[] {
     const sinceMs = this.#failingSinceMs;
     const isIll = sinceMs !== undefined && nowMs - sinceMs >= BEHIND_AFTER_MS;
     // While it fails and is not ill yet, an alert that is open stays open.
-    if (!this.#isKnown || (sinceMs !== undefined && !isIll)) return [];
+    if (sinceMs !== undefined && !isIll) return [];
     if (!this.#ill.isSettled(BEHIND, isIll, nowMs)) return [];
     const summary = isIll
       ? `QUARANTINE takes no copies (${this.#reason.slice(0, 300).toWellFormed()}): ` +

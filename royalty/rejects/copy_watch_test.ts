@@ -1,9 +1,9 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import { CopyWatch } from "./copy_watch.ts";
+import { BEHIND, CopyWatch, INCOMPLETE } from "./copy_watch.ts";
 
 /** Whether something is said at `nowMs`, and what. */
 function said(watch: CopyWatch, nowMs: number): string | undefined {
-  const [finding] = watch.findings(nowMs);
+  const finding = watch.findings(nowMs).find(({ what }) => what === BEHIND);
   return finding && `${finding.isIll ? "ill" : "well"}: ${finding.summary}`;
 }
 
@@ -33,4 +33,16 @@ Deno.test("a process that does not copy, or was cut off, concludes nothing", () 
   assertStringIncludes(said(watch, 15_000) ?? "", "ill");
   watch.standBy();
   assertEquals(said(watch, 60_000), undefined);
+});
+
+Deno.test("a reject without a copy is ill for ten minutes after the last", () => {
+  const watch = new CopyWatch();
+  const found = (nowMs: number) => watch.findings(nowMs).find(({ what }) => what === INCOMPLETE);
+  assertEquals(found(0), undefined, "nothing is known yet");
+  watch.copied();
+  assertEquals(found(0)?.isIll, false);
+  watch.lost({ stream: "S", why: "too_large", rejects: 2, firstSeq: 5, lastSeq: 9 }, 1_000);
+  watch.copied();
+  assertStringIncludes(found(600_999)?.summary ?? "", "2 rejects of S, between sequences 5 and 9");
+  assertEquals(found(601_000)?.isIll, false);
 });

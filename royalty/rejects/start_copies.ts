@@ -53,6 +53,7 @@ function reportTo(metrics: Metrics, watch: CopyWatch): CopyReport {
       if (rejects === undefined) waiting.delete(stream);
       else waiting.set(stream, rejects);
     },
+    lost: (copies) => watch.lost(copies, performance.now()),
     copied: () => watch.copied(),
     failed: (reason, uncopied) => watch.failed(reason, uncopied, performance.now()),
   };

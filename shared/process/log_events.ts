@@ -90,6 +90,8 @@ export const LOG_EVENTS = {
   "royalty.rejects.retry": "Rejects could not be copied to QUARANTINE; retrying",
   "royalty.rejects.copied_again": "QUARANTINE was made again; rejects are copied to it again",
   "royalty.rejects.bytes_gone": "Rejects were not copied: their bytes are no longer kept",
+  "royalty.rejects.too_large":
+    "Rejects were not copied: they are larger than NATS or QUARANTINE takes",
   "royalty.rejects.alert_published": "An alert about copies of rejects was published",
   "royalty.rejects.alert_retry": "An alert about copies could not be published; retrying",
   "royalty.keys.changed": "Partitions of the key table were created or dropped",

@@ -3,7 +3,8 @@
  *
  * Nothing waits for it: posting enters a reject and goes on. Copies are made in the order of the
  * stream, and how far they are is in the books, so that a crash or an outage repeats some copies,
- * which QUARANTINE knows by their message ids, and leaves none out. When QUARANTINE was deleted and
+ * which QUARANTINE knows by their message ids for an hour, and `made_copies.ts` finds later, and leaves
+ * none out. When QUARANTINE was deleted and
  * made again, everything that the raw streams keep is copied again.
  *
  * One process copies for all streams of the books.
@@ -19,7 +20,7 @@ import {
   jetstreamManager,
 } from "nats/jetstream";
 import type { Delivery } from "../../shared/contract/delivery.ts";
-import { quarantine } from "../../shared/contract/quarantine.ts";
+import { copyId, quarantine } from "../../shared/contract/quarantine.ts";
 import { DURABLE, QUARANTINE, QUARANTINE_MAX_AGE_MS } from "../../shared/contract/topology.ts";
 import { messageOf, RetryAfter } from "../../shared/process/errors.ts";
 import type { Log } from "../../shared/process/log.ts";
@@ -27,6 +28,7 @@ import { natsMessageOf } from "../../shared/process/nats.ts";
 import { rawExtent } from "../../shared/process/raw/raw_stream.ts";
 import { millisecondsOf } from "../../shared/process/raw/stored_message.ts";
 import { pause } from "../../shared/process/retry.ts";
+import { MadeCopies } from "./made_copies.ts";
 import { copyLock, CopyStore, MAX_FORGOTTEN, type UncopiedReject } from "./copy_store.ts";
 
 /** Copies in flight; their bytes are in memory: 4 MiB with the largest heartbeats. */
@@ -86,6 +88,7 @@ export class RejectCopier {
   readonly #jsm: Promise<JetStreamManager>;
   /** Made, behind one that failed: they are not made twice, however long the outage is. */
   readonly #ahead: Ahead = new Set();
+  readonly #made: MadeCopies;
   #uncopied = new Map<string, number>();
   #forgetAtMs = 0;
 
@@ -95,7 +98,10 @@ export class RejectCopier {
     readonly streams: readonly string[],
     readonly report: CopyReport,
     readonly log: Log,
+    /** The time of day, ms since the epoch. */
+    nowMs: () => number,
   ) {
+    this.#made = new MadeCopies(nc, nowMs);
     this.#js = jetstream(nc, { timeout: REQUEST_TIMEOUT_MS });
     this.#jsm = jetstreamManager(nc, { checkAPI: false, timeout: REQUEST_TIMEOUT_MS });
   }
@@ -181,11 +187,14 @@ export class RejectCopier {
       const from = isAnother ? await this.#firstKept(stream) : after + 1;
       if (typeof from === "string") return from;
       this.#ahead.clear();
+      this.#made.forget();
       await store.copyInto(stream, made, from);
       if (isAnother) this.log.warn("royalty.rejects.copied_again", { stream, first_seq: from });
       after = Math.min(after, from - 1);
     }
     const rejects = await store.rejects(stream, after, MAX_BATCH);
+    const unknown = await this.#findMade(stream, rejects);
+    if (unknown !== undefined) return unknown;
     const { done, lost, problem } = await this.#copyAll(stream, rejects);
     const last = rejects[done - 1];
     if (last !== undefined) {
@@ -194,6 +203,18 @@ export class RejectCopier {
       this.#wait(stream, Math.max(0, position.uncopied - done));
     }
     return problem ?? rejects.length === MAX_BATCH;
+  }
+
+  // Returns why QUARANTINE cannot be read.
+  async #findMade(
+    stream: string,
+    [first]: readonly UncopiedReject[],
+  ): Promise<string | undefined> {
+    try {
+      if (first !== undefined) await this.#made.find(stream, first, this.#ahead);
+    } catch (error) {
+      return natsMessageOf(error);
+    }
   }
 
   // How many of the first `rejects` are done, and what went wrong with the one after them.
@@ -205,7 +226,7 @@ export class RejectCopier {
   }> {
     const lost = new Map<number, NotCopied>();
     const results = await Promise.allSettled(rejects.map(async (reject) => {
-      const key = `${stream}:${reject.sequence}`;
+      const key = copyId(stream, reject.sequence);
       if (this.#ahead.has(key)) return;
       const delivery = await this.#rawDelivery(stream, reject);
       if (delivery === undefined) return void lost.set(reject.sequence, "gone");
@@ -221,7 +242,7 @@ export class RejectCopier {
     }));
     const failed = results.findIndex(({ status }) => status === "rejected");
     const done = failed < 0 ? rejects.length : failed;
-    for (const { sequence } of rejects.slice(0, done)) this.#ahead.delete(`${stream}:${sequence}`);
+    for (const { sequence } of rejects.slice(0, done)) this.#ahead.delete(copyId(stream, sequence));
     for (const { sequence } of rejects.slice(done)) lost.delete(sequence);
     const result = results[failed];
     const problem = result?.status === "rejected" ? natsMessageOf(result.reason) : undefined;

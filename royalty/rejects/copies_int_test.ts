@@ -16,9 +16,12 @@ import type { ReceivedAlert } from "../../shared/dev/servers/stack.ts";
 import { RoyaltyRig } from "../../shared/dev/servers/royalty_rig.ts";
 import { sumOf } from "../../shared/dev/servers/service_process.ts";
 import { waitFor } from "../../shared/dev/testing/wait_for.ts";
+import { Log } from "../../shared/process/log.ts";
+import { RejectCopier } from "./copier.ts";
 import { CopyStore } from "./copy_store.ts";
 
-const DAY_MS = 86_400_000;
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
 /** Under load, a page and a retry of a copy may come late. */
 const PATIENT = { timeoutMs: 60_000 };
 
@@ -202,6 +205,43 @@ Deno.test("rejects older than QUARANTINE keeps are deleted and stay counted; los
   const { code, out } = await rig.command("status");
   assertEquals(code, 1);
   assertStringIncludes(out, "rejects of HEARTBEATS and those counted by reason differ: 7 and 8");
+});
+
+Deno.test("a copy that QUARANTINE does not know by its id any more is not made twice", async () => {
+  await using rig = await RoyaltyRig.start();
+  const jsm = await jetstreamManager(await rig.stack.connect("ops"));
+  const royalty = await rig.process();
+  await rig.publish(Array.from({ length: 20 }, (_, i) => `broken ${i}`));
+  await rig.accountedFor();
+  await everyRejectIsCopiedOnce(rig, jsm);
+  await royalty.stop();
+  // As if it was killed before it recorded the last copies, and started after more than an hour.
+  await rig.sql`update royalty.reject_copy set through_seq = 5, copied = 5`;
+  await jsm.streams.update(QUARANTINE, { duplicate_window: 100_000_000 });
+  const done = Promise.withResolvers<void>();
+  const failures: string[] = [];
+  const report = {
+    counted: () => {},
+    lost: () => {},
+    waiting: () => {},
+    copied: () => done.resolve(),
+    failed: (reason: string) => void failures.push(reason),
+  };
+  const copier = new RejectCopier(
+    await rig.stack.connect("royalty"),
+    rig.stack.databaseUrl("royalty"),
+    ["HEARTBEATS"],
+    report,
+    new Log("royalty", "error"),
+    () => Date.now() + 2 * HOUR_MS,
+  );
+  const stop = new AbortController();
+  const running = copier.run(stop.signal);
+  await done.promise;
+  stop.abort();
+  await running;
+  assertEquals(failures, []);
+  await everyRejectIsCopiedOnce(rig, jsm);
 });
 
 interface NotCopiedRow {

@@ -21,7 +21,7 @@ export function startCopies(
   const watch = new CopyWatch();
   const streams = countedStreams(settings);
   const report = reportTo(metrics, watch);
-  const copier = new RejectCopier(nc, settings.TWOFOLD_POSTGRES_URL, streams, report, log);
+  const copier = new RejectCopier(nc, settings.TWOFOLD_POSTGRES_URL, streams, report, log, now);
   reportFindings(watch, {
     nc,
     mayAlert: () => copier.isLeading,

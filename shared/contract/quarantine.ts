@@ -41,8 +41,13 @@ export async function quarantine(
   if (rejection.build !== undefined) set(QUARANTINE_HEADER.build, rejection.build);
   await js.publish(quarantineSubject(rejection.reason), delivery.bytes, {
     headers,
-    msgID: `${stream}:${delivery.sequence}`,
+    msgID: copyId(stream, delivery.sequence),
   });
+}
+
+/** The message id of the copy of what `stream` has at `sequence`. */
+export function copyId(stream: string, sequence: number): string {
+  return `${stream}:${sequence}`;
 }
 
 // Header values are lines of text: percent-encode everything that is not printable ASCII.

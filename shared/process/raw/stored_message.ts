@@ -51,6 +51,12 @@ export function storedMessage(message: HeadedMessage): StoredMessage {
   };
 }
 
+/** The message id with which `message` was published, if it is in its header. */
+export function publishedId({ bytes }: RawMessage): string | undefined {
+  const header = headerBefore(bytes);
+  return header && valueOf(header, "Nats-Msg-Id");
+}
+
 function headerBefore({ buffer, byteOffset }: Uint8Array): string | undefined {
   const before = Buffer.from(buffer, 0, byteOffset);
   const begin = before.lastIndexOf(BEGIN);

@@ -99,11 +99,11 @@ export class Leadership {
     try {
       // What this process may still have on its way counts as told, or is refused.
       await outbox.flush();
-      const { open, lastSequences } = await toldAlerts(jsm, log);
+      const { open, lastSequences, lastIdMs } = await toldAlerts(jsm, log);
       if (!this.#mayLead) return;
       if (open.size > 0) log.info("live.incidents.recovered", { incidents: open.size });
       outbox.begin(lastSequences);
-      const incidents = new Incidents(paging, open);
+      const incidents = new Incidents(paging, open, lastIdMs);
       incidents.silences = this.#silences;
       decider.lead(incidents);
       onLead(incidents);

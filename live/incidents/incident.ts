@@ -234,6 +234,11 @@ export function incidentId(subject: string, ms: number): string {
   return `${name.slice(0, MAX_ID_NAME_CHARS)}~${hash}.${ms}`;
 }
 
+/** The `ms` of an id of {@link incidentId}; 0 for any other text. */
+export function idMsOf(id: string): number {
+  return Number(/\.(\d{1,15})$/.exec(id)?.[1] ?? 0);
+}
+
 /** `value` as whole ms since the epoch or a count; what is not a number is 0. */
 export function naturalOf(value: number): number {
   return Number.isFinite(value) ? Math.max(0, Math.round(value)) : 0;

@@ -67,9 +67,15 @@ export class Incidents {
   readonly #opens: MinuteBudget;
   readonly #pipeline = new Map<PipelineWhat, PipelineAlert>();
   #silences: readonly Silence[] = [];
-  #lastIdMs = 0;
+  #lastIdMs: number;
 
-  constructor(readonly options: PagingOptions, open: OpenAlerts = new Map()) {
+  /**
+   * @param open What an earlier process has left open.
+   * @param lastIdMs The highest time in an id that was told, also of incidents that have ended: who
+   *   takes over may decide again about a second in which one of them opened.
+   */
+  constructor(readonly options: PagingOptions, open: OpenAlerts = new Map(), lastIdMs = 0) {
+    this.#lastIdMs = lastIdMs;
     this.#pages = new MinuteBudget(options.pagesPerMinute);
     this.#opens = new MinuteBudget(options.pagesPerMinute * OPENS_PER_PAGE);
     const pagedMs: number[] = [];

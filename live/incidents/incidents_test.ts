@@ -6,6 +6,7 @@ import { waitFor } from "../../shared/dev/testing/wait_for.ts";
 import { Log } from "../../shared/process/log.ts";
 import type { Finding, FindingSignal, Measurement } from "../detect/finding.ts";
 import type { CellName } from "../watch/cells.ts";
+import { idMsOf } from "./incident.ts";
 import { Incidents, type LiveAlert, messageIdOf, type OpenAlerts, subjectOf } from "./incidents.ts";
 import { Outbox } from "./outbox.ts";
 import type { Silence } from "./silence.ts";
@@ -102,7 +103,8 @@ class Rig {
       assert(parsed.kind === "incident");
       return [subject, parsed];
     });
-    this.incidents = new Incidents(this.options, new Map(read));
+    const ids = [...this.last.values()].map(({ incident_id }) => idMsOf(incident_id));
+    this.incidents = new Incidents(this.options, new Map(read), Math.max(0, ...ids));
   }
 }
 
@@ -178,6 +180,12 @@ Deno.test("open and resolve have the same incident_id, the next incident has ano
   // In the same millisecond too.
   const again = one(rig.decide(0, (at) => finding("open", cell, at)));
   assert(again.incident_id !== opened.incident_id);
+  // And where another process decides about that second once more.
+  rig.decide(0, (at) => finding("resolve", cell, at));
+  rig.restart();
+  const afterwards = one(rig.decide(-89_000, (at) => finding("open", cell, at)));
+  assertEquals(afterwards.opened_at, opened.opened_at);
+  assert(![opened, again].some(({ incident_id }) => incident_id === afterwards.incident_id));
 });
 
 Deno.test("what ends without recovery is closed and says why", () => {

@@ -9,7 +9,7 @@ import { environment, readSettings } from "../../shared/process/config.ts";
 import { messageOf } from "../../shared/process/errors.ts";
 import { untilReady } from "../../shared/process/retry.ts";
 import { Log } from "../../shared/process/log.ts";
-import { connectNats } from "../../shared/process/nats.ts";
+import { connectWatched } from "../../shared/process/nats.ts";
 import { alertSubject } from "../../shared/contract/topology.ts";
 import { booksClocks } from "../books/clocks.ts";
 import { connectBooks } from "../books/connection.ts";
@@ -30,7 +30,7 @@ const service = globalThis as unknown as {
 async function run(signal: AbortSignal): Promise<void> {
   const settings = readSettings(royaltySettings, environment(), royaltyRule);
   const log = new Log("royalty", settings.TWOFOLD_LOG_LEVEL);
-  const nc = await untilReady(signal, log, () => connectNats(settings, log));
+  const nc = await untilReady(signal, log, () => connectWatched(settings, log, "royalty-closing"));
   const sql = connectBooks(settings.TWOFOLD_POSTGRES_URL);
   try {
     const clocks = await booksClocks(sql, nc, countedStreams(settings), Date.now);

@@ -8,7 +8,7 @@ import { Misuse } from "../../shared/process/cli/misuse.ts";
 import { localEnvironment, natsSettings, readSettings } from "../../shared/process/config.ts";
 import { isExpected, messageOf, Stop } from "../../shared/process/errors.ts";
 import { Log } from "../../shared/process/log.ts";
-import { connectNats } from "../../shared/process/nats.ts";
+import { connectWatched } from "../../shared/process/nats.ts";
 import { isSchemaMissing } from "../../shared/process/postgres/transient.ts";
 import { allowSilence } from "../../shared/process/postgres/pool.ts";
 import { connectBooks, WHOLE_DAY_MS } from "../books/connection.ts";
@@ -51,7 +51,7 @@ export async function queryNats<T>(
   if (!env.TWOFOLD_NATS_USER) return "TWOFOLD_NATS_USER is not set";
   try {
     const settings = readSettings({ ...natsSettings, ...countedSettings }, env, countedRule);
-    const nc = await connectNats(settings, new Log("royalty-cli", "error"));
+    const nc = await connectWatched(settings, new Log("royalty-cli", "error"));
     try {
       return await query(nc, countedStreams(settings));
     } finally {
@@ -70,7 +70,7 @@ export async function withRawStreams<T>(work: (options: RecountOptions) => Promi
   const env = localEnvironment("royalty");
   const settings = readSettings({ ...royaltyCliSettings, ...natsSettings }, env);
   return await withBooks(async (sql) => {
-    const nc = await connectNats(settings, new Log("royalty-cli", "error"));
+    const nc = await connectWatched(settings, new Log("royalty-cli", "error"));
     const given = settings.TWOFOLD_RECOUNT_DIR;
     const folder = given ?? await Deno.makeTempDir();
     try {

@@ -303,7 +303,8 @@ function quarantineStream(options: TopologyOptions) {
     subjects: ["quarantine.>"],
     max_age: QUARANTINE_MAX_AGE_MS * 1_000_000,
     max_bytes: options.quarantineMaxBytes,
-    // Live and royalty reject the same event independently, and royalty may be an hour behind.
+    // Live and royalty reject the same event independently. When royalty is more than an hour behind,
+    // it looks for the copy itself.
     duplicate_window: HOUR_NS,
     deny_delete: true,
     deny_purge: true,

@@ -88,7 +88,29 @@ export async function connectNats(
   return (await open(settings, log)).nc;
 }
 
-async function open(settings: Settings<typeof natsSettings>, log: Log): Promise<Opened> {
+/**
+ * As {@link connectNats}; a server that stores nothing is left for another one, see {@link NodeWatch}.
+ * For what has no service to do that: a thread of one, or a command that may take long. `name` is that
+ * of the connection, after `twofold-`.
+ */
+export async function connectWatched(
+  settings: Settings<typeof natsSettings>,
+  log: Log,
+  name = log.service,
+): Promise<NatsConnection> {
+  const { nc, leave } = await open(settings, log, name);
+  const closed = new AbortController();
+  void nc.closed().then(() => closed.abort());
+  const watch = new NodeWatch({ nc, user: settings.TWOFOLD_NATS_USER, leave, log });
+  void watch.run(closed.signal);
+  return nc;
+}
+
+async function open(
+  settings: Settings<typeof natsSettings>,
+  log: Log,
+  name = log.service,
+): Promise<Opened> {
   const user = settings.TWOFOLD_NATS_USER;
   const ca = settings.TWOFOLD_NATS_CA;
   const choice = new NodeChoice(() => performance.now());
@@ -98,7 +120,7 @@ async function open(settings: Settings<typeof natsSettings>, log: Log): Promise<
       servers: settings.TWOFOLD_NATS_URL.split(","),
       user,
       pass: settings.TWOFOLD_NATS_PASSWORD,
-      name: `twofold-${log.service}`,
+      name: `twofold-${name}`,
       inboxPrefix: inboxPrefix(user),
       // As text, so that the process needs no permission to read a file.
       ...(ca ? { tls: { ca } } : {}),

@@ -134,17 +134,18 @@ export class CopyStore implements AsyncDisposable {
     count: number,
     lost: ReadonlyMap<number, string>,
   ): Promise<void> {
-    await withRetryable(() =>
-      this.#sql`
-      with lost as (
-        update royalty.reject r set not_copied = new.why from unnest(
-          ${arrayOf([...lost.keys()])}::text::bigint[],
-          ${textArrayOf([...lost.values()])}::text::text[]) as new (seq, why)
-        where r.stream = ${stream} and r.seq = new.seq
-      )
-      update royalty.reject_copy set through_seq = ${throughSeq}, copied = copied + ${count}
-      where stream = ${stream}`
-    );
+    await withRetryable(async () => {
+      if (lost.size > 0) {
+        await this.#sql`
+          update royalty.reject r set not_copied = new.why from unnest(
+            ${arrayOf([...lost.keys()])}::text::bigint[],
+            ${textArrayOf([...lost.values()])}::text::text[]) as new (seq, why)
+          where r.stream = ${stream} and r.seq = new.seq`;
+      }
+      await this.#sql`
+        update royalty.reject_copy set through_seq = ${throughSeq}, copied = copied + ${count}
+        where stream = ${stream}`;
+    });
   }
 
   /**
@@ -153,18 +154,18 @@ export class CopyStore implements AsyncDisposable {
    */
   async copyInto(stream: string, intoMade: string, fromSeq: number): Promise<void> {
     await withRetryable(() =>
-      allowSilence(this.#sql, RECOUNT_MS, () =>
-        this.#sql`
-      with again as (
-        update royalty.reject set not_copied = null
-        where stream = ${stream} and seq >= ${fromSeq} and not_copied is not null
-      )
-      insert into royalty.reject_copy as c (stream, into_made) values (${stream}, ${intoMade})
-      on conflict (stream) do update set
-        into_made = excluded.into_made,
-        through_seq = least(c.through_seq, ${fromSeq - 1}::bigint),
-        copied = c.copied - (select count(*) from royalty.reject r
-          where r.stream = c.stream and r.seq >= ${fromSeq} and r.seq <= c.through_seq)`)
+      allowSilence(this.#sql, RECOUNT_MS, async () => {
+        await this.#sql`
+          update royalty.reject set not_copied = null
+          where stream = ${stream} and seq >= ${fromSeq} and not_copied is not null`;
+        await this.#sql`
+          insert into royalty.reject_copy as c (stream, into_made) values (${stream}, ${intoMade})
+          on conflict (stream) do update set
+            into_made = excluded.into_made,
+            through_seq = least(c.through_seq, ${fromSeq - 1}::bigint),
+            copied = c.copied - (select count(*) from royalty.reject r
+              where r.stream = c.stream and r.seq >= ${fromSeq} and r.seq <= c.through_seq)`;
+      })
     );
   }
 

@@ -22,6 +22,10 @@ interface SessionRow {
   readonly started: string;
 }
 
+interface EndedRow {
+  readonly ended: boolean;
+}
+
 interface LockedRow {
   readonly locked: boolean;
 }
@@ -51,8 +55,8 @@ export class SessionLock {
       sql<SessionRow[]>`
         select pid, backend_start::text as started from pg_stat_activity
         where pid = pg_backend_pid()`,
-      this.#sessions.length === 0 ? [] : sql`
-        select pg_terminate_backend(a.pid, ${END_MS}::bigint) from pg_stat_activity a
+      this.#sessions.length === 0 ? [] : sql<EndedRow[]>`
+        select pg_terminate_backend(a.pid, ${END_MS}::bigint) as ended from pg_stat_activity a
         join unnest(
           ${arrayOf(this.#sessions.map(({ pid }) => pid))}::text::integer[],
           ${textArrayOf(this.#sessions.map(({ started }) => started))}::text::text[])

@@ -17,7 +17,7 @@ import {
   withOutcome,
 } from "./incident_record.ts";
 
-/** Time without a connection, or without an answer to a write, until the page; in ms. */
+/** Time without an answer to a write, or without a connection, until the page; in ms. */
 const SILENT_AFTER_MS = 15_000;
 const SECONDS = SILENT_AFTER_MS / 1_000;
 const CHECK_MS = 1_000;
@@ -57,7 +57,7 @@ export class NatsSilence {
     for await (const { type } of nc.status()) {
       if (type === "disconnect") {
         this.#isConnected = false;
-        this.#timer ??= setTimeout(() => this.#silent.open(SILENT), SILENT_AFTER_MS);
+        this.#timer ??= setTimeout(() => this.#silent.open(SILENT), this.#patienceMs());
       } else if (type === "reconnect") {
         this.#isConnected = true;
         clearTimeout(this.#timer);
@@ -82,6 +82,12 @@ export class NatsSilence {
       }
     }
     return Promise.resolve();
+  }
+
+  // A server that hangs is left only after it has answered nothing for some time: that counts, unless
+  // it was paged already.
+  #patienceMs(): number {
+    return SILENT_AFTER_MS - (this.#unansweredMs < SILENT_AFTER_MS ? this.#unansweredMs : 0);
   }
 
   #check(): void {

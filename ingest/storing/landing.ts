@@ -30,6 +30,8 @@ const BATCH_DISABLED_CODE = 10205;
  * message id is in process", while the cluster has not agreed on its first copy.
  */
 const BUSY_CODES: readonly number[] = [10167, 10158];
+/** The second of them: as little as no answer, it says why. */
+const NOT_AGREED_CODE = 10158;
 /** Round trips that are remembered; the shortest is the one without load. */
 const ROUND_TRIPS = 3;
 
@@ -320,19 +322,20 @@ function toNotStored(error: unknown, { stream, answer, leader, outcome }: Lane):
   const message = `${stream}${leader ? `, led by ${leader}` : ""}: ${messageOf(error)}`;
   const notStored = (reason: RefusalReason, retryAfterMs: number) =>
     new NotStored(reason, message, retryAfterMs, { cause: error });
+  // What it answered before this began says nothing.
+  const silence = outcome.isRefusing ? silenceOf(answer) : "no_answer";
   if (error instanceof JetStreamApiError) {
     const retryAfterMs = BUSY_CODES.includes(error.code)
       ? RETRY_AFTER_MS.busy
       : RETRY_AFTER_MS.apiError;
-    return notStored(REASON_OF_CODE.get(error.code) ?? "other", retryAfterMs);
+    const reason = error.code === NOT_AGREED_CODE ? silence : REASON_OF_CODE.get(error.code);
+    return notStored(reason ?? "other", retryAfterMs);
   }
   if (error instanceof Error && error.name === "TimeoutError") {
-    // What it answered before this began says nothing.
-    const reason = outcome.isRefusing ? silenceOf(answer) : "no_answer";
-    return notStored(reason, RETRY_AFTER_MS.timeout);
+    return notStored(silence, RETRY_AFTER_MS.timeout);
   }
   // The client wraps it, or says only the status of the answer.
-  const isNowhere = /no responders|^503$/i.test(messageOf(error));
+  const isNowhere = /no responders|^503$|jetstream is not enabled/i.test(messageOf(error));
   return notStored(isNowhere ? "no_quorum" : "other", RETRY_AFTER_MS.other);
 }
 

@@ -34,3 +34,11 @@ Deno.test("the server that was left is not dialled next, for ten seconds, if the
   nowMs = 10_000;
   assertEquals(chosen(choice, "a", "b"), "a");
 });
+
+Deno.test("the server that was left is dialled again once all others were in vain", () => {
+  const choice = new NodeChoice(() => 0);
+  choice.leave("a");
+  assertEquals(chosen(choice, "a", "b", "c"), "b");
+  assertEquals(chosen(choice, "a", "c", "b"), "c");
+  assertEquals(chosen(choice, "a", "b", "c"), "a");
+});

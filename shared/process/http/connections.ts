@@ -23,6 +23,15 @@ export interface ConnectionLimits {
   readonly idleMs: number;
 }
 
+/** More connections a second are a flood. */
+const FLOOD_PER_SECOND = 1_000;
+/**
+ * Who opens a connection sends a header at once. In a flood, an address of which a tenth of its limit
+ * has been silent for this long, in ms, is refused: that takes a quarter of the CPU of serving its
+ * connections and ending them, and leaves some for the others.
+ */
+const SILENT_MS = 250;
+const SILENT_SHARE = 0.1;
 /** Time in which a client may read the last answer of a connection, in ms. */
 const OVER_MS = 500;
 
@@ -45,6 +54,8 @@ export class Connection {
   /** When it came into its state, in ms. */
   sinceMs = 0;
   requests = 0;
+  /** Whether it has ever sent a complete header. */
+  hasAsked = false;
 
   /**
    * @param address What it counts for, or undefined when it counts for none.
@@ -63,6 +74,10 @@ export class ConnectionTable {
     over: new Set<Connection>(),
   };
   readonly #byAddress = new Map<string, number>();
+  /** In a flood, the addresses with too many connections that are silent. */
+  #silent: ReadonlySet<string> = new Set();
+  #arrivals = 0;
+  #sweptMs = 0;
   readonly #closed = new Map<CloseReason, number>(CLOSE_REASONS.map((reason) => [reason, 0]));
   #max: number;
 
@@ -83,10 +98,12 @@ export class ConnectionTable {
 
   /** Adds a connection and returns true, or closes it and returns false. */
   admit(connection: Connection, nowMs: number): boolean {
+    this.#arrivals++;
     const { address } = connection;
     const same = address === undefined ? 0 : this.#byAddress.get(address) ?? 0;
     if (address !== undefined && this.limits.maxPerAddress > 0) {
-      if (same >= this.limits.maxPerAddress) return this.#refuse(connection, "address");
+      const isRefused = same >= this.limits.maxPerAddress || this.#silent.has(address);
+      if (isRefused) return this.#refuse(connection, "address");
     }
     if (this.open >= this.#max && !this.#makeRoom("crowded")) {
       return this.#refuse(connection, "crowded");
@@ -100,6 +117,7 @@ export class ConnectionTable {
   /** A header is complete. */
   begins(connection: Connection, nowMs: number): void {
     connection.requests++;
+    connection.hasAsked = true;
     this.#move(connection, "busy", nowMs);
   }
 
@@ -119,13 +137,17 @@ export class ConnectionTable {
     else this.#byAddress.delete(address);
   }
 
-  /** Ends the connections that have exceeded the limit of their state. */
+  /** Ends the connections that have exceeded the limit of their state, and looks for a flood. */
   sweep(nowMs: number): void {
     const { headerMs, requestMs, idleMs } = this.limits;
     this.#endOlder(this.#states.new, nowMs - headerMs, "header");
     this.#endOlder(this.#states.busy, nowMs - requestMs, "request");
     this.#endOlder(this.#states.idle, nowMs - idleMs, "idle");
     this.#endOlder(this.#states.over, nowMs - OVER_MS, "answer");
+    const isFlood = this.#arrivals * 1_000 > FLOOD_PER_SECOND * (nowMs - this.#sweptMs);
+    this.#silent = isFlood ? this.#silentAddresses(nowMs - SILENT_MS) : new Set();
+    this.#arrivals = 0;
+    this.#sweptMs = nowMs;
   }
 
   /**
@@ -145,6 +167,17 @@ export class ConnectionTable {
   /** All connections. */
   *[Symbol.iterator](): Iterator<Connection> {
     for (const connections of Object.values(this.#states)) yield* connections;
+  }
+
+  #silentAddresses(untilMs: number): ReadonlySet<string> {
+    const max = this.limits.maxPerAddress * SILENT_SHARE;
+    const counts = new Map<string, number>();
+    for (const { address, sinceMs, hasAsked } of this.#states.new) {
+      if (sinceMs > untilMs) break;
+      // One that was answered 503 waits as it was told to.
+      if (address !== undefined && !hasAsked) counts.set(address, (counts.get(address) ?? 0) + 1);
+    }
+    return new Set([...counts].filter(([, count]) => count >= max).map(([address]) => address));
   }
 
   #move(connection: Connection, state: Connection["state"], nowMs: number): void {

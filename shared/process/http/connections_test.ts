@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertExists } from "@std/assert";
 import { AddressList, forwardedClient, networkOf } from "./addresses.ts";
 import { CLOSE_REASONS, Connection, ConnectionTable } from "./connections.ts";
 
@@ -90,6 +90,35 @@ Deno.test("an address has its limit, gets its places back, and takes none of oth
   t.open("a5", 0, "a");
   assertEquals(t.closed, ["a3", "a5"]);
   assertEquals(t.table.closedFor("address"), 2);
+});
+
+Deno.test("in a flood, an address with many silent connections is refused, and no other", () => {
+  const limits = { maxConnections: 1_000, maxPerAddress: 100, requestMs: 9e9, idleMs: 9e9 };
+  const table = new ConnectionTable({ ...limits, headerMs: 9e9 });
+  const open = (address: string, nowMs: number): Connection | undefined => {
+    const connection = new Connection(address, () => {});
+    return table.admit(connection, nowMs) ? connection : undefined;
+  };
+  const flood = (nowMs: number) => {
+    for (let i = 0; i < 251; i++) table.remove(open(`flood ${i}`, nowMs) as Connection);
+    table.sweep(nowMs + 250);
+  };
+  for (let i = 0; i < 10; i++) open("silent", 0);
+  for (let i = 0; i < 9; i++) open("few", 0);
+  // As a carrier's address: all of them ask, and are told to come again.
+  for (let i = 0; i < 50; i++) {
+    const asking = open("busy", 0) as Connection;
+    table.begins(asking, 0);
+    table.ends(asking, 503, 0);
+  }
+  table.sweep(249);
+  assertExists(open("silent", 249));
+  flood(250);
+  assertEquals(open("silent", 500), undefined);
+  for (const address of ["busy", "few", "new"]) assertExists(open(address, 500));
+  assertEquals(table.closedFor("address"), 1);
+  table.sweep(750);
+  assertExists(open("silent", 750));
 });
 
 Deno.test("without descriptors a tenth gives way, and no more are admitted until restored", () => {

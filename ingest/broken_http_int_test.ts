@@ -250,7 +250,7 @@ async function answerTo(port: number, bytes: Uint8Array): Promise<[text: string,
   using socket = await Deno.connect({ hostname: "127.0.0.1", port });
   const startMs = performance.now();
   const writing = writeAll(socket, bytes).catch(() => {});
-  // No sleep: it ends a connection that the server leaves open.
+  // No sleep: it is the limit of a connection that the server forgets.
   const limit = setTimeout(() => socket.close(), 2 * MAX_OPEN_S * 1_000);
   const chunks: string[] = [];
   const buffer = new Uint8Array(65_536);

@@ -4,6 +4,7 @@
  * @module
  */
 import { MAX_EVENT_BYTES } from "../shared/contract/event.ts";
+import { fnv1aText } from "../shared/contract/hash.ts";
 import { messageOf } from "../shared/process/errors.ts";
 import type { Keyring } from "../shared/process/keyring.ts";
 import type { LogFields } from "../shared/process/log.ts";
@@ -13,7 +14,13 @@ import { BodyReader, ByteReservation, gunzip } from "./body.ts";
 import { fleetShareSpent, type IngestProblem, ingestProblems } from "./problem.ts";
 import { NotStored, type RefusalCounts, type RefusalReason } from "./refusals.ts";
 import { type BudgetShare, FairBudget } from "./shares/fair_budget.ts";
-import { DeviceRates, FleetRate, type Overspent, type RateLimits } from "./shares/rate_limits.ts";
+import {
+  AddressRates,
+  DeviceRates,
+  FleetRate,
+  type Overspent,
+  type RateLimits,
+} from "./shares/rate_limits.ts";
 import type { Framing } from "./split.ts";
 
 /** Options of {@link Acceptor}; `settings.ts` describes them. */
@@ -47,6 +54,8 @@ const FRAMINGS: ReadonlyMap<string, Framing> = new Map([
 interface Fleet {
   readonly name: string;
   readonly rate: FleetRate;
+  /** Of its name: one address is another one in another fleet. */
+  readonly hash: number;
   /** Bytes that its requests hold. */
   readonly held: BudgetShare;
   accepted: number;
@@ -59,6 +68,7 @@ export class Acceptor {
   /** By name: as many as have a key. */
   readonly #fleets = new Map<string, Fleet>();
   readonly #devices: DeviceRates;
+  readonly #addresses: AddressRates;
   readonly #budget: FairBudget;
   readonly #bodies: BodyReader;
   readonly #events: Counter<"outcome">;
@@ -66,6 +76,7 @@ export class Acceptor {
 
   constructor(readonly options: AcceptOptions, readonly dependencies: AcceptDependencies) {
     this.#devices = new DeviceRates(options.rateLimits);
+    this.#addresses = new AddressRates(options.rateLimits);
     this.#budget = new FairBudget(options.maxInFlightBytes);
     this.#bodies = new BodyReader(options.bodyDeadlineMs, options.maxWaitingBodies);
     this.#events = dependencies.metrics.counter(
@@ -88,11 +99,11 @@ export class Acceptor {
   }
 
   /**
-   * Returns the number of events in the request once all of them are durable. Throws an
+   * Returns the number of events in the request of `address` once all of them are durable. Throws an
    * {@link IngestProblem} when the request is refused, and `RetryAfter` when not all of its events
    * could be stored.
    */
-  async accept(request: Request): Promise<number> {
+  async accept(request: Request, address = ""): Promise<number> {
     const fleet = this.#fleetOf(authenticate(request, this.options.fleetKeys));
     const framing = framingOf(request);
     const isGzip = isGzipped(request);
@@ -101,7 +112,8 @@ export class Acceptor {
       const sent = await this.#bodies.read(request, reservation);
       const body = isGzip ? gunzip(sent, reservation) : sent;
       const events = admitOrRefuse(body, framing, this.options);
-      const overspent = fleet.rate.spend(events, this.dependencies.nowMs());
+      const from = (fleet.hash ^ fnv1aText(address)) >>> 0;
+      const overspent = fleet.rate.spend(events, from, this.dependencies.nowMs());
       if (overspent) throw this.#tooFast(fleet, events, overspent);
       await this.#publish(events, fleet);
       return events.length;
@@ -113,9 +125,10 @@ export class Acceptor {
   #fleetOf(name: string): Fleet {
     const known = this.#fleets.get(name);
     if (known) return known;
-    const rate = new FleetRate(this.options.rateLimits, this.#devices);
+    const rate = new FleetRate(this.options.rateLimits, this.#devices, this.#addresses);
     const held = this.#budget.shareOf(name);
-    const fleet = { name, rate, held, accepted: 0, acceptedBytes: 0, refused: 0 };
+    const hash = fnv1aText(name);
+    const fleet = { name, rate, hash, held, accepted: 0, acceptedBytes: 0, refused: 0 };
     this.#fleets.set(name, fleet);
     return fleet;
   }

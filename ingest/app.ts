@@ -6,6 +6,7 @@
  */
 import { OpenAPIHono } from "@hono/zod-openapi";
 import { cors } from "hono/cors";
+import type { RequestOrigin } from "../shared/process/http/server.ts";
 import type { Log } from "../shared/process/log.ts";
 import { healthApp } from "../shared/process/status.ts";
 import { type AcceptDependencies, type AcceptOptions, Acceptor } from "./accept.ts";
@@ -47,9 +48,10 @@ export function ingestApp(
   const corsHeadersOf = crossOriginHeaders(options.corsOrigins);
   app.options(PATH, preflight(options.corsOrigins));
   app.post(PATH, async (c) => {
+    const origin = c.env as RequestOrigin | undefined;
     const headers = corsHeadersOf(c.req.raw);
     try {
-      const accepted = await acceptor.accept(c.req.raw);
+      const accepted = await acceptor.accept(c.req.raw, origin?.address);
       requests.inc({ status: "202" });
       return Response.json({ accepted }, { status: 202, headers });
     } catch (error) {

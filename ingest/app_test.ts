@@ -20,6 +20,8 @@ const NO_LIMITS = {
   fleetBytes: NO_LIMIT,
   deviceEvents: NO_LIMIT,
   deviceBytes: NO_LIMIT,
+  addressEvents: NO_LIMIT,
+  addressBytes: NO_LIMIT,
 };
 
 /** An app that records the events it publishes. */

@@ -63,6 +63,8 @@ class EdgeRig implements AsyncDisposable {
         fleetBytes: NO_LIMIT,
         deviceEvents: NO_LIMIT,
         deviceBytes: NO_LIMIT,
+        addressEvents: NO_LIMIT,
+        addressBytes: NO_LIMIT,
       },
       corsOrigins: ["*"],
       partitions,

@@ -22,6 +22,8 @@ const PROBE_INTERVAL_MS = 5_000;
 const RETRY_INTERVAL_MS = 500;
 /** Interval between two measurements of the round trip, in ms. */
 const MEASURE_INTERVAL_MS = 1_000;
+/** Of the rate of a fleet, the part of one address while the fleet is short. */
+const ADDRESS_SHARE = 1 / 64;
 /** `Retry-After` while the edge is starting, in ms. */
 const STARTING_RETRY_MS = 2_000;
 
@@ -121,6 +123,8 @@ function rateLimits(settings: IngestProcess["settings"]) {
     fleetBytes: limit(settings.TWOFOLD_FLEET_BYTES_PER_SECOND, MAX_BODY_BYTES),
     deviceEvents: limit(settings.TWOFOLD_DEVICE_EVENTS_PER_SECOND, maxEvents),
     deviceBytes: limit(settings.TWOFOLD_DEVICE_BYTES_PER_SECOND, 2 * MAX_BODY_BYTES),
+    addressEvents: limit(settings.TWOFOLD_FLEET_EVENTS_PER_SECOND * ADDRESS_SHARE, maxEvents),
+    addressBytes: limit(settings.TWOFOLD_FLEET_BYTES_PER_SECOND * ADDRESS_SHARE, MAX_BODY_BYTES),
   };
 }
 

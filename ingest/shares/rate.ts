@@ -27,16 +27,37 @@ export class RateShares {
 
   /** Spends `units` of the share `index` and returns 0, or spends nothing and returns the wait in ms. */
   spend(index: number, units: number, nowMs: number): number {
-    const spentMs = Math.max(this.#spentUntilMs[index] ?? 0, nowMs) + units * this.#msPerUnit;
-    const waitMs = spentMs - nowMs - this.#burstMs;
+    const waitMs = this.waitMs(index, units, nowMs);
+    if (waitMs === 0) this.take(index, units, nowMs);
+    return waitMs;
+  }
+
+  /** What {@link spend} would return; spends nothing. */
+  waitMs(index: number, units: number, nowMs: number): number {
+    const waitMs = this.#spentMs(index, units, nowMs) - this.#burstMs;
     // A rounding error must not refuse a burst that fits exactly.
-    if (waitMs > 1e-6) return Math.ceil(waitMs);
-    this.#spentUntilMs[index] = spentMs;
-    return 0;
+    return waitMs > 1e-6 ? Math.ceil(waitMs) : 0;
+  }
+
+  /** Spends `units`, or all that is left. */
+  take(index: number, units: number, nowMs: number): void {
+    const spentMs = Math.min(this.#spentMs(index, units, nowMs), this.#burstMs);
+    this.#spentUntilMs[index] = nowMs + spentMs;
+  }
+
+  /** Whether more than half of the burst is spent. */
+  isShort(index: number, nowMs: number): boolean {
+    return this.#spentMs(index, 0, nowMs) * 2 > this.#burstMs;
   }
 
   /** Gives back what {@link spend} has spent. */
   giveBack(index: number, units: number): void {
     this.#spentUntilMs[index] = (this.#spentUntilMs[index] ?? 0) - units * this.#msPerUnit;
+  }
+
+  // How far ahead of now the share is spent, with `units` more.
+  #spentMs(index: number, units: number, nowMs: number): number {
+    const spentUntilMs = Math.max(this.#spentUntilMs[index] ?? 0, nowMs);
+    return spentUntilMs - nowMs + units * this.#msPerUnit;
   }
 }

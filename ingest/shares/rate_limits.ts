@@ -13,6 +13,9 @@ import { type RateLimit, RateShares } from "./rate.ts";
  */
 const DEVICE_SLOTS = 2 ** 17;
 
+/** Slots of addresses, 128 KiB for events and as much for bytes. */
+const ADDRESS_SLOTS = 2 ** 14;
+
 /** What of an event its shares depend on. */
 export interface SharedEvent {
   readonly bytes: Uint8Array;
@@ -26,6 +29,9 @@ export interface RateLimits {
   readonly fleetBytes: RateLimit;
   readonly deviceEvents: RateLimit;
   readonly deviceBytes: RateLimit;
+  /** Of one address, while its fleet is short. */
+  readonly addressEvents: RateLimit;
+  readonly addressBytes: RateLimit;
 }
 
 /** Whose share is spent, and when it is worth trying again; `index` is of the event, from 0. */
@@ -72,28 +78,69 @@ export class DeviceRates {
   }
 }
 
+/**
+ * What each address has sent of late. Device ids can be invented, addresses cannot: while a fleet is
+ * short of its rate, those that have sent most wait, and what is left is for the others.
+ */
+export class AddressRates {
+  readonly #events: RateShares;
+  readonly #bytes: RateShares;
+
+  constructor({ addressEvents, addressBytes }: RateLimits) {
+    this.#events = new RateShares(ADDRESS_SLOTS, addressEvents);
+    this.#bytes = new RateShares(ADDRESS_SLOTS, addressBytes);
+  }
+
+  /** How long `from` has to wait with so much, in ms. */
+  waitMs(from: number, events: number, bytes: number, nowMs: number): number {
+    const slot = from % ADDRESS_SLOTS;
+    return this.#events.waitMs(slot, events, nowMs) || this.#bytes.waitMs(slot, bytes, nowMs);
+  }
+
+  /** Remembers what `from` has sent. */
+  take(from: number, events: number, bytes: number, nowMs: number): void {
+    const slot = from % ADDRESS_SLOTS;
+    this.#events.take(slot, events, nowMs);
+    this.#bytes.take(slot, bytes, nowMs);
+  }
+}
+
 /** The rate of one fleet. */
 export class FleetRate {
   readonly #events: RateShares;
   readonly #bytes: RateShares;
 
-  constructor(limits: RateLimits, readonly devices: DeviceRates) {
+  constructor(
+    limits: RateLimits,
+    readonly devices: DeviceRates,
+    readonly addresses: AddressRates,
+  ) {
     this.#events = new RateShares(1, limits.fleetEvents);
     this.#bytes = new RateShares(1, limits.fleetBytes);
   }
 
-  /** Spends for `events` of this fleet and of their devices, or spends nothing and says what is spent. */
-  spend(events: readonly SharedEvent[], nowMs: number): Overspent | undefined {
+  /**
+   * Spends for `events` of this fleet and of their devices, or spends nothing and says what is spent.
+   * `from`: a hash of fleet and address, 32 bits unsigned.
+   */
+  spend(events: readonly SharedEvent[], from: number, nowMs: number): Overspent | undefined {
     const overspent = this.devices.spend(events, nowMs);
     if (overspent) return overspent;
+    const count = events.length;
     const bytes = events.reduce((sum, event) => sum + event.bytes.length, 0);
-    let waitMs = this.#events.spend(0, events.length, nowMs);
-    if (waitMs === 0) {
-      waitMs = this.#bytes.spend(0, bytes, nowMs);
-      if (waitMs === 0) return undefined;
-      this.#events.giveBack(0, events.length);
-    }
+    const isShort = this.#events.isShort(0, nowMs) || this.#bytes.isShort(0, nowMs);
+    const ownWaitMs = isShort ? this.addresses.waitMs(from, count, bytes, nowMs) : 0;
+    const waitMs = ownWaitMs || this.#spendFleet(count, bytes, nowMs);
+    if (waitMs === 0) return void this.addresses.take(from, count, bytes, nowMs);
     this.devices.giveBack(events);
     return { of: "fleet", waitMs };
+  }
+
+  #spendFleet(events: number, bytes: number, nowMs: number): number {
+    const waitMs = this.#events.spend(0, events, nowMs);
+    if (waitMs > 0) return waitMs;
+    const bytesWaitMs = this.#bytes.spend(0, bytes, nowMs);
+    if (bytesWaitMs > 0) this.#events.giveBack(0, events);
+    return bytesWaitMs;
   }
 }

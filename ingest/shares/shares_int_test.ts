@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { jetstreamManager } from "nats/jetstream";
+import { request } from "node:http";
 import { gzipSync } from "node:zlib";
 import { NatsStack } from "../../shared/dev/servers/stack.ts";
 import { aHeartbeat } from "../../shared/dev/testing/heartbeats.ts";
@@ -73,4 +74,43 @@ Deno.test("a fleet that floods the edge with gzip stores its rate, and delays no
     metrics.get('twofold_ingest_fleet_events_total{fleet="honest",outcome="refused"}'),
     0,
   );
+});
+
+/** Posts from `localAddress` of this machine, and returns the status. */
+function postFrom(localAddress: string, url: string, events: readonly unknown[]): Promise<number> {
+  const headers = { authorization: `Bearer ${KEYS.honest}`, "content-type": "application/json" };
+  return new Promise((resolve, reject) => {
+    const post = request(`${url}/v1/heartbeats`, { method: "POST", localAddress, headers });
+    post.on("error", reject).on("response", (response) => {
+      response.on("end", () => resolve(response.statusCode ?? 0)).resume();
+    });
+    post.end(JSON.stringify(events));
+  });
+}
+
+Deno.test("one address that invents devices leaves the others of its fleet their rate", async () => {
+  await using stack = await NatsStack.start();
+  const edge = await stack.service("ingest", {
+    TWOFOLD_FLEET_KEYS: `tv:${KEYS.honest}`,
+    TWOFOLD_FLEET_EVENTS_PER_SECOND: "300",
+    TWOFOLD_MAX_EVENTS_PER_BODY: "50",
+    TWOFOLD_BATCH_LINGER_MS: "1",
+  });
+  const random = propertyRandom("invented devices");
+  const untilMs = performance.now() + 4_000;
+  const anEvent = () => [{ ...aHeartbeat(random, Date.now()), device_id: crypto.randomUUID() }];
+  const floodStatuses = new Map<number, number>();
+  let honest = 0;
+  const flood = async () => {
+    for (let sent = 1; performance.now() < untilMs; sent++) {
+      const status = await postFrom("127.0.1.1", edge.url, anEvent());
+      floodStatuses.set(status, (floodStatuses.get(status) ?? 0) + 1);
+      // Fewer than the burst of an address.
+      if (sent % 20 !== 0 || honest === 40) continue;
+      honest++;
+      assertEquals(await postFrom("127.0.0.1", edge.url, anEvent()), 202);
+    }
+  };
+  await Promise.all(Array.from({ length: 32 }, flood));
+  assertEquals([...floodStatuses.keys()].sort(), [202, 429]);
 });

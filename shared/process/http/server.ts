@@ -15,9 +15,15 @@ import { pause } from "../retry.ts";
 import { forwardedClient, networkOf } from "./addresses.ts";
 import { CLOSE_REASONS, Connection, ConnectionTable } from "./connections.ts";
 
+/** Where a request comes from. */
+export interface RequestOrigin {
+  /** The client's address, or its block in version 6; undefined when a proxy does not say it. */
+  readonly address: string | undefined;
+}
+
 /** An HTTP app, such as a Hono. */
 export interface App {
-  readonly fetch: (request: Request) => Response | Promise<Response>;
+  readonly fetch: (request: Request, origin: RequestOrigin) => Response | Promise<Response>;
 }
 
 /** What the servers of a process stand on. */
@@ -186,6 +192,7 @@ class BoundedServer implements HttpServer {
   ): Promise<Response> {
     this.connections.begins(connection, performance.now());
     const client = connection.address === undefined ? this.#clientOf(request) : undefined;
+    const origin = client === undefined ? connection : { address: client };
     let status = 500;
     const ended = () => {
       this.connections.ends(connection, status, performance.now());
@@ -195,7 +202,7 @@ class BoundedServer implements HttpServer {
     const isPost = request.method === "POST";
     if (!isPost) info.completed.then(ended, ended);
     try {
-      const response = this.#refusal(request, client) ?? await this.app.fetch(request);
+      const response = this.#refusal(request, client) ?? await this.app.fetch(request, origin);
       status = response.status;
       return response;
     } finally {

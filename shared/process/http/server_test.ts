@@ -8,15 +8,15 @@ const IMPORTS = `
   import { runService } from "${import.meta.resolve("../service.ts")}";
   import { processSettings, wholeNumber } from "${import.meta.resolve("../config.ts")}";
   import { statusApp } from "${import.meta.resolve("../status.ts")}";`;
-/** Answers `POST` with the number of bytes of the body, and the status routes. */
+/** Answers `POST` with the address and the number of bytes of the body, and the status routes. */
 const PROGRAM = `${IMPORTS}
   const settings = { ...processSettings, TWOFOLD_HTTP_PORT: wholeNumber(0, 65535) };
   await runService("test", settings, async (service) => {
     const { metrics, health } = service;
     const status = statusApp({ metrics, notReady: () => health.notReady });
-    service.listen({ fetch: async (request) =>
+    service.listen({ fetch: async (request, { address }) =>
       request.method !== "POST" ? status.fetch(request)
-        : new Response(String((await request.bytes()).length)) });
+        : new Response(address + " sent " + (await request.bytes()).length) });
   });`;
 
 /** A service in a process of its own, with at most `files` descriptors. */
@@ -150,6 +150,9 @@ Deno.test("one address has a limit; behind a trusted proxy each client has", asy
     async () => (await from("198.51.100.1")).includes(" 429 "),
   );
   assertMatch(await from("198.51.100.2"), /^HTTP\/1.0 200/);
+  const posted =
+    `${POST}X-Forwarded-For: 6.6.6.6, 198.51.100.2\r\nConnection: close\r\nContent-Length: 2\r\n\r\nab`;
+  assertMatch(await proxied.raw(posted), /198.51.100.2 sent 2$/);
 });
 
 Deno.test("a process without descriptors says so, serves the next, and is ready again", async () => {

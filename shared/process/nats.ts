@@ -99,9 +99,10 @@ export async function connectWatched(
   name = log.service,
 ): Promise<NatsConnection> {
   const { nc, leave } = await open(settings, log, name);
+  const servers = settings.TWOFOLD_NATS_URL.split(",").length;
   const closed = new AbortController();
   void nc.closed().then(() => closed.abort());
-  const watch = new NodeWatch({ nc, user: settings.TWOFOLD_NATS_USER, leave, log });
+  const watch = new NodeWatch({ nc, user: settings.TWOFOLD_NATS_USER, servers, leave, log });
   void watch.run(closed.signal);
   return nc;
 }

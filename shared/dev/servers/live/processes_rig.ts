@@ -116,20 +116,26 @@ export class ProcessesRig implements AsyncDisposable {
     }
   }
 
-  /** What ALERTS keeps; asserts that on-call received all of it, and nothing else. */
+  /**
+   * What ALERTS keeps, once that is what on-call received: subscribers receive an alert before a
+   * cluster has stored it.
+   */
   async #kept(): Promise<readonly ReceivedAlert[]> {
     const { streams } = await jetstreamManager(await this.rig.stack.connect("ops"));
-    const { state } = await streams.info("ALERTS");
-    const kept: ReceivedAlert[] = [];
-    for (let seq = state.first_seq; seq <= state.last_seq; seq++) {
-      const message = await streams.getMessage("ALERTS", { seq });
-      assert(message !== null, `${seq} is not kept`);
-      kept.push({ subject: message.subject, alert: alertSchema.parse(message.json()) });
-    }
     const texts = (alerts: readonly ReceivedAlert[]) =>
       new Set(alerts.map((each) => JSON.stringify(each)));
-    assertEquals(texts(this.rig.alerts), texts(kept));
-    return kept;
+    return await waitFor("ALERTS to keep what on-call received", async () => {
+      const { state } = await streams.info("ALERTS");
+      const kept: ReceivedAlert[] = [];
+      for (let seq = state.first_seq; seq <= state.last_seq; seq++) {
+        const message = await streams.getMessage("ALERTS", { seq });
+        assert(message !== null, `${seq} is not kept`);
+        kept.push({ subject: message.subject, alert: alertSchema.parse(message.json()) });
+      }
+      const differing = texts(kept).symmetricDifference(texts(this.rig.alerts));
+      if (differing.size > 0) throw new Error(`only one has ${[...differing].join("\n")}`);
+      return kept;
+    }, TIMEOUT);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

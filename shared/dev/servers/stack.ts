@@ -17,6 +17,7 @@ import {
 } from "../../contract/topology.ts";
 import { provisionDatabase } from "../../provision/database.ts";
 import type { DatabaseRole, FINANCE_ROLE } from "../../provision/roles.ts";
+import { Patience, withJetStream } from "../../provision/patience.ts";
 import { provision } from "../../provision/streams.ts";
 import { freePort } from "./free_port.ts";
 import { NatsCluster } from "./cluster/nats_cluster.ts";
@@ -29,6 +30,8 @@ type Texts = Readonly<Record<string, string>>;
 
 /** The server reserves what streams may grow to, so tests ask for little. */
 const SMALL = { heartbeatsMaxBytes: 4 * 1024 ** 3, quarantineMaxBytes: 1024 ** 3 };
+
+const MAX_PROVISION_MS = 60_000;
 
 /** An alert as on-call receives it. */
 export interface ReceivedAlert {
@@ -73,7 +76,10 @@ export class NatsStack implements AsyncDisposable {
   /** Makes streams and durables, and recreates those that were deleted. */
   async provision(topology: Partial<TopologyOptions> = {}): Promise<void> {
     const jsm = await jetstreamManager(await this.connect("ops"));
-    await provision(jsm, desiredTopology({ ...DEFAULT_TOPOLOGY, ...SMALL, ...topology }));
+    const desired = desiredTopology({ ...DEFAULT_TOPOLOGY, ...SMALL, ...topology });
+    // A cluster on a busy machine may take longer for a stream than a request waits.
+    const patience = new Patience(MAX_PROVISION_MS);
+    await patience.until(() => withJetStream("ops", () => provision(jsm, desired)));
   }
 
   /** A connection as `user`. */

@@ -42,7 +42,7 @@ Deno.test("what ends again and again is started after growing waits, up to a lim
   await using shell = new Shell("exit 3");
   const lines: string[] = [];
   const supervisor = new Supervisor([shell], (line) => void lines.push(line), BACKOFF);
-  await waitFor("five starts", () => supervisor.states[0]?.restarts === 5);
+  await waitFor("five starts", () => (supervisor.states[0]?.restarts ?? 0) >= 5);
   await supervisor.stop();
   const waits = lines.flatMap((line) =>
     line.match(/status 3; starting it again in (.+) s/)?.[1] ?? []
@@ -55,7 +55,7 @@ Deno.test("after a steady while the first wait is enough again", async () => {
   const lines: string[] = [];
   const backoff = { ...BACKOFF, steadyMs: 0 };
   const supervisor = new Supervisor([shell], (line) => void lines.push(line), backoff);
-  await waitFor("three starts", () => supervisor.states[0]?.restarts === 3);
+  await waitFor("three starts", () => (supervisor.states[0]?.restarts ?? 0) >= 3);
   await supervisor.stop();
   const ends = lines.filter((line) => line.includes("status 3"));
   assert(ends.every((line) => line.endsWith("in 0.02 s")), ends.join("\n"));
@@ -109,7 +109,7 @@ Deno.test("what lives without working is ended and started again, after growing 
   const lines: string[] = [];
   const forbearance = { everyMs: 10, looks: 3, looksAtStart: 6 };
   const supervisor = new Supervisor([shell], (line) => void lines.push(line), BACKOFF, forbearance);
-  await waitFor("three starts", () => supervisor.states[0]?.restarts === 3);
+  await waitFor("three starts", () => (supervisor.states[0]?.restarts ?? 0) >= 3);
   await supervisor.stop();
   assertEquals(lines.slice(0, 3), [
     "shell runs, but does not move; ending it",

@@ -7,6 +7,7 @@ import { judge } from "../shared/contract/event.ts";
 import { heartbeatStreams } from "../shared/contract/topology.ts";
 import { ProcessesRig } from "../shared/dev/servers/live/processes_rig.ts";
 import type { LiveRig } from "../shared/dev/servers/live_rig.ts";
+import { waitFor } from "../shared/dev/testing/wait_for.ts";
 import { Detector } from "./detect/detector.ts";
 import { Decider } from "./incidents/decider.ts";
 import { Incidents } from "./incidents/incidents.ts";
@@ -38,11 +39,16 @@ async function replay(rig: LiveRig): Promise<IncidentAlert[]> {
   const streams = heartbeatStreams(rig.partitions);
   const timeline = new Timeline(streams, () => {});
   const js = jetstream(await rig.stack.connect("ops"));
+  const toldMs = Math.max(...rig.alerts.map(({ alert }) => alert.at));
   let firstMs = Infinity;
   for (const stream of streams) {
     const builder = new BatchBuilder();
     const consumer = await js.consumers.get(stream);
-    const { state } = await (await js.streams.get(stream)).info();
+    // What live tells of a stream it knows of all of them.
+    const state = await waitFor(`${stream} to reach the last alert`, async () => {
+      const { state } = await (await js.streams.get(stream)).info();
+      return Date.parse(state.last_ts) > toldMs ? state : undefined;
+    });
     let heardMs = 0;
     const messages = state.messages === 0
       ? []

@@ -25,6 +25,7 @@ function entries(count: number, quarantinedAt: number): Entry[] {
     detail: "expected int",
     sourceStream: "HEARTBEATS",
     sourceSequence: quarantinedAt + i,
+    sourceIndex: 0,
     rejectedBy: "live",
     receivedAtMs: quarantinedAt,
     quarantinedAt,

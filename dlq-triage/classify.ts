@@ -41,6 +41,8 @@ export interface Entry {
   readonly detail: string;
   readonly sourceStream: string;
   readonly sourceSequence: number;
+  /** Its place in the message of the stream, from 0. */
+  readonly sourceIndex: number;
   /** The durable that rejected it. */
   readonly rejectedBy: string;
   /** When Twofold received the heartbeat from the device. */
@@ -67,6 +69,7 @@ export function classify(message: QuarantineMessage): Entry {
     detail: source.detail,
     sourceStream: source.stream,
     sourceSequence: source.sequence,
+    sourceIndex: source.index,
     rejectedBy: source.rejectedBy,
     receivedAtMs: source.receivedAtMs,
     quarantinedAt,
@@ -98,6 +101,7 @@ interface Source {
   readonly detail: string;
   readonly stream: string;
   readonly sequence: number;
+  readonly index: number;
   readonly rejectedBy: string;
   readonly receivedAtMs: number;
 }
@@ -106,18 +110,22 @@ const REASON = /^[a-z][a-z0-9_]{0,63}$/;
 const STREAM = /^[A-Za-z0-9_-]{1,64}$/;
 // Up to 15 digits are always a safe integer.
 const DIGITS = /^\d{1,15}$/;
+const INDEX = /^\d{1,3}$/;
 
 // All or nothing: a partial source could point to the wrong heartbeat.
 function readHeaders(message: QuarantineMessage): Source {
   if (!message.headers) return unreadable(message, "the headers cannot be parsed");
   const get = (name: string) => message.headers?.get(name) ?? "";
-  const required = [
+  // Copies of before a message could hold several heartbeats have none.
+  const index = get(QUARANTINE_HEADER.index) || "0";
+  const required: [name: string, form: RegExp][] = [
     [QUARANTINE_HEADER.reason, REASON],
     [QUARANTINE_HEADER.stream, STREAM],
     [QUARANTINE_HEADER.sequence, DIGITS],
     [QUARANTINE_HEADER.receivedAt, DIGITS],
-  ] as const;
+  ];
   const invalid = required.filter(([name, form]) => !form.test(get(name)));
+  if (!INDEX.test(index)) invalid.push([QUARANTINE_HEADER.index, INDEX]);
   if (invalid.length > 0) {
     const values = invalid.map(([name]) => `${name} is ${JSON.stringify(get(name).slice(0, 40))}`);
     return unreadable(message, values.join(", "));
@@ -128,6 +136,7 @@ function readHeaders(message: QuarantineMessage): Source {
     detail: printable(get(QUARANTINE_HEADER.detail)),
     stream: get(QUARANTINE_HEADER.stream),
     sequence: Number(get(QUARANTINE_HEADER.sequence)),
+    index: Number(index),
     rejectedBy: label(get(QUARANTINE_HEADER.rejectedBy)) ?? "unknown",
     receivedAtMs: Number(get(QUARANTINE_HEADER.receivedAt)),
   };
@@ -141,6 +150,7 @@ function unreadable(message: QuarantineMessage, why: string): Source {
     detail: printable(why),
     stream: QUARANTINE,
     sequence: message.sequence,
+    index: 0,
     rejectedBy: "unknown",
     receivedAtMs: message.quarantinedAt,
   };

@@ -41,6 +41,7 @@ Deno.test("an entry has the values of its headers and the original bytes", () =>
     detail: 'expected int; found string "4000"',
     sourceStream: "HEARTBEATS",
     sourceSequence: 42,
+    sourceIndex: 0,
     rejectedBy: "royalty",
     receivedAtMs: 1_700_000_000_000,
     quarantinedAt: 1_700_000_009_000,

@@ -8,7 +8,7 @@
  */
 import type { NatsConnection } from "nats";
 import { type Consumer, jetstream, type JsMsg } from "nats/jetstream";
-import { deliveryOf } from "../shared/contract/delivery.ts";
+import { deliveredMessage } from "../shared/contract/delivery/delivery.ts";
 import { headerValue } from "../shared/contract/quarantine.ts";
 import { messageOf, RetryAfter } from "../shared/process/errors.ts";
 import type { RoundPart } from "../shared/process/health.ts";
@@ -117,7 +117,7 @@ async function acknowledge(messages: readonly JsMsg[]): Promise<void> {
 }
 
 function quarantineMessageOf(message: JsMsg): QuarantineMessage {
-  const { sequence, receivedAtMs } = deliveryOf(message);
+  const { sequence, receivedAtMs } = deliveredMessage(message);
   const { subject, data: bytes } = message;
   return { subject, bytes, sequence, quarantinedAt: receivedAtMs, headers: headersOf(message) };
 }

@@ -258,6 +258,7 @@ async function insertEntries(
         ${textArrayOf(entries.map((e) => e.detail))}::text::text[],
         ${textArrayOf(entries.map((e) => e.sourceStream))}::text::text[],
         ${arrayOf(entries.map((e) => e.sourceSequence))}::text::bigint[],
+        ${arrayOf(entries.map((e) => e.sourceIndex))}::text::smallint[],
         ${textArrayOf(entries.map((e) => e.rejectedBy))}::text::text[],
         ${arrayOf(entries.map((e) => e.receivedAtMs))}::text::bigint[],
         ${arrayOf(entries.map((e) => e.quarantinedAt))}::text::bigint[],
@@ -266,8 +267,8 @@ async function insertEntries(
         ${textArrayOf(entries.map((e) => e.bytes.toHex()))}::text::text[],
         ${textArrayOf(entries.map((e) => overflowOf(e.group.reason).groupId))}::text::text[]
       ) with ordinality as a (group_id, reason, path, build, detail, source_stream,
-              source_sequence, rejected_by, received_at_ms, quarantined_at_ms, subject, device_id, hex,
-              overflow_id, place)
+              source_sequence, source_index, rejected_by, received_at_ms, quarantined_at_ms, subject,
+              device_id, hex, overflow_id, place)
     ), fresh as (
       select group_id, reason, row_number() over (partition by reason order by min(place)) as nth
       from named where not exists (
@@ -282,15 +283,15 @@ async function insertEntries(
       select case when is_beyond then overflow_id else group_id end as group_id, reason,
         case when is_beyond then ${OVERFLOW} else path end as path,
         case when is_beyond then ${OVERFLOW} else build end as build,
-        detail, source_stream, source_sequence, rejected_by, received_at_ms, quarantined_at_ms,
-        subject, device_id, hex, place
+        detail, source_stream, source_sequence, source_index, rejected_by, received_at_ms,
+        quarantined_at_ms, subject, device_id, hex, place
       from (select *, group_id in (select group_id from beyond) as is_beyond from named) placed
     ), added as (
-      insert into triage.entry (group_id, detail, source_stream, source_sequence, rejected_by,
-        received_at_ms, quarantined_at_ms, subject, device_id, body)
-      select group_id, detail, source_stream, source_sequence, rejected_by,
+      insert into triage.entry (group_id, detail, source_stream, source_sequence, source_index,
+        rejected_by, received_at_ms, quarantined_at_ms, subject, device_id, body)
+      select group_id, detail, source_stream, source_sequence, source_index, rejected_by,
         received_at_ms, quarantined_at_ms, subject, device_id, decode(hex, 'hex')
-      from arrived order by source_stream, source_sequence, place
+      from arrived order by source_stream, source_sequence, source_index, place
       on conflict do nothing
       returning group_id, received_at_ms, quarantined_at_ms
     ), grouped as (
@@ -361,7 +362,8 @@ async function selectEntries(sql: Sql, groupId: string, limit: number): Promise<
   return [
     ...await sql<EntryRow[]>`
     select entry_id::float8 as "entryId", detail, source_stream as "sourceStream",
-      source_sequence::float8 as "sourceSequence", rejected_by as "rejectedBy",
+      source_sequence::float8 as "sourceSequence", source_index as "sourceIndex",
+      rejected_by as "rejectedBy",
       received_at_ms::float8 as "receivedAtMs", quarantined_at_ms::float8 as "quarantinedAt",
       subject, device_id as "deviceId", body as bytes
     from triage.entry where group_id = ${groupId}

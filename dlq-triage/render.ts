@@ -78,10 +78,10 @@ export function renderGroup(group: GroupRow, samples: readonly EntryRow[]): stri
 }
 
 function renderSample(entry: EntryRow): string {
-  const { sourceStream, sourceSequence, rejectedBy, deviceId, bytes } = entry;
+  const { sourceStream, sourceSequence, sourceIndex, rejectedBy, deviceId, bytes } = entry;
   const device = deviceId === null || deviceId === undefined ? "" : `  device ${deviceId}`;
   return [
-    `${sourceStream}:${sourceSequence}  received ${isoTime(entry.receivedAtMs)}` +
+    `${sourceStream}:${sourceSequence}:${sourceIndex}  received ${isoTime(entry.receivedAtMs)}` +
     `  rejected by ${safeText(rejectedBy)}${safeText(device)}`,
     `  ${safeText(entry.detail)}`,
     `  ${safeBody(bytes)}`,

@@ -21,6 +21,7 @@ const ENTRY: EntryRow = {
   detail: "expected int",
   sourceStream: "HEARTBEATS",
   sourceSequence: 42,
+  sourceIndex: 3,
   rejectedBy: "live",
   receivedAtMs: 1_700_000_000_000,
   quarantinedAt: 1_700_000_001_000,
@@ -66,7 +67,10 @@ Deno.test("the list is a table; a group shows its fields and samples", () => {
   ]);
   const shown = renderGroup(GROUP, [ENTRY, { ...ENTRY, receivedAtMs: 9e15 }]);
   assertStringIncludes(shown, "entries     12, 2.4 per minute now");
-  assertStringIncludes(shown, "HEARTBEATS:42  received 2023-11-14T22:13:20.000Z  rejected by live");
+  assertStringIncludes(
+    shown,
+    "HEARTBEATS:42:3  received 2023-11-14T22:13:20.000Z  rejected by live",
+  );
   assertStringIncludes(shown, '{"ts":"now"}\\u{7}');
   assertStringIncludes(shown, "received 9000000000000000 ms");
 });

@@ -66,7 +66,7 @@ class TriageRig implements AsyncDisposable {
     const judged = judge(bytes);
     assert(!judged.ok, "the heartbeat is fine");
     const sequence = ++this.#published;
-    const delivery = { bytes, sequence, receivedAtMs: RECEIVED + sequence, redelivered: false };
+    const delivery = { bytes, sequence, index: 0, receivedAtMs: RECEIVED + sequence };
     const { rejection } = judged;
     // A publish while the server is down is lost; the message id makes a retry safe.
     await waitFor("the rejection to be acknowledged", async () => {

@@ -19,7 +19,10 @@ export interface RoutedEvent {
   readonly bytes: Uint8Array;
   readonly partition: number;
   readonly subject: string;
-  /** `Nats-Msg-Id`: the same for a byte-identical retry, different for different bytes. */
+  /**
+   * `Nats-Msg-Id` of a message with this event alone: the same for a byte-identical retry, different
+   * for different bytes. Computed when it is read.
+   */
   readonly msgId: string;
   /** A hash of the device, 32 bits unsigned; of the bytes when it cannot be read. */
   readonly device: number;
@@ -84,15 +87,21 @@ function route(bytes: Uint8Array, text: string | undefined, partitions: number):
     : readFields(text);
   const partition = typeof session_id === "string" ? partitionOf(session_id, partitions) : 0;
   const isRegion = typeof region === "string" && REGION.test(region);
-  const isId = typeof event_id === "string" && UUID.test(event_id);
-  const hash = fnv1a(bytes);
   return {
     bytes,
     partition,
     subject: heartbeatSubject(partition, isRegion ? region : NO_REGION),
-    msgId: isId ? `${event_id.toLowerCase()}.${hex8(hash)}` : rawId(bytes),
-    device: typeof device_id === "string" ? fnv1aText(device_id) : hash,
+    // Most events are stored in a message with others, which has an id of its own.
+    get msgId() {
+      return messageId(bytes, event_id);
+    },
+    device: typeof device_id === "string" ? fnv1aText(device_id) : fnv1a(bytes),
   };
+}
+
+function messageId(bytes: Uint8Array, eventId: unknown): string {
+  const isId = typeof eventId === "string" && UUID.test(eventId);
+  return isId ? `${eventId.toLowerCase()}.${hex8(fnv1a(bytes))}` : rawId(bytes);
 }
 
 interface RoutingFields {

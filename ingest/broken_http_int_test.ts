@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
-import { jetstreamManager } from "nats/jetstream";
 import { NatsStack } from "../shared/dev/servers/stack.ts";
+import { storedEvents } from "../shared/dev/fleet/stored_events.ts";
 
 const KEY = "0123456789abcdef";
 const FIELDS = `Host: edge\r\nAuthorization: Bearer ${KEY}\r\nContent-Type: application/json\r\n`;
@@ -268,14 +268,11 @@ async function writeAll(socket: Deno.TcpConn, bytes: Uint8Array): Promise<void> 
   for (let at = 0; at < bytes.length;) at += await socket.write(bytes.subarray(at));
 }
 
-/** The bodies of a stream, each with the number of its copies. */
+/** The events of a stream, each with the number of its copies. */
 async function stored(stack: NatsStack): Promise<Map<string, number>> {
-  const jsm = await jetstreamManager(await stack.connect("ops"));
-  const { state } = await jsm.streams.info("HEARTBEATS");
   const found = new Map<string, number>();
-  for (let seq = state.first_seq; seq <= state.last_seq; seq++) {
-    const message = await jsm.direct.getMessage("HEARTBEATS", { seq });
-    const text = new TextDecoder().decode(message?.data);
+  for (const { bytes } of await storedEvents(await stack.connect("ops"))) {
+    const text = new TextDecoder().decode(bytes);
     found.set(text, (found.get(text) ?? 0) + 1);
   }
   return found;

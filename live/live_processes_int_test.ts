@@ -2,7 +2,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { jetstream } from "nats/jetstream";
 import { type IncidentAlert, isPage } from "../shared/contract/alert.ts";
-import { deliveryOf } from "../shared/contract/delivery.ts";
+import { deliveredMessage } from "../shared/contract/delivery/delivery.ts";
 import { judge } from "../shared/contract/event.ts";
 import { heartbeatStreams } from "../shared/contract/topology.ts";
 import { ProcessesRig } from "../shared/dev/servers/live/processes_rig.ts";
@@ -54,10 +54,12 @@ async function replay(rig: LiveRig): Promise<IncidentAlert[]> {
       ? []
       : await consumer.fetch({ max_messages: state.messages, expires: 10_000 });
     for await (const message of messages) {
-      const { sequence, bytes, receivedAtMs } = deliveryOf(message);
-      const judgement = judge(bytes);
-      builder.cover(sequence);
-      if (judgement.ok) builder.add(judgement.heartbeat, receivedAtMs);
+      const { sequence, events, receivedAtMs } = deliveredMessage(message);
+      builder.cover(sequence, events.length);
+      for (const bytes of events) {
+        const judgement = judge(bytes);
+        if (judgement.ok) builder.add(judgement.heartbeat, receivedAtMs);
+      }
       heardMs = receivedAtMs;
       firstMs = Math.min(firstMs, receivedAtMs);
     }

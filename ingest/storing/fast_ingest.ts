@@ -18,7 +18,8 @@
  */
 import { headers, type Msg, type MsgHdrs, type NatsConnection, nuid, TimeoutError } from "nats";
 import { JetStreamApiError } from "nats/jetstream";
-import type { RoutedEvent } from "../admit.ts";
+import { ENDS_HEADER } from "../../shared/contract/topology.ts";
+import type { OutgoingMessage } from "./messages.ts";
 
 const OPERATION = { start: 0, append: 1, final: 2 } as const;
 /** A missing event in the sequence fails the batch. */
@@ -47,15 +48,17 @@ export class FastIngest {
   }
 
   /**
-   * Publishes `events` (at least two) as one batch. Resolves once the server has acknowledged all
+   * Publishes `messages` (at least two) as one batch. Resolves once the server has acknowledged all
    * of them, with whether they are stored. They may not be when all were duplicates: the server
-   * acknowledges a copy of an event that its cluster has not agreed on, and a leader that is cut off
-   * will never. After an event of the batch that is stored, the earlier ones are too. Rejects with the server's error, or with a `TimeoutError` after `timeoutMs`: then it
-   * is unknown which events are stored.
+   * acknowledges a copy of a message that its cluster has not agreed on, and a leader that is cut off
+   * will never. After a message of the batch that is stored, the earlier ones are too. Rejects with the
+   * server's error, or with a `TimeoutError` after `timeoutMs`: then it is unknown which messages are
+   * stored.
    */
-  async land(events: readonly RoutedEvent[], timeoutMs: number): Promise<boolean> {
+  async land(messages: readonly OutgoingMessage[], timeoutMs: number): Promise<boolean> {
     const id = nuid.next();
-    const batch = new Batch(this.nc, `${this.#inbox}.${id}.${events.length}.${GAP_MODE}.`, events);
+    const replyPrefix = `${this.#inbox}.${id}.${messages.length}.${GAP_MODE}.`;
+    const batch = new Batch(this.nc, replyPrefix, messages);
     this.#batches.set(id, batch);
     const timer = setTimeout(() => batch.fail(new TimeoutError()), timeoutMs);
     try {
@@ -81,31 +84,31 @@ export class FastIngest {
 class Batch {
   readonly #ended = Promise.withResolvers<boolean>();
   #isSettled = false;
-  readonly #headers: MessageIdHeaders;
+  readonly #headers: EncodedHeaders;
 
   constructor(
     readonly nc: NatsConnection,
     readonly replyPrefix: string,
-    readonly events: readonly RoutedEvent[],
+    readonly messages: readonly OutgoingMessage[],
   ) {
-    this.#headers = new MessageIdHeaders(events);
+    this.#headers = new EncodedHeaders(messages);
   }
 
   get ended(): Promise<boolean> {
     return this.#ended.promise;
   }
 
-  /** Sends every event. */
+  /** Sends every message. */
   send(): void {
-    const last = this.events.length - 1;
-    for (const [index, event] of this.events.entries()) {
+    const last = this.messages.length - 1;
+    for (const [index, message] of this.messages.entries()) {
       const operation = index === 0
         ? OPERATION.start
         : index === last
         ? OPERATION.final
         : OPERATION.append;
       const reply = `${this.replyPrefix}${index + 1}.${operation}.$FI`;
-      this.nc.publish(event.subject, event.bytes, { reply, headers: this.#headers.of(index) });
+      this.nc.publish(message.subject, message.bytes, { reply, headers: this.#headers.of(index) });
     }
   }
 
@@ -123,9 +126,9 @@ class Batch {
   }
 
   #close({ count, seq = 0 }: Answer): void {
-    if (count !== this.events.length) {
+    if (count !== this.messages.length) {
       return this.fail(
-        new Error(`the acknowledgement counts ${count} of ${this.events.length} events`),
+        new Error(`the acknowledgement counts ${count} of ${this.messages.length} messages`),
       );
     }
     this.#isSettled = true;
@@ -134,24 +137,27 @@ class Batch {
 }
 
 const HEADER_START = "NATS/1.0\r\nNats-Msg-Id: ";
+const ENDS_START = `\r\n${ENDS_HEADER}: `;
 const HEADER_END = "\r\n\r\n";
 
-/** The encoded headers of all events of a batch, in one buffer. */
-class MessageIdHeaders {
+/** The encoded headers of all messages of a batch, in one buffer. */
+class EncodedHeaders {
   readonly #bytes: Uint8Array;
   readonly #ends: number[] = [];
   #encoded: Uint8Array = new Uint8Array();
   /** The client encodes the headers of a message while it publishes it, so one object is enough. */
   readonly #headers = Object.assign(headers(), { encode: () => this.#encoded });
 
-  constructor(events: readonly RoutedEvent[]) {
-    const text = events.map(({ msgId }) => HEADER_START + msgId + HEADER_END);
+  constructor(messages: readonly OutgoingMessage[]) {
+    const text = messages.map(({ msgId, ends }) =>
+      HEADER_START + msgId + (ends === undefined ? "" : ENDS_START + ends) + HEADER_END
+    );
     this.#bytes = new TextEncoder().encode(text.join(""));
     let end = 0;
     for (const { length } of text) this.#ends.push(end += length);
   }
 
-  /** The headers of the event at `index`, until the next call. */
+  /** The headers of the message at `index`, until the next call. */
   of(index: number): MsgHdrs {
     const start = index === 0 ? 0 : this.#ends[index - 1];
     this.#encoded = this.#bytes.subarray(start, this.#ends[index]);

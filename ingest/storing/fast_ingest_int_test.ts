@@ -3,8 +3,8 @@ import { type Msg, type NatsConnection, TimeoutError } from "nats";
 import { JetStreamApiError, jetstreamManager } from "nats/jetstream";
 import { NatsStack } from "../../shared/dev/servers/stack.ts";
 import { waitFor } from "../../shared/dev/testing/wait_for.ts";
-import type { RoutedEvent } from "../admit.ts";
 import { FastIngest } from "./fast_ingest.ts";
+import type { OutgoingMessage } from "./messages.ts";
 
 /** The stream's side of the protocol, scripted by the test on a real server. */
 class ScriptedStream {
@@ -33,13 +33,12 @@ class ScriptedStream {
   }
 }
 
-function someEvents(count: number): RoutedEvent[] {
+function someMessages(count: number): OutgoingMessage[] {
   return Array.from({ length: count }, (_, i) => ({
     bytes: new TextEncoder().encode(String(i)),
-    partition: 0,
     subject: "hb.0.none",
     msgId: `id-${i}`,
-    device: i,
+    ends: undefined,
   }));
 }
 
@@ -47,7 +46,7 @@ Deno.test("a batch is sent whole, and has landed once all of it is acknowledged"
   await using stack = await NatsStack.start();
   const [stream, nc] = await ScriptedStream.start(stack);
   let hasLanded = false;
-  const landed = new FastIngest(nc, "_INBOX_ingest").land(someEvents(4), 5_000)
+  const landed = new FastIngest(nc, "_INBOX_ingest").land(someMessages(4), 5_000)
     .then(() => hasLanded = true);
   await stream.receivedEvents(4);
   const sent = ["1.0", "2.1", "3.1", "4.2"].map((rest) => `4.fail.${rest}`);
@@ -65,7 +64,7 @@ Deno.test("a batch is sent whole, and has landed once all of it is acknowledged"
 Deno.test("an acknowledgement of fewer events than were sent is a failure", async () => {
   await using stack = await NatsStack.start();
   const [stream, nc] = await ScriptedStream.start(stack);
-  const landed = new FastIngest(nc, "_INBOX_ingest").land(someEvents(3), 5_000);
+  const landed = new FastIngest(nc, "_INBOX_ingest").land(someMessages(3), 5_000);
   await stream.receivedEvents(3);
   stream.answer(0, { type: "ack", seq: 0, msgs: 10 });
   stream.answer(1, { type: "gap", last_seq: 1, seq: 3 });
@@ -77,8 +76,8 @@ Deno.test("a server error fails its batch, and no other batch", async () => {
   await using stack = await NatsStack.start();
   const [stream, nc] = await ScriptedStream.start(stack);
   const fast = new FastIngest(nc, "_INBOX_ingest");
-  const refused = fast.land(someEvents(2), 5_000);
-  const other = fast.land(someEvents(2), 5_000);
+  const refused = fast.land(someMessages(2), 5_000);
+  const other = fast.land(someMessages(2), 5_000);
   await stream.receivedEvents(4);
   const error = { code: 503, err_code: 10077, description: "maximum messages exceeded" };
   stream.answer(0, { error, stream: "HEARTBEATS", seq: 0 });
@@ -92,10 +91,10 @@ Deno.test("no answer is a timeout; no stream is an immediate error", async () =>
   await using stack = await NatsStack.start();
   const [, nc] = await ScriptedStream.start(stack);
   await assertRejects(
-    () => new FastIngest(nc, "_INBOX_ingest").land(someEvents(2), 20),
+    () => new FastIngest(nc, "_INBOX_ingest").land(someMessages(2), 20),
     TimeoutError,
   );
-  const unrouted = someEvents(2).map((event) => ({ ...event, subject: "hb2" }));
+  const unrouted = someMessages(2).map((event) => ({ ...event, subject: "hb2" }));
   const ops = await stack.connect("ops");
   await assertRejects(() => new FastIngest(ops, "_INBOX_ops").land(unrouted, 5_000), Error, "503");
 });
@@ -103,7 +102,7 @@ Deno.test("no answer is a timeout; no stream is an immediate error", async () =>
 Deno.test("an acknowledgement of duplicates only does not say that they are stored", async () => {
   await using stack = await NatsStack.start();
   const fast = new FastIngest(await stack.connect("ingest"), "_INBOX_ingest");
-  const land = (count: number) => fast.land(someEvents(count), 5_000);
+  const land = (count: number) => fast.land(someMessages(count), 5_000);
   assertEquals([await land(4), await land(4), await land(6), await land(6)], [
     true,
     false,

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { NatsConnection } from "nats";
+import { headers, type MsgHdrs, type NatsConnection } from "nats";
 import {
   jetstream,
   JetStreamApiError,
@@ -13,16 +13,18 @@ import {
   jetstreamManager,
 } from "nats/jetstream";
 import { canaryOf, canarySession } from "../../shared/contract/canary/canary.ts";
+import { ENDS_HEADER } from "../../shared/contract/topology.ts";
 import { messageOf } from "../../shared/process/errors.ts";
 import type { Log } from "../../shared/process/log.ts";
 import { natsMessageOf } from "../../shared/process/nats.ts";
-import { probeEvent, type RoutedEvent } from "../admit.ts";
+import { probeEvent } from "../admit.ts";
 import { FastIngest } from "./fast_ingest.ts";
+import { messagesOf, type OutgoingMessage } from "./messages.ts";
 import type { Landing } from "./publisher.ts";
 import { NotStored, type RefusalReason, StreamOutcome } from "../refusals.ts";
 
 /** Below this, single publishes take fewer round trips than a batch. */
-const MIN_FAST_EVENTS = 4;
+const MIN_FAST_MESSAGES = 4;
 /** JetStream error code "batch publish is disabled": no fast ingest on this stream or server. */
 const BATCH_DISABLED_CODE = 10205;
 /**
@@ -197,7 +199,7 @@ export class JetStreamLanding implements Landing {
     const canary = canaryOf({ eventId: crypto.randomUUID(), session, seq: 0, ts: nowMs() });
     const sentMs = performance.now();
     try {
-      await this.#landPlain([probeEvent(canary, partitions)], PROBE_TIMEOUT_MS);
+      await this.#landPlain(messagesOf([probeEvent(canary, partitions)]), PROBE_TIMEOUT_MS);
       this.#giveUpBefore(lane, sentMs);
       this.#stored(lane);
     } catch (error) {
@@ -231,47 +233,47 @@ export class JetStreamLanding implements Landing {
   }
 
   /**
-   * Stores `events` in the stream of `partition`. Resolves once all are acknowledged; rejects with
+   * Stores `messages` in the stream of `partition`. Resolves once all are acknowledged; rejects with
    * {@link NotStored} otherwise, when some of them may be stored.
    *
    * @throws {RangeError} When no stream has this partition.
    */
   async land(
     partition: number,
-    events: readonly RoutedEvent[],
+    messages: readonly OutgoingMessage[],
     timeoutMs: number,
   ): Promise<void> {
     if (!this.#connected) throw disconnected();
     const lane = this.#lanes[partition];
     if (lane === undefined) throw new RangeError(`partition ${partition} has no stream`);
-    const isFast = lane.way === "fast" && events.length >= MIN_FAST_EVENTS;
+    const isFast = lane.way === "fast" && messages.length >= MIN_FAST_MESSAGES;
     try {
       await this.#acknowledged(
         lane,
-        isFast ? this.#landFast(events, timeoutMs) : this.#landPlain(events, timeoutMs),
+        isFast ? this.#landFast(messages, timeoutMs) : this.#landPlain(messages, timeoutMs),
       );
       this.#stored(lane);
     } catch (error) {
       if (isFast && isBatchDisabled(error)) {
         this.#choose(lane, "plain");
-        return await this.land(partition, events, timeoutMs);
+        return await this.land(partition, messages, timeoutMs);
       }
       throw this.#refused(lane, error);
     }
   }
 
   // Of copies, a single publish tells whether the first is stored, or only about to be.
-  async #landFast(events: readonly RoutedEvent[], timeoutMs: number): Promise<void> {
-    const isStored = await this.#fast.land(events, timeoutMs);
-    if (!isStored) await this.#landPlain(events, timeoutMs);
+  async #landFast(messages: readonly OutgoingMessage[], timeoutMs: number): Promise<void> {
+    const isStored = await this.#fast.land(messages, timeoutMs);
+    if (!isStored) await this.#landPlain(messages, timeoutMs);
   }
 
-  async #landPlain(events: readonly RoutedEvent[], timeoutMs: number): Promise<void> {
-    const results = await Promise.allSettled(
-      events.map(({ subject, bytes, msgId }) =>
-        this.#js.publish(subject, bytes, { msgID: msgId, timeout: timeoutMs })
-      ),
-    );
+  async #landPlain(messages: readonly OutgoingMessage[], timeoutMs: number): Promise<void> {
+    const results = await Promise.allSettled(messages.map((message) => {
+      const { subject, bytes, msgId } = message;
+      const options = { msgID: msgId, timeout: timeoutMs };
+      return this.#js.publish(subject, bytes, { ...options, ...headersOf(message) });
+    }));
     for (const result of results) if (result.status === "rejected") throw result.reason;
   }
 
@@ -301,6 +303,13 @@ export class JetStreamLanding implements Landing {
     lane.way = way;
     this.options.log.warn("ingest.landing.way_changed", { stream: lane.stream, way });
   }
+}
+
+function headersOf({ ends }: OutgoingMessage): { readonly headers?: MsgHdrs } {
+  if (ends === undefined) return {};
+  const framing = headers();
+  framing.set(ENDS_HEADER, ends);
+  return { headers: framing };
 }
 
 function isBatchDisabled(error: unknown): boolean {

@@ -5,11 +5,12 @@
  * - publish resolves only after every event's batch has been acknowledged;
  * - a batch that fails is sent again whole, with the same message ids;
  * - batches are bounded in events, in bytes and in number; a long link holds more of them;
+ * - the events of a batch that have one subject share messages;
  * - events in flight are bounded; beyond the limit publish refuses at once;
  * - fleets share what may be in flight and are stored in turn: none waits for all of another one's.
  *
  * A request that is refused may have been stored in part. Its device sends the same bytes again,
- * and the stream deduplicates them by message id.
+ * and both readers know the events that they have seen.
  *
  * @module
  */
@@ -19,15 +20,16 @@ import type { RoutedEvent } from "../admit.ts";
 import { NotStored } from "../refusals.ts";
 import { type BudgetRefusal, FairBudget } from "../shares/fair_budget.ts";
 import { FairQueue } from "../shares/fair_queue.ts";
+import { messagesOf, type OutgoingMessage } from "./messages.ts";
 import { Pace } from "./pace.ts";
 
 /** Where a {@link Publisher} stores its batches. */
 export interface Landing {
   /**
-   * Stores one batch: resolves once all events are acknowledged, rejects with {@link RetryAfter}
+   * Stores one batch: resolves once all messages are acknowledged, rejects with {@link RetryAfter}
    * otherwise.
    */
-  land(partition: number, events: readonly RoutedEvent[], timeoutMs: number): Promise<void>;
+  land(partition: number, messages: readonly OutgoingMessage[], timeoutMs: number): Promise<void>;
   /** The round trip to the server without load, ms. */
   readonly roundTripMs: number;
 }
@@ -224,7 +226,9 @@ export class Publisher {
     return batch;
   }
 
+  // What is sent again is the same messages, with the same ids.
   async #landWithRetries(lane: Lane, batch: Batch): Promise<void> {
+    const messages = messagesOf(batch.events);
     for (let attempt = 1;; attempt++) {
       const sentAtMs = this.nowMs();
       const leftMs = batch.deadlineAtMs - sentAtMs;
@@ -232,7 +236,7 @@ export class Publisher {
       const attemptsLeft = MAX_ATTEMPTS + 1 - attempt;
       const timeoutMs = lane.pace.timeoutMs(leftMs, attemptsLeft, this.landing.roundTripMs);
       try {
-        await this.landing.land(lane.partition, batch.events, timeoutMs);
+        await this.landing.land(lane.partition, messages, timeoutMs);
         return lane.pace.landed(batch.bytes, this.nowMs() - sentAtMs, timeoutMs);
       } catch (error) {
         if (!(error instanceof RetryAfter)) throw error;

@@ -2,6 +2,7 @@ import { assert, assertEquals, assertExists, assertRejects } from "@std/assert";
 import { waitFor } from "../../shared/dev/testing/wait_for.ts";
 import { RetryAfter } from "../../shared/process/errors.ts";
 import type { RoutedEvent } from "../admit.ts";
+import type { OutgoingMessage } from "./messages.ts";
 import { type Landing, Publisher, type PublisherOptions } from "./publisher.ts";
 import { NotStored } from "../refusals.ts";
 
@@ -30,9 +31,9 @@ class HeldLanding implements Landing {
   inFlight = 0;
   maxInFlight = 0;
 
-  async land(partition: number, events: readonly RoutedEvent[]): Promise<void> {
+  async land(partition: number, messages: readonly OutgoingMessage[]): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const ids = events.map(({ msgId }) => msgId);
+    const ids = messages.map(({ msgId }) => msgId);
     this.attempts.push({ partition, ids, acknowledge: resolve, fail: reject });
     this.maxInFlight = Math.max(this.maxInFlight, ++this.inFlight);
     await promise.finally(() => this.inFlight -= 1);
@@ -44,9 +45,10 @@ class HeldLanding implements Landing {
   }
 }
 
+/** Events that share no message: each has a subject of its own. */
 function someEvents(ids: string, partition = 0, bytes = 10): RoutedEvent[] {
   return [...ids].map((msgId) => {
-    const subject = `hb.${partition}.none`;
+    const subject = `hb.${partition}.${msgId}`;
     return { bytes: new Uint8Array(bytes), partition, subject, msgId, device: 0 };
   });
 }

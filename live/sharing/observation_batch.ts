@@ -17,6 +17,7 @@ import type { WatchedHeartbeat } from "../watch/sessions.ts";
 
 /** Heartbeats that a reader skipped because it was too far behind. */
 export interface Skip {
+  /** How many, about: their messages were not read. */
   readonly events: number;
   /** Receipt of the last heartbeat before them, and of the first after them, about. */
   readonly fromMs: number;
@@ -115,21 +116,21 @@ export class BatchBuilder {
     return this.#first === 0;
   }
 
-  /** Notes that the heartbeat with this sequence was read; sequences ascend. */
-  cover(sequence: number): void {
+  /** Notes that the message with this sequence was read, with so many heartbeats; sequences ascend. */
+  cover(sequence: number, heartbeats: number): void {
     if (this.#first === 0) this.#first = sequence;
     this.#last = sequence;
-    this.#events += 1;
+    this.#events += heartbeats;
   }
 
-  /** Notes that the heartbeats before `next` were skipped. */
-  skipTo(skip: Skip, next: number): void {
-    if (this.#first === 0) this.#first = Math.max(1, next - skip.events);
+  /** Notes that the messages from `first` to before `next` were skipped. */
+  skipTo(skip: Skip, first: number, next: number): void {
+    if (this.#first === 0) this.#first = first;
     this.#last = next - 1;
     this.#skips.push(skip);
   }
 
-  /** Adds the heartbeat that was covered last. */
+  /** Adds a heartbeat of the message that was covered last. */
   add(heartbeat: WatchedHeartbeat, receivedAtMs: number): void {
     if (this.#rows === this.#columns.state.length) this.#grow();
     const row = this.#rows++;

@@ -43,7 +43,7 @@ Deno.test("property: a batch tells what was added, also when the builder is used
     let events = 0;
     for (let i = random.int(1, 3_000); i > 0; i--) {
       events += 1;
-      builder.cover(sequence);
+      builder.cover(sequence, 1);
       if (random.chance(0.9)) {
         const heartbeat = anyHeartbeat(random, i);
         builder.add(heartbeat, 1_764_000_000_000 + i);
@@ -79,7 +79,7 @@ Deno.test("a batch of nothing says how far the stream was heard and covers no se
 Deno.test("bytes that are no batch are none, whatever is cut off or changed", () => {
   const random = propertyRandom("observation batches");
   const builder = new BatchBuilder();
-  builder.cover(1);
+  builder.cover(1, 1);
   builder.add(anyHeartbeat(random, 1), 1);
   const bytes = builder.finish(END);
   for (let length = 0; length < bytes.length; length++) {

@@ -20,7 +20,7 @@ import { BatchBuilder, type Skip } from "./observation_batch.ts";
 const LINGER_MS = 100;
 /** A stream from which nothing comes is heard all the same: time between two batches, in ms. */
 const QUIET_MS = 500;
-/** Below NATS' default limit of a message, 1 MiB. */
+/** With the largest message, 64 KiB, below NATS' default limit of a message, 1 MiB. */
 const MAX_BATCH_BYTES = 700_000;
 /** Batches that wait; with more, heartbeats of the oldest are not acknowledged and come again. */
 const MAX_WAITING = 64;
@@ -64,14 +64,16 @@ export class ObservationWriter implements ObservationSink {
   get isEmpty(): boolean {
     return this.#builder.isEmpty;
   }
-  cover(sequence: number): void {
-    this.#builder.cover(sequence);
+  cover(sequence: number, heartbeats: number): void {
+    this.#builder.cover(sequence, heartbeats);
   }
-  skipTo(skip: Skip, next: number): void {
-    this.#builder.skipTo(skip, next);
+  skipTo(skip: Skip, first: number, next: number): void {
+    this.#builder.skipTo(skip, first, next);
   }
   add(heartbeat: WatchedHeartbeat, receivedAtMs: number): void {
     this.#builder.add(heartbeat, receivedAtMs);
+  }
+  end(): void {
     if (this.#builder.maxBytes > MAX_BATCH_BYTES) this.#finish();
   }
 

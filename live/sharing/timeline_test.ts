@@ -28,9 +28,9 @@ function batchOf(
   skips: readonly (readonly [Skip, number])[] = [],
 ): ObservationBatch {
   const builder = new BatchBuilder();
-  for (const [skip, next] of skips) builder.skipTo(skip, next);
+  for (const [skip, next] of skips) builder.skipTo(skip, Math.max(1, next - skip.events), next);
   for (const { sequence, receivedAtMs } of reads) {
-    builder.cover(sequence);
+    builder.cover(sequence, 1);
     builder.add({
       session_id: `s${sequence}`,
       title_id: "t",

@@ -15,8 +15,8 @@ interface Handled<M> {
 
 /** The ack floor of one durable; `M` is a message that can be acknowledged. */
 export class AckFloor<M> {
-  // Sequences are added in ascending order, so the first of the set is the lowest.
-  readonly #held = new Set<number>();
+  // How often each is held. Sequences are added in ascending order, so the first is the lowest.
+  readonly #held = new Map<number, number>();
   #last: Handled<M> | undefined;
   #candidate: Handled<M> | undefined;
   #isAckDue = false;
@@ -43,21 +43,27 @@ export class AckFloor<M> {
     this.#isAckDue = true;
   }
 
-  /** Keeps the floor below `sequence`. */
+  /** Keeps the floor below `sequence` until it is released as often as it was held. */
   hold(sequence: number): void {
-    this.#held.add(sequence);
+    this.#held.set(sequence, (this.#held.get(sequence) ?? 0) + 1);
   }
 
-  /** Releases `sequence`: its copy is stored, or was given up. */
+  /** Releases `sequence` once: a copy is stored, or was given up. */
   release(sequence: number): void {
-    this.#held.delete(sequence);
+    const holds = this.#held.get(sequence) ?? 0;
+    if (holds > 1) this.#held.set(sequence, holds - 1);
+    else this.#held.delete(sequence);
   }
 
-  /** Releases the held sequences for which `which` returns true; returns their number. */
+  /** Releases the held sequences for which `which` returns true; returns how often they were held. */
   releaseAll(which: (sequence: number) => boolean): number {
-    const released = [...this.#held].filter(which);
-    for (const sequence of released) this.#held.delete(sequence);
-    return released.length;
+    let released = 0;
+    for (const [sequence, holds] of this.#held) {
+      if (!which(sequence)) continue;
+      this.#held.delete(sequence);
+      released += holds;
+    }
+    return released;
   }
 
   /** The message to acknowledge now, if any. */
@@ -81,7 +87,7 @@ export class AckFloor<M> {
   }
 
   #isFree({ sequence }: Handled<M>): boolean {
-    const lowest = this.#held.values().next().value;
+    const lowest = this.#held.keys().next().value;
     return lowest === undefined || lowest > sequence;
   }
 }

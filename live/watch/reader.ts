@@ -1,11 +1,11 @@
 /**
  * Reads one HEARTBEATS stream through the durable `live`, without blocking on any heartbeat.
  *
- * - Every heartbeat is judged and passed on in the order of the stream; a redelivered heartbeat
+ * - Every heartbeat is judged and passed on in the order of the stream; a redelivered message
  *   that this process has handled is skipped.
- * - About once a second all heartbeats up to a sequence are acknowledged, but never one whose
- *   observation is not stored, or a rejected one whose copy to the quarantine is pending. After a
- *   crash, unacknowledged heartbeats are delivered again, so none is missed.
+ * - About once a second all messages up to a sequence are acknowledged, but never one with a heartbeat
+ *   whose observation is not stored, or a rejected one whose copy to the quarantine is pending. After a
+ *   crash, unacknowledged messages are delivered again, so none is missed.
  * - A term begins with a reset of the durable: what another process had received and not
  *   acknowledged would not come again.
  * - When the newest heartbeat is more than {@link MAX_LAG_MS} old while others wait, the durable is
@@ -22,7 +22,12 @@ import type {
   JetStreamManager,
   JsMsg,
 } from "nats/jetstream";
-import { type Delivery, deliveryOf } from "../../shared/contract/delivery.ts";
+import {
+  type DeliveredMessage,
+  deliveredMessage,
+  deliveriesIn,
+  type Delivery,
+} from "../../shared/contract/delivery/delivery.ts";
 import type { Reject } from "../../shared/contract/quarantine.ts";
 import { messageOf, RetryAfter } from "../../shared/process/errors.ts";
 import { type Heartbeat, judge } from "../../shared/contract/event.ts";
@@ -40,15 +45,18 @@ export interface ObservationSink {
   readonly isEmpty: boolean;
   /** Notes what to call once the batch that begins now is stored. */
   begin(onStored: () => void): void;
-  /** Notes that a heartbeat was read. */
-  cover(sequence: number): void;
-  /** Notes that heartbeats before `next` were skipped. */
+  /** Notes that a message with so many heartbeats was read. */
+  cover(sequence: number, heartbeats: number): void;
+  /** Notes that messages from `first` to before `next` were skipped. */
   skipTo(
     skip: { readonly events: number; readonly fromMs: number; readonly toMs: number },
+    first: number,
     next: number,
   ): void;
-  /** Adds the heartbeat that was covered last; `receivedAtMs` is ms since the epoch. */
+  /** Adds a heartbeat of the message that was covered last; `receivedAtMs` is ms since the epoch. */
   add(heartbeat: Heartbeat, receivedAtMs: number): void;
+  /** Notes that the message covered last was added: a batch ends between two messages. */
+  end(): void;
 }
 
 /** Options and dependencies of a {@link Reader}. */
@@ -69,19 +77,21 @@ export interface ReaderOptions {
   readonly maxLagMs?: number;
 }
 
-/** Maximum messages per pull: about half a second of the design load, a few megabytes. */
-const MAX_PULL_MESSAGES = 20_000;
+/**
+ * Maximum messages per pull: over a second of the design load, about ten megabytes and 128 MiB at most.
+ */
+const MAX_PULL_MESSAGES = 2_000;
 /** The least, after a jump: what is on its way then is received for nothing. */
-const MIN_PULL_MESSAGES = 200;
+const MIN_PULL_MESSAGES = 20;
 /** Time of reading that a pull after a jump is good for, in ms. */
 const PULL_MS = 250;
 /** The client's minimum; it bounds the time until a lost pull is detected. */
 const PULL_EXPIRES_MS = 1_000;
-/** Acknowledge after this time or this number of events, whichever is first. */
+/** Acknowledge after this time or this number of messages, whichever is first. */
 const ACK_INTERVAL_MS = 1_000;
-const ACK_INTERVAL_EVENTS = 10_000;
+const ACK_INTERVAL_MESSAGES = 10_000;
 /** Half of the durable's `max_ack_pending`, at which the server would stop delivering. */
-const MAX_UNACKNOWLEDGED_EVENTS = 100_000;
+const MAX_UNACKNOWLEDGED_MESSAGES = 100_000;
 const INFO_INTERVAL_MS = 1_000;
 /** Time without progress or an answer before not ready; longer than a restart of the server. */
 const MAX_STALL_MS = 10_000;
@@ -101,13 +111,13 @@ export class Reader {
   events = 0;
   /** Heartbeats judged unusable. */
   rejected = 0;
-  /** Deliveries skipped because this process had handled them. */
+  /** Messages skipped because this process had handled them. */
   redelivered = 0;
   /** Rejected heartbeats acknowledged before their copy, so that the server keeps delivering. */
   overtaken = 0;
-  /** Heartbeats skipped because they were too old. */
+  /** Heartbeats skipped because they were too old, about: their messages were not read. */
   skipped = 0;
-  /** Heartbeats that the durable has not delivered yet. */
+  /** Messages that the durable has not delivered yet. */
   lag = 0;
   /** Whether the durable had delivered anything before this process started. */
   deliveredBefore = false;
@@ -120,6 +130,8 @@ export class Reader {
   #floor = new AckFloor<JsMsg>();
   #consumerCreated?: string;
   #sinceAck = 0;
+  /** Messages handled. */
+  #messages = 0;
   #deliveries = 0;
   #deliveriesKnown = 0;
   #progressMs = performance.now();
@@ -166,7 +178,7 @@ export class Reader {
     const stalledMs = performance.now() - this.#progressMs;
     if (this.lag === 0 || stalledMs < MAX_STALL_MS) return undefined;
     const stalledSeconds = Math.round(stalledMs / 1000);
-    return `${stream} has ${this.lag} heartbeats for live, none arrived for ${stalledSeconds} s`;
+    return `${stream} has ${this.lag} messages for live, none arrived for ${stalledSeconds} s`;
   }
 
   /**
@@ -261,21 +273,24 @@ export class Reader {
   }
 
   #handle(message: JsMsg): void {
-    const delivery = deliveryOf(message);
+    const delivered = deliveredMessage(message);
+    const { sequence, receivedAtMs, redelivered, events } = delivered;
     this.#deliveries += 1;
-    if (delivery.sequence < this.#fromSequence) return;
-    if (delivery.sequence <= this.#floor.handledTo) {
+    if (sequence < this.#fromSequence) return;
+    if (sequence <= this.#floor.handledTo) {
       this.redelivered += 1;
-      if (delivery.redelivered) this.#floor.redelivered();
+      if (redelivered) this.#floor.redelivered();
       return;
     }
-    this.#cover(delivery.sequence);
-    this.#floor.handled(delivery.sequence, message);
-    this.events += 1;
+    this.#cover(delivered);
+    this.#floor.handled(sequence, message);
+    this.events += events.length;
+    this.#messages += 1;
     this.#newest = message;
-    if (delivery.receivedAtMs !== this.#newestReceivedMs) this.#hear(delivery.receivedAtMs);
-    this.#judge(delivery);
-    if (++this.#sinceAck >= ACK_INTERVAL_EVENTS) this.#acknowledge();
+    if (receivedAtMs !== this.#newestReceivedMs) this.#hear(receivedAtMs);
+    for (const delivery of deliveriesIn(delivered)) this.#judge(delivery);
+    this.#options.sink.end();
+    if (++this.#sinceAck >= ACK_INTERVAL_MESSAGES) this.#acknowledge();
   }
 
   #judge(delivery: Delivery): void {
@@ -299,10 +314,10 @@ export class Reader {
   }
 
   // The floor stays below the first heartbeat of a batch until the batch is stored.
-  #cover(sequence: number): void {
+  #cover({ sequence, events }: DeliveredMessage): void {
     const { sink } = this.#options;
     if (sink.isEmpty) this.#holdBatch(sequence);
-    sink.cover(sequence);
+    sink.cover(sequence, events.length);
   }
 
   // Half below, so that a reject with the same sequence is held for itself.
@@ -334,7 +349,7 @@ export class Reader {
 
   #acknowledge(): void {
     this.#sinceAck = 0;
-    if (this.#floor.unacknowledged > MAX_UNACKNOWLEDGED_EVENTS) {
+    if (this.#floor.unacknowledged > MAX_UNACKNOWLEDGED_MESSAGES) {
       // Batches are held at halves: what nobody has observed is not overtaken.
       this.overtaken += this.#floor.releaseAll(Number.isInteger);
     }
@@ -422,20 +437,25 @@ export class Reader {
     this.#fromSequence = next;
     this.#jumpedMs = performance.now();
     const skip = {
-      events: next - 1 - handledTo,
+      events: Math.round((next - 1 - handledTo) * this.#eventsPerMessage),
       fromMs: this.#newestReceivedMs,
       toMs: this.#serverNowMs,
     };
     this.skipped += skip.events;
     this.overtaken += this.#floor.releaseAll(Number.isInteger);
     if (sink.isEmpty) this.#holdBatch(handledTo + 1);
-    sink.skipTo(skip, next);
+    sink.skipTo(skip, handledTo + 1, next);
     this.#newestReceivedMs = skip.toMs;
     this.clock.heard(skip.toMs, this.#jumpedMs);
     onGap();
     log.warn("live.reading.skipped", { stream, events: skip.events, to: next });
     await jsm.consumers.reset(stream, DURABLE.live, next);
     this.#pullWhatIsRead();
+  }
+
+  // Of messages that are not read, the number of heartbeats is not known.
+  get #eventsPerMessage(): number {
+    return this.#messages === 0 ? 1 : this.events / this.#messages;
   }
 
   // As many messages a pull as are read in a short time: the next jump drops what is on its way.

@@ -59,6 +59,7 @@ const manifestSchema = z.object({
     stream: z.string(),
     first_seq: z.int(),
     last_seq: z.int(),
+    events: z.int().optional(),
     counted: z.int(),
     duplicates: z.int(),
     quarantined: z.int(),
@@ -120,19 +121,26 @@ function parseManifest(bytes: Uint8Array): Manifest | undefined {
   }
 }
 
-/** The number of sequences of a range, and the number of their outcomes; equal in a complete range. */
+/**
+ * The account of a range. In a complete one, events and outcomes are equal, and each of the messages has
+ * an event.
+ */
 export function accountOf(range: StreamRange) {
+  const messages = range.last_seq - range.first_seq + 1 - range.gaps;
   return {
-    sequences: range.last_seq - range.first_seq + 1,
-    outcomes: range.counted + range.duplicates + range.quarantined + (range.canaries ?? 0) +
-      range.gaps,
+    messages,
+    events: range.events ?? messages,
+    outcomes: range.counted + range.duplicates + range.quarantined + (range.canaries ?? 0),
   };
 }
 
 function brokenIdentity(range: StreamRange): string[] {
-  const { sequences, outcomes } = accountOf(range);
-  if (sequences === outcomes) return [];
-  return [`${range.stream} has ${sequences} sequences and ${outcomes} outcomes`];
+  const { stream } = range;
+  const { messages, events, outcomes } = accountOf(range);
+  return [
+    ...(events === outcomes ? [] : [`${stream} has ${events} events and ${outcomes} outcomes`]),
+    ...(events >= messages ? [] : [`${stream} has ${messages} messages and ${events} events`]),
+  ];
 }
 
 function unsettledGaps(
@@ -179,8 +187,9 @@ function rangeDisagreements(
 }
 
 function rangeText(range: StreamRange): string {
-  const { first_seq, last_seq, counted, duplicates, quarantined, gaps, canaries } = range;
-  return JSON.stringify({ first_seq, last_seq, counted, duplicates, quarantined, gaps, canaries });
+  const { first_seq, last_seq, events, counted, duplicates, quarantined, gaps, canaries } = range;
+  const outcomes = { counted, duplicates, quarantined, gaps, canaries };
+  return JSON.stringify({ first_seq, last_seq, events, ...outcomes });
 }
 
 // The studio is not compared, because the catalogue may have changed since the close.

@@ -14,6 +14,7 @@ const RANGE_COLUMNS = [
   left("stream"),
   right("first_seq"),
   right("last_seq"),
+  right("events"),
   right("counted"),
   right("duplicates"),
   right("quarantined"),
@@ -37,7 +38,7 @@ export function auditText(audited: AuditedDay, audit: Audit): string {
     headline(audited, audit),
     "",
     renderTable(RANGE_COLUMNS, ranges.map(rangeRow)),
-    "last_seq - first_seq + 1 = counted + duplicates + quarantined + canaries + gaps",
+    "events = counted + duplicates + quarantined + canaries; gaps are lost messages",
     "",
     renderTable(SUM_COLUMNS, [...sumsOf(lines), { lineType: "both", lines }].map(sumRow)),
     "",
@@ -86,14 +87,15 @@ function headline({ day, sealedAsOfMs, statement }: AuditedDay, { state }: Audit
 }
 
 function holds(range: StreamRange): boolean {
-  const { sequences, outcomes } = accountOf(range);
-  return sequences === outcomes;
+  const { messages, events, outcomes } = accountOf(range);
+  return events === outcomes && events >= messages;
 }
 
 function rangeRow(range: StreamRange): string[] {
   const { stream, first_seq, last_seq, counted, duplicates, quarantined, canaries = 0, gaps } =
     range;
-  const numbers = [first_seq, last_seq, counted, duplicates, quarantined, canaries, gaps];
+  const { events } = accountOf(range);
+  const numbers = [first_seq, last_seq, events, counted, duplicates, quarantined, canaries, gaps];
   return [stream, ...numbers.map(String), holds(range) ? "yes" : "NO"];
 }
 

@@ -100,10 +100,10 @@ Deno.test("a closed day that agrees with its manifest is complete", () => {
     auditText(audited, audit),
     `2026-11-20 is closed: version 1, as of 2026-11-21T01:00:00.000Z
 
-stream        first_seq  last_seq  counted  duplicates  quarantined  canaries  gaps  identity
-HEARTBEATS_0         11        20        4           3            2         0     1       yes
-HEARTBEATS_1          5         4        0           0            0         0     0       yes
-last_seq - first_seq + 1 = counted + duplicates + quarantined + canaries + gaps
+stream        first_seq  last_seq  events  counted  duplicates  quarantined  canaries  gaps  identity
+HEARTBEATS_0         11        20       9        4           3            2         0     1       yes
+HEARTBEATS_1          5         4       0        0           0            0         0     0       yes
+events = counted + duplicates + quarantined + canaries; gaps are lost messages
 
 line type   lines  events  ms_watched  minutes
 USAGE           2       4       30005    0.500
@@ -151,7 +151,7 @@ Deno.test("every change after the close is a disagreement", () => {
     [{ statement: { ...statement, manifest: bytes("{}") } }, "the manifest cannot be read"],
     [
       { statement: { ...statement, manifest: fewer } },
-      "HEARTBEATS_0 has 10 sequences and 9 outcomes",
+      "HEARTBEATS_0 has 9 events and 8 outcomes",
     ],
     [{ statement: { ...statement, manifest: fewer } }, "the hash of the manifest differ"],
     [
@@ -197,7 +197,7 @@ Deno.test("an open day is audited by the current books, with its open gaps", () 
     "2026-11-20 takes no more credits, as of",
   );
   const broken = { ...audited, ranges: [{ ...FULL, gaps: 0 }] };
-  assertEquals(auditOf(broken).disagreements, ["HEARTBEATS_0 has 10 sequences and 9 outcomes"]);
+  assertEquals(auditOf(broken).disagreements, ["HEARTBEATS_0 has 10 events and 9 outcomes"]);
 });
 
 Deno.test("a day without seal, statement and credits is unknown", () => {

@@ -9,6 +9,7 @@
  */
 import type { NatsConnection } from "nats";
 import type { Sql } from "postgres";
+import { type DeliveredMessage, deliveriesIn } from "../../shared/contract/delivery/delivery.ts";
 import { messageOf, Refused, Stop } from "../../shared/process/errors.ts";
 import { allowSilence } from "../../shared/process/postgres/pool.ts";
 import type { OnProgress } from "../../shared/process/cli/progress.ts";
@@ -21,8 +22,8 @@ import { connectBooks, openBooks, WHOLE_DAY_MS } from "../books/connection.ts";
 import { readRecognisedLines } from "../books/lines.ts";
 import { LedgerSession, type Posting } from "../posting/ledger.ts";
 import { sha256 } from "../statement/manifest.ts";
-import { readRaw } from "../../shared/process/raw/raw_stream.ts";
-import type { RawMessage } from "../../shared/process/raw/stored_message.ts";
+import { readRawMessages } from "../../shared/process/raw/raw_stream.ts";
+import { rawEventsIn, type RawMessage } from "../../shared/process/raw/stored_message.ts";
 import { checkEmpty, openFrom, readRebuildBasis, type SealPoint } from "./rebuild_basis.ts";
 import { readBooksOfDay } from "../recount/books_of_day.ts";
 import type { RecountOptions } from "../recount/day.ts";
@@ -136,7 +137,7 @@ class Replay {
       await using session = new LedgerSession(this.databaseUrl, stream);
       let position = await session.position();
       const range = { from: position.lastSeq + 1, through: last };
-      for await (const batch of readRaw(this.nc, stream, range)) {
+      for await (const batch of readRawMessages(this.nc, stream, range)) {
         const before = position.lastSeq;
         position = await this.#post(session, position, batch);
         this.#sequences += position.lastSeq - before;
@@ -151,18 +152,16 @@ class Replay {
     batch: readonly RawMessage[],
   ): Promise<Position> {
     const cursor: Cursor = { ...position, deliveries: 0 };
-    const deliveries = batch.map((message, i) => ({
-      ...message,
-      redelivered: false,
-      deliverySequence: i + 1,
-    }));
-    const continuation = follow(cursor, deliveries);
+    const messages = batch.map((message, i) => deliveredRaw(message, i + 1));
+    const continuation = follow(cursor, messages);
     if (continuation.kind !== "continues") throw new Refused(continuation.reason);
-    const { claims, refusals, canaries } = accrue(continuation.fresh, this.rules);
+    const events = continuation.fresh.flatMap(deliveriesIn);
+    const { claims, refusals, canaries } = accrue(events, this.rules);
     const posting: Posting = {
       stream: session.stream,
       after: position.lastSeq,
       through: continuation.cursor,
+      events: events.length,
       claims,
       refusals,
       canaries,
@@ -172,7 +171,14 @@ class Replay {
     if (outcome.kind === "outdated") {
       throw new Refused("another process changes the books in the database of --into");
     }
-    this.events += batch.length;
+    this.events += events.length;
     return outcome.position;
   }
+}
+
+/** What the durable would deliver for `message`, as the delivery of this number. */
+function deliveredRaw(message: RawMessage, deliverySequence: number): DeliveredMessage {
+  const { sequence, receivedAtMs } = message;
+  const events = rawEventsIn(message).map(({ bytes }) => bytes);
+  return { events, sequence, receivedAtMs, redelivered: false, deliverySequence };
 }

@@ -40,6 +40,8 @@ export interface TracedEvent {
   readonly eventId: string;
   readonly stream: string;
   readonly sequence: number;
+  /** Its place in the message, from 0. */
+  readonly index: number;
   /** Ms since the epoch. */
   readonly ts: number;
   readonly playedMs: number;
@@ -163,6 +165,7 @@ function tracedEvent(stream: string, claim: Claim, outcome: TraceOutcome): Trace
     eventId: claim.eventId,
     stream,
     sequence: claim.delivery.sequence,
+    index: claim.delivery.index,
     ts: judgement.ok ? judgement.heartbeat.ts : NaN,
     playedMs: claim.playedMs,
     territory: claim.region,

@@ -116,9 +116,8 @@ async function traceStream(
   const mayContain = titleMatcher(trace.filter.titleId);
   for await (const batch of readRaw(nc, stream, { from, through })) {
     onProgress((batch.at(-1)?.sequence ?? from) - from + 1);
-    const deliveries = batch.filter(({ bytes }) => mayContain(bytes))
-      .map((message) => ({ ...message, redelivered: false }));
-    const claims = trace.select(accrue(deliveries, rules).claims);
+    const events = batch.filter(({ bytes }) => mayContain(bytes));
+    const claims = trace.select(accrue(events, rules).claims);
     if (claims.length === 0) continue;
     const counted = await allowSilence(sql, WHOLE_DAY_MS, () => knownKeys(sql, claims));
     for (const claim of claims) {

@@ -13,6 +13,7 @@ const EVENT_COLUMNS = [
   left("event_id"),
   right("stream"),
   right("sequence"),
+  right("index"),
   right("ts"),
   right("played_ms"),
   right("territory"),
@@ -77,9 +78,10 @@ function tracedCount({ outcomes }: Trace): number {
 }
 
 function eventRow(event: TracedEvent): string[] {
-  const { eventId, stream, sequence, ts, playedMs, territory, eventDay, outcome } = event;
+  const { eventId, stream, sequence, index, ts, playedMs, territory, eventDay, outcome } = event;
+  const address = [stream, String(sequence), String(index)];
   const at = new Date(ts).toISOString();
-  return [eventId, stream, String(sequence), at, String(playedMs), territory, eventDay, outcome];
+  return [eventId, ...address, at, String(playedMs), territory, eventDay, outcome];
 }
 
 function lineRow(line: TracedLine): string[] {

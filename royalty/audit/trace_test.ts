@@ -23,7 +23,7 @@ const DAYS = [FIRST, SECOND, RULES.dayOf(FIRST_MS + 2 * DAY_MS)];
 
 function claimOf(heartbeat: Heartbeat, sequence: number): Claim {
   const receivedAtMs = FIRST_MS + 3 * DAY_MS;
-  const delivery = { bytes: encode(heartbeat), sequence, receivedAtMs, redelivered: false };
+  const delivery = { bytes: encode(heartbeat), sequence, index: 0, receivedAtMs };
   const [claim] = accrue([delivery], RULES).claims;
   assertExists(claim);
   return claim;

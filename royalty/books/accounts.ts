@@ -10,17 +10,23 @@ import type { Sql } from "postgres";
 import type { Queryable } from "../../shared/process/postgres/pool.ts";
 import { onlyRow } from "../../shared/process/postgres/rows.ts";
 
-/** The position of a stream; `lastSeq = counted + duplicates + quarantined + canaries + gaps`. */
+/**
+ * The position of a stream: `events = counted + duplicates + quarantined + canaries`, in messages up to
+ * `lastSeq`, of which `gaps` are lost and each other one has at least one event.
+ */
 export interface Position {
   readonly stream: string;
   readonly lastSeq: number;
   /** Receipt of the message `lastSeq`, ms since the epoch; 0 before the first. */
   readonly lastReceivedAtMs: number;
+  /** Events in the messages read. */
+  readonly events: number;
   readonly counted: number;
   readonly duplicates: number;
   readonly quarantined: number;
   /** Heartbeats that Twofold sent itself: never credited. */
   readonly canaries: number;
+  /** Messages that the stream lost, with an unknown number of events. */
   readonly gaps: number;
   readonly creditedMs: bigint;
 }
@@ -30,6 +36,7 @@ export interface PositionRow {
   readonly stream: string;
   readonly last_seq: string;
   readonly last_received_ms: string;
+  readonly events: string;
   readonly counted: string;
   readonly duplicates: string;
   readonly quarantined: string;
@@ -44,6 +51,7 @@ export function positionOf(row: PositionRow): Position {
     stream: row.stream,
     lastSeq: Number(row.last_seq),
     lastReceivedAtMs: Number(row.last_received_ms),
+    events: Number(row.events),
     counted: Number(row.counted),
     duplicates: Number(row.duplicates),
     quarantined: Number(row.quarantined),
@@ -56,22 +64,25 @@ export function positionOf(row: PositionRow): Position {
 /** Reads the positions of all streams, by name. */
 export async function readPositions(sql: Queryable): Promise<Position[]> {
   const rows = await sql<PositionRow[]>`
-    select stream, last_seq, last_received_ms, counted, duplicates, quarantined, canaries, gaps,
-      credited_ms
+    select stream, last_seq, last_received_ms, events, counted, duplicates, quarantined, canaries,
+      gaps, credited_ms
     from royalty.stream_position order by stream`;
   return rows.map(positionOf);
 }
 
-/** The sum of the outcomes: how many sequences are accounted for. */
-function outcomesOf(
-  { counted, duplicates, quarantined, canaries, gaps }: Omit<Position, "stream" | "lastSeq">,
-): number {
-  return counted + duplicates + quarantined + canaries + gaps;
+/** The sum of the outcomes: how many events are accounted for. */
+function outcomesOf({ counted, duplicates, quarantined, canaries }: Position): number {
+  return counted + duplicates + quarantined + canaries;
+}
+
+/** Messages of which no event is accounted for; 0 unless the books are wrong. */
+function emptyMessagesOf({ events, lastSeq, gaps }: Position): number {
+  return Math.max(0, lastSeq - gaps - events);
 }
 
 /** The account of a stream. */
 export interface Account extends Position {
-  /** Whether the outcomes add up to `lastSeq`. */
+  /** Whether the outcomes add up to `events`, and every message read has one. */
   readonly identityHolds: boolean;
 }
 
@@ -134,7 +145,7 @@ export async function readAccounts(sql: Sql): Promise<Accounts> {
   );
   const streams = positions.map((position) => ({
     ...position,
-    identityHolds: position.lastSeq === outcomesOf(position),
+    identityHolds: position.events === outcomesOf(position) && emptyMessagesOf(position) === 0,
   }));
   const missing = new Map(gapRows.map((row) => [row.stream, Number(row.missing)]));
   const entries = new Map(riskRows.map((row) => [row.stream, Number(row.entries)]));
@@ -163,10 +174,15 @@ function disagreements(
   const counted = streams.reduce((sum, each) => sum + BigInt(each.counted), 0n);
   const creditedMs = streams.reduce((sum, each) => sum + each.creditedMs, 0n);
   const pairs: [string, bigint, bigint][] = [
-    ...streams.map(({ stream, lastSeq, ...account }): [string, bigint, bigint] => [
-      `last_seq of ${stream} and the sum of its outcomes`,
-      BigInt(lastSeq),
-      BigInt(outcomesOf(account)),
+    ...streams.map((position): [string, bigint, bigint] => [
+      `events of ${position.stream} and the sum of their outcomes`,
+      BigInt(position.events),
+      BigInt(outcomesOf(position)),
+    ]),
+    ...streams.map((position): [string, bigint, bigint] => [
+      `messages of ${position.stream} without an event and none`,
+      BigInt(emptyMessagesOf(position)),
+      0n,
     ]),
     ["events credited and events counted", BigInt(sums.events), counted],
     ["ms credited and ms counted", BigInt(sums.ms), creditedMs],

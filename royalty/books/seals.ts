@@ -21,6 +21,7 @@ interface StreamRangeRow {
   readonly stream: string;
   readonly first_seq: string;
   readonly last_seq: string;
+  readonly events: string;
   readonly counted: string;
   readonly duplicates: string;
   readonly quarantined: string;
@@ -35,20 +36,21 @@ interface StreamRangeRow {
 export async function readRanges(sql: Queryable, day: string): Promise<StreamRange[]> {
   const rows = await sql<StreamRangeRow[]>`
     with ends as (
-      select stream, last_seq, counted, duplicates, quarantined, canaries, gaps
+      select stream, last_seq, events, counted, duplicates, quarantined, canaries, gaps
       from royalty.seal_position
       where recognised_day = ${day}::text::date
       union all
-      select stream, last_seq, counted, duplicates, quarantined, canaries, gaps
+      select stream, last_seq, events, counted, duplicates, quarantined, canaries, gaps
       from royalty.stream_position
       where not exists (select from royalty.seal where recognised_day = ${day}::text::date)
     ), begins as (
-      select stream, last_seq, counted, duplicates, quarantined, canaries, gaps
+      select stream, last_seq, events, counted, duplicates, quarantined, canaries, gaps
       from royalty.seal_position
       where recognised_day = (
         select max(recognised_day) from royalty.seal where recognised_day < ${day}::text::date)
     )
     select e.stream, coalesce(b.last_seq, 0) + 1 as first_seq, e.last_seq,
+      e.events - coalesce(b.events, 0) as events,
       e.counted - coalesce(b.counted, 0) as counted,
       e.duplicates - coalesce(b.duplicates, 0) as duplicates,
       e.quarantined - coalesce(b.quarantined, 0) as quarantined,
@@ -59,10 +61,18 @@ export async function readRanges(sql: Queryable, day: string): Promise<StreamRan
     stream: row.stream,
     first_seq: Number(row.first_seq),
     last_seq: Number(row.last_seq),
+    ...eventsOfRange(row),
     counted: Number(row.counted),
     duplicates: Number(row.duplicates),
     quarantined: Number(row.quarantined),
     gaps: Number(row.gaps),
     ...(Number(row.canaries) > 0 ? { canaries: Number(row.canaries) } : {}),
   }));
+}
+
+// Left out when each message is one event, as in manifests from before there were others.
+function eventsOfRange(row: StreamRangeRow): { readonly events?: number } {
+  const events = Number(row.events);
+  const messages = Number(row.last_seq) - Number(row.first_seq) + 1 - Number(row.gaps);
+  return events === messages ? {} : { events };
 }

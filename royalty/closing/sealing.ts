@@ -148,8 +148,9 @@ export async function sealDay(
       values (${day}::text::date, ${new Date(asOfMs)})`;
     await tx`
       insert into royalty.seal_position
-        (recognised_day, stream, last_seq, counted, duplicates, quarantined, canaries, gaps)
-      select ${day}::text::date, stream, last_seq, counted, duplicates, quarantined, canaries, gaps
+        (recognised_day, stream, last_seq, events, counted, duplicates, quarantined, canaries, gaps)
+      select ${day}::text::date, stream, last_seq, events, counted, duplicates, quarantined,
+        canaries, gaps
       from royalty.stream_position`;
     await tx`
       insert into royalty.seal_quarantined

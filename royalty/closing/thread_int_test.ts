@@ -36,7 +36,7 @@ function noonZone(): string {
 /** Days close in `zone` as soon as they have ended, and statements are files. */
 async function startRig(zone: string, random: Random): Promise<RoyaltyRig> {
   const settings = { TWOFOLD_BUSINESS_ZONE: zone, TWOFOLD_CLOSE_GRACE_MS: "0" };
-  return await RoyaltyRig.start({ settings, hasFiles: true, random });
+  return await RoyaltyRig.start({ settings, hasFiles: true, framed: true, random });
 }
 
 Deno.test("days close automatically and by command, and late events are recognised once", async () => {

@@ -32,6 +32,7 @@ type Lag = ReadonlyMap<string, number> | string;
 const COLUMNS = [
   left("stream"),
   right("last_seq"),
+  right("events"),
   right("counted"),
   right("duplicates"),
   right("quarantined"),
@@ -49,19 +50,18 @@ function statusText({ streams, disagreements }: Accounts, lag: Lag): string {
     "",
     `credited ${creditedMs} ms`,
     ...(typeof lag === "string" ? [`lag unknown: ${lag}`] : []),
-    "last_seq = counted + duplicates + quarantined + canaries + gaps",
+    "events = counted + duplicates + quarantined + canaries; gaps are lost messages",
     ...disagreements.map((line) => `DISAGREES  ${line}`),
     disagreements.length === 0 ? "the books balance" : "the books do NOT balance",
   ].join("\n");
 }
 
 function cells(account: Account, lag: Lag): string[] {
-  const { stream, lastSeq, counted, duplicates, quarantined, canaries, gaps, identityHolds } =
-    account;
+  const { stream, lastSeq, events, counted, duplicates, quarantined, canaries, gaps } = account;
   return [
     stream,
-    ...[lastSeq, counted, duplicates, quarantined, canaries, gaps].map(String),
-    identityHolds ? "yes" : "NO",
+    ...[lastSeq, events, counted, duplicates, quarantined, canaries, gaps].map(String),
+    account.identityHolds ? "yes" : "NO",
     String(lagOfStream(stream, lag) ?? "?"),
   ];
 }

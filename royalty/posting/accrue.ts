@@ -8,7 +8,7 @@
  * @module
  */
 import { isCanary } from "../../shared/contract/canary/canary.ts";
-import type { Delivery } from "../../shared/contract/delivery.ts";
+import type { Delivery } from "../../shared/contract/delivery/delivery.ts";
 import { type Heartbeat, judge, type Rejection } from "../../shared/contract/event.ts";
 import { fnv1aText } from "../../shared/contract/hash.ts";
 import { parseJson } from "../../shared/contract/json.ts";

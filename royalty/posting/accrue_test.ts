@@ -1,5 +1,5 @@
 import { assertEquals, assertExists, assertNotEquals } from "@std/assert";
-import type { Delivery } from "../../shared/contract/delivery.ts";
+import type { Delivery } from "../../shared/contract/delivery/delivery.ts";
 import { aHeartbeat, encode } from "../../shared/dev/testing/heartbeats.ts";
 import { propertyRandom, Random } from "../../shared/dev/testing/random.ts";
 import type { Heartbeat } from "../../shared/contract/event.ts";
@@ -22,7 +22,7 @@ const RULES: AccrualRules = {
 };
 
 function delivery(value: unknown, sequence = 1, receivedAtMs = NOW): Delivery {
-  return { bytes: encode(value), sequence, receivedAtMs, redelivered: false };
+  return { bytes: encode(value), sequence, index: 0, receivedAtMs };
 }
 
 /** Books in memory that are posted to in batches, as by the ledger. */
@@ -190,8 +190,8 @@ Deno.test("a malformed event does not affect its neighbours", () => {
   const broken = {
     bytes: new Uint8Array([0xff]),
     sequence: 2,
+    index: 0,
     receivedAtMs: NOW,
-    redelivered: false,
   };
   const { claims, refusals } = accrue([delivery(before, 1), broken, delivery(after, 3)], RULES);
   assertEquals(claims.map(({ delivery }) => delivery.sequence), [1, 3]);

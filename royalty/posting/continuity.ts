@@ -10,12 +10,7 @@
  *
  * @module
  */
-import type { Delivery } from "../../shared/contract/delivery.ts";
-
-/** A delivery with its number in the numbering of the consumer. */
-export interface NumberedDelivery extends Delivery {
-  readonly deliverySequence: number;
-}
+import type { DeliveredMessage } from "../../shared/contract/delivery/delivery.ts";
 
 /** How far books and deliveries have got. */
 export interface Cursor {
@@ -35,10 +30,10 @@ export interface Gap {
 
 /** Whether deliveries continue the books. */
 export type Continuation =
-  /** `fresh` are the deliveries after the cursor, `gaps` the sequences missing among them. */
+  /** `fresh` are the messages after the cursor, `gaps` the sequences missing among them. */
   | {
     readonly kind: "continues";
-    readonly fresh: readonly NumberedDelivery[];
+    readonly fresh: readonly DeliveredMessage[];
     readonly gaps: readonly Gap[];
     readonly cursor: Cursor;
   }
@@ -47,14 +42,14 @@ export type Continuation =
   /** The stream has other messages at sequences that were counted. */
   | { readonly kind: "rewritten"; readonly reason: string };
 
-/** Follows `deliveries`, in the order of their arrival, from `cursor`. */
-export function follow(cursor: Cursor, deliveries: readonly NumberedDelivery[]): Continuation {
-  const fresh: NumberedDelivery[] = [];
+/** Follows `messages`, in the order of their arrival, from `cursor`. */
+export function follow(cursor: Cursor, messages: readonly DeliveredMessage[]): Continuation {
+  const fresh: DeliveredMessage[] = [];
   const gaps: Gap[] = [];
   let { lastSeq, lastReceivedAtMs, deliveries: number } = cursor;
-  for (const delivery of deliveries) {
+  for (const message of messages) {
     number += 1;
-    const { sequence, receivedAtMs, deliverySequence, redelivered } = delivery;
+    const { sequence, receivedAtMs, deliverySequence, redelivered } = message;
     if (deliverySequence !== number) {
       const reason = `expected delivery ${number}, received ${deliverySequence}`;
       return { kind: "broken", reason };
@@ -71,7 +66,7 @@ export function follow(cursor: Cursor, deliveries: readonly NumberedDelivery[]):
     }
     if (sequence <= lastSeq) continue;
     if (sequence > lastSeq + 1) gaps.push({ firstSeq: lastSeq + 1, lastSeq: sequence - 1 });
-    fresh.push(delivery);
+    fresh.push(message);
     lastSeq = sequence;
     lastReceivedAtMs = receivedAtMs;
   }

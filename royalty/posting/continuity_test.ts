@@ -1,11 +1,12 @@
 import { assertEquals } from "@std/assert";
 import { propertyRandom, type Random } from "../../shared/dev/testing/random.ts";
-import { follow, type NumberedDelivery } from "./continuity.ts";
+import type { DeliveredMessage } from "../../shared/contract/delivery/delivery.ts";
+import { follow } from "./continuity.ts";
 
-const BYTES = new Uint8Array();
+const EVENTS = [new Uint8Array()];
 
 function delivered(sequence: number, deliverySequence: number, redelivered = false) {
-  return { bytes: BYTES, sequence, deliverySequence, receivedAtMs: sequence * 10, redelivered };
+  return { events: EVENTS, sequence, deliverySequence, receivedAtMs: sequence * 10, redelivered };
 }
 
 function cursor(lastSeq: number, deliveries = 0) {
@@ -60,7 +61,7 @@ Deno.test("fresh deliveries and gaps cover every sequence exactly once", () => {
         ? [delivered(random.int(1, at.lastSeq), ++number, true)]
         : [];
       // A redelivery may be of any earlier sequence.
-      const batch: NumberedDelivery[] = [
+      const batch: DeliveredMessage[] = [
         ...again,
         ...stored.slice(i, i + size).map((sequence) => delivered(sequence, ++number)),
       ];

@@ -49,6 +49,8 @@ export interface Posting {
   readonly after: number;
   /** The new position. */
   readonly through: Pick<Cursor, "lastSeq" | "lastReceivedAtMs">;
+  /** Events in its messages: each is a claim, a refusal or a canary. */
+  readonly events: number;
   readonly claims: readonly Claim[];
   readonly refusals: readonly Refusal[];
   readonly canaries: readonly SeenCanary[];
@@ -316,9 +318,11 @@ async function addRejects(
   const text = (name: "reason" | "path" | "detail" | "build") =>
     textArrayOf(all.map(({ rejection }) => rejection[name]));
   await tx`
-    insert into royalty.reject (stream, seq, received_ms, reason, path, detail, build, ms_at_risk)
+    insert into royalty.reject
+      (stream, seq, place, received_ms, reason, path, detail, build, ms_at_risk)
     select ${stream}, * from unnest(
       ${arrayOf(all.map(({ delivery }) => delivery.sequence))}::text::bigint[],
+      ${arrayOf(all.map(({ delivery }) => delivery.index))}::text::smallint[],
       ${arrayOf(all.map(({ delivery }) => delivery.receivedAtMs))}::text::bigint[],
       ${text("reason")}::text::text[],
       ${text("path")}::text::text[],
@@ -329,7 +333,7 @@ async function addRejects(
 
 async function advance(
   tx: TransactionSql,
-  { stream, through, refusals, canaries, gaps }: Posting,
+  { stream, through, events, refusals, canaries, gaps }: Posting,
   settlement: Settlement,
 ): Promise<PositionRow> {
   const lost = gaps.reduce((sum, { firstSeq, lastSeq }) => sum + lastSeq - firstSeq + 1, 0);
@@ -337,6 +341,7 @@ async function advance(
     update royalty.stream_position set
       last_seq = ${through.lastSeq},
       last_received_ms = ${through.lastReceivedAtMs},
+      events = events + ${events},
       counted = counted + ${settlement.counted.length},
       duplicates = duplicates + ${settlement.duplicates},
       quarantined = quarantined + ${refusals.length + settlement.refused.length},

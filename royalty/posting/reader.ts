@@ -11,12 +11,17 @@ import {
   jetstreamManager,
   type JsMsg,
 } from "nats/jetstream";
-import { deliveryOf } from "../../shared/contract/delivery.ts";
+import {
+  type DeliveredMessage,
+  deliveredMessage,
+} from "../../shared/contract/delivery/delivery.ts";
 import { DURABLE } from "../../shared/contract/topology.ts";
 import { Refused, RetryAfter } from "../../shared/process/errors.ts";
 import { durableProblem } from "../../shared/process/nats.ts";
-import type { Cursor, NumberedDelivery } from "./continuity.ts";
+import type { Cursor } from "./continuity.ts";
 
+/** Maximum messages of one request: several small ones cost the broker less than a large one. */
+const MAX_FETCH_MESSAGES = 500;
 /** Time after the end of a fetch at which a server that did not answer is considered lost. */
 const FETCH_GRACE_MS = 3_000;
 
@@ -24,14 +29,21 @@ const REQUEST_TIMEOUT_MS = 2_000;
 
 /** One fetched batch, in the order of delivery. */
 export interface Fetched {
-  readonly deliveries: readonly NumberedDelivery[];
+  readonly messages: readonly DeliveredMessage[];
   /** Acknowledges the batch and everything before it; false when the server did not confirm. */
   readonly acknowledge: () => Promise<boolean>;
+}
+
+interface Received {
+  readonly message: DeliveredMessage;
+  readonly toAcknowledge: JsMsg;
 }
 
 /** A reader of one stream; dispose it when done. Call {@link fetch} one at a time. */
 export class StreamReader implements Disposable {
   #fetching?: ConsumerMessages;
+  /** Received beyond what a batch may have; they are the first of the next one. */
+  #waiting: Received[] = [];
   #connection: "same" | "changed" = "same";
   readonly #statuses: AsyncIterable<{ readonly type: string }> & { stop?: () => void };
 
@@ -73,6 +85,7 @@ export class StreamReader implements Disposable {
   async rewind(books: Pick<Cursor, "lastSeq" | "lastReceivedAtMs">): Promise<Cursor> {
     const { lastSeq, lastReceivedAtMs } = books;
     this.#connection = "same";
+    this.#waiting = [];
     const { state } = await this.jsm.streams.info(this.stream);
     if (state.last_seq < lastSeq) {
       throw new Refused(
@@ -85,27 +98,64 @@ export class StreamReader implements Disposable {
   }
 
   /**
-   * The next batch: `maxEvents`, or the messages that arrived within `maxWaitMs`. Rejects with
-   * {@link RetryAfter} when NATS does not answer or its connection was lost since the rewind.
+   * The next batch, in whole messages: up to `maxEvents` events, but at least a message, or what arrived
+   * within `maxWaitMs`. Rejects with {@link RetryAfter} when NATS does not answer or its connection was
+   * lost since the rewind.
    */
   async fetch(maxEvents: number): Promise<Fetched> {
+    const endMs = performance.now() + this.maxWaitMs;
+    const batch: Received[] = [];
+    let room = maxEvents;
+    for (;;) {
+      room = this.#take(batch, room);
+      if (room <= 0 || this.#waiting.length > 0) break;
+      if (batch.length > 0 && performance.now() >= endMs) break;
+      const count = Math.min(room, MAX_FETCH_MESSAGES);
+      if (await this.#receive(count) < count) {
+        this.#take(batch, room);
+        break;
+      }
+    }
+    return fetchedBatch(batch);
+  }
+
+  // Moves what is received into `batch` while its events find room; returns the room that is left.
+  #take(batch: Received[], maxEvents: number): number {
+    let room = maxEvents;
+    let taken = 0;
+    for (const received of this.#waiting) {
+      const { length } = received.message.events;
+      if (length > room && batch.length > 0) break;
+      batch.push(received);
+      room -= length;
+      taken += 1;
+    }
+    this.#waiting = this.#waiting.slice(taken);
+    return room;
+  }
+
+  // Receives up to `maxMessages`, for `maxWaitMs` at most; returns their number.
+  async #receive(maxMessages: number): Promise<number> {
     const { maxWaitMs } = this;
     if (this.#connection === "changed") throw new RetryAfter("the NATS connection was lost", 100);
-    const fetching = await this.consumer.fetch({ max_messages: maxEvents, expires: maxWaitMs });
+    const fetching = await this.consumer.fetch({ max_messages: maxMessages, expires: maxWaitMs });
     this.#fetching = fetching;
     let silent = false;
     const guard = setTimeout(() => {
       silent = true;
       fetching.stop();
     }, maxWaitMs + FETCH_GRACE_MS);
-    const messages: JsMsg[] = [];
+    let count = 0;
     try {
-      for await (const message of fetching) messages.push(message);
+      for await (const message of fetching) {
+        this.#waiting.push({ message: deliveredMessage(message), toAcknowledge: message });
+        count += 1;
+      }
     } finally {
       clearTimeout(guard);
     }
-    if (silent && messages.length === 0) throw new RetryAfter("NATS does not answer", 1_000);
-    return fetchedBatch(messages);
+    if (silent && count === 0) throw new RetryAfter("NATS does not answer", 1_000);
+    return count;
   }
 
   [Symbol.dispose](): void {
@@ -124,19 +174,13 @@ export class StreamReader implements Disposable {
   }
 }
 
-function fetchedBatch(messages: readonly JsMsg[]): Fetched {
-  const last = messages.at(-1);
+function fetchedBatch(batch: readonly Received[]): Fetched {
+  const last = batch.at(-1)?.toAcknowledge;
   return {
-    deliveries: messages.map(numberedDelivery),
+    messages: batch.map(({ message }) => message),
     acknowledge: async () => {
       if (!last) return true;
       return await last.ackAck({ timeout: REQUEST_TIMEOUT_MS }).catch(() => false);
     },
   };
-}
-
-function numberedDelivery(message: JsMsg): NumberedDelivery {
-  const { bytes, sequence, receivedAtMs, redelivered } = deliveryOf(message);
-  const { deliverySequence } = message.info;
-  return { bytes, sequence, receivedAtMs, redelivered, deliverySequence };
 }

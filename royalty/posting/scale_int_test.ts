@@ -39,7 +39,7 @@ class ScaleRig implements AsyncDisposable {
   static async start(random: Random): Promise<ScaleRig> {
     const topology = { partitions: PARTITIONS, heartbeatsMaxBytes: 128 * 1024 ** 2 };
     const settings = { TWOFOLD_CLOSE_SCHEDULE: "off" };
-    return new ScaleRig(await RoyaltyRig.start({ topology, settings, random }));
+    return new ScaleRig(await RoyaltyRig.start({ topology, settings, random, framed: true }));
   }
 
   /** Messages sent to each stream. */

@@ -21,6 +21,7 @@ import type { RoundPart } from "../../shared/process/health.ts";
 import { pause } from "../../shared/process/retry.ts";
 import { natsFailure } from "../../shared/process/nats.ts";
 import type { Log } from "../../shared/process/log.ts";
+import { deliveriesIn } from "../../shared/contract/delivery/delivery.ts";
 import { alertSubject } from "../../shared/contract/topology.ts";
 import { type Accrual, type AccrualRules, accrue, type Refusal } from "./accrue.ts";
 import { BatchLimit } from "./batch_limit.ts";
@@ -69,7 +70,10 @@ export interface PostingObserver {
 type Continues = Extract<Continuation, { kind: "continues" }>;
 type Broken = Extract<Continuation, { kind: "broken" }>;
 /** A batch that was fetched, followed and judged. */
-type Prepared = Continues & Accrual & Pick<Fetched, "acknowledge">;
+type Prepared = Continues & Accrual & Pick<Fetched, "acknowledge"> & {
+  /** Events in the fresh messages. */
+  readonly events: number;
+};
 
 /** Reads and posts one stream while this process leads it; otherwise stands by. */
 export class StreamWorker {
@@ -156,8 +160,8 @@ export class StreamWorker {
   }
 
   async #prepare(reader: StreamReader, cursor: Cursor): Promise<Prepared | Broken> {
-    const { deliveries, acknowledge } = await reader.fetch(this.#limit.events);
-    const continuation = follow(cursor, deliveries);
+    const { messages, acknowledge } = await reader.fetch(this.#limit.events);
+    const continuation = follow(cursor, messages);
     if (continuation.kind === "broken") return continuation;
     if (continuation.kind === "rewritten") {
       throw new Refused(
@@ -165,9 +169,10 @@ export class StreamWorker {
           "restored or recreated. Nothing is counted until a person has decided",
       );
     }
-    const accrual = accrue(continuation.fresh, this.options.rules);
+    const deliveries = continuation.fresh.flatMap(deliveriesIn);
+    const accrual = accrue(deliveries, this.options.rules);
     if (accrual.refusals.some(isForItsAge)) await this.#believeReceipts();
-    return { ...continuation, ...accrual, acknowledge };
+    return { ...continuation, ...accrual, events: deliveries.length, acknowledge };
   }
 
   /**
@@ -195,16 +200,16 @@ export class StreamWorker {
     batch: Prepared,
   ): Promise<Position> {
     const { stream } = this;
-    const { claims, refusals, canaries, gaps, cursor, fresh, acknowledge } = batch;
+    const { claims, refusals, canaries, gaps, cursor, events, acknowledge } = batch;
     const startMs = performance.now();
     const after = position.lastSeq;
-    const posting = { stream, after, through: cursor, claims, refusals, canaries, gaps };
-    const posted = await this.#withinLimit(fresh.length, () => this.#post(session, posting));
+    const posting = { stream, after, through: cursor, events, claims, refusals, canaries, gaps };
+    const posted = await this.#withinLimit(events, () => this.#post(session, posting));
     for (const observer of this.options.observers) {
       observer.posted(stream, { claims, refusals, canaries });
     }
     const seconds = (performance.now() - startMs) / 1_000;
-    this.metrics.posted(position, posted, fresh.length, seconds);
+    this.metrics.posted(position, posted, events, seconds);
     // Only avoids redelivery: the position is in the books. The next ack covers a lost one.
     if (!(await acknowledge())) this.log.warn("royalty.posting.ack_unanswered", { stream });
     if (gaps.length > 0) await this.#announceGaps(session);

@@ -17,7 +17,7 @@ import type { RecountRules } from "./appraise.ts";
 import { type BooksOfDay, readBooksOfDay } from "./books_of_day.ts";
 import { recount, type RecountedLine } from "./recount.ts";
 import { compareLines, type RecountReport, totals } from "./report.ts";
-import { keptSources } from "./sources.ts";
+import { type KeptSource, keptSources } from "./sources.ts";
 
 /** Options of a recount. */
 export interface RecountOptions {
@@ -64,7 +64,12 @@ async function derive(day: string, options: RecountOptions): Promise<Derived> {
   const books = await readBooksOfDay(sql, day);
   const { zone, state, booked } = books;
   const sources = await keptSources(nc, books, rules, startMs, lookBackMs);
-  const sequences = sources.reduce((sum, each) => sum + each.through - each.from + 1, 0);
+  const sum = (of: (source: KeptSource) => number) =>
+    sources.reduce((total, source) => total + of(source), 0);
+  const sequences = sum(({ from, through }) => through - from + 1);
+  // How many heartbeats the rest of the messages have is not known yet.
+  const total = () =>
+    2 * sequences * (sum((each) => each.heartbeats) / sum((each) => each.messages));
   const recounted = await recount({
     day,
     zone,
@@ -72,7 +77,7 @@ async function derive(day: string, options: RecountOptions): Promise<Derived> {
     sources,
     folder,
     signal,
-    onProgress: onProgress && ((steps) => onProgress(steps, 2 * sequences)),
+    onProgress: onProgress && ((steps) => onProgress(steps, Math.round(total()) || sequences)),
   });
   const report: RecountReport = {
     day,

@@ -1,12 +1,14 @@
 /**
  * Recounts a recognised day from the raw streams, by a second algorithm.
  *
- * Posting looks up ids in a table, batch by batch. The recount uses no table: it writes one 32-byte
- * record per usable heartbeat, sorts all records on disk by (id, stream, sequence), and counts the
- * first of each id. It shares no rule with posting (see `appraise.ts`), so a mistake there is not
+ * Posting looks up ids in a table, batch by batch. The recount uses no table: it writes one 33-byte
+ * record per usable heartbeat, sorts all records on disk by (id, stream, sequence, index), and counts
+ * the first of each id. It shares no rule with posting (see `appraise.ts`), so a mistake there is not
  * repeated here. What both use is listed here, and a test checks that the list is complete: the JSON
  * reader (`shared/contract/json.ts`), the schema of a
- * heartbeat (`shared/contract/event.ts`), a hash (`shared/contract/hash.ts`), and connections
+ * heartbeat (`shared/contract/event.ts`), a hash (`shared/contract/hash.ts`), the framing of messages
+ * (`shared/contract/delivery/frame.ts`, `shared/contract/delivery/header_text.ts`) with its names
+ * (`shared/contract/topology.ts`), and connections
  * (`royalty/books/connection.ts`, `royalty/books/migrations.ts` and their imports).
  *
  * Two things cannot be known from raw heartbeats: whether a copy of an old event arrived before the
@@ -23,7 +25,7 @@ import type { OnProgress } from "../../shared/process/cli/progress.ts";
 import type { DayLine } from "../statement/day_line.ts";
 import { DeviceLoss, type DeviceLossEstimate } from "../statement/device_loss.ts";
 import { ExternalSort } from "./external_sort.ts";
-import type { RawMessage } from "../../shared/process/raw/stored_message.ts";
+import type { RawEvent } from "../../shared/process/raw/stored_message.ts";
 import { appraise, DayStarts, type RecountRules, type Unearned, writeId } from "./appraise.ts";
 
 /** The part of a stream that a recount reads. */
@@ -42,7 +44,7 @@ export interface RawSource {
    */
   readonly completeSinceMs: number;
   /** Reads the heartbeats up to `through`, in the order of their sequences. */
-  readonly read: () => AsyncIterable<readonly RawMessage[]>;
+  readonly read: () => AsyncIterable<readonly RawEvent[]>;
 }
 
 /** The input of {@link recount}. */
@@ -84,7 +86,7 @@ export interface Recounted extends RecountTally {
   readonly deviceLoss: DeviceLossEstimate;
 }
 
-const RECORD_BYTES = 32;
+const RECORD_BYTES = 33;
 const ID_BYTES = 16;
 /** Bit of the amount that marks a doubtful event; `played_ms` needs 20 bits. */
 const DOUBTFUL = 2 ** 31;
@@ -99,8 +101,8 @@ export async function recount(task: RecountTask): Promise<Recounted> {
   for (const [stream, source] of sources.entries()) {
     for await (const batch of source.read()) {
       signal?.throwIfAborted();
-      for (const message of batch) {
-        const record = writer.write(stream, source.closedThrough, message);
+      for (const event of batch) {
+        const record = writer.write(stream, source.closedThrough, event);
         const spilling = record && sort.add(record);
         if (spilling) await spilling;
       }
@@ -153,13 +155,13 @@ class RecordWriter {
   }
 
   /**
-   * The record of a message; undefined for one that cannot be credited. `stream` is the number of its
+   * The record of a heartbeat; undefined for one that cannot be credited. `stream` is the number of its
    * stream. The record is valid until the next call.
    */
   write(
     stream: number,
     closedThrough: RawSource["closedThrough"],
-    { bytes, receivedAtMs, sequence }: RawMessage,
+    { bytes, receivedAtMs, sequence, index }: RawEvent,
   ): Uint8Array | undefined {
     this.read += 1;
     const earning = appraise(bytes, receivedAtMs, this.task.rules);
@@ -177,8 +179,9 @@ class RecordWriter {
     view.setUint16(16, stream);
     view.setUint16(18, Math.floor(sequence / 2 ** 32));
     view.setUint32(20, sequence % 2 ** 32);
-    view.setUint32(24, isRecognised ? this.#lineOf(`${eventDay} ${region} ${titleId}`) : NO_LINE);
-    view.setUint32(28, ts < this.#doubtfulBefore ? playedMs + DOUBTFUL : playedMs);
+    view.setUint8(24, index);
+    view.setUint32(25, isRecognised ? this.#lineOf(`${eventDay} ${region} ${titleId}`) : NO_LINE);
+    view.setUint32(29, ts < this.#doubtfulBefore ? playedMs + DOUBTFUL : playedMs);
     return this.#record;
   }
 
@@ -263,7 +266,7 @@ class FirstCounter {
       if (isSame) this.repeats += 1;
       if (isSame && this.#firsts.at(-1)?.stream === stream) continue;
       if (!isSame) this.#startId(view, at);
-      const [line, amount] = [view.getUint32(at + 24), view.getUint32(at + 28)];
+      const [line, amount] = [view.getUint32(at + 25), view.getUint32(at + 29)];
       this.#firsts.push({ stream, line, amount });
     }
   }

@@ -70,6 +70,8 @@ Deno.test("days are recounted before they close, and a rebuild gives the same by
   await using rig = await RoyaltyRig.start({
     topology: { partitions: 2 },
     settings: { TWOFOLD_CLOSE_GRACE_MS: "0" },
+    framed: true,
+    random,
   });
   const service = await rig.process();
   const commandAs = (user: NatsUser, ...args: string[]) => rig.commandIn({ user }, ...args);

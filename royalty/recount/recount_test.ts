@@ -7,7 +7,7 @@ import type { Heartbeat } from "../../shared/contract/event.ts";
 import { accrue, settle } from "../posting/accrue.ts";
 import { BusinessCalendar, nextDay } from "../statement/business_day.ts";
 import { type DayLine, lineKey } from "../statement/day_line.ts";
-import type { RawMessage } from "../../shared/process/raw/stored_message.ts";
+import type { RawEvent } from "../../shared/process/raw/stored_message.ts";
 import { recount, type Recounted, type RecountTask } from "./recount.ts";
 import { appraise, DayStarts, writeId } from "./appraise.ts";
 import {
@@ -28,7 +28,7 @@ const ZONE = "UTC";
 
 /** A stream in memory, and the close of each day: the sequence it was posted up to. */
 interface Model {
-  readonly messages: RawMessage[];
+  readonly events: RawEvent[];
   readonly seals: Map<string, number>;
 }
 
@@ -66,7 +66,7 @@ function nextBytes(random: Random, receivedAtMs: number, sent: Heartbeat[]): Uin
 }
 
 function aModel(random: Random, days: readonly string[]): Model {
-  const model: Model = { messages: [], seals: new Map() };
+  const model: Model = { events: [], seals: new Map() };
   const sent: Heartbeat[] = [];
   const [firstDay] = days;
   assertExists(firstDay);
@@ -77,7 +77,10 @@ function aModel(random: Random, days: readonly string[]): Model {
     const closes = Date.parse(day) + DAY_MS + random.int(0, 3) * HOUR_MS;
     while (receivedAtMs < closes) {
       sequence += random.chance(0.02) ? random.int(2, 5) : 1;
-      model.messages.push({ sequence, receivedAtMs, bytes: nextBytes(random, receivedAtMs, sent) });
+      for (let index = 0; index === 0 || random.chance(0.5); index++) {
+        const bytes = nextBytes(random, receivedAtMs, sent);
+        model.events.push({ sequence, index, receivedAtMs, bytes });
+      }
       receivedAtMs += random.int(0, 2 * HOUR_MS / 5);
     }
     model.seals.set(day, sequence);
@@ -88,14 +91,14 @@ function aModel(random: Random, days: readonly string[]): Model {
 function taskOf(model: Model, day: string, folder: string, runRecords = 64): RecountTask {
   const before = new Date(Date.parse(day) - DAY_MS).toISOString().slice(0, 10);
   const through = model.seals.get(day) ?? Infinity;
-  const messages = model.messages.filter(({ sequence }) => sequence <= through);
+  const events = model.events.filter(({ sequence }) => sequence <= through);
   const source = {
     stream: "HEARTBEATS",
     through,
     closedThrough: model.seals.get(before),
     completeSinceMs: -Infinity,
     read: async function* () {
-      for (let at = 0; at < messages.length; at += 50) yield messages.slice(at, at + 50);
+      for (let at = 0; at < events.length; at += 50) yield events.slice(at, at + 50);
     },
   };
   return { day, zone: ZONE, rules: RULES, sources: [source], folder, runRecords };
@@ -116,11 +119,11 @@ function postedBooks(
   for (const day of [...days, undefined]) {
     const until = day === undefined ? Infinity : model.seals.get(day);
     assertExists(until);
-    const end = model.messages.filter(({ sequence }) => sequence <= until).length;
+    const end = model.events.filter(({ sequence }) => sequence <= until).length;
     while (at < end) {
-      const batch = model.messages.slice(at, Math.min(at + random.int(1, 40), end));
+      const batch = model.events.slice(at, Math.min(at + random.int(1, 40), end));
       at += batch.length;
-      const { claims } = accrue(batch.map((each) => ({ ...each, redelivered: false })), rules);
+      const { claims } = accrue(batch, rules);
       const { counted, credits } = settle(claims, known, open);
       for (const { eventId, fingerprint } of counted) known.set(eventId, fingerprint);
       for (const { recognisedDay, eventDay, titleId, region, events, playedMs } of credits) {
@@ -144,7 +147,7 @@ function naiveLines(model: Model, day: string): Map<string, DayLine> {
   const seen = new Set<string>();
   const lines = new Map<string, DayLine>();
   const closes = [...model.seals].sort();
-  for (const { sequence, receivedAtMs, bytes } of model.messages) {
+  for (const { sequence, receivedAtMs, bytes } of model.events) {
     const earning = appraise(bytes, receivedAtMs, RULES);
     if (typeof earning === "string" || seen.has(earning.eventId.toLowerCase())) continue;
     seen.add(earning.eventId.toLowerCase());
@@ -232,7 +235,7 @@ Deno.test("late events are doubtful when older heartbeats were deleted, other ev
       const model = aModel(random, DAYS);
       const whole = await recount(taskOf(model, "2026-11-22", folder));
       const since = Date.parse("2026-11-22") - 300_000;
-      const aged = { ...model, messages: model.messages.filter((m) => m.receivedAtMs >= since) };
+      const aged = { ...model, events: model.events.filter((m) => m.receivedAtMs >= since) };
       const task = taskOf(aged, "2026-11-22", folder);
       const sources = task.sources.map((source) => ({ ...source, completeSinceMs: since }));
       const recounted = await recount({ ...task, sources });
@@ -312,6 +315,7 @@ Deno.test("an id on two streams counts once with the same content, and is doubtf
       read: async function* () {
         yield events.map((event, at) => ({
           sequence: at + 1,
+          index: 0,
           receivedAtMs: NOON,
           bytes: encode(event),
         }));
@@ -346,12 +350,13 @@ Deno.test("device loss of the day is reported and not credited", () =>
     const [, , third] = heartbeats;
     assertExists(third);
     const sent = [...heartbeats, third, beat(50, NOON - DAY_MS)];
-    const messages = sent.map((each, i) => ({
+    const events = sent.map((each, i) => ({
       sequence: i + 1,
+      index: 0,
       receivedAtMs: NOON,
       bytes: encode(each),
     }));
-    const model = { messages, seals: new Map([["2026-11-22", messages.length]]) };
+    const model = { events, seals: new Map([["2026-11-22", events.length]]) };
     const { deviceLoss, lines } = await recount(taskOf(model, "2026-11-22", folder));
     assertEquals(deviceLoss, { sessions: 1, sampled: 1, received: 7, missing: 3 });
     assertEquals(amountsByLine(lines), new Map([["2026-11-22 de t", "7 70000"]]));

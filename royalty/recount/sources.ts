@@ -19,8 +19,9 @@ import { DayStarts, type RecountRules } from "./appraise.ts";
 export interface KeptSource extends RawSource {
   /** The oldest sequence read. */
   readonly from: number;
-  /** Messages read so far. */
+  /** Messages read so far, and the heartbeats in them. */
   readonly messages: number;
+  readonly heartbeats: number;
 }
 
 /**
@@ -72,9 +73,11 @@ function sourceOf(
     completeSinceMs,
     from,
     messages: 0,
+    heartbeats: 0,
     read: async function* () {
       for await (const batch of readRaw(nc, stream, { from, through })) {
-        source.messages += batch.length;
+        source.messages += batch.filter(({ index }) => index === 0).length;
+        source.heartbeats += batch.length;
         yield batch;
       }
     },

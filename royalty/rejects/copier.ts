@@ -18,10 +18,17 @@ import {
   type JetStreamClient,
   type JetStreamManager,
   jetstreamManager,
+  type StoredMsg,
 } from "nats/jetstream";
-import type { Delivery } from "../../shared/contract/delivery.ts";
+import type { Delivery } from "../../shared/contract/delivery/delivery.ts";
 import { copyId, quarantine } from "../../shared/contract/quarantine.ts";
-import { DURABLE, QUARANTINE, QUARANTINE_MAX_AGE_MS } from "../../shared/contract/topology.ts";
+import { eventsOf } from "../../shared/contract/delivery/frame.ts";
+import {
+  DURABLE,
+  ENDS_HEADER,
+  QUARANTINE,
+  QUARANTINE_MAX_AGE_MS,
+} from "../../shared/contract/topology.ts";
 import { messageOf, RetryAfter } from "../../shared/process/errors.ts";
 import type { Log } from "../../shared/process/log.ts";
 import { natsMessageOf } from "../../shared/process/nats.ts";
@@ -29,7 +36,14 @@ import { rawExtent } from "../../shared/process/raw/raw_stream.ts";
 import { millisecondsOf } from "../../shared/process/raw/stored_message.ts";
 import { pause } from "../../shared/process/retry.ts";
 import { MadeCopies } from "./made_copies.ts";
-import { copyLock, CopyStore, MAX_FORGOTTEN, type UncopiedReject } from "./copy_store.ts";
+import {
+  copyLock,
+  CopyStore,
+  LAST_PLACE,
+  MAX_FORGOTTEN,
+  type RejectAddress,
+  type UncopiedReject,
+} from "./copy_store.ts";
 
 /** Copies in flight; their bytes are in memory: 4 MiB with the largest heartbeats. */
 const MAX_BATCH = 256;
@@ -77,7 +91,7 @@ export interface CopyReport {
   failed(reason: string, uncopied: number): void;
 }
 
-/** A reject whose copy may have a place that is not recorded yet, by stream and sequence. */
+/** Ids of copies that are made and not recorded yet. */
 type Ahead = Set<string>;
 
 /** See the module. */
@@ -181,16 +195,16 @@ export class RejectCopier {
     if (position === undefined) return false;
     this.#wait(stream, position.uncopied);
     if (made === undefined) return false;
-    let after = position.throughSeq;
+    let after = position.through;
     if (position.intoMade !== made) {
       const isAnother = position.intoMade !== undefined;
-      const from = isAnother ? await this.#firstKept(stream) : after + 1;
+      const from = isAnother ? await this.#firstKept(stream) : after.sequence + 1;
       if (typeof from === "string") return from;
       this.#ahead.clear();
       this.#made.forget();
       await store.copyInto(stream, made, from);
       if (isAnother) this.log.warn("royalty.rejects.copied_again", { stream, first_seq: from });
-      after = Math.min(after, from - 1);
+      if (after.sequence >= from) after = { sequence: from - 1, index: LAST_PLACE };
     }
     const rejects = await store.rejects(stream, after, MAX_BATCH);
     const unknown = await this.#findMade(stream, rejects);
@@ -198,7 +212,7 @@ export class RejectCopier {
     const { done, lost, problem } = await this.#copyAll(stream, rejects);
     const last = rejects[done - 1];
     if (last !== undefined) {
-      await store.advance(stream, last.sequence, done, lost);
+      await store.advance(stream, last, done, lost);
       this.#count(stream, done, lost);
       this.#wait(stream, Math.max(0, position.uncopied - done));
     }
@@ -220,45 +234,54 @@ export class RejectCopier {
   // How many of the first `rejects` are done, and what went wrong with the one after them.
   async #copyAll(stream: string, rejects: readonly UncopiedReject[]): Promise<{
     readonly done: number;
-    /** Those of them that get no copy, by sequence. */
-    readonly lost: ReadonlyMap<number, NotCopied>;
+    /** Those of them that get no copy. */
+    readonly lost: ReadonlyMap<RejectAddress, NotCopied>;
     readonly problem: string | undefined;
   }> {
-    const lost = new Map<number, NotCopied>();
+    const lost = new Map<RejectAddress, NotCopied>();
+    const messages = new Map<number, Promise<StoredMsg | null>>();
     const results = await Promise.allSettled(rejects.map(async (reject) => {
-      const key = copyId(stream, reject.sequence);
+      const key = copyId(stream, reject);
       if (this.#ahead.has(key)) return;
-      const delivery = await this.#rawDelivery(stream, reject);
-      if (delivery === undefined) return void lost.set(reject.sequence, "gone");
+      const delivery = await this.#rawDelivery(stream, reject, messages);
+      if (delivery === undefined) return void lost.set(reject, "gone");
       const { rejection } = reject;
       try {
         await quarantine(this.#js, DURABLE.royalty, { stream, delivery, rejection });
       } catch (error) {
         // It would be refused for ever, and hold up those after it.
-        if (isTooLarge(error)) return void lost.set(reject.sequence, "too_large");
+        if (isTooLarge(error)) return void lost.set(reject, "too_large");
         throw error;
       }
       this.#ahead.add(key);
     }));
     const failed = results.findIndex(({ status }) => status === "rejected");
     const done = failed < 0 ? rejects.length : failed;
-    for (const { sequence } of rejects.slice(0, done)) this.#ahead.delete(copyId(stream, sequence));
-    for (const { sequence } of rejects.slice(done)) lost.delete(sequence);
+    for (const reject of rejects.slice(0, done)) this.#ahead.delete(copyId(stream, reject));
+    for (const reject of rejects.slice(done)) lost.delete(reject);
     const result = results[failed];
     const problem = result?.status === "rejected" ? natsMessageOf(result.reason) : undefined;
     return { done, lost, problem };
   }
 
-  /** Undefined when the bytes are no longer kept. */
+  /**
+   * Undefined when the bytes are no longer kept. `messages` has those that were asked for: rejects of one
+   * message share it.
+   */
   async #rawDelivery(
     stream: string,
-    { sequence, receivedAtMs }: UncopiedReject,
+    { sequence, index, receivedAtMs }: UncopiedReject,
+    messages: Map<number, Promise<StoredMsg | null>>,
   ): Promise<Delivery | undefined> {
-    const stored = await (await this.#jsm).direct.getMessage(stream, { seq: sequence });
+    const { direct } = await this.#jsm;
+    const asked = messages.get(sequence) ?? direct.getMessage(stream, { seq: sequence });
+    messages.set(sequence, asked);
+    const stored = await asked;
     if (stored !== null) {
-      // At another time: the stream was made again, and the sequence names another heartbeat.
+      // At another time: the stream was made again, and the sequence names another message.
       if (millisecondsOf(stored.timestamp) !== receivedAtMs) return undefined;
-      return { bytes: stored.data, sequence, receivedAtMs, redelivered: false };
+      const bytes = eventsOf(stored.data, stored.header?.get(ENDS_HEADER) || undefined)[index];
+      return bytes && { bytes, sequence, index, receivedAtMs };
     }
     const { firstSeq, lastSeq } = await rawExtent(this.nc, stream);
     if (sequence < firstSeq || sequence > lastSeq) return undefined;
@@ -278,10 +301,10 @@ export class RejectCopier {
     this.report.waiting(stream, uncopied);
   }
 
-  #count(stream: string, done: number, lost: ReadonlyMap<number, NotCopied>): void {
+  #count(stream: string, done: number, lost: ReadonlyMap<RejectAddress, NotCopied>): void {
     this.report.counted(stream, "copied", done - lost.size);
     for (const [why, each] of Map.groupBy(lost, ([, why]) => why)) {
-      const sequences = each.map(([sequence]) => sequence);
+      const sequences = each.map(([{ sequence }]) => sequence);
       const rejects = sequences.length;
       const [firstSeq, lastSeq] = [Math.min(...sequences), Math.max(...sequences)];
       this.report.counted(stream, why, rejects);

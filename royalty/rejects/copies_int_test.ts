@@ -5,8 +5,9 @@
  */
 import { assert, assertEquals, assertExists, assertStringIncludes } from "@std/assert";
 import { type JetStreamManager, jetstreamManager } from "nats/jetstream";
+import { eventsOf } from "../../shared/contract/delivery/frame.ts";
 import { headerValue } from "../../shared/contract/quarantine.ts";
-import { QUARANTINE, QUARANTINE_HEADER } from "../../shared/contract/topology.ts";
+import { ENDS_HEADER, QUARANTINE, QUARANTINE_HEADER } from "../../shared/contract/topology.ts";
 import { BooksRig } from "../../shared/e2e/books_rig.ts";
 import { migrate } from "../../shared/process/postgres/migrate.ts";
 import { readAccounts } from "../books/accounts.ts";
@@ -27,6 +28,7 @@ const PATIENT = { timeoutMs: 60_000 };
 
 interface RejectRow {
   readonly seq: number;
+  readonly place: number;
   readonly reason: string;
 }
 
@@ -35,28 +37,34 @@ interface SumsRow {
   readonly listed: number;
 }
 
-/** The rejects in the books: `sequence reason`, in order. */
+/** The rejects in the books: `sequence:index reason`, in order. */
 async function rejectsOf(rig: RoyaltyRig): Promise<string[]> {
   const rows = await rig.sql<RejectRow[]>`
-    select seq::int, reason from royalty.reject order by seq`;
-  return rows.map(({ seq, reason }) => `${seq} ${reason}`);
+    select seq::int, place, reason from royalty.reject order by seq, place`;
+  return rows.map(({ seq, place, reason }) => `${seq}:${place} ${reason}`);
 }
 
-/** What QUARANTINE has: `sequence reason`, by sequence. Each body is that of the raw stream. */
+/**
+ * What QUARANTINE has: `sequence:index reason`, by address. Each body is that of the event in the raw
+ * stream.
+ */
 async function copiesOf(jsm: JetStreamManager): Promise<string[]> {
   const { state: { messages, first_seq } } = await jsm.streams.info(QUARANTINE);
-  const copies: [sequence: number, reason: string][] = [];
+  const copies: [sequence: number, index: number, reason: string][] = [];
   for (let seq = first_seq; seq < first_seq + messages; seq++) {
     const entry = await jsm.streams.getMessage(QUARANTINE, { seq });
     assertExists(entry);
     const header = (name: keyof typeof QUARANTINE_HEADER) =>
       headerValue(entry.header.get(QUARANTINE_HEADER[name]));
-    const sequence = Number(header("sequence"));
+    const [sequence, index] = [Number(header("sequence")), Number(header("index"))];
     const raw = await jsm.streams.getMessage(header("stream"), { seq: sequence });
-    assertEquals(entry.data, raw?.data, `the bytes of ${sequence}`);
-    copies.push([sequence, header("reason")]);
+    assertExists(raw);
+    const event = eventsOf(raw.data, raw.header?.get(ENDS_HEADER) || undefined)[index];
+    assertEquals(entry.data, event, `the bytes of ${sequence}:${index}`);
+    copies.push([sequence, index, header("reason")]);
   }
-  return copies.sort(([a], [b]) => a - b).map((copy) => copy.join(" "));
+  return copies.sort(([a, i], [b, j]) => a - b || i - j)
+    .map(([sequence, index, reason]) => `${sequence}:${index} ${reason}`);
 }
 
 async function everyRejectIsCopiedOnce(rig: RoyaltyRig, jsm: JetStreamManager): Promise<void> {
@@ -104,7 +112,10 @@ async function postFlood(edgeUrl: string, key: string): Promise<number> {
 }
 
 Deno.test("a full QUARANTINE pages and delays nothing; when there is room, it has every reject once", async () => {
-  await using rig = await RoyaltyRig.start({ topology: { quarantineMaxBytes: 256 * 1_024 } });
+  await using rig = await RoyaltyRig.start({
+    topology: { quarantineMaxBytes: 256 * 1_024 },
+    framed: true,
+  });
   const jsm = await jetstreamManager(await rig.stack.connect("ops"));
   const alerts = await rig.stack.receiveAlerts("alerts.pipeline.>");
   const key = "a-key-of-the-fleet-0123456789abcdef";
@@ -298,7 +309,7 @@ Deno.test("books from before rejects were listed balance, and nothing of them is
   assertEquals((await readAccounts(sql)).disagreements, []);
   await using store = new CopyStore(url);
   assertEquals(await store.position("HEARTBEATS"), {
-    throughSeq: 0,
+    through: { sequence: 0, index: 0 },
     uncopied: 0,
     intoMade: undefined,
   });

@@ -7,6 +7,7 @@
  * @module
  */
 import type { Sql } from "postgres";
+import type { Delivery } from "../../shared/contract/delivery/delivery.ts";
 import type { Rejection, RejectionReason } from "../../shared/contract/event.ts";
 import { arrayOf, textArrayOf } from "../../shared/process/postgres/array_literal.ts";
 import { allowSilence, openSession } from "../../shared/process/postgres/pool.ts";
@@ -17,6 +18,8 @@ import { withRetryable } from "../../shared/process/postgres/transient.ts";
 /** Maximum silence of Postgres during one statement, ms; longer while millions are counted again. */
 const SILENCE_MS = 8_000;
 const RECOUNT_MS = 120_000;
+/** A place beyond every one in a message. */
+export const LAST_PLACE = 32_767;
 /** Rejects that one call of {@link CopyStore.forget} deletes at most. */
 export const MAX_FORGOTTEN = 10_000;
 
@@ -31,9 +34,11 @@ export function copyLock(): SessionLock {
   return new SessionLock("twofold royalty", "rejects");
 }
 
+/** Where a reject is in its stream: the message, and the place in it, from 0. */
+export type RejectAddress = Pick<Delivery, "sequence" | "index">;
+
 /** A reject in the books that has to be copied. */
-export interface UncopiedReject {
-  readonly sequence: number;
+export interface UncopiedReject extends RejectAddress {
   /** Receipt of the heartbeat, ms since the epoch. */
   readonly receivedAtMs: number;
   readonly rejection: Rejection;
@@ -41,8 +46,8 @@ export interface UncopiedReject {
 
 /** How far the rejects of a stream are copied. */
 export interface CopyPosition {
-  /** Every reject up to this sequence is copied. */
-  readonly throughSeq: number;
+  /** Every reject up to this one is copied. */
+  readonly through: RejectAddress;
   /** Number of rejects in the books that are not copied. */
   readonly uncopied: number;
   /** When the QUARANTINE that has the copies was made, as NATS says it; undefined before the first. */
@@ -55,12 +60,14 @@ interface StreamRow {
 
 interface CopyRow {
   readonly through_seq: string;
+  readonly through_place: number;
   readonly uncopied: string;
   readonly into_made: string | null;
 }
 
 interface RejectRow {
   readonly seq: string;
+  readonly place: number;
   readonly received_ms: string;
   readonly reason: RejectionReason;
   readonly path: string;
@@ -98,52 +105,59 @@ export class CopyStore implements AsyncDisposable {
     const [row] = await withRetryable(() =>
       this.#sql<CopyRow[]>`
       select coalesce(c.through_seq, 0)::text as through_seq,
+        coalesce(c.through_place, 0) as through_place,
         (coalesce((select sum(listed) from royalty.quarantined q where q.stream = p.stream), 0)
           - coalesce(c.copied, 0))::text as uncopied, c.into_made
       from royalty.stream_position p left join royalty.reject_copy c using (stream)
       where p.stream = ${stream}`
     );
     return row && {
-      throughSeq: Number(row.through_seq),
+      through: { sequence: Number(row.through_seq), index: row.through_place },
       uncopied: Number(row.uncopied),
       intoMade: row.into_made ?? undefined,
     };
   }
 
-  /** The first rejects of `stream` after `afterSeq`, at most `limit`, in their order. */
-  async rejects(stream: string, afterSeq: number, limit: number): Promise<UncopiedReject[]> {
+  /** The first rejects of `stream` after `after`, at most `limit`, in their order. */
+  async rejects(stream: string, after: RejectAddress, limit: number): Promise<UncopiedReject[]> {
+    const { sequence, index } = after;
     const rows = await withRetryable(() =>
       this.#sql<RejectRow[]>`
-      select seq, received_ms, reason, path, detail, build from royalty.reject
-      where stream = ${stream} and seq > ${afterSeq} order by seq limit ${limit}`
+      select seq, place, received_ms, reason, path, detail, build from royalty.reject
+      where stream = ${stream} and (seq, place) > (${sequence}, ${index})
+      order by seq, place limit ${limit}`
     );
-    return rows.map(({ seq, received_ms, reason, path, detail, build }) => ({
+    return rows.map(({ seq, place, received_ms, reason, path, detail, build }) => ({
       sequence: Number(seq),
+      index: place,
       receivedAtMs: Number(received_ms),
       rejection: { reason, path, detail, build: build ?? undefined },
     }));
   }
 
   /**
-   * Records that `count` more rejects of `stream`, through `throughSeq`, are in QUARANTINE, but for
-   * those in `lost`, which have the reason there.
+   * Records that `count` more rejects of `stream`, up to `through`, are in QUARANTINE, but for those in
+   * `lost`, which have the reason there.
    */
   async advance(
     stream: string,
-    throughSeq: number,
+    through: RejectAddress,
     count: number,
-    lost: ReadonlyMap<number, string>,
+    lost: ReadonlyMap<RejectAddress, string>,
   ): Promise<void> {
+    const addresses = [...lost.keys()];
     await withRetryable(async () => {
       if (lost.size > 0) {
         await this.#sql`
           update royalty.reject r set not_copied = new.why from unnest(
-            ${arrayOf([...lost.keys()])}::text::bigint[],
-            ${textArrayOf([...lost.values()])}::text::text[]) as new (seq, why)
-          where r.stream = ${stream} and r.seq = new.seq`;
+            ${arrayOf(addresses.map(({ sequence }) => sequence))}::text::bigint[],
+            ${arrayOf(addresses.map(({ index }) => index))}::text::smallint[],
+            ${textArrayOf([...lost.values()])}::text::text[]) as new (seq, place, why)
+          where r.stream = ${stream} and r.seq = new.seq and r.place = new.place`;
       }
       await this.#sql`
-        update royalty.reject_copy set through_seq = ${throughSeq}, copied = copied + ${count}
+        update royalty.reject_copy set through_seq = ${through.sequence},
+          through_place = ${through.index}, copied = copied + ${count}
         where stream = ${stream}`;
     });
   }
@@ -163,8 +177,11 @@ export class CopyStore implements AsyncDisposable {
           on conflict (stream) do update set
             into_made = excluded.into_made,
             through_seq = least(c.through_seq, ${fromSeq - 1}::bigint),
+            through_place = case when c.through_seq < ${fromSeq} then c.through_place
+              else ${LAST_PLACE} end,
             copied = c.copied - (select count(*) from royalty.reject r
-              where r.stream = c.stream and r.seq >= ${fromSeq} and r.seq <= c.through_seq)`;
+              where r.stream = c.stream and r.seq >= ${fromSeq}
+                and (r.seq, r.place) <= (c.through_seq, c.through_place))`;
       })
     );
   }
@@ -185,11 +202,12 @@ export class CopyStore implements AsyncDisposable {
             delete from royalty.reject where stream = ${stream}
               and rejected_at + ${ageMs} * interval '1 ms' < least(now(), (
                 select to_timestamp(received_ms / 1000.0) from royalty.reject
-                where stream = ${stream} order by seq desc limit 1))
-              and seq in (
-                select seq from royalty.reject where stream = ${stream} and seq <=
-                  (select through_seq from royalty.reject_copy where stream = ${stream})
-                order by seq limit ${MAX_FORGOTTEN})
+                where stream = ${stream} order by seq desc, place desc limit 1))
+              and (seq, place) in (
+                select seq, place from royalty.reject where stream = ${stream}
+                  and (seq, place) <= (select through_seq, through_place
+                    from royalty.reject_copy where stream = ${stream})
+                order by seq, place limit ${MAX_FORGOTTEN})
             returning reason
           ), sums as (
             select reason, count(*) as entries from forgotten group by reason

@@ -8,8 +8,13 @@
  * @module
  */
 import type { NatsConnection } from "nats";
+import { addressOf, copyId } from "../../shared/contract/quarantine.ts";
 import { QUARANTINE } from "../../shared/contract/topology.ts";
-import { firstSequenceSince, rawExtent, readRaw } from "../../shared/process/raw/raw_stream.ts";
+import {
+  firstSequenceSince,
+  rawExtent,
+  readRawMessages,
+} from "../../shared/process/raw/raw_stream.ts";
 import { publishedId } from "../../shared/process/raw/stored_message.ts";
 import type { UncopiedReject } from "./copy_store.ts";
 
@@ -40,11 +45,11 @@ export class MadeCopies {
     if (this.nowMs() - first.receivedAtMs < KNOWN_MS || made.size >= MAX_KNOWN) return;
     const { lastSeq: through } = await rawExtent(this.nc, QUARANTINE);
     const from = await this.#unread(stream, first.receivedAtMs) ?? through + 1;
-    for await (const batch of readRaw(this.nc, QUARANTINE, { from, through })) {
+    for await (const batch of readRawMessages(this.nc, QUARANTINE, { from, through })) {
       for (const message of batch) {
-        const id = publishedId(message) ?? "";
-        const [source, sequence] = id.split(":");
-        if (source === stream && Number(sequence) >= first.sequence) made.add(id);
+        const address = addressOf(publishedId(message) ?? "");
+        if (address?.stream !== stream || address.sequence < first.sequence) continue;
+        made.add(copyId(stream, address));
       }
       this.#readThrough.set(stream, batch.at(-1)?.sequence ?? through);
       if (made.size >= MAX_KNOWN) return;

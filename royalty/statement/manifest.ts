@@ -17,15 +17,18 @@ import { lineType, type StatementLine } from "./statement_csv.ts";
 export const RULE_VERSION = "2";
 const FORMAT = "twofold-statement-manifest/1";
 
-/** The part of a stream that a statement covers: `last_seq - first_seq + 1` is the sum of the rest. */
+/** The part of a stream that a statement covers: `events` is the sum of the rest, without gaps. */
 export interface StreamRange {
   readonly stream: string;
   readonly first_seq: number;
   /** `first_seq - 1` when the range is empty. */
   readonly last_seq: number;
+  /** Events in the messages of the range; left out when each of them has one. */
+  readonly events?: number | undefined;
   readonly counted: number;
   readonly duplicates: number;
   readonly quarantined: number;
+  /** Messages of the range that the stream lost. */
   readonly gaps: number;
   /** Canaries, which are never credited; left out when there are none. */
   readonly canaries?: number | undefined;

@@ -5,7 +5,7 @@
  */
 import { headers as natsHeaders } from "nats";
 import type { JetStreamClient } from "nats/jetstream";
-import type { Delivery } from "./delivery.ts";
+import type { Delivery } from "./delivery/delivery.ts";
 import { printable, type Rejection } from "./event.ts";
 import { QUARANTINE_HEADER, quarantineSubject } from "./topology.ts";
 
@@ -19,8 +19,8 @@ export interface Reject {
 
 /**
  * Copies a rejected heartbeat to QUARANTINE; resolves once JetStream has acknowledged the copy.
- * Idempotent: the message id is the stream and sequence
- * of the source, so an event that both live and royalty reject is one entry. Rejects with the
+ * Idempotent: the message id is the address of the source, so an event that both live and royalty
+ * reject is one entry. Rejects with the
  * client's error. `rejectedBy` is the name of the durable.
  */
 export async function quarantine(
@@ -36,19 +36,35 @@ export async function quarantine(
   set(QUARANTINE_HEADER.detail, rejection.detail);
   set(QUARANTINE_HEADER.stream, stream);
   set(QUARANTINE_HEADER.sequence, String(delivery.sequence));
+  set(QUARANTINE_HEADER.index, String(delivery.index));
   set(QUARANTINE_HEADER.rejectedBy, rejectedBy);
   set(QUARANTINE_HEADER.receivedAt, String(delivery.receivedAtMs));
   if (rejection.build !== undefined) set(QUARANTINE_HEADER.build, rejection.build);
   await js.publish(quarantineSubject(rejection.reason), delivery.bytes, {
     headers,
-    msgID: copyId(stream, delivery.sequence),
+    msgID: copyId(stream, delivery),
   });
 }
 
-/** The message id of the copy of what `stream` has at `sequence`. */
-export function copyId(stream: string, sequence: number): string {
-  return `${stream}:${sequence}`;
+/** The message id of the copy of the heartbeat at an address: `stream:sequence:index`. */
+export function copyId(
+  stream: string,
+  { sequence, index }: Pick<Delivery, "sequence" | "index">,
+): string {
+  return `${stream}:${sequence}:${index}`;
 }
+
+/** The address in an id of {@link copyId}; undefined for any other id. */
+export function addressOf(
+  id: string,
+): Pick<Delivery, "sequence" | "index"> & { readonly stream: string } | undefined {
+  // Before a message could hold several, an id had no index.
+  const [, stream, sequence, index = "0"] = COPY_ID.exec(id) ?? [];
+  if (stream === undefined) return undefined;
+  return { stream, sequence: Number(sequence), index: Number(index) };
+}
+
+const COPY_ID = /^([^:]+):(\d+)(?::(\d+))?$/;
 
 // Header values are lines of text: percent-encode everything that is not printable ASCII.
 function headerText(value: string): string {

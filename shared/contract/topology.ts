@@ -235,6 +235,9 @@ export function canarySubject(reader: CanaryReader, stream: string): string {
 /** The subject of what live sees now; plain NATS, not stored in a stream. */
 export const LIVE_VIEW_SUBJECT = "view.live";
 
+/** Header of a message with several heartbeats: where each ends, see `delivery/frame.ts`. */
+export const ENDS_HEADER = "Twofold-Ends";
+
 /** Names of the headers of a quarantined heartbeat; the body is the original bytes. */
 export const QUARANTINE_HEADER = {
   reason: "Twofold-Reason",
@@ -242,6 +245,7 @@ export const QUARANTINE_HEADER = {
   detail: "Twofold-Detail",
   stream: "Twofold-Stream",
   sequence: "Twofold-Sequence",
+  index: "Twofold-Index",
   rejectedBy: "Twofold-Rejected-By",
   receivedAt: "Twofold-Received-At",
   build: "Twofold-Build",

@@ -71,13 +71,14 @@ export function postingOf(
   const deliveries = bodies.map((body, i) => ({
     bytes: typeof body === "string" ? new TextEncoder().encode(body) : encode(body),
     sequence: first + i,
+    index: 0,
     receivedAtMs,
-    redelivered: false,
   }));
   return {
     stream,
     after,
     through: { lastSeq: first + bodies.length - 1, lastReceivedAtMs: receivedAtMs },
+    events: bodies.length,
     gaps: lost > 0 ? [{ firstSeq: after + 1, lastSeq: after + lost }] : [],
     ...accrue(deliveries, rules),
   };

@@ -133,7 +133,7 @@ Deno.test("the edge leaves a node that is cut off from its cluster", async () =>
     cluster.rejoin(cutOff);
     await rig.isWhole();
   }
-  await rig.load.isStoredOnce(rig.stack);
+  await rig.load.isStored(rig.stack);
 });
 
 Deno.test("leaders killed, step-downs, a rolling restart and a node gone stop no edge and lose nothing", async () => {
@@ -162,7 +162,7 @@ Deno.test("leaders killed, step-downs, a rolling restart and a node gone stop no
     }
   });
   await rig.isWhole();
-  await load.isStoredOnce(rig.stack);
+  await load.isStored(rig.stack);
 });
 
 for (const role of ["follows", "leads"] as const) {
@@ -196,7 +196,7 @@ for (const role of ["follows", "leads"] as const) {
     await waitFor("its end", () => alerts[1]?.alert.status === "resolved", {
       timeoutMs: 2 * BOUND_MS,
     });
-    await load.isStoredOnce(stack);
+    await load.isStored(stack);
   });
 }
 
@@ -225,5 +225,5 @@ Deno.test("two nodes of three stopped: the edge says no quorum, and recovers by 
   await Promise.all(stopped.map((index) => cluster.node(index).start()));
   await edge.ready();
   await load.goesOn();
-  await load.isStoredOnce(stack);
+  await load.isStored(stack);
 });

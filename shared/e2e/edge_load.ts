@@ -4,15 +4,15 @@
  *
  * @module
  */
-import type { NatsConnection } from "nats";
-import { DeliverPolicy, jetstream, jetstreamManager } from "nats/jetstream";
 import type { Heartbeat } from "../contract/event.ts";
 import type { ServiceProcess } from "../dev/servers/service_process.ts";
 import type { NatsStack } from "../dev/servers/stack.ts";
+import { storedMessages } from "../dev/fleet/stored_events.ts";
 import { assertEquals } from "../dev/testing/assert.ts";
 import { aHeartbeat } from "../dev/testing/heartbeats.ts";
 import { Random } from "../dev/testing/random.ts";
 import { waitFor } from "../dev/testing/wait_for.ts";
+import { publishedId, rawEventsIn, type RawMessage } from "../process/raw/stored_message.ts";
 import { pause } from "../process/retry.ts";
 
 const KEY = "0123456789abcdef";
@@ -67,20 +67,23 @@ export class EdgeLoad {
     await Promise.all(this.#devices);
   }
 
-  /** Ends the devices, and compares what was acknowledged with what HEARTBEATS of `stack` has. */
-  async isStoredOnce(stack: NatsStack): Promise<void> {
+  /**
+   * Ends the devices, and compares what was acknowledged with what HEARTBEATS of `stack` has: all of it,
+   * and no message twice. An event may be there twice, in other company: its readers know it by its id.
+   */
+  async isStored(stack: NatsStack): Promise<void> {
     await this.end();
     const nc = await stack.connect("ops");
     // Read again while something is missing: a node that was cut off answers from its old copy.
-    const stored = await waitFor("all that was acknowledged in HEARTBEATS", async () => {
-      const stored = await storedIds(nc);
-      const ids = new Set(stored);
+    const messages = await waitFor("all that was acknowledged in HEARTBEATS", async () => {
+      const messages = await storedMessages(nc);
+      const ids = new Set(messages.flatMap(rawEventsIn).map(eventId));
       const missing = [...this.#acknowledged].filter((id) => !ids.has(id));
       return missing.length === 0
-        ? stored
+        ? messages
         : Promise.reject(new Error(`${missing.length} are lost`));
     }, { timeoutMs: WAIT_MS });
-    assertEquals(new Set(stored).size, stored.length, "stored twice");
+    assertEquals(new Set(messages.map(publishedId)).size, messages.length, "stored twice");
   }
 
   async #send(): Promise<void> {
@@ -120,16 +123,6 @@ export class EdgeLoad {
   }
 }
 
-async function storedIds(nc: NatsConnection): Promise<string[]> {
-  const jsm = await jetstreamManager(nc, { checkAPI: false });
-  const { state } = await jsm.streams.info("HEARTBEATS");
-  const consumer = await jetstream(nc).consumers
-    .get("HEARTBEATS", { deliver_policy: DeliverPolicy.All });
-  const ids: string[] = [];
-  if (state.messages === 0) return ids;
-  for await (const message of await consumer.consume({ max_messages: 5_000 })) {
-    ids.push(message.json<Heartbeat>().event_id);
-    if (message.seq >= state.last_seq) break;
-  }
-  return ids;
+function eventId({ bytes }: RawMessage): string {
+  return JSON.parse(new TextDecoder().decode(bytes)).event_id;
 }

@@ -85,5 +85,5 @@ Deno.test("over bad links the edge goes on, says how bad they are, and loses not
     });
     link.heal();
   });
-  await load.isStoredOnce(rig.stack);
+  await load.isStored(rig.stack);
 });

@@ -251,10 +251,10 @@ async function drained(observer: Observer): Promise<number> {
 }
 
 async function booksHold(pipeline: Pipeline, observer: Observer): Promise<string> {
-  const { accepted, stored } = await observer.snapshot();
+  const { accepted } = await observer.snapshot();
   const status = JSON.parse(await pipeline.cli("royalty", ["status", "--json"]));
-  const [{ counted, duplicates, quarantined, gaps, identity_holds }] = status.streams;
-  const exact = accepted === stored && counted === stored && identity_holds &&
+  const [{ events, counted, duplicates, quarantined, gaps, identity_holds }] = status.streams;
+  const exact = accepted === events && counted === events && identity_holds &&
     duplicates + quarantined + gaps === 0;
   if (!exact) {
     throw new Stop(`the books are wrong: ${accepted} accepted, ${JSON.stringify(status)}`);

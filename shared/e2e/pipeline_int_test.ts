@@ -21,8 +21,9 @@ Deno.test("every minute is counted once despite retries, malformed events and ki
   const first = some(300);
   await deliver(pipeline, encode(first));
   await waitFor("the stream to take copies of what it has forgotten", async () => {
+    const before = await observer.snapshot();
     await deliver(pipeline, encode(first.slice(0, 20)));
-    return (await observer.snapshot()).stored >= first.length + 20;
+    return (await observer.snapshot()).messages > before.messages;
   });
   const garbage = ['{"v":1', '"text"', '{"v":2}', "\u0000", '{"played_ms":NaN}'];
   await deliver(pipeline, new TextEncoder().encode(garbage.join("\n")), "application/x-ndjson");

@@ -4,7 +4,7 @@
  * @module
  */
 import type { NatsConnection } from "nats";
-import type { Delivery } from "../delivery.ts";
+import type { Delivery } from "../delivery/delivery.ts";
 import { type CanaryReader, canarySubject } from "../topology.ts";
 import type { CanaryEcho } from "./canary.ts";
 

@@ -14,7 +14,8 @@ export interface Snapshot {
   readonly atMs: number;
   /** Heartbeats the edge has answered 202 for. */
   readonly accepted: number;
-  readonly stored: number;
+  /** Messages in the HEARTBEATS streams, with one heartbeat or several each. */
+  readonly messages: number;
   readonly lag: { readonly live: number; readonly royalty: number; readonly triage: number };
   readonly openAlerts: number;
   readonly quarantined: number;
@@ -60,7 +61,7 @@ export class Observer {
   async snapshot(): Promise<Snapshot> {
     const { services, settings } = this.pipeline;
     const streams = heartbeatStreams(Number(settings.TWOFOLD_PARTITIONS ?? 1));
-    const [ingest, royalty, live, royaltyLag, triage, stored, quarantine] = await Promise.all([
+    const [ingest, royalty, live, royaltyLag, triage, messages, quarantine] = await Promise.all([
       services.ingest.metrics(),
       services.royalty.metrics(),
       this.#lag(streams, DURABLE.live),
@@ -74,7 +75,7 @@ export class Observer {
     return {
       atMs: Date.now(),
       accepted: sumOf(ingest, "twofold_ingest_events_total", { outcome: "accepted" }),
-      stored,
+      messages,
       lag: { live, royalty: royaltyLag, triage },
       openAlerts: this.openIncidents().length,
       quarantined: quarantine,

@@ -371,7 +371,7 @@ class Run {
 
 const statusSchema = z.object({
   streams: z.array(z.object({
-    last_seq: z.number(),
+    events: z.number(),
     counted: z.number(),
     duplicates: z.number(),
     quarantined: z.number(),
@@ -386,7 +386,7 @@ async function accountingOf(pipeline: Pipeline): Promise<RoyaltyAccounting> {
   const sum = (of: (stream: typeof streams[number]) => number) =>
     streams.reduce((total, stream) => total + of(stream), 0);
   return {
-    lastSeq: sum((stream) => stream.last_seq),
+    events: sum((stream) => stream.events),
     counted: sum((stream) => stream.counted),
     duplicates: sum((stream) => stream.duplicates),
     quarantined: sum((stream) => stream.quarantined),

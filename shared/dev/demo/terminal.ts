@@ -67,7 +67,7 @@ export function figuresOf(now: Snapshot, before: Snapshot | undefined): Figure[]
     [
       ["events/s", whole(rate)],
       ["accepted", whole(now.accepted)],
-      ["stored", whole(now.stored)],
+      ["messages", whole(now.messages)],
       ["counted", whole(now.counted)],
       ["duplicates", whole(now.duplicates)],
       ["minutes", whole(now.creditedMs / 60_000)],

@@ -3,17 +3,21 @@
  *
  * @module
  */
+import { headers } from "nats";
 import {
   jetstream,
   type JetStreamClient,
   type JetStreamManager,
   jetstreamManager,
+  type PubAck,
 } from "nats/jetstream";
 import type { Sql } from "postgres";
+import { frameOf } from "../../contract/delivery/frame.ts";
 import type { Heartbeat } from "../../contract/event.ts";
 import {
   DEFAULT_TOPOLOGY,
   desiredTopology,
+  ENDS_HEADER,
   heartbeatSubject,
   partitionOf,
   type TopologyOptions,
@@ -37,6 +41,8 @@ export interface RoyaltyRigOptions {
   /** Whether statements are written as files, to {@link RoyaltyRig.statementsFolder}. */
   readonly hasFiles?: boolean;
   readonly random?: Random;
+  /** Whether what is published together shares messages, at random. */
+  readonly framed?: boolean;
 }
 
 /** Who runs a command, and with what besides. */
@@ -49,6 +55,7 @@ export interface CommandContext {
 /** The outcomes of one stream in the books. */
 export interface OutcomesRow {
   readonly last_seq: number;
+  readonly events: number;
   readonly counted: number;
   readonly duplicates: number;
   readonly quarantined: number;
@@ -66,6 +73,12 @@ interface CreditedRow {
   readonly ms: string;
 }
 
+interface PublishedEvent {
+  readonly subject: string;
+  readonly bytes: Uint8Array;
+  readonly msgID: string | undefined;
+}
+
 /** Servers, a publisher that keeps its own account of minutes, and royalty processes. */
 export class RoyaltyRig implements AsyncDisposable {
   /** What must be credited: `title region` to ms. */
@@ -81,17 +94,19 @@ export class RoyaltyRig implements AsyncDisposable {
     readonly partitions: number,
     readonly settings: Texts,
     readonly random: Random,
+    readonly framed: boolean,
   ) {}
 
   /** Starts the servers; no royalty process yet. */
   static async start(options: RoyaltyRigOptions = {}): Promise<RoyaltyRig> {
     const { topology = {}, settings = {}, hasFiles = false, random = new Random(1) } = options;
+    const { framed = false } = options;
     const stack = await Stack.start(topology);
     const js = jetstream(await stack.connect("ingest"));
     const partitions = topology.partitions ?? 1;
     const files = hasFiles ? { TWOFOLD_STATEMENTS_DIR: statementsFolderOf(stack) } : {};
     const all = { TWOFOLD_PARTITIONS: String(partitions), ...files, ...settings };
-    return new RoyaltyRig(stack, js, stack.admin(), partitions, all, random);
+    return new RoyaltyRig(stack, js, stack.admin(), partitions, all, random, framed);
   }
 
   /** Where statements are written, with `hasFiles`. */
@@ -124,15 +139,50 @@ export class RoyaltyRig implements AsyncDisposable {
     bodies: readonly (Heartbeat | Uint8Array | string)[],
     { withIds = false }: { readonly withIds?: boolean } = {},
   ): Promise<void> {
-    const acknowledgements = await Promise.all(bodies.map((body) => {
-      const isHeartbeat = typeof body !== "string" && !(body instanceof Uint8Array);
-      if (!isHeartbeat) return this.js.publish(heartbeatSubject(0, "none"), body);
+    const events = bodies.map((body) => {
+      if (typeof body === "string") return this.#stray(new TextEncoder().encode(body));
+      if (body instanceof Uint8Array) return this.#stray(body);
       const subject = heartbeatSubject(partitionOf(body.session_id, this.partitions), body.region);
-      return this.js.publish(subject, encode(body), withIds ? { msgID: body.event_id } : {});
-    }));
+      return { subject, bytes: encode(body), msgID: withIds ? body.event_id : undefined };
+    });
+    const acknowledgements = await Promise.all(
+      this.framed ? this.#publishFramed(events) : events.map((event) => this.#publishAlone(event)),
+    );
     for (const { stream, seq } of acknowledgements) {
       this.lastSeqs.set(stream, Math.max(seq, this.lastSeqs.get(stream) ?? 0));
     }
+  }
+
+  #stray(bytes: Uint8Array): PublishedEvent {
+    return { subject: heartbeatSubject(0, "none"), bytes, msgID: undefined };
+  }
+
+  #publishAlone({ subject, bytes, msgID }: PublishedEvent): Promise<PubAck> {
+    return this.js.publish(subject, bytes, msgID === undefined ? {} : { msgID });
+  }
+
+  // Those of a subject in their order, up to 20 in a message; an empty event is alone.
+  #publishFramed(events: readonly PublishedEvent[]): Promise<PubAck>[] {
+    const groups = [...Map.groupBy(events, ({ subject }) => subject)];
+    return groups.flatMap(([subject, together]) => {
+      const acknowledgements: Promise<PubAck>[] = [];
+      for (let at = 0; at < together.length;) {
+        const some = together.slice(at, at + this.random.int(1, 20));
+        const empty = some.findIndex(({ bytes }) => bytes.length === 0);
+        const part = empty < 0 ? some : some.slice(0, Math.max(1, empty));
+        at += part.length;
+        const [first] = part;
+        if (part.length === 1 && first !== undefined) {
+          acknowledgements.push(this.#publishAlone(first));
+          continue;
+        }
+        const { body, ends } = frameOf(part.map(({ bytes }) => bytes));
+        const framing = headers();
+        framing.set(ENDS_HEADER, ends);
+        acknowledgements.push(this.js.publish(subject, body, { headers: framing }));
+      }
+      return acknowledgements;
+    });
   }
 
   /** Publishes `count` new heartbeats with their ids, and expects their minutes. */
@@ -159,7 +209,7 @@ export class RoyaltyRig implements AsyncDisposable {
   /** The outcomes of `stream` in the books. */
   async position(stream = "HEARTBEATS"): Promise<OutcomesRow> {
     const rows = await this.sql<OutcomesRow[]>`
-      select last_seq::int, counted::int, duplicates::int, quarantined::int, gaps::int
+      select last_seq::int, events::int, counted::int, duplicates::int, quarantined::int, gaps::int
       from royalty.stream_position where stream = ${stream}`;
     return { ...onlyRow(rows, `the position of ${stream}`) };
   }

@@ -13,7 +13,13 @@ import type { NatsConnection } from "nats";
 import { jetstreamManager } from "nats/jetstream";
 import { messageOf, RetryAfter } from "../errors.ts";
 import { pause } from "../retry.ts";
-import { millisecondsOf, type RawMessage, storedMessage } from "./stored_message.ts";
+import {
+  millisecondsOf,
+  type RawEvent,
+  rawEventsIn,
+  type RawMessage,
+  storedMessage,
+} from "./stored_message.ts";
 
 /** The messages that a stream still holds. */
 export interface RawExtent {
@@ -73,15 +79,33 @@ export async function firstSequenceSince(
   }
 }
 
+/** Sequences, both included. */
+export interface SequenceRange {
+  readonly from: number;
+  readonly through: number;
+}
+
+/**
+ * The heartbeats of `stream` in the messages of `range`, in order, in batches that are not empty.
+ * Otherwise like {@link readRawMessages}.
+ */
+export async function* readRaw(
+  nc: NatsConnection,
+  stream: string,
+  range: SequenceRange,
+): AsyncGenerator<readonly RawEvent[]> {
+  for await (const batch of readRawMessages(nc, stream, range)) yield batch.flatMap(rawEventsIn);
+}
+
 /**
  * The messages of `stream` from sequence `from` to `through`, both included, in order, in batches
  * that are not empty. Sequences that the stream does not have are left out. Rejects with
  * {@link RetryAfter} when NATS stops answering.
  */
-export async function* readRaw(
+export async function* readRawMessages(
   nc: NatsConnection,
   stream: string,
-  { from, through }: { readonly from: number; readonly through: number },
+  { from, through }: SequenceRange,
 ): AsyncGenerator<readonly RawMessage[]> {
   if (from > through) return;
   let next = requestBatch(nc, stream, from);

@@ -5,7 +5,7 @@
  */
 import { assertEquals } from "@std/assert";
 import { jetstream, jetstreamManager } from "nats/jetstream";
-import { deliveryOf } from "../../contract/delivery.ts";
+import { deliveredMessage } from "../../contract/delivery/delivery.ts";
 import { NatsStack } from "../../dev/servers/stack.ts";
 import { rawExtent, readRaw } from "./raw_stream.ts";
 import type { RawMessage } from "./stored_message.ts";
@@ -31,8 +31,8 @@ async function fillStreamWithHoles(stack: NatsStack): Promise<RawMessage[]> {
   const count = MESSAGES - LOST.length;
   const delivered: RawMessage[] = [];
   for await (const message of await consumer.fetch({ max_messages: count, expires: 10_000 })) {
-    const { sequence, receivedAtMs, bytes } = deliveryOf(message);
-    delivered.push({ sequence, receivedAtMs, bytes });
+    const { sequence, receivedAtMs } = deliveredMessage(message);
+    delivered.push({ sequence, receivedAtMs, bytes: message.data });
   }
   return delivered;
 }

@@ -1,15 +1,16 @@
 /**
  * Parses a message as a direct get returns it: the bytes, and headers with sequence and receipt.
  *
- * Having the client parse all headers doubled the time of reading. The client keeps the header in
- * front of the data in one buffer, so the three headers needed are read there directly; when they
- * are not found, the headers that the client parsed are used.
+ * The headers needed are read from the bytes in front of the data; when they are not found there, the
+ * headers that the client parsed are used.
  *
  * Pure.
  *
  * @module
  */
-import { Buffer } from "node:buffer";
+import { eventsOf } from "../../contract/delivery/frame.ts";
+import { headerBefore, headerValueOf } from "../../contract/delivery/header_text.ts";
+import { ENDS_HEADER } from "../../contract/topology.ts";
 
 /** One message as the stream stored it. */
 export interface RawMessage {
@@ -17,6 +18,11 @@ export interface RawMessage {
   /** Receipt: when the stream stored it, ms since the epoch. */
   readonly receivedAtMs: number;
   readonly bytes: Uint8Array;
+}
+
+/** A heartbeat in a message: `bytes` are its own, `index` is its place in the message, from 0. */
+export interface RawEvent extends RawMessage {
+  readonly index: number;
 }
 
 /** The fields of a NATS message that are read. */
@@ -30,7 +36,6 @@ export interface StoredMessage extends RawMessage {
   readonly previous: number;
 }
 
-const BEGIN = "NATS/1.0\r\n";
 const SEQUENCE = "Nats-Sequence";
 const TIMESTAMP = "Nats-Time-Stamp";
 const PREVIOUS = "Nats-Last-Sequence";
@@ -39,9 +44,9 @@ const PREVIOUS = "Nats-Last-Sequence";
 export function storedMessage(message: HeadedMessage): StoredMessage {
   const bytes = message.data;
   const header = headerBefore(bytes);
-  const sequence = header && valueOf(header, SEQUENCE);
-  const timestamp = header && valueOf(header, TIMESTAMP);
-  const previous = header && valueOf(header, PREVIOUS);
+  const sequence = header && headerValueOf(header, SEQUENCE);
+  const timestamp = header && headerValueOf(header, TIMESTAMP);
+  const previous = header && headerValueOf(header, PREVIOUS);
   const { headers } = sequence && timestamp && previous ? {} : message;
   return {
     sequence: Number(sequence ?? headers?.last(SEQUENCE)),
@@ -51,24 +56,18 @@ export function storedMessage(message: HeadedMessage): StoredMessage {
   };
 }
 
+/** The heartbeats in `message`, in their order. */
+export function rawEventsIn({ bytes: body, sequence, receivedAtMs }: RawMessage): RawEvent[] {
+  const header = headerBefore(body);
+  const ends = header && headerValueOf(header, ENDS_HEADER);
+  return eventsOf(body, ends)
+    .map((bytes, index) => ({ bytes, sequence, index, receivedAtMs }));
+}
+
 /** The message id with which `message` was published, if it is in its header. */
 export function publishedId({ bytes }: RawMessage): string | undefined {
   const header = headerBefore(bytes);
-  return header && valueOf(header, "Nats-Msg-Id");
-}
-
-function headerBefore({ buffer, byteOffset }: Uint8Array): string | undefined {
-  const before = Buffer.from(buffer, 0, byteOffset);
-  const begin = before.lastIndexOf(BEGIN);
-  return begin < 0 ? undefined : before.toString("latin1", begin);
-}
-
-// The last one is the server's: its headers come after those of the publisher.
-function valueOf(header: string, name: string): string | undefined {
-  const begin = header.lastIndexOf(`\r\n${name}: `);
-  if (begin < 0) return undefined;
-  const from = begin + name.length + 4;
-  return header.slice(from, header.indexOf("\r\n", from));
+  return header && headerValueOf(header, "Nats-Msg-Id");
 }
 
 // Cache: the second parsed last, because thousands of messages share one.

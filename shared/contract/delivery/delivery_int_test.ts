@@ -1,11 +1,11 @@
 import { assert, assertEquals, assertExists } from "@std/assert";
 import { jetstream, jetstreamManager, type JsMsg } from "nats/jetstream";
-import { deliveryOf } from "./delivery.ts";
-import { headerValue, quarantine } from "./quarantine.ts";
-import { propertyRandom } from "../dev/testing/random.ts";
-import { NatsStack } from "../dev/servers/stack.ts";
-import { printable, type Rejection, REJECTION_REASONS } from "./event.ts";
-import { QUARANTINE, QUARANTINE_HEADER as H, quarantineSubject } from "./topology.ts";
+import { headerValue, quarantine } from "../quarantine.ts";
+import { deliveredMessage } from "./delivery.ts";
+import { propertyRandom } from "../../dev/testing/random.ts";
+import { NatsStack } from "../../dev/servers/stack.ts";
+import { printable, type Rejection, REJECTION_REASONS } from "../event.ts";
+import { QUARANTINE, QUARANTINE_HEADER as H, quarantineSubject } from "../topology.ts";
 
 const LETTERS = [
   "a",
@@ -40,7 +40,7 @@ Deno.test("any rejection is read from QUARANTINE unchanged, with the original by
     return { rejection, bytes, sequence: i + 1 };
   });
   for (const { rejection, bytes, sequence } of sent) {
-    const delivery = { bytes, sequence, receivedAtMs: 1_700_000_000_000, redelivered: false };
+    const delivery = { bytes, sequence, index: sequence % 3, receivedAtMs: 1_700_000_000_000 };
     await quarantine(royalty, "royalty", { stream: "HEARTBEATS", delivery, rejection });
   }
 
@@ -60,25 +60,34 @@ Deno.test("any rejection is read from QUARANTINE unchanged, with the original by
     assertEquals(header(H.path), printable(rejection.path));
     assertEquals(header(H.detail), printable(rejection.detail));
     assertEquals(header(H.build), printable(rejection.build ?? ""));
-    assertEquals([header(H.stream), header(H.sequence)], ["HEARTBEATS", String(sequence)]);
-    assertEquals(new Uint8Array(deliveryOf(message).bytes), bytes);
-    assertEquals(deliveryOf(message).sequence, i + 1);
+    assertEquals(
+      [header(H.stream), header(H.sequence), header(H.index)],
+      ["HEARTBEATS", String(sequence), String(sequence % 3)],
+    );
+    assertEquals(new Uint8Array(message.data), bytes);
+    assertEquals(deliveredMessage(message).sequence, i + 1);
   }
 });
 
 Deno.test("live and royalty rejecting the same heartbeat make one entry", async () => {
   await using stack = await NatsStack.start();
   const rejection: Rejection = { reason: "malformed", path: "$.ts", detail: "expected int" };
-  const delivery = { bytes: new Uint8Array([1]), sequence: 9, receivedAtMs: 1, redelivered: false };
+  const delivery = { bytes: new Uint8Array([1]), sequence: 9, index: 0, receivedAtMs: 1 };
   for (const role of ["live", "royalty", "live"] as const) {
     const js = jetstream(await stack.connect(role));
     await quarantine(js, role, { stream: "HEARTBEATS", delivery, rejection });
   }
   const js = jetstream(await stack.connect("live"));
   await quarantine(js, "live", { stream: "HEARTBEATS_1", delivery, rejection });
+  // Another heartbeat of the same message.
+  await quarantine(js, "live", {
+    stream: "HEARTBEATS",
+    delivery: { ...delivery, index: 1 },
+    rejection,
+  });
   const jsm = await jetstreamManager(await stack.connect("ops"));
   const { state } = await jsm.streams.info(QUARANTINE);
-  assertEquals(state.messages, 2);
+  assertEquals(state.messages, 3);
   const first = await jsm.streams.getMessage(QUARANTINE, { seq: 1 });
   assert(first);
   assertEquals(first.header.get(H.rejectedBy), "live");

@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import type { JsMsg } from "nats/jetstream";
-import { deliveryOf } from "./delivery.ts";
+import { deliveredMessage } from "./delivery.ts";
 
 const NANOS = "1795000000123456789";
 
@@ -9,6 +9,7 @@ function messageOf(reply: string, deliveries: number): JsMsg {
   const info = {
     streamSequence: 41,
     timestampNanos: Number(NANOS),
+    deliverySequence: 7,
     redelivered: deliveries > 1,
   };
   return { data: new Uint8Array(1), reply, info } as unknown as JsMsg;
@@ -24,11 +25,12 @@ for (const deliveries of [1, 2, 11]) {
     ] as const
   ) {
     Deno.test(`a delivery is read from a reply ${form}, delivered ${deliveries} times`, () => {
-      assertEquals(deliveryOf(messageOf(reply, deliveries)), {
-        bytes: new Uint8Array(1),
+      assertEquals(deliveredMessage(messageOf(reply, deliveries)), {
+        events: [new Uint8Array(1)],
         sequence: 41,
         receivedAtMs: 1_795_000_000_123,
         redelivered: deliveries > 1,
+        deliverySequence: 7,
       });
     });
   }

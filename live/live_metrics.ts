@@ -229,8 +229,8 @@ function registerReaderMetrics(metrics: Metrics, { readers, copies }: LiveParts)
     ["outcome"],
   );
   metrics.gaugeOf(
-    "twofold_live_lag_events",
-    "Heartbeats not yet delivered to live, per stream",
+    "twofold_live_lag_messages",
+    "Messages not yet delivered to live, per stream",
     () => readers.map((reader) => [{ stream: reader.stream }, reader.lag] as const),
     ["stream"],
   );

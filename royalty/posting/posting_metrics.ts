@@ -149,7 +149,7 @@ export class PostingMetrics {
       ["stream"],
     );
     metrics.gaugeOf(
-      "twofold_royalty_lag_events",
+      "twofold_royalty_lag_messages",
       "Messages not acknowledged yet, read from NATS every 2 seconds; absent while NATS does not answer",
       () => [...this.#lags].map(([stream, events]) => [{ stream }, events] as const),
       ["stream"],

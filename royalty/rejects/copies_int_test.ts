@@ -133,7 +133,7 @@ Deno.test("a full QUARANTINE pages and delays nothing; when there is room, it ha
   assertEquals(await rig.creditedMs(), rig.expectedMs);
   await waitFor(
     "a lag of 0",
-    async () => sumOf(await first.metrics(), "twofold_royalty_lag_events") === 0,
+    async () => sumOf(await first.metrics(), "twofold_royalty_lag_messages") === 0,
   );
   assertEquals((await first.readiness()).status, 200);
 

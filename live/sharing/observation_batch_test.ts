@@ -42,9 +42,12 @@ Deno.test("property: a batch tells what was added, also when the builder is used
     const first = sequence;
     let events = 0;
     for (let i = random.int(1, 3_000); i > 0; i--) {
-      events += 1;
-      builder.cover(sequence, 1);
-      if (random.chance(0.9)) {
+      const together = random.chance(0.2) ? random.int(2, 5) : 1;
+      events += together;
+      builder.cover(sequence, together);
+      for (let index = 0; index < together; index++) {
+        // Some cannot be used.
+        if (random.chance(0.1)) continue;
         const heartbeat = anyHeartbeat(random, i);
         builder.add(heartbeat, 1_764_000_000_000 + i);
         added.push([sequence, 1_764_000_000_000 + i, heartbeat]);

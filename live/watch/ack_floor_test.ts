@@ -20,6 +20,17 @@ Deno.test("a held message keeps the floor below it until it is released", () => 
   assertEquals(floor.take(), "m8");
 });
 
+Deno.test("a message that is held twice is free when both are released", () => {
+  const floor = new AckFloor<string>();
+  floor.hold(7);
+  floor.hold(7);
+  floor.handled(7, "m7");
+  floor.release(7);
+  assertEquals(floor.take(), undefined);
+  floor.release(7);
+  assertEquals(floor.take(), "m7");
+});
+
 Deno.test("the floor advances under a steady flow of held messages", () => {
   const floor = new AckFloor<string>();
   floor.hold(1);

@@ -1,11 +1,13 @@
 import { assert, assertEquals, assertExists } from "@std/assert";
+import { headers } from "nats";
 import { jetstream, jetstreamManager, type JsMsg } from "nats/jetstream";
 import { headerValue, quarantine } from "../quarantine.ts";
-import { deliveredMessage } from "./delivery.ts";
+import { type DeliveredMessage, deliveredMessage, deliveriesIn } from "./delivery.ts";
+import { frameOf } from "./frame.ts";
 import { propertyRandom } from "../../dev/testing/random.ts";
 import { NatsStack } from "../../dev/servers/stack.ts";
 import { printable, type Rejection, REJECTION_REASONS } from "../event.ts";
-import { QUARANTINE, QUARANTINE_HEADER as H, quarantineSubject } from "../topology.ts";
+import { ENDS_HEADER, QUARANTINE, QUARANTINE_HEADER as H, quarantineSubject } from "../topology.ts";
 
 const LETTERS = [
   "a",
@@ -67,6 +69,36 @@ Deno.test("any rejection is read from QUARANTINE unchanged, with the original by
     assertEquals(new Uint8Array(message.data), bytes);
     assertEquals(deliveredMessage(message).sequence, i + 1);
   }
+});
+
+Deno.test("heartbeats are told apart in messages with and without ends, one behind the other", async () => {
+  const random = propertyRandom("delivered messages");
+  await using stack = await NatsStack.start();
+  const js = jetstream(await stack.connect("ingest"));
+  const sent = Array.from({ length: 300 }, () =>
+    Array.from(
+      { length: random.chance(0.5) ? 1 : random.int(2, 9) },
+      () => Uint8Array.from({ length: random.int(1, 300) }, () => random.pick([10, 13, 32, 123])),
+    ));
+  for (const events of sent) {
+    const { body, ends } = frameOf(events);
+    const framing = headers();
+    framing.set(ENDS_HEADER, ends);
+    if (random.chance(0.3)) framing.set("Nats-Msg-Id", crypto.randomUUID());
+    const isPlain = events.length === 1 && random.chance(0.5);
+    await js.publish("hb.0.de", body, isPlain ? {} : { headers: framing });
+  }
+  const live = jetstream(await stack.connect("live"));
+  const received: DeliveredMessage[] = [];
+  for await (
+    const message of await (await live.consumers.get("HEARTBEATS", "live")).fetch({
+      max_messages: sent.length,
+    })
+  ) received.push(deliveredMessage(message));
+  assertEquals(received.map(({ events }) => events.map((each) => new Uint8Array(each))), sent);
+  assertEquals(received.map(({ deliverySequence }) => deliverySequence), sent.map((_, i) => i + 1));
+  const deliveries = received.flatMap(deliveriesIn).map(({ index }) => index);
+  assertEquals(deliveries, sent.flatMap((events) => events.map((_, index) => index)));
 });
 
 Deno.test("live and royalty rejecting the same heartbeat make one entry", async () => {

@@ -304,7 +304,12 @@ Deno.test(`${KINDS.length} kinds of broken HTTP: each ends in time and nobody el
     accepted.push(honest);
   }));
 
-  assertEquals(await stored(stack), new Map(accepted.sort().map((event) => [event, 1])));
+  const events = await stored(stack);
+  assertEquals([...events.keys()].sort(), accepted.toSorted());
+  // Posted several times at once, it is stored as often at most.
+  const isRepeated = (event: string) => event.includes("requests in one write");
+  const copies = [...events].filter(([event, count]) => count > (isRepeated(event) ? 50 : 1));
+  assertEquals(copies, []);
   assertEquals((await edge.readiness()).status, 200);
   assertEquals(await edge.stop(), 0);
   const log = await Deno.readTextFile(`${stack.workspace.folder}/ingest.log`);

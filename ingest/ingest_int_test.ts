@@ -326,11 +326,10 @@ Deno.test("every event answered 202 is in the stream after nats-server is killed
   await Promise.all(devices);
   const ids = await storedIds(stack);
   assertEquals([...acknowledged].filter((id) => !ids.has(id)), []);
-  assertEquals(
-    [...ids.values()].filter((count) => count > 1),
-    [],
-    "the duplicate window absorbs retries",
-  );
+  // A batch that the edge sent again was absorbed; what a device sent again may be there twice.
+  const messages = await storedMessages(stack);
+  const messageIds = messages.map(({ header }) => header.get("Nats-Msg-Id"));
+  assertEquals(new Set(messageIds).size, messages.length);
 });
 
 /** The edge as a process with the permissions of its task. */

@@ -56,9 +56,9 @@ export function admit(body: Uint8Array, framing: Framing, options: AdmitOptions)
   return { kind: "admitted", events };
 }
 
-/** `canary` as the edge stores it: an event that no reader counts. */
-export function probeEvent(canary: Heartbeat, partitions: number): RoutedEvent {
-  const text = JSON.stringify(canary);
+/** `canary` as the edge stores it: an event that no reader counts, of so many bytes. */
+export function probeEvent(canary: Heartbeat, partitions: number, bytes: number): RoutedEvent {
+  const text = JSON.stringify(canary).padEnd(bytes);
   return route(new TextEncoder().encode(text), text, partitions);
 }
 

@@ -47,6 +47,12 @@ const REASON_OF_CODE: ReadonlyMap<number, RefusalReason> = new Map([
 ]);
 /** Reasons that only somebody's command ends, and of which the server answers at once. */
 const LASTING: readonly (RefusalReason | undefined)[] = ["stream_full", "quota"];
+/**
+ * A probe is a message as large as any: where there is room for a small one only, what devices send is
+ * refused all the same.
+ */
+const PROBE_EVENTS = 4;
+const PROBE_EVENT_BYTES = 16_000;
 /** Maximum time that a probe waits for an acknowledgement, in ms. */
 const PROBE_TIMEOUT_MS = 2_000;
 
@@ -196,10 +202,13 @@ export class JetStreamLanding implements Landing {
   async #tryToStore(lane: Lane, partition: number): Promise<void> {
     const { streams: { length: partitions }, nowMs } = this.options;
     const session = canarySession(partition, partitions);
-    const canary = canaryOf({ eventId: crypto.randomUUID(), session, seq: 0, ts: nowMs() });
+    const probes = Array.from({ length: PROBE_EVENTS }, (_, seq) => {
+      const canary = canaryOf({ eventId: crypto.randomUUID(), session, seq, ts: nowMs() });
+      return probeEvent(canary, partitions, PROBE_EVENT_BYTES);
+    });
     const sentMs = performance.now();
     try {
-      await this.#landPlain(messagesOf([probeEvent(canary, partitions)]), PROBE_TIMEOUT_MS);
+      await this.#landPlain(messagesOf(probes), PROBE_TIMEOUT_MS);
       this.#giveUpBefore(lane, sentMs);
       this.#stored(lane);
     } catch (error) {

@@ -106,6 +106,7 @@ Deno.test("the ledger", async (t) => {
         stream: "HEARTBEATS_1",
         after: elsewhere.lastSeq,
         through: { lastSeq: elsewhere.lastSeq + 1, lastReceivedAtMs: NOW },
+        events: 1,
         claims: [claim],
       });
       assertEquals(await session.commit(next, plan), { kind: "outdated" });

@@ -37,7 +37,7 @@ async function start(service: IngestProcess): Promise<void> {
   const { TWOFOLD_HTTP_HOST: hostname, TWOFOLD_STATUS_PORT: port } = settings;
   const statusAddress = { hostname, port, portSetting: "TWOFOLD_STATUS_PORT" };
   service.listenAt(statusAddress, statusApp({ metrics: service.metrics, notReady }));
-  service.listen(ingestApp(appOptions(settings), {
+  const app = ingestApp(appOptions(settings), {
     publish: (events, fleet) => {
       if (running.publisher) return running.publisher.publish(events, fleet);
       throw new NotStored("other", "the edge is starting", STARTING_RETRY_MS);
@@ -49,7 +49,13 @@ async function start(service: IngestProcess): Promise<void> {
     metrics: service.metrics,
     log,
     nowMs: () => performance.now(),
-  }));
+  });
+  service.listenAt({
+    hostname,
+    port: settings.TWOFOLD_HTTP_PORT,
+    portSetting: "TWOFOLD_HTTP_PORT",
+    isShared: settings.TWOFOLD_HTTP_PORT_SHARED,
+  }, app);
   const starting = health.part("landing", "the streams are not probed yet");
   const nc = await connectService(service);
   const streams = heartbeatStreams(settings.TWOFOLD_PARTITIONS);

@@ -7,7 +7,6 @@
  *
  * @module
  */
-import { timingSafeEqual } from "node:crypto";
 import { z } from "zod";
 
 /** Limits of the length of a key, in characters. */
@@ -31,7 +30,8 @@ interface GivenKey {
 
 /** Keys by name. The keys are private, so that printing a keyring shows no key. */
 export class Keyring {
-  readonly #keys: readonly { readonly name: string; readonly padded: Uint8Array }[];
+  readonly #keys: readonly { readonly name: string; readonly padded: Uint32Array }[];
+  readonly #given = new PaddedKey();
 
   /**
    * @param keys Names and keys; a name may have several.
@@ -42,21 +42,21 @@ export class Keyring {
     if (new Set(pairs.map(([, key]) => key)).size < pairs.length) {
       throw new TypeError("a key occurs twice in the keyring");
     }
-    this.#keys = pairs.map(([name, key]) => ({ name, padded: paddedBytes(key) }));
+    this.#keys = pairs.map(([name, key]) => ({ name, padded: new PaddedKey().of(key) }));
   }
 
   /**
    * The name that `key` belongs to, or undefined. It is compared with every key, padded to the same
    * length, so that the time taken depends neither on which key matches nor on the length of a
    * common prefix. Comparing digests would have the same effect, but take 5 to 10 µs more per
-   * request.
+   * request, and `timingSafeEqual` of Node 3 µs.
    */
   nameOf(key: string): string | undefined {
-    const given = paddedBytes(key);
+    const given = this.#given.of(key);
     let found = -1;
-    for (const [at, { padded }] of this.#keys.entries()) {
+    for (let at = 0; at < this.#keys.length; at++) {
       // Arithmetic instead of a branch; at most one key matches.
-      found += Number(timingSafeEqual(padded, given)) * (at + 1);
+      found += isEqual(this.#keys[at]?.padded ?? given, given) * (at + 1);
     }
     return this.#keys[found]?.name;
   }
@@ -141,13 +141,30 @@ function decodeBase64(text: string): string {
   }
 }
 
-const encoder = new TextEncoder();
+/** 1 or 0. Looks at every word, whatever they are. */
+function isEqual(a: Uint32Array, b: Uint32Array): number {
+  let difference = 0;
+  for (let i = 0; i < WORDS; i++) difference |= (a[i] ?? 0) ^ (b[i] ?? 0);
+  return Number(difference === 0);
+}
 
-// The last two bytes are the length, so that padding cannot match a part of a key. A text longer
-// than any key gets a length that no key has.
-function paddedBytes(key: string): Uint8Array {
-  const bytes = new Uint8Array(MAX_KEY_CHARS + 2);
-  encoder.encodeInto(key, bytes.subarray(0, MAX_KEY_CHARS));
-  new DataView(bytes.buffer).setUint16(MAX_KEY_CHARS, Math.min(key.length, MAX_KEY_CHARS + 1));
-  return bytes;
+const encoder = new TextEncoder();
+/** The longest key and its length. */
+const WORDS = MAX_KEY_CHARS / 4 + 1;
+
+/**
+ * A key with zeros behind it. The last word is the length, so that padding cannot match a part of a
+ * key. A text longer than any key gets a length that no key has.
+ */
+class PaddedKey {
+  readonly #words = new Uint32Array(WORDS);
+  readonly #bytes = new Uint8Array(this.#words.buffer, 0, MAX_KEY_CHARS);
+
+  /** The words of `key`, until the next call. */
+  of(key: string): Uint32Array {
+    this.#words.fill(0);
+    encoder.encodeInto(key, this.#bytes);
+    this.#words[WORDS - 1] = Math.min(key.length, MAX_KEY_CHARS + 1);
+    return this.#words;
+  }
 }

@@ -57,6 +57,8 @@ export interface Address {
   readonly port: number;
   /** The setting that has the port, for messages. */
   readonly portSetting: string;
+  /** Whether other processes may listen on it: the system spreads connections over them. */
+  readonly isShared?: boolean;
 }
 
 /** What the start function of a service receives. */

@@ -91,9 +91,16 @@ export class HttpServers {
   }
 
   /** Starts a server. Throws when the address cannot be used. */
-  listen(address: { hostname: string; port: number }, app: App): HttpServer {
+  listen(
+    { hostname, port, isShared = false }: {
+      readonly hostname: string;
+      readonly port: number;
+      readonly isShared?: boolean;
+    },
+    app: App,
+  ): HttpServer {
     const server = new BoundedServer(
-      Deno.listen({ ...address, tcpBacklog: BACKLOG }),
+      Deno.listen({ hostname, port, reusePort: isShared, tcpBacklog: BACKLOG }),
       app,
       this.surroundings,
     );

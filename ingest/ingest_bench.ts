@@ -73,7 +73,7 @@ export async function runIngestBench(seconds = 5): Promise<Figure[]> {
   }
   const jsm = await jetstreamManager(await stack.connect("ops"));
   const { state } = await jsm.streams.info("HEARTBEATS");
-  console.log(`stored ${state.messages.toLocaleString("en-US")} events, warm-up included`);
+  console.log(`stored ${state.messages.toLocaleString("en-US")} messages, warm-up included`);
   return [floor, batched, single];
 }
 

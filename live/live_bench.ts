@@ -7,7 +7,8 @@
  *
  * @module
  */
-import { jetstream, jetstreamManager } from "nats/jetstream";
+import { jetstream, jetstreamManager, type JsMsg } from "nats/jetstream";
+import { deliveredMessage } from "../shared/contract/delivery/delivery.ts";
 import { judge } from "../shared/contract/event.ts";
 import { DURABLE } from "../shared/contract/topology.ts";
 import { audience, AUDIENCE_INTERVAL_MS } from "../shared/dev/fleet/audience.ts";
@@ -37,7 +38,7 @@ const ROUNDS = 2;
 /** Heartbeats per fast-ingest batch when the stream is filled, and batches in flight. */
 const BATCH_EVENTS = 1_000;
 const BATCHES = 4;
-const ACK_INTERVAL_EVENTS = 10_000;
+const ACK_INTERVAL_MESSAGES = 1_000;
 const PROBE_MS = 5;
 
 /** Fills a stream, reads it in four ways and prints the figures. */
@@ -46,8 +47,8 @@ export async function runLiveBench(sessions = SESSIONS): Promise<Figure[]> {
   const events = await fill(stack, sessions);
   const pids = { live: Deno.pid, nats: stack.nats.pid };
   const ways: readonly [string, () => Promise<string[]>][] = [
-    ["raw consume, ack all", () => readRaw(stack, events, () => {})],
-    ["consume and judge", () => readRaw(stack, events, (bytes) => judge(bytes))],
+    ["raw consume, ack all", () => readRaw(stack, () => {})],
+    ["consume and judge", () => readRaw(stack, judgeAll)],
     ["live", () => readAsLive(stack, events, (heartbeat) => heartbeat)],
     ["live, every viewer stalls", () => readAsLive(stack, events, stalled)],
   ];
@@ -119,25 +120,26 @@ async function recreateDurable(stack: NatsStack): Promise<void> {
   await stack.provision();
 }
 
-async function readRaw(
-  stack: NatsStack,
-  events: number,
-  use: (bytes: Uint8Array) => void,
-): Promise<string[]> {
+function judgeAll(message: JsMsg): void {
+  for (const bytes of deliveredMessage(message).events) judge(bytes);
+}
+
+async function readRaw(stack: NatsStack, use: (message: JsMsg) => void): Promise<string[]> {
   const js = jetstream(await stack.connect("live"));
   const consumer = await js.consumers.get(STREAM, DURABLE.live);
+  const { num_pending: waiting } = await consumer.info();
   let seen = 0;
   const done = Promise.withResolvers<void>();
   const abort = new AbortController();
   const longestPause = probePauses(abort.signal);
   const messages = await consumer.consume({
-    max_messages: 20_000,
+    max_messages: 2_000,
     expires: 1_000,
     callback: (message) => {
-      use(message.data);
+      use(message);
       seen += 1;
-      if (seen % ACK_INTERVAL_EVENTS === 0) message.ack();
-      if (seen === events) done.resolve();
+      if (seen % ACK_INTERVAL_MESSAGES === 0) message.ack();
+      if (seen === waiting) done.resolve();
     },
   });
   await done.promise;

@@ -46,7 +46,7 @@ async function run({ url, password, eventsPerSecond }: OverloadOptions): Promise
       const seq = 100 + Math.floor(next++ / viewers.length);
       return encode({ ...viewer, event_id: random.uuidv7(ts), seq, ts });
     });
-    if (bodies.length >= 2) {
+    if (bodies.length > 0) {
       owed -= bodies.length;
       const first = next;
       await landBatch(nc, bodies, (i) => `load-${first}-${i}`);

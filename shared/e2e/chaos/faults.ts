@@ -220,7 +220,8 @@ export async function writeErrorOf({ monitorPort }: NatsServer): Promise<string 
     const signal = AbortSignal.timeout(1_000);
     const response = await fetch(`http://127.0.0.1:${monitorPort}/healthz`, { signal });
     const { error = "" } = await response.json();
-    return error.includes("write error") ? error : undefined;
+    // The second: the error hit a log of its cluster, and nats-server has stopped JetStream whole.
+    return /write error|JetStream not enabled/.test(error) ? error : undefined;
   } catch {
     // It is down, or hangs: that is a fault of its own.
     return undefined;

@@ -7,7 +7,6 @@
  *
  * @module
  */
-import { isOpen } from "../contract/alert.ts";
 import { jetstream, jetstreamManager } from "nats/jetstream";
 import { startFastIngest } from "nats/jetstream/internal";
 import { aHeartbeat, encode } from "../dev/testing/heartbeats.ts";
@@ -19,18 +18,15 @@ import { NatsStack } from "../dev/servers/stack.ts";
 import { waitFor } from "../dev/testing/wait_for.ts";
 import { Workspace } from "../dev/servers/workspace.ts";
 import { Stop } from "../process/errors.ts";
-import { pause } from "../process/retry.ts";
 import { inboxPrefix } from "../process/nats.ts";
 import { DURABLE } from "../contract/topology.ts";
+import { Incidents } from "./incidents.ts";
 import type { LoadResult } from "./load_main.ts";
 import { ChildProcess } from "../dev/testing/child_process.ts";
 
 /** Two billion events a day. */
 const TARGET = 23_148;
 const EVENTS_A_DAY = 2e9;
-/** Interval between two incidents, ms: live pages ten a minute, and more of them as one. */
-const INCIDENT_EVERY_MS = 7_300;
-const COHORT_SESSIONS = 60;
 /** Target of live for p99, ms. */
 const ALERT_TARGET_MS = 5_000;
 const ROYALTY_LAG_TARGET_SECONDS = 10;
@@ -143,74 +139,6 @@ async function readAll(stack: NatsStack, durable: string, sent: Promise<number>)
     }
     last?.ack();
   }
-}
-
-/** Cohorts that stall, each on a title of its own. */
-class Incidents {
-  readonly #answeredAtMs = new Map<string, number>();
-  readonly #random = new Random(2);
-
-  constructor(readonly pipeline: Pipeline) {}
-
-  /** Starts one after the other until `signal` aborts. */
-  async run(signal: AbortSignal): Promise<void> {
-    for (let i = 0; !signal.aborted; i++) {
-      const titleId = `stalling-${i}`;
-      await this.#stall(titleId);
-      this.#answeredAtMs.set(titleId, Date.now());
-      // No sleep: the rate of incidents is part of the load.
-      await pause(INCIDENT_EVERY_MS, signal);
-    }
-  }
-
-  /** Time from the answer of the edge to the alert, ms, ascending. Waits for the last alerts. */
-  async latenciesMs(observer: Observer): Promise<number[]> {
-    return await waitFor("an alert for every incident", () => {
-      const heard = openingsOf(observer);
-      const latencies = [...this.#answeredAtMs].flatMap(([titleId, atMs]) => {
-        const heardAtMs = heard.get(titleId);
-        return heardAtMs === undefined ? [] : [heardAtMs - atMs];
-      });
-      const isAll = latencies.length === this.#answeredAtMs.size;
-      return isAll ? latencies.sort((a, b) => a - b) : undefined;
-    }, { timeoutMs: 60_000 });
-  }
-
-  async #stall(titleId: string): Promise<void> {
-    const heartbeats = Array.from(
-      { length: COHORT_SESSIONS },
-      (_, i) =>
-        aHeartbeat(this.#random, Date.now(), {
-          title_id: titleId,
-          session_id: `${titleId}-${i}`,
-          region: "de",
-          state: "rebuffering",
-          played_ms: 5_000,
-          rebuffer_ms: 5_000,
-          rebuffer_count: 1,
-        }),
-    );
-    const { services, fleetKey } = this.pipeline;
-    const response = await fetch(`${services.ingest.url}/v1/heartbeats`, {
-      method: "POST",
-      headers: { authorization: `Bearer ${fleetKey}`, "content-type": "application/json" },
-      body: encode(heartbeats),
-    });
-    const text = await response.text();
-    if (response.status !== 202) throw new Stop(`the edge answered ${response.status} ${text}`);
-  }
-}
-
-/** When on-call first heard that a title stalls: by itself, or named as one of the worst. */
-function openingsOf({ alerts }: Observer): Map<string, number> {
-  const openings = new Map<string, number>();
-  for (const { alert, heardAtMs } of alerts) {
-    if (alert.kind !== "incident" || !isOpen(alert)) continue;
-    for (const { title } of [alert.cell, ...alert.dimensions.map(({ cell }) => cell)]) {
-      if (title !== undefined && !openings.has(title)) openings.set(title, heardAtMs);
-    }
-  }
-  return openings;
 }
 
 async function load(

@@ -49,6 +49,48 @@ export interface LoadReport {
   readonly lastRefusal?: string | undefined;
 }
 
+/** Requests that are due at times of their own, whatever the answers do. */
+export interface PlannedLoad {
+  readonly url: string;
+  readonly key: string;
+  /** Each is a connection of its own. */
+  readonly concurrency: number;
+  readonly requests: number;
+  /** Of a body. */
+  readonly largestBytes: number;
+  /** When a request is due, ms since the start; never before the one before. */
+  readonly dueMs: (request: number) => number;
+  /** The body of a request; called once for each that is sent, in order. */
+  readonly bodyOf: (request: number) => LoadBody;
+  /** Starts no request later than this, ms since the start. */
+  readonly untilMs?: number;
+  /** Receives every answer. */
+  readonly observe?: (outcome: RequestOutcome) => void;
+}
+
+/** One request, once it is accepted or given up. Times as `performance.now` has them. */
+export interface RequestOutcome {
+  readonly dueMs: number;
+  /** When a connection was free for it: before `dueMs` unless all were busy. */
+  readonly freeMs: number;
+  /** When its first byte went out. */
+  readonly sentMs: number;
+  readonly answeredMs: number;
+  readonly events: number;
+  /** Why it was given up; undefined of one that was accepted. */
+  readonly refusal: string | undefined;
+}
+
+/** What a planned load came to. */
+export interface PlannedReport {
+  /** Requests accepted, given up, and never sent because they were too late. */
+  readonly accepted: number;
+  readonly lost: number;
+  readonly unsent: number;
+  readonly repeated: number;
+  readonly lastRefusal?: string | undefined;
+}
+
 const DEFAULTS = { eventsPerRequest: 100, concurrency: 8, titles: 40, regions: 24, seed: 1 };
 const ATTEMPTS = 100;
 /** Hexadecimal digits of the request number in an event_id. */
@@ -56,98 +98,163 @@ const ROUND_DIGITS = 8;
 
 /** Sends at the given rate. Throws when the edge refuses a body permanently. */
 export async function loadAtRate(options: LoadOptions): Promise<LoadReport> {
-  const load = new Load({ ...DEFAULTS, ...options });
+  const { titles, regions, seed, concurrency, eventsPerRequest, ...rest } = {
+    ...DEFAULTS,
+    ...options,
+  };
+  const random = loadRandom(seed);
+  const used = REGIONS.slice(0, regions);
+  const drawn = () => ({ titleId: `title-${random.int(1, titles)}`, region: random.pick(used) });
+  const bodies = new LoadBodies(
+    Array.from({ length: concurrency }, () => new LoadBody(random, eventsPerRequest, drawn)),
+  );
+  const { eventsPerSecond } = rest;
+  const startMs = performance.now();
+  const { repeated, lastRefusal } = await sendPlanned({
+    ...rest,
+    concurrency,
+    largestBytes: bodies.largestBytes,
+    requests: Math.ceil(eventsPerSecond * rest.seconds / eventsPerRequest),
+    dueMs: (request) => request * eventsPerRequest * 1000 / eventsPerSecond,
+    bodyOf: (request) => bodies.at(request % concurrency),
+    observe: ({ refusal }) => {
+      if (refusal) throw new Error(`the edge refused a body permanently: ${refusal}`);
+    },
+  });
+  const seconds = (performance.now() - startMs) / 1000;
+  const totals = titleTotals(bodies.credit());
+  const sum = (part: (each: TitleTotals) => number) =>
+    [...totals.values()].reduce((total, each) => total + part(each), 0);
+  const sent = sum(({ events }) => events);
+  return {
+    sent,
+    seconds,
+    eventsPerSecond: sent / seconds,
+    titles: totals,
+    ms: sum(({ ms }) => ms),
+    repeated,
+    lastRefusal,
+  };
+}
+
+/** Randomness that differs in every run, so that two runs against one stream share no event_id. */
+export function loadRandom(seed: number): Random {
+  return new Random(seed ^ randomInt(2 ** 32));
+}
+
+/** Sends each request when it is due, or as soon as a connection is free. */
+export async function sendPlanned(plan: PlannedLoad): Promise<PlannedReport> {
+  const load = new Load(plan);
   return await load.run();
 }
 
 class Load {
   readonly #startMs = performance.now();
-  readonly #requests: number;
   #next = 0;
+  #accepted = 0;
+  #lost = 0;
+  #unsent = 0;
   #repeated = 0;
   #lastRefusal: string | undefined;
 
-  constructor(private readonly options: LoadOptions & typeof DEFAULTS) {
-    const { eventsPerSecond, seconds, eventsPerRequest } = options;
-    this.#requests = Math.ceil(eventsPerSecond * seconds / eventsPerRequest);
-  }
+  constructor(private readonly plan: PlannedLoad) {}
 
-  async run(): Promise<LoadReport> {
-    // Different in every run, so that two runs against one stream share no event_id.
-    const random = new Random(this.options.seed ^ randomInt(2 ** 32));
-    const { concurrency } = this.options;
-    const bodies = Array.from({ length: concurrency }, () => new LoadBody(random, this.options));
-    await Promise.all(bodies.map((body) => this.#work(body)));
-    const seconds = (performance.now() - this.#startMs) / 1000;
-    const titles = creditOf(bodies);
-    const totals = [...titles.values()];
-    const sent = totals.reduce((sum, { events }) => sum + events, 0);
+  async run(): Promise<PlannedReport> {
+    await Promise.all(Array.from({ length: this.plan.concurrency }, () => this.#work()));
     return {
-      sent,
-      seconds,
-      eventsPerSecond: sent / seconds,
-      titles,
-      ms: totals.reduce((sum, { ms }) => sum + ms, 0),
+      accepted: this.#accepted,
+      lost: this.#lost,
+      unsent: this.#unsent,
       repeated: this.#repeated,
       lastRefusal: this.#lastRefusal,
     };
   }
 
-  async #work(body: LoadBody): Promise<void> {
-    const { eventsPerRequest, eventsPerSecond, url, key } = this.options;
+  async #work(): Promise<void> {
+    const { url, key, requests, dueMs, bodyOf, untilMs = Infinity } = this.plan;
     const headers = { "content-type": "application/json", authorization: `Bearer ${key}` };
-    using connection = new PostConnection(`${url}/v1/heartbeats`, headers, body.template.length);
-    connection.body.set(body.template);
-    while (this.#next < this.#requests) {
+    using connection = new PostConnection(`${url}/v1/heartbeats`, headers, this.plan.largestBytes);
+    while (this.#next < requests) {
       const request = this.#next++;
-      const dueMs = this.#startMs + request * eventsPerRequest * 1000 / eventsPerSecond;
-      const earlyMs = dueMs - performance.now();
-      if (earlyMs > 1) await pause(earlyMs);
-      body.stamp(connection.body, Date.now(), request);
-      await this.#post(connection);
-      body.acknowledged++;
+      const due = this.#startMs + dueMs(request);
+      const freeMs = performance.now();
+      if (freeMs - this.#startMs > untilMs) {
+        this.#unsent++;
+        continue;
+      }
+      if (due - freeMs > 1) await pause(due - freeMs);
+      const body = bodyOf(request);
+      body.stamp(connection.take(body.template), Date.now(), request);
+      const sentMs = performance.now();
+      const refusal = await this.#post(connection);
+      if (refusal === undefined) {
+        this.#accepted++;
+        body.acknowledged++;
+      } else {
+        this.#lost++;
+      }
+      const answeredMs = performance.now();
+      const { events } = body;
+      this.plan.observe?.({ dueMs: due, freeMs, sentMs, answeredMs, events, refusal });
     }
   }
 
-  async #post(connection: PostConnection): Promise<void> {
+  /** Posts until it is accepted; resolves to why it was given up, if it was. */
+  async #post(connection: PostConnection): Promise<string | undefined> {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const answer = await connection.post().catch(messageOf);
-      if (typeof answer !== "string" && answer.status === 202) return;
+      if (typeof answer !== "string" && answer.status === 202) return undefined;
       this.#repeated++;
       this.#lastRefusal = typeof answer === "string" ? answer : `${answer.status} ${answer.text}`;
       if (typeof answer !== "string" && answer.status < 500 && answer.status !== 429) break;
       const waitMs = typeof answer === "string" ? undefined : answer.retryAfterMs;
       await pause(waitMs ?? 100);
     }
-    throw new Error(`the edge refused a body permanently: ${this.#lastRefusal}`);
+    return this.#lastRefusal;
   }
 }
 
-/** One array of heartbeats whose ids, times and sequence numbers are overwritten in place. */
-class LoadBody {
+/** Who watches what, where. */
+export interface LoadCell {
+  readonly titleId: string;
+  readonly region: string;
+}
+
+/** What royalty must credit a title in a region. */
+export interface CellTotals extends LoadCell, TitleTotals {}
+
+/**
+ * The heartbeats of one request, each of a session of its own; ids, times and sequence numbers are
+ * overwritten in place. One heartbeat alone is an object, several are an array.
+ */
+export class LoadBody {
   readonly template: Uint8Array;
   /** How often it was acknowledged. */
   acknowledged = 0;
   /** Credit of one request. */
-  readonly credit = new Map<string, TitleTotals>();
+  readonly credit: readonly CellTotals[];
   readonly #places: readonly Place[];
+  #stamped = 0;
 
-  constructor(random: Random, { eventsPerRequest, titles, regions }: typeof DEFAULTS) {
-    const used = REGIONS.slice(0, regions);
-    const heartbeats = Array.from({ length: eventsPerRequest }, () => {
-      const titleId = `title-${random.int(1, titles)}`;
-      const { ms, events } = this.credit.get(titleId) ?? { ms: 0, events: 0 };
-      const playedMs = random.int(8_000, 10_000);
-      this.credit.set(titleId, { ms: ms + playedMs, events: events + 1 });
+  /** `drawn` gives the cell of each of the `events` sessions. */
+  constructor(random: Random, readonly events: number, drawn: () => LoadCell) {
+    const heartbeats = Array.from({ length: events }, () => {
+      const { titleId, region } = drawn();
       return aHeartbeat(random, TEMPLATE_TS, {
         session_id: `load-${random.uuidv7(0)}`,
         title_id: titleId,
-        region: random.pick(used),
+        region,
         seq: TEMPLATE_SEQ,
-        played_ms: playedMs,
+        played_ms: random.int(8_000, 10_000),
       });
     });
-    this.template = encode(heartbeats);
+    this.credit = heartbeats.map(({ title_id, region, played_ms }) => ({
+      titleId: title_id,
+      region,
+      ms: played_ms,
+      events: 1,
+    }));
+    this.template = encode(events === 1 ? heartbeats[0] : heartbeats);
     this.#places = placesOf(new TextDecoder().decode(this.template));
   }
 
@@ -159,7 +266,7 @@ class LoadBody {
     const time = digits(nowMs, 16, 12);
     const ts = digits(nowMs, 10, 13);
     const number = digits(request, 16, ROUND_DIGITS);
-    const seq = digits(TEMPLATE_SEQ + request, 10, 7);
+    const seq = digits(TEMPLATE_SEQ + this.#stamped++, 10, 7);
     for (const place of this.#places) {
       bytes.set(time.subarray(0, 8), place.id);
       bytes.set(time.subarray(8), place.id + 9);
@@ -167,6 +274,38 @@ class LoadBody {
       bytes.set(ts, place.ts);
       bytes.set(seq, place.seq);
     }
+  }
+}
+
+/** The bodies of a load. */
+export class LoadBodies {
+  constructor(readonly bodies: readonly LoadBody[]) {}
+
+  get largestBytes(): number {
+    return this.bodies.reduce((most, { template }) => Math.max(most, template.length), 0);
+  }
+
+  /** Throws a `RangeError` where there is none. */
+  at(index: number): LoadBody {
+    const body = this.bodies[index];
+    if (body === undefined) throw new RangeError(`there is no body ${index}`);
+    return body;
+  }
+
+  /** What royalty must credit for what was acknowledged so far. */
+  credit(): CellTotals[] {
+    const cells = new Map<string, { -readonly [K in keyof CellTotals]: CellTotals[K] }>();
+    for (const { credit, acknowledged } of this.bodies) {
+      if (acknowledged === 0) continue;
+      for (const { titleId, region, ms, events } of credit) {
+        const key = `${titleId} ${region}`;
+        const sum = cells.get(key) ?? { titleId, region, ms: 0, events: 0 };
+        sum.ms += ms * acknowledged;
+        sum.events += events * acknowledged;
+        cells.set(key, sum);
+      }
+    }
+    return [...cells.values()];
   }
 }
 
@@ -195,16 +334,11 @@ function digits(value: number, radix: number, length: number): Uint8Array {
   return encoder.encode(value.toString(radix).padStart(length, "0"));
 }
 
-function creditOf(bodies: readonly LoadBody[]): Map<string, TitleTotals> {
+function titleTotals(cells: readonly CellTotals[]): Map<string, TitleTotals> {
   const titles = new Map<string, TitleTotals>();
-  for (const { credit, acknowledged } of bodies) {
-    for (const [titleId, { ms, events }] of credit) {
-      const sum = titles.get(titleId) ?? { ms: 0, events: 0 };
-      titles.set(titleId, {
-        ms: sum.ms + ms * acknowledged,
-        events: sum.events + events * acknowledged,
-      });
-    }
+  for (const { titleId, ms, events } of cells) {
+    const sum = titles.get(titleId) ?? { ms: 0, events: 0 };
+    titles.set(titleId, { ms: sum.ms + ms, events: sum.events + events });
   }
   return titles;
 }

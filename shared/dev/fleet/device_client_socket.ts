@@ -1,6 +1,5 @@
 /**
- * One keep-alive HTTP/1.1 connection that posts bodies of a fixed length with a fraction of the CPU
- * of `fetch`, because the load generator shares the machine with what it measures.
+ * One keep-alive HTTP/1.1 connection that posts bodies with a fraction of the CPU of `fetch`, because the load generator shares the machine with what it measures.
  *
  * @module
  */
@@ -14,38 +13,48 @@ export interface PostAnswer {
 
 /** Maximum size of an answer of the edge. */
 const LARGEST_ANSWER_BYTES = 16 * 1024;
+/** Width of the length of a body, in digits; spaces before a header's value mean nothing. */
+const LENGTH_DIGITS = 10;
 
 /** Connects at the first use, and again after a failure. */
 export class PostConnection implements Disposable {
   #connection: Deno.TcpConn | undefined;
   readonly #address: Deno.ConnectOptions;
   readonly #request: Uint8Array;
+  readonly #lengthAt: number;
   readonly #bodyAt: number;
+  /** Of the request, with the present body. */
+  #length = 0;
   readonly #answer = new Uint8Array(LARGEST_ANSWER_BYTES);
 
-  /** Posts bodies of `bodyBytes` to `url` with these header fields. */
-  constructor(url: string, headers: Readonly<Record<string, string>>, bodyBytes: number) {
+  /** Posts bodies of at most `largestBytes` to `url` with these header fields. */
+  constructor(url: string, headers: Readonly<Record<string, string>>, largestBytes: number) {
     const { hostname, port, pathname, host } = new URL(url);
     this.#address = { hostname, port: Number(port || 80) };
-    const fields = { host, ...headers, "content-length": String(bodyBytes) };
+    const fields = { host, ...headers, "content-length": " ".repeat(LENGTH_DIGITS) };
     const lines = Object.entries(fields).map(([name, value]) => `${name}: ${value}\r\n`);
     const head = new TextEncoder().encode(`POST ${pathname} HTTP/1.1\r\n${lines.join("")}\r\n`);
+    this.#lengthAt = head.length - "\r\n\r\n".length - LENGTH_DIGITS;
     this.#bodyAt = head.length;
-    this.#request = new Uint8Array(head.length + bodyBytes);
+    this.#request = new Uint8Array(head.length + largestBytes);
     this.#request.set(head);
   }
 
-  /** The body; overwrite it in place between two calls of {@link post}. */
-  get body(): Uint8Array {
-    return this.#request.subarray(this.#bodyAt);
+  /** Takes a copy of `template` as the body, and returns it, to be overwritten in place. */
+  take(template: Uint8Array): Uint8Array {
+    const length = new TextEncoder().encode(String(template.length).padStart(LENGTH_DIGITS));
+    this.#request.set(length, this.#lengthAt);
+    this.#request.set(template, this.#bodyAt);
+    this.#length = this.#bodyAt + template.length;
+    return this.#request.subarray(this.#bodyAt, this.#length);
   }
 
   /** Posts the body. Rejects when no complete answer arrives. */
   async post(): Promise<PostAnswer> {
     try {
       this.#connection ??= await Deno.connect(this.#address);
-      for (let sent = 0; sent < this.#request.length;) {
-        sent += await this.#connection.write(this.#request.subarray(sent));
+      for (let sent = 0; sent < this.#length;) {
+        sent += await this.#connection.write(this.#request.subarray(sent, this.#length));
       }
       return await this.#read(this.#connection);
     } catch (error) {

@@ -24,8 +24,8 @@ export const AUDIENCE_INTERVAL_MS = 10_000;
  * intervals end at `ts` (ms since the epoch).
  */
 export function audience(random: Random, sessions: number, ts: number): Heartbeat[] {
-  const title = zipf(random, TITLES);
-  const region = zipf(random, REGIONS);
+  const title = zipfRank(random, TITLES);
+  const region = zipfRank(random, REGIONS);
   return Array.from({ length: sessions }, (_, i): Heartbeat => ({
     v: 1,
     event_id: random.uuidv7(ts),
@@ -51,7 +51,7 @@ export function audience(random: Random, sessions: number, ts: number): Heartbea
 }
 
 /** Draws ranks from 0 so that P(k) ∝ 1 / (k + 1) (Zipf's law). */
-function zipf(random: Random, size: number): () => number {
+export function zipfRank(random: Random, size: number): () => number {
   const sums: number[] = [];
   for (let k = 0, sum = 0; k < size; k++) sums.push(sum += 1 / (k + 1));
   const total = sums[size - 1] ?? 1;

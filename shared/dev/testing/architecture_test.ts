@@ -72,6 +72,7 @@ const READ_DECLARATIONS = [
   "shared/dev/demo/tasks_test.ts",
   "shared/dev/testing/documents_test.ts",
   "shared/e2e/chaos/tasks_test.ts",
+  "shared/e2e/load/tasks_test.ts",
 ];
 
 const files = await filesBelow("");

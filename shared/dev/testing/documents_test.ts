@@ -12,6 +12,7 @@ import { royaltySettings } from "../../../royalty/settings.ts";
 import { benchTask } from "../../e2e/bench.ts";
 import { chaosTask } from "../../e2e/chaos/chaos.ts";
 import { soakTask } from "../../e2e/chaos/soak.ts";
+import { loadTask } from "../../e2e/load/load.ts";
 import { isGroup, type Task } from "../../process/cli/declaration.ts";
 import { Misuse } from "../../process/cli/misuse.ts";
 import { LOG_EVENTS } from "../../process/log_events.ts";
@@ -37,7 +38,7 @@ const PROCESSES: readonly { readonly readme: string; readonly settings: Settings
 /** The tasks that read a command line of their own. */
 const TASKS: readonly Task[] = [
   ...[royaltyTask, triageTask, provisionTask],
-  ...[alertsTask, benchTask, chaosTask, demoTask, replayTask, soakTask, upTask],
+  ...[alertsTask, benchTask, chaosTask, demoTask, loadTask, replayTask, soakTask, upTask],
   ...Object.values(TEST_TASKS),
 ];
 const PATHS = [

@@ -53,6 +53,13 @@ const CONNECTIONS: Readonly<Record<typeof PER_POST[number], number>> = {
   100: 64,
 };
 
+/** Limits of the edge that devices never meet which have addresses and fleets of their own. */
+const ONE_MACHINE = {
+  TWOFOLD_HTTP_MAX_PER_ADDRESS: "0",
+  TWOFOLD_FLEET_EVENTS_PER_SECOND: "0",
+  TWOFOLD_FLEET_BYTES_PER_SECOND: "0",
+};
+
 /** `deno task load`. */
 export const loadTask = command({
   name: "load",
@@ -98,7 +105,7 @@ export const loadTask = command({
       type: "string",
       value: "N",
       about: "connections to the edge",
-      parser: integer(1, 20_000),
+      parser: integer(1, 7_500),
       absent: `${CONNECTIONS[100]}, ${CONNECTIONS[20]} or ${CONNECTIONS[1]} by heartbeats a post`,
     },
     generators: {
@@ -169,7 +176,8 @@ async function load(
   progress: (step: string) => void,
 ): Promise<{ readonly run: LoadRun; readonly verdict: LoadVerdictInput }> {
   await using workspace = await Workspace.temporary();
-  await using pipeline = await Pipeline.start(workspace, { durable: true, progress });
+  const services = { ingest: ONE_MACHINE };
+  await using pipeline = await Pipeline.start(workspace, { durable: true, services, progress });
   const observer = await Observer.start(pipeline);
   progress("encoding the heartbeats");
   const target = { url: pipeline.edgeUrl, key: pipeline.fleetKey, seed: 1 };

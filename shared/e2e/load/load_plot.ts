@@ -33,8 +33,8 @@ const PANEL_GAP = 18;
 const FOOT = 44;
 const LEGEND_LINE = 15;
 const COLOURS = [
-  ...["#0969da", "#cf222e", "#1a7f37", "#9a6700", "#8250df", "#bf3989", "#1b7c83", "#57606a"],
-  ...["#bc4c00", "#0550ae"],
+  ...["#0969da", "#cf222e", "#1a7f37", "#bf8700", "#8250df", "#ff6ac1", "#24292f", "#8c959f"],
+  ...["#39c5cf", "#8b4513"],
 ];
 const STYLE = `text{font:12px system-ui,-apple-system,"Segoe UI","DejaVu Sans",sans-serif;` +
   `fill:#57606a}.title{font-size:16px;font-weight:600;fill:#1f2328}` +
@@ -96,8 +96,8 @@ function panelSvg(panel: PlotPanel, top: number, x: (second: number) => number):
 }
 
 function scaleOf({ series, isLogarithmic = false }: PlotPanel, top: number): PanelScale {
-  const values = series.flatMap(({ points }) => points.map(([, value]) => value))
-    .filter((value) => value !== undefined && Number.isFinite(value));
+  const values = series.flatMap(({ points }) => points.map(([, value]) => value ?? NaN))
+    .filter(Number.isFinite);
   const most = values.reduce((max, value) => Math.max(max, value), 0);
   const place = (part: number) =>
     rounded(top + PANEL_HEIGHT - Math.min(1, Math.max(0, part)) * PANEL_HEIGHT);

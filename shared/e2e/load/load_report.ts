@@ -144,7 +144,7 @@ export function loadText(run: LoadRun): string {
       "no connection free",
       `${whole(generator.waitedRequests)} of ${whole(outcome.requests)} requests`,
     ],
-    ["what limited it", generator.limit],
+    ["what kept it from its rate", generator.limit],
     [
       "requests repeated",
       `${whole(outcome.repeated)}${

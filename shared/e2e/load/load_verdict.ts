@@ -11,7 +11,7 @@ import type { CellTotals } from "../../dev/fleet/device_client_load.ts";
 import { parseCsv } from "../../dev/testing/csv.ts";
 import type { MemoryCourse } from "../chaos/memory.ts";
 import type { IncidentHeard } from "../incidents.ts";
-import { limitOf, type LoadOutcome } from "./outcome.ts";
+import { isRateHeld, limitOf, type LoadOutcome, ON_TIME_RATIO } from "./outcome.ts";
 
 /** What a verdict is made of. */
 export interface LoadVerdictInput {
@@ -29,8 +29,6 @@ export interface LoadVerdictInput {
   readonly judgesMemory: boolean;
 }
 
-/** Of the requests. */
-const ON_TIME_RATIO = 0.99;
 /** Target of live for p99, ms. */
 const ALERT_TARGET_MS = 5_000;
 
@@ -38,7 +36,7 @@ const ALERT_TARGET_MS = 5_000;
 export function loadChecks(input: LoadVerdictInput): CheckLine[] {
   const { outcome, incidents, memory, judgesMemory } = input;
   return [
-    equal("requests lost", 0, outcome.lost),
+    lostCheck(outcome),
     rateCheck(input),
     ...bookChecks(input),
     ...(incidents.length > 0 ? [alertCheck(incidents)] : []),
@@ -50,8 +48,13 @@ export function loadChecks(input: LoadVerdictInput): CheckLine[] {
   ];
 }
 
+function lostCheck({ lost, lastRefusal }: LoadOutcome): CheckLine {
+  const found = lost === 0 ? "0" : `${whole(lost)}, last ${lastRefusal}`;
+  return check("requests lost", "0", found, lost === 0);
+}
+
 function rateCheck({ outcome, generatorCores }: LoadVerdictInput): CheckLine {
-  const ok = outcome.onTimeRatio >= ON_TIME_RATIO;
+  const ok = isRateHeld(outcome);
   // Rounded down, so that 98.99 % does not look like enough.
   const percent = (Math.floor(outcome.onTimeRatio * 1e4) / 100).toFixed(2);
   const found = ok ? `${percent} %` : `${percent} %; ${limitOf(outcome, generatorCores)}`;

@@ -107,13 +107,21 @@ function figuresOf(latencies: Latencies): LatencyFigures {
   };
 }
 
+/** Of the requests that must go out within a second of when they are due. */
+export const ON_TIME_RATIO = 0.99;
 /** From here on a generator is busy all the time, share of one core. */
 const BUSY_CORES = 0.9;
 /** Lateness of a generator that has time, p99, ms: timers, and other processes on its core. */
 const LATE_LIMIT_MS = 100;
 
-/** What kept a load from its rate: the generator itself, or what. */
+/** Whether the rate of the profile was held. */
+export function isRateHeld({ onTimeRatio }: LoadOutcome): boolean {
+  return onTimeRatio >= ON_TIME_RATIO;
+}
+
+/** What kept a load from its rate: nothing, the generator itself, or what. */
 export function limitOf(outcome: LoadOutcome, generatorCores: number): string {
+  if (isRateHeld(outcome)) return "nothing";
   const { late, repeated, lastRefusal, waited } = outcome;
   if (generatorCores >= BUSY_CORES) {
     return `the generator is busy, ${

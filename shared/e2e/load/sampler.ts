@@ -33,6 +33,8 @@ export interface LoadSample {
 }
 
 const EVERY_MS = 1_000;
+/** Of a share of CPU time. */
+const SHORTEST_SECONDS = 0.5;
 
 interface WalRow {
   readonly bytes: string;
@@ -115,9 +117,12 @@ export class Sampler implements AsyncDisposable {
   }
 
   // A child that ends takes its CPU time with it, so a difference may be below zero.
-  #cores(): Map<string, number> {
+  #cores(): ReadonlyMap<string, number> {
     const nowMs = performance.now();
     const seconds = (nowMs - this.#cpuAtMs) / 1_000;
+    // The kernel counts in ticks of 10 ms, so a share of a short time would be a guess.
+    const last = this.samples.at(-1);
+    if (last && seconds < SHORTEST_SECONDS) return last.cores;
     const shares = Object.entries(this.pids).map(([name, pid]) => {
       const total = cpuSecondsOfTree(pid);
       const share = Math.max(0, total - (this.#cpu.get(name) ?? total)) / seconds;

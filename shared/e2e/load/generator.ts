@@ -67,6 +67,8 @@ export interface GeneratorResult extends PlannedReport {
 
 /** A request that goes out later than this was not sent at the rate of the profile, ms. */
 export const LATE_MS = 1_000;
+/** A connection that is free so soon after the due time was free: the start takes a while. */
+const FREE_MS = 10;
 /** Every device reports after this time, s. */
 const DEVICE_SECONDS = 10;
 /** What is still unsent so long after the end is never sent, ms. */
@@ -105,7 +107,7 @@ class Seconds {
     // A request may go out up to a millisecond early.
     second.latency.add(answeredMs - Math.min(dueMs, sentMs));
     second.service.add(answeredMs - sentMs);
-    if (freeMs <= dueMs) second.late.add(Math.max(0, sentMs - dueMs));
+    if (freeMs <= dueMs + FREE_MS) second.late.add(Math.max(0, sentMs - dueMs));
     else second.waited++;
     if (sentMs - dueMs > LATE_MS) second.tooLate++;
     if (refusal === undefined) this.#at(answeredMs).accepted += events;

@@ -243,12 +243,12 @@ async function drained(observer: Observer, events: number): Promise<number> {
 
 // Days are open; their lines so far are those that a close would issue.
 async function statementSince(pipeline: Pipeline, sinceMs: number) {
-  const cells = [];
+  const days = [];
   for (let ms = sinceMs - sinceMs % DAY_MS; ms <= Date.now(); ms += DAY_MS) {
     const day = new Date(ms).toISOString().slice(0, "2026-11-23".length);
-    cells.push(...statementCells(await pipeline.cli("royalty", ["export", "--day", day])));
+    days.push(statementCells(await pipeline.cli("royalty", ["export", "--day", day])));
   }
-  return cells;
+  return days.flat();
 }
 
 async function unexplainedIn(pipeline: Pipeline): Promise<number> {

@@ -114,7 +114,7 @@ export function figuresOfLoad(run: LoadRun) {
     processes: new Map(
       namesIn(samples).map((name) => [name, {
         medianCores: medianOf(coresOf(run, name)) ?? 0,
-        maxCores: Math.max(0, ...coresOf(run, name)),
+        maxCores: coresOf(run, name).reduce((max, each) => Math.max(max, each), 0),
         maxMemoryBytes: most(({ memoryBytes }) => memoryBytes.get(name) ?? 0),
       }]),
     ),

@@ -72,11 +72,25 @@ function coresOf({ samples, shape }: LoadRun, name: string): number[] {
     .map(({ cores }) => cores.get(name) ?? 0);
 }
 
+/** What is written for events. */
+interface BytesWritten {
+  readonly bytes: (each: LoadSample) => number;
+  readonly events: (each: LoadSample) => number;
+}
+
+/** Streams are written before an event is accepted, the log of Postgres when it is counted. */
+const STREAM: BytesWritten = {
+  bytes: ({ streamBytes }) => streamBytes,
+  events: ({ accepted }) => accepted,
+};
+const WAL: BytesWritten = { bytes: ({ walBytes }) => walBytes, events: ({ counted }) => counted };
+
 /** Bytes an event of the whole load. */
-function bytesOf(samples: readonly LoadSample[], part: (each: LoadSample) => number) {
+function bytesOf(samples: readonly LoadSample[], written: BytesWritten) {
   const [first, last] = [samples[0], samples.at(-1)];
-  const events = (last?.accepted ?? 0) - (first?.accepted ?? 0);
-  return first && last && events > 0 ? (part(last) - part(first)) / events : undefined;
+  if (first === undefined || last === undefined) return undefined;
+  const events = written.events(last) - written.events(first);
+  return events > 0 ? (written.bytes(last) - written.bytes(first)) / events : undefined;
 }
 
 /** The figures of a run; names of processes are keys of maps. */
@@ -109,8 +123,8 @@ export function figuresOfLoad(run: LoadRun) {
       p50Ms: medianOf(alerts),
       maxMs: alerts.at(-1),
     },
-    streamBytesPerEvent: bytesOf(samples, ({ streamBytes }) => streamBytes),
-    walBytesPerEvent: bytesOf(samples, ({ walBytes }) => walBytes),
+    streamBytesPerEvent: bytesOf(samples, STREAM),
+    walBytesPerEvent: bytesOf(samples, WAL),
     processes: new Map(
       namesIn(samples).map((name) => [name, {
         medianCores: medianOf(coresOf(run, name)) ?? 0,
@@ -197,19 +211,19 @@ function percent(share: number): string {
 }
 
 /** Bytes an event over time. */
-function perEventOver(run: LoadRun, part: (each: LoadSample) => number) {
+function perEventOver(run: LoadRun, { bytes, events }: BytesWritten) {
   const written: Written[] = run.samples.map((each) => ({
     atSeconds: each.atSeconds,
-    events: each.accepted,
-    bytes: part(each),
+    events: events(each),
+    bytes: bytes(each),
   }));
   return bytesPerEvent(written, WINDOW_SECONDS);
 }
 
 /** The run over time, for JSON. */
 export function courseOfLoad(run: LoadRun) {
-  const streamBytes = perEventOver(run, ({ streamBytes }) => streamBytes);
-  const walBytes = perEventOver(run, ({ walBytes }) => walBytes);
+  const streamBytes = perEventOver(run, STREAM);
+  const walBytes = perEventOver(run, WAL);
   const samples = run.samples.map((sample, i) => ({
     ...sample,
     streamBytesPerEvent: streamBytes[i],
@@ -231,8 +245,8 @@ export function loadPanels(run: LoadRun): PlotPanel[] {
     points: within.map((second) => [second.second + 0.5, part(second)] as const),
   });
   const processes = namesIn(samples);
-  const perEvent = (name: string, part: (each: LoadSample) => number): PlotSeries => {
-    const values = perEventOver(run, part);
+  const perEvent = (name: string, written: BytesWritten): PlotSeries => {
+    const values = perEventOver(run, written);
     return { name, points: samples.map(({ atSeconds }, i) => [atSeconds, values[i]]) };
   };
   return [
@@ -280,8 +294,8 @@ export function loadPanels(run: LoadRun): PlotPanel[] {
     {
       title: `bytes an event, over ${WINDOW_SECONDS} s`,
       series: [
-        perEvent("HEARTBEATS on disk", ({ streamBytes }) => streamBytes),
-        perEvent("WAL of Postgres", ({ walBytes }) => walBytes),
+        perEvent("HEARTBEATS on disk", STREAM),
+        perEvent("WAL of Postgres", WAL),
       ],
     },
   ];

@@ -18,6 +18,8 @@ export interface LoadSample {
   readonly atSeconds: number;
   /** Heartbeats that the edge had accepted since its start. */
   readonly accepted: number;
+  /** Heartbeats that royalty had counted since its start. */
+  readonly counted: number;
   /** Messages and seconds that readers are behind. */
   readonly liveLag: number;
   readonly liveBehindSeconds: number;
@@ -87,7 +89,7 @@ export class Sampler implements AsyncDisposable {
   }
 
   async #sample(startAtMs: number): Promise<void> {
-    const [{ accepted, messages, lag }, streamBytes, [wal]] = await Promise.all([
+    const [{ accepted, counted, messages, lag }, streamBytes, [wal]] = await Promise.all([
       this.observer.snapshot(),
       this.#streamBytes(),
       this.#sql<WalRow[]>`select pg_current_wal_lsn() - '0/0'::pg_lsn as bytes`,
@@ -97,6 +99,7 @@ export class Sampler implements AsyncDisposable {
     this.samples.push({
       atSeconds,
       accepted,
+      counted,
       liveLag: lag.live,
       liveBehindSeconds: secondsBehind(this.#history, lag.live),
       royaltyLag: lag.royalty,

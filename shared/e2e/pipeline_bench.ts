@@ -20,7 +20,7 @@ import { Workspace } from "../dev/servers/workspace.ts";
 import { Stop } from "../process/errors.ts";
 import { inboxPrefix } from "../process/nats.ts";
 import { DURABLE } from "../contract/topology.ts";
-import { Incidents } from "./incidents.ts";
+import { StallingCohorts } from "./stalling_cohorts.ts";
 import type { LoadResult } from "./load_main.ts";
 import { ChildProcess } from "../dev/testing/child_process.ts";
 
@@ -49,7 +49,7 @@ export async function runPipelineBench(seconds = 60, eventsPerSecond = 24_000): 
     "nats-server": pipeline.nats.pid,
     postgres: pipeline.postgres.pid,
   };
-  const incidents = new Incidents(pipeline);
+  const incidents = new StallingCohorts(pipeline);
   let lagAtEnd = 0;
   let loaded: LoadResult | undefined;
   const figure = await measure("whole pipeline, HTTP to books and alerts", pids, async () => {

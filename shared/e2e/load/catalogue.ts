@@ -21,7 +21,7 @@ const PREMIERE_SHARE = 0.8;
 export const LARGEST_REGION = "r0";
 
 /** Draws what viewers watch: titles and regions by Zipf's law with exponent 1. */
-export class Catalogue {
+export class LoadCatalogue {
   readonly #title: () => number;
   readonly #region: () => number;
 

@@ -16,7 +16,7 @@ import {
   sendPlanned,
 } from "../../dev/fleet/device_client_load.ts";
 import { pause } from "../../process/retry.ts";
-import { Catalogue, type CatalogueSize } from "./catalogue.ts";
+import { type CatalogueSize, LoadCatalogue } from "./catalogue.ts";
 import { Latencies, type LatencyCounts } from "./latencies.ts";
 import {
   dueAt,
@@ -155,7 +155,7 @@ async function generate(
 
 function encodeBodies(options: GeneratorOptions, count: number, seed: number): LoadBodies {
   const random = loadRandom(seed);
-  const catalogue = new Catalogue(random, options);
+  const catalogue = new LoadCatalogue(random, options);
   const everyday = options.profile === "premiere" ? count * PREMIERE_BASE : count;
   return new LoadBodies(
     Array.from({ length: Math.max(1, count) }, (_, i) => {

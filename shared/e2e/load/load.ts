@@ -15,7 +15,7 @@ import { toJson } from "../../process/cli/json_output.ts";
 import { filePath, integer, numberWithin, oneOf } from "../../process/cli/parsers.ts";
 import { main } from "../../process/cli/run.ts";
 import { pause } from "../../process/retry.ts";
-import { Incidents } from "../incidents.ts";
+import { StallingCohorts } from "../stalling_cohorts.ts";
 import { LARGEST_REGION } from "./catalogue.ts";
 import { Generators } from "./generators.ts";
 import { loadPlotSvg } from "./load_plot.ts";
@@ -184,7 +184,7 @@ async function load(
   await using generators = await Generators.start({ ...target, ...shape }, shape.generators);
   const pids = { ...pidsOf(pipeline), ...generators.pids() };
   await using sampler = new Sampler(pipeline, observer, pids);
-  const incidents = new Incidents(pipeline, LARGEST_REGION);
+  const incidents = new StallingCohorts(pipeline, LARGEST_REGION);
   const startAtMs = await generators.begin();
   progress(`sending ${shape.profile}, up to ${shape.rate}/s, for ${shape.seconds} s`);
   sampler.begin(startAtMs);
@@ -218,7 +218,7 @@ async function load(
   };
 }
 
-async function stallUntil(incidents: Incidents, signal: AbortSignal): Promise<void> {
+async function stallUntil(incidents: StallingCohorts, signal: AbortSignal): Promise<void> {
   await pause(INCIDENTS_AFTER_MS, signal);
   await incidents.run(signal);
 }

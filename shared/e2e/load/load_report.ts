@@ -8,7 +8,7 @@
 import { whole } from "../../dev/demo/check_line.ts";
 import { left, renderTable, right } from "../../process/cli/table.ts";
 import { courseOf, type MemoryCourse } from "../chaos/memory.ts";
-import type { IncidentHeard } from "../incidents.ts";
+import type { IncidentHeard } from "../stalling_cohorts.ts";
 import type { PlotPanel, PlotSeries } from "./load_plot.ts";
 import { alertLatenciesMs } from "./load_verdict.ts";
 import { type LatencyFigures, limitOf, type LoadOutcome } from "./outcome.ts";

@@ -10,7 +10,7 @@ import { check, type CheckLine, equal, whole } from "../../dev/demo/check_line.t
 import type { CellTotals } from "../../dev/fleet/device_client_load.ts";
 import { parseCsv } from "../../dev/testing/csv.ts";
 import type { MemoryCourse } from "../chaos/memory.ts";
-import type { IncidentHeard } from "../incidents.ts";
+import type { IncidentHeard } from "../stalling_cohorts.ts";
 import { isRateHeld, limitOf, type LoadOutcome, ON_TIME_RATIO } from "./outcome.ts";
 
 /** What a verdict is made of. */

@@ -29,7 +29,7 @@ export interface IncidentHeard {
 }
 
 /** Cohorts that stall, each on a title of its own. */
-export class Incidents {
+export class StallingCohorts {
   readonly #answeredAtMs = new Map<string, number>();
   readonly #random = new Random(2);
 

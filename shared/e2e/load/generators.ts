@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Workspace } from "../../dev/servers/workspace.ts";
 import { ChildProcess } from "../../dev/testing/child_process.ts";
 import { waitFor } from "../../dev/testing/wait_for.ts";
 import { Stop } from "../../process/errors.ts";
@@ -14,10 +15,17 @@ const START_AFTER_MS = 200;
 
 /** Processes that send one load together. */
 export class Generators implements AsyncDisposable {
-  private constructor(readonly processes: readonly ChildProcess[]) {}
+  private constructor(
+    readonly workspace: Workspace,
+    readonly processes: readonly ChildProcess[],
+  ) {}
 
   /** Starts `count` of them, each with its part of `whole`, and waits until all are ready. */
-  static async start(whole: GeneratorOptions, count: number): Promise<Generators> {
+  static async start(
+    workspace: Workspace,
+    whole: GeneratorOptions,
+    count: number,
+  ): Promise<Generators> {
     const program = new URL("./generator.ts", import.meta.url).pathname;
     const processes = Array.from({ length: count }, (_, i) => {
       const part: GeneratorOptions = {
@@ -29,13 +37,15 @@ export class Generators implements AsyncDisposable {
       const args = ["run", "--quiet", "-A", program, JSON.stringify(part)];
       return new ChildProcess(Deno.execPath(), args, { hasInput: true });
     });
-    const generators = new Generators(processes);
-    await waitFor("the generators", () => {
-      const ended = processes.find(({ exitCode }) => exitCode !== null);
-      return ended !== undefined || processes.every(({ out }) => out.startsWith("ready"));
-    }, { timeoutMs: READY_MS });
-    generators.#throwIfFailed();
-    return generators;
+    const generators = new Generators(workspace, processes);
+    try {
+      await Promise.all(processes.map((each) => workspace.watch(each)));
+      await generators.#ready();
+      return generators;
+    } catch (error) {
+      await generators[Symbol.asyncDispose]();
+      throw error;
+    }
   }
 
   /** Starts the load; returns when it begins, ms since the epoch. */
@@ -56,12 +66,24 @@ export class Generators implements AsyncDisposable {
   /** What each of them did; throws a {@link Stop} if one failed. */
   async results(): Promise<GeneratorResult[]> {
     const ended = await Promise.all(this.processes.map((each) => each.ended));
+    await Promise.all(this.processes.map((each) => this.workspace.unwatch(each)));
     this.#throwIfFailed();
     return ended.map(({ out }) => JSON.parse(out.slice(out.indexOf("\n"))));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all(this.processes.map((each) => each[Symbol.asyncDispose]()));
+    await Promise.all(this.processes.map(async (each) => {
+      await each[Symbol.asyncDispose]();
+      await this.workspace.unwatch(each);
+    }));
+  }
+
+  async #ready(): Promise<void> {
+    await waitFor("the generators", () => {
+      const ended = this.processes.find(({ exitCode }) => exitCode !== null);
+      return ended !== undefined || this.processes.every(({ out }) => out.startsWith("ready"));
+    }, { timeoutMs: READY_MS });
+    this.#throwIfFailed();
   }
 
   #throwIfFailed(): void {

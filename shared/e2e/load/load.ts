@@ -181,7 +181,11 @@ async function load(
   const observer = await Observer.start(pipeline);
   progress("encoding the heartbeats");
   const target = { url: pipeline.edgeUrl, key: pipeline.fleetKey, seed: 1 };
-  await using generators = await Generators.start({ ...target, ...shape }, shape.generators);
+  await using generators = await Generators.start(
+    workspace,
+    { ...target, ...shape },
+    shape.generators,
+  );
   const pids = { ...pidsOf(pipeline), ...generators.pids() };
   await using sampler = new Sampler(pipeline, observer, pids);
   const incidents = new StallingCohorts(pipeline, LARGEST_REGION);

@@ -54,7 +54,7 @@ async function start(service: IngestProcess): Promise<void> {
     hostname,
     port: settings.TWOFOLD_HTTP_PORT,
     portSetting: "TWOFOLD_HTTP_PORT",
-    isShared: settings.TWOFOLD_HTTP_PORT_SHARED,
+    isShared: settings.TWOFOLD_HTTP_PORT_SHARED === "1",
   }, app);
   const starting = health.part("landing", "the streams are not probed yet");
   const nc = await connectService(service);

@@ -20,7 +20,7 @@ export const ingestSettings = {
   ...natsSettings,
   ...processSettings,
   TWOFOLD_HTTP_PORT: wholeNumber(1, 65_535).default(8080).describe("port of the HTTP server"),
-  TWOFOLD_HTTP_PORT_SHARED: z.enum(["0", "1"]).default("0").transform((text) => text === "1")
+  TWOFOLD_HTTP_PORT_SHARED: z.enum(["0", "1"]).default("0")
     .describe("1: other processes of the edge may listen on the same port of this machine (Linux)"),
   TWOFOLD_STATUS_PORT: wholeNumber(1, 65_535).default(8087)
     .describe("port of /metrics, /healthz and /readyz for operators; not public"),

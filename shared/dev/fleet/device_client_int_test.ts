@@ -2,8 +2,16 @@ import { assert, assertEquals, assertExists, assertLessOrEqual, assertRejects } 
 import { Buffer } from "node:buffer";
 import { gunzipSync } from "node:zlib";
 import { judge } from "../../contract/event.ts";
+import { pause } from "../../process/retry.ts";
 import { DeviceClient, drive } from "./device_client.ts";
-import { loadAtRate } from "./device_client_load.ts";
+import {
+  loadAtRate,
+  LoadBodies,
+  LoadBody,
+  loadRandom,
+  type RequestOutcome,
+  sendPlanned,
+} from "./device_client_load.ts";
 import type { Send } from "./player.ts";
 import { DEFAULT_SIMULATION, Simulator } from "./simulator.ts";
 import { Truth } from "./truth.ts";
@@ -144,6 +152,79 @@ Deno.test("a load that is refused permanently stops with the reason", async () =
     loadAtRate({ url: edge.url, key: KEY, eventsPerSecond: 1_000, seconds: 0.1, concurrency: 1 });
   await assertRejects(load, Error, "401 no such key");
 });
+
+Deno.test("a slow answer delays no due time: what waited for it has its whole wait as latency", async () => {
+  const STALL_MS = 400;
+  let isFirst = true;
+  await using edge = new EdgeDouble(async () => {
+    // No sleep: it is how long the first answer takes.
+    if (isFirst) await pause(STALL_MS);
+    isFirst = false;
+    return accepted();
+  });
+  const { outcomes, report } = await planned(edge, { requests: 21 });
+  assertEquals([report.accepted, report.lost, report.unsent], [21, 0, 0]);
+  const startMs = outcomes[0]?.dueMs ?? NaN;
+  for (const [i, { dueMs, freeMs, sentMs, answeredMs }] of outcomes.entries()) {
+    assertLessOrEqual(Math.abs(dueMs - startMs - i * DUE_EVERY_MS), 1e-3);
+    // One connection: what was due during the stall waited for its end, the less the later.
+    const least = Math.max(0, STALL_MS - 1 - i * DUE_EVERY_MS);
+    assert(answeredMs - dueMs >= least, `${i} took ${answeredMs - dueMs} ms, not ${least}`);
+    assertEquals(
+      i > 0 && least > 0,
+      i > 0 && least > 0 && freeMs > dueMs,
+      "no connection was free",
+    );
+    assertLessOrEqual(freeMs, sentMs);
+  }
+});
+
+Deno.test("what is too late is never sent, and is in no credit", async () => {
+  let isFirst = true;
+  await using edge = new EdgeDouble(async () => {
+    // No sleep: it is how long the first answer takes.
+    if (isFirst) await pause(300);
+    isFirst = false;
+    return accepted();
+  });
+  const { report, bodies } = await planned(edge, { requests: 5, untilMs: 200 });
+  assertEquals([report.accepted, report.lost, report.unsent], [1, 0, 4]);
+  assertEquals(edge.requests.length, 1);
+  const [cell] = bodies.credit();
+  assertEquals([cell?.titleId, cell?.region, cell?.events], ["t", "r0", 1]);
+});
+
+Deno.test("a refused request is given up with its reason, and the others go on", async () => {
+  let count = 0;
+  await using edge = new EdgeDouble(() =>
+    ++count === 2 ? new Response("no such key", { status: 401 }) : accepted()
+  );
+  const { outcomes, report, bodies } = await planned(edge, { requests: 4 });
+  assertEquals([report.accepted, report.lost], [3, 1]);
+  assertEquals(outcomes.filter(({ refusal }) => refusal === "401 no such key").length, 1);
+  assertEquals(bodies.credit().map(({ events }) => events), [3]);
+});
+
+const DUE_EVERY_MS = 20;
+
+/** Single heartbeats of one viewer, due every 20 ms, over one connection. */
+async function planned(edge: EdgeDouble, plan: { requests: number; untilMs?: number }) {
+  const bodies = new LoadBodies([
+    new LoadBody(loadRandom(1), 1, () => ({ titleId: "t", region: "r0" })),
+  ]);
+  const outcomes: RequestOutcome[] = [];
+  const report = await sendPlanned({
+    ...plan,
+    url: edge.url,
+    key: KEY,
+    concurrency: 1,
+    largestBytes: bodies.largestBytes,
+    dueMs: (request) => request * DUE_EVERY_MS,
+    bodyOf: () => bodies.at(0),
+    observe: (outcome) => void outcomes.push(outcome),
+  });
+  return { outcomes, report, bodies };
+}
 
 function accepted(): Response {
   return Response.json({ accepted: 1 }, { status: 202 });

@@ -193,9 +193,10 @@ async function load(
   progress(`sending ${shape.profile}, up to ${shape.rate}/s, for ${shape.seconds} s`);
   sampler.begin(startAtMs);
   const over = new AbortController();
-  const stalling = stallUntil(incidents, over.signal);
-  const results = await generators.results().finally(() => over.abort());
-  await stalling;
+  const [results] = await Promise.all([
+    generators.results().finally(() => over.abort()),
+    stallUntil(incidents, over.signal),
+  ]);
   const outcome = outcomeOf(results);
   const truth = [...outcome.cells, ...incidents.credit()];
   progress("waiting until everything is counted");

@@ -65,6 +65,8 @@ export class Sampler implements AsyncDisposable {
   begin(startAtMs: number): void {
     this.#cores();
     this.#running = this.#run(startAtMs);
+    // The end awaits it and throws then.
+    this.#running.catch(() => {});
   }
 
   /** Takes the last sample and ends. */

@@ -43,11 +43,8 @@ export interface LoadRun {
 
 /** Of the figures of bytes an event over time. */
 const WINDOW_SECONDS = 5;
-/**
- * When duplicate windows and other caches are full: the window of the streams of two minutes, and two
- * collections of nats-server, which come every 45 s at 23,148 heartbeats a second.
- */
-const FULL_AFTER_SECONDS = 240;
+/** When duplicate windows and other caches are full: the window of the streams, and some more. */
+const FULL_AFTER_SECONDS = 150;
 const MIB = 2 ** 20;
 
 /** The memory of each process of the pipeline over the run. */

@@ -39,7 +39,13 @@ const BATCH = 500;
 export async function runPipelineBench(seconds = 60, eventsPerSecond = 24_000): Promise<boolean> {
   const floor = await rawPath();
   await using workspace = await Workspace.temporary();
-  await using pipeline = await Pipeline.start(workspace, { durable: true });
+  await using pipeline = await Pipeline.start(workspace, {
+    durable: true,
+    // One fleet is all devices.
+    services: {
+      ingest: { TWOFOLD_FLEET_EVENTS_PER_SECOND: "0", TWOFOLD_FLEET_BYTES_PER_SECOND: "0" },
+    },
+  });
   const observer = await Observer.start(pipeline);
   await load(pipeline, 3, eventsPerSecond / 4);
   const pids = {

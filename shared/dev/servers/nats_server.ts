@@ -205,8 +205,9 @@ async function spawn(
       ...(node === undefined ? [] : clusterArgs(node)),
     ],
     env: {
-      // As in compose.yaml: a tenth less CPU for some tens of MiB of memory.
+      // As in compose.yaml: less garbage collection, until the heap is near the limit.
       GOGC: "400",
+      GOMEMLIMIT: "1GiB",
       TWOFOLD_NATS_SERVER_NAME: node?.name ?? "twofold-dev",
       TWOFOLD_NATS_MAX_FILE_STORE: maxFileStore,
       ...(node === undefined ? {} : clusterEnv(node)),

@@ -5,16 +5,17 @@
  */
 import type { CommandGroup } from "../shared/process/cli/declaration.ts";
 import { main } from "../shared/process/cli/run.ts";
-import { auditCommand } from "./commands/audit.ts";
+import { actsCommand } from "./commands/acts.ts";
+import { auditCommand } from "./commands/proofs/audit.ts";
 import { catalogueCommand } from "./commands/catalogue.ts";
 import { closeCommand } from "./commands/close.ts";
 import { exportCommand } from "./commands/export.ts";
-import { rebuildCommand } from "./commands/rebuild.ts";
-import { recountCommand } from "./commands/recount.ts";
+import { rebuildCommand } from "./commands/proofs/rebuild.ts";
+import { recountCommand } from "./commands/proofs/recount.ts";
 import { reissueCommand } from "./commands/reissue.ts";
 import { settleGapCommand } from "./commands/settle_gap.ts";
 import { statusCommand } from "./commands/status.ts";
-import { verifyChainCommand } from "./commands/verify_chain.ts";
+import { verifyChainCommand } from "./commands/proofs/verify_chain.ts";
 
 /** The task `royalty` and its commands. */
 export const royaltyTask: CommandGroup = {
@@ -32,6 +33,7 @@ export const royaltyTask: CommandGroup = {
     recountCommand,
     rebuildCommand,
     auditCommand,
+    actsCommand,
   ],
 };
 

@@ -12,7 +12,8 @@ Deno.test("a mistake in the command line exits with 2 before anything is connect
   const mistakes: readonly (readonly [args: readonly string[], problem: string])[] = [
     [[], "which command?"],
     [["close"], "--day YYYY-MM-DD is missing"],
-    [["close", "--day", "2026-11-22", "--by", "Ada"], "--without-recount REASON and --by PERSON"],
+    [["close", "--day", "2026-11-22"], "--by PERSON is missing"],
+    [["reissue", "--day", "2026-11-22"], "--accept HASH, --by PERSON and --reason TEXT are needed"],
     [["settle-gap", "--stream", "HEARTBEATS"], "--first SEQUENCE is missing"],
     [["reissue", "--day", "2026-11-22", "--reason", " "], '--reason " " must be 1 to 200'],
     [["rebuild", "--day", "2026-11-22", "--into", "x:secret"], "--into is wrong: expected a post"],
@@ -22,7 +23,7 @@ Deno.test("a mistake in the command line exits with 2 before anything is connect
     ],
     [["audit", "--day", "2026-11-22", "--limit", "3"], "--title ID is missing"],
     [["export", "--day", "2026-02-30"], "--day 2026-02-30 is not a day"],
-    [["catalogue"], "FILE is missing"],
+    [["catalogue", "--by", "Ada"], "FILE is missing"],
   ];
   for (const [args, problem] of mistakes) {
     const { io, out, err } = captureIo();

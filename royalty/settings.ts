@@ -52,6 +52,13 @@ export const closingSettings = {
     .describe("time after the end of a day during which it waits for late events, ms"),
   TWOFOLD_STATEMENTS_DIR: z.string().min(1).optional()
     .describe("folder for statement files; not set: statements are stored in Postgres only"),
+  TWOFOLD_TERRITORIES: z.string()
+    .regex(/^[a-z0-9-]{2,32}(,[a-z0-9-]{2,32})*$/, "expected territories such as de,fr,us-east")
+    .transform((text) => new Set(text.split(","))).optional()
+    .describe(
+      "the territories that exist, such as de,fr; a catalogue with another one is refused; not " +
+        "set: any",
+    ),
 } satisfies SettingsShape;
 
 /** Setting that selects the streams which are counted in this database. */

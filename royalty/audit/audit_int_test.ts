@@ -68,7 +68,7 @@ Deno.test("audit checks a day from its streams to its lines, and traces a line t
     { ...second, played_ms: 9_999 },
     "not a heartbeat",
   ]);
-  const closed = await royalty(rig, `close --day ${FIRST}`);
+  const closed = await royalty(rig, `close --day ${FIRST} --by Ada`);
   assertEquals(closed.code, 0, closed.err);
 
   const late = Array.from({ length: 3 }, () => watched(rig.random, FIRST_MS, "title-1", "de"));
@@ -153,9 +153,9 @@ Deno.test("disagreements are reported with exit code 1; unknown days and lines a
     `1 royalty: no line of title title-1 in br watched on ${FIRST} is recognised on ${FIRST}`,
   );
 
-  assertEquals((await royalty(rig, `close --day ${FIRST}`)).code, 0);
-  await rig.sql.unsafe(
-    "update royalty.statement_line set ms_watched = 40001 where title_id = 'title-1'",
+  assertEquals((await royalty(rig, `close --day ${FIRST} --by Ada`)).code, 0);
+  await rig.stack.database.tamper((tx) =>
+    tx`update royalty.statement_line set ms_watched = 40001 where title_id = 'title-1'`
   );
   const line = await royalty(rig, `audit --day ${FIRST} --title title-1`);
   assertEquals(line.code, 1, line.out + line.err);
@@ -166,7 +166,7 @@ Deno.test("disagreements are reported with exit code 1; unknown days and lines a
   const other = await royalty(rig, `audit --day ${FIRST} --title title-2`);
   assert(other.out.endsWith("every line is the sum of its heartbeats\n"), other.out);
   assertEquals(other.code, 1, "the day as a whole is still wrong");
-  await rig.sql.unsafe("update royalty.statement_line set ms_watched = 40000");
+  await rig.stack.database.tamper((tx) => tx`update royalty.statement_line set ms_watched = 40000`);
 
   // Without the raw heartbeats, the account still works and the trace is refused.
   const jsm = await jetstreamManager(await rig.stack.connect("ops"));

@@ -9,7 +9,7 @@ import { readZone, WHOLE_DAY_MS } from "../books/connection.ts";
 import { readOpenGaps } from "../books/gaps.ts";
 import { readStatementLines, readStored } from "../books/statements.ts";
 import { readRecognisedLines } from "../books/lines.ts";
-import { readRanges, readSealedAsOf } from "../books/seals.ts";
+import { readRanges, readSeal } from "../books/seals.ts";
 import { allowSilence } from "../../shared/process/postgres/pool.ts";
 import { onlyRow } from "../../shared/process/postgres/rows.ts";
 
@@ -32,7 +32,7 @@ export async function readAuditedDay(sql: Sql, day: string): Promise<AuditedDay>
           day,
           zone: await readZone(tx),
           known: first === null || last === null ? undefined : { first, last },
-          sealedAsOfMs: await readSealedAsOf(tx, day),
+          sealedAsOfMs: (await readSeal(tx, day))?.asOfMs,
           statement: await readBookedStatement(tx, day),
           credits: await readRecognisedLines(tx, day),
           ranges: await readRanges(tx, day),

@@ -58,7 +58,7 @@ export interface Rebuilt {
 export async function rebuildDay(day: string, options: RebuildOptions): Promise<Rebuilt> {
   const { sql, nc, rules, into, now, onProgress } = options;
   const begun = now();
-  const { zone, version, sha256: stored, catalogue, seals } = await readRebuildBasis(sql, day);
+  const { zone, version, sha256: stored, rights, seals } = await readRebuildBasis(sql, day);
   // Throws Refused for heartbeats that are no longer kept, before anything is written.
   await keptSources(nc, await readBooksOfDay(sql, day), rules, begun);
   await using target = await TargetDatabase.open(into, zone);
@@ -74,7 +74,7 @@ export async function rebuildDay(day: string, options: RebuildOptions): Promise<
     await replay.through(seal);
     await openFrom(target.sql, nextDay(seal.day));
   }
-  await putCatalogue(target.sql, catalogue);
+  await putCatalogue(target.sql, rights, { by: "rebuild", file: `version ${version} of ${day}` });
   const lines = await allowSilence(
     target.sql,
     WHOLE_DAY_MS,

@@ -8,7 +8,7 @@ import { Refused } from "../../shared/process/errors.ts";
 import { allowSilence } from "../../shared/process/postgres/pool.ts";
 import { readZone, WHOLE_DAY_MS } from "../books/connection.ts";
 import { readEntries } from "../books/statements.ts";
-import type { CatalogueEntry } from "../statement/catalogue.ts";
+import type { Right } from "../statement/catalogue.ts";
 import { UNMAPPED } from "../statement/statement_csv.ts";
 
 /** The positions of the streams at the seal of a day. */
@@ -25,14 +25,16 @@ export interface RebuildBasis {
   readonly version: number;
   /** SHA-256 of its CSV. */
   readonly sha256: string;
-  /** The studios that this version has for the titles of the day. */
-  readonly catalogue: readonly CatalogueEntry[];
+  /** The studios that this version has for the lines of the day. */
+  readonly rights: readonly Right[];
   /** Every seal up to the day's own, in order. */
   readonly seals: readonly SealPoint[];
 }
 
-interface TitleRow {
+interface RightRow {
   readonly title_id: string;
+  readonly territory: string;
+  readonly event_day: string;
   readonly studio: string;
 }
 
@@ -65,23 +67,30 @@ export async function readRebuildBasis(sql: Sql, day: string): Promise<RebuildBa
           zone: await readZone(tx),
           version,
           sha256: csvSha256,
-          catalogue: await readStatementTitles(tx, day, version),
+          rights: await readStatementRights(tx, day, version),
           seals: await readSealPoints(tx, day),
         };
       }),
   );
 }
 
-async function readStatementTitles(
+async function readStatementRights(
   tx: TransactionSql,
   day: string,
   version: number,
-): Promise<CatalogueEntry[]> {
-  const rows = await tx<TitleRow[]>`
-    select distinct title_id, studio from royalty.statement_line
+): Promise<Right[]> {
+  const rows = await tx<RightRow[]>`
+    select title_id, territory, event_day::text, studio from royalty.statement_line
     where recognised_day = ${day}::text::date and version = ${version}
       and studio <> ${UNMAPPED}`;
-  return rows.map((row) => ({ titleId: row.title_id, studio: row.studio, titleName: undefined }));
+  return rows.map((row) => ({
+    titleId: row.title_id,
+    territory: row.territory,
+    studio: row.studio,
+    from: row.event_day,
+    to: row.event_day,
+    titleName: undefined,
+  }));
 }
 
 async function readSealPoints(tx: TransactionSql, day: string): Promise<SealPoint[]> {

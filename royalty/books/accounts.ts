@@ -119,13 +119,20 @@ interface RejectsRow {
   readonly rejects: string;
 }
 
+/** Number of lines in which a statement and the credits of its day differ. */
+interface DifferingRow {
+  readonly day: string;
+  readonly version: number;
+  readonly differing: string;
+}
+
 /**
  * Reads the accounts in one snapshot and compares them with credits, gaps, quarantined events and the
- * rejects that are listed one by one.
+ * rejects that are listed one by one; and every statement with the credits of its day, line by line.
  * Rejects with the error of Postgres.
  */
 export async function readAccounts(sql: Sql): Promise<Accounts> {
-  const [positions, sumRows, gapRows, riskRows, rejectRows] = await sql.begin(
+  const [positions, sumRows, gapRows, riskRows, rejectRows, differing] = await sql.begin(
     "isolation level repeatable read",
     async (tx) =>
       [
@@ -141,6 +148,12 @@ export async function readAccounts(sql: Sql): Promise<Accounts> {
       from royalty.quarantined group by stream`,
         await tx<RejectsRow[]>`
       select stream, count(*)::text as rejects from royalty.reject group by stream`,
+        await tx<DifferingRow[]>`
+      select recognised_day::text as day, version, differing from (
+        select recognised_day, version,
+          royalty.differing_lines(recognised_day, version)::text as differing
+        from royalty.statement) compared
+      where differing <> '0' order by 1, 2`,
       ] as const,
   );
   const streams = positions.map((position) => ({
@@ -153,7 +166,12 @@ export async function readAccounts(sql: Sql): Promise<Accounts> {
   const rejects = new Map(rejectRows.map((row) => [row.stream, Number(row.rejects)]));
   const sums = onlyRow(sumRows, "the sums of all credits");
   const found = disagreements(streams, sums, { missing, entries, listed, rejects });
-  return { streams, disagreements: found };
+  return { streams, disagreements: [...found, ...differing.map(differingText)] };
+}
+
+function differingText({ day, version, differing }: DifferingRow): string {
+  return `${day} version ${version} and the credits of the day differ in ${differing} lines; ` +
+    `deno task royalty audit --day ${day} names them`;
 }
 
 /** What the details say, by stream. */

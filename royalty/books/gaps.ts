@@ -3,8 +3,9 @@
  *
  * @module
  */
-import type { Sql } from "postgres";
+import type { Sql, TransactionSql } from "postgres";
 import type { Queryable } from "../../shared/process/postgres/pool.ts";
+import { recordAct } from "./acts.ts";
 
 /** A gap that is not settled: sequences that a stream lost, both ends included. */
 export interface OpenGap {
@@ -45,8 +46,6 @@ export interface GapSettlement {
   /** The person who takes responsibility. */
   readonly by: string;
   readonly reason: string;
-  /** Ms since the epoch. */
-  readonly at: number;
 }
 
 interface SettledRow {
@@ -58,19 +57,30 @@ interface SettledBeforeRow {
   readonly settled_reason: string;
 }
 
+async function settleOpenGap(
+  tx: TransactionSql,
+  { stream, firstSeq, by, reason }: GapSettlement,
+): Promise<OpenGap | undefined> {
+  const [settled] = await tx<SettledRow[]>`
+    update royalty.gap
+    set settled_by = ${by}, settled_reason = ${reason}, settled_at = clock_timestamp()
+    where stream = ${stream} and first_seq = ${firstSeq} and settled_at is null
+    returning last_seq`;
+  if (settled === undefined) return undefined;
+  const lastSeq = Number(settled.last_seq);
+  const subject = `${stream} ${firstSeq} to ${lastSeq}`;
+  await recordAct(tx, { kind: "settle-gap", by, reason, subject });
+  return { stream, firstSeq, lastSeq };
+}
+
 /** Settles the open gap of `stream` that begins at `firstSeq`. */
 export async function settleGap(
   sql: Sql,
-  { stream, firstSeq, by, reason, at }: GapSettlement,
+  settlement: GapSettlement,
 ): Promise<GapSettlementResult> {
-  const [settled] = await sql<SettledRow[]>`
-    update royalty.gap
-    set settled_by = ${by}, settled_reason = ${reason}, settled_at = ${new Date(at)}
-    where stream = ${stream} and first_seq = ${firstSeq} and settled_at is null
-    returning last_seq`;
-  if (settled) {
-    return { kind: "settled", gap: { stream, firstSeq, lastSeq: Number(settled.last_seq) } };
-  }
+  const { stream, firstSeq } = settlement;
+  const gap = await sql.begin((tx) => settleOpenGap(tx, settlement));
+  if (gap !== undefined) return { kind: "settled", gap };
   const [before] = await sql<SettledBeforeRow[]>`
     select settled_by, settled_reason from royalty.gap
     where stream = ${stream} and first_seq = ${firstSeq}`;

@@ -13,12 +13,11 @@ export async function readRecognisedLines(
   day: string,
 ): Promise<StatementLine[]> {
   const rows = sql<StatementRow[]>`
-    select a.recognised_day::text, a.event_day::text, t.studio, a.title_id, a.region, a.events,
-      a.ms_watched
-    from royalty.accrual a left join royalty.title t using (title_id)
-    where a.recognised_day = ${day}::text::date
-    order by a.event_day desc, t.studio collate "C" nulls last, a.title_id collate "C",
-      a.region collate "C"`;
+    select recognised_day::text, event_day::text, studio, title_id, region, events, ms_watched
+    from royalty.day_line d
+    where recognised_day = ${day}::text::date
+    order by d.event_day desc, studio collate "C" nulls last, title_id collate "C",
+      region collate "C"`;
   const lines: StatementLine[] = [];
   await rows.cursor(CURSOR_ROWS, (some) => {
     for (const row of some) lines.push(lineOf(row));

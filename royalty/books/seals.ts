@@ -8,13 +8,22 @@ import type { StreamRange } from "../statement/manifest.ts";
 
 interface SealRow {
   readonly as_of: Date;
+  readonly sealed_at: Date;
 }
 
-/** The instant as of which `day` was sealed, ms since the epoch; undefined when it is not sealed. */
-export async function readSealedAsOf(sql: Queryable, day: string): Promise<number | undefined> {
+/** When a day took its last credit, ms since the epoch. */
+export interface Seal {
+  /** The instant as of which it was sealed, which a person may have stated. */
+  readonly asOfMs: number;
+  /** When that was, by the clock of Postgres. */
+  readonly sealedAtMs: number;
+}
+
+/** The seal of `day`; undefined when it is not sealed. */
+export async function readSeal(sql: Queryable, day: string): Promise<Seal | undefined> {
   const [seal] = await sql<SealRow[]>`
-    select as_of from royalty.seal where recognised_day = ${day}::text::date`;
-  return seal?.as_of.getTime();
+    select as_of, sealed_at from royalty.seal where recognised_day = ${day}::text::date`;
+  return seal && { asOfMs: seal.as_of.getTime(), sealedAtMs: seal.sealed_at.getTime() };
 }
 
 interface StreamRangeRow {

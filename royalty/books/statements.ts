@@ -15,6 +15,8 @@ export interface StatementEntry extends StatementLink {
   readonly ordinal: number;
   /** SHA-256 of its CSV. */
   readonly csvSha256: string;
+  /** The last act that its manifest, or one before it, names; 0: none. */
+  readonly lastAct: number;
 }
 
 interface EntryRow {
@@ -23,6 +25,7 @@ interface EntryRow {
   readonly sha256: string;
   readonly manifest_sha256: string;
   readonly ordinal: string;
+  readonly last_act: string;
 }
 
 /**
@@ -35,7 +38,8 @@ export async function readEntries(
   limit?: number,
 ): Promise<StatementEntry[]> {
   const rows = await sql<EntryRow[]>`
-    select recognised_day::text as day, version, sha256, manifest_sha256, ordinal
+    select recognised_day::text as day, version, sha256, manifest_sha256, ordinal,
+      last_act
     from royalty.statement
     where ${day ?? null}::text is null or recognised_day = ${day ?? null}::text::date
     order by ordinal desc limit ${limit ?? null}`;
@@ -45,6 +49,7 @@ export async function readEntries(
     sha256: row.manifest_sha256,
     csvSha256: row.sha256,
     ordinal: Number(row.ordinal),
+    lastAct: Number(row.last_act),
   }));
 }
 

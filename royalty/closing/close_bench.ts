@@ -50,8 +50,8 @@ async function enter(sql: Sql, day: string, lines: number): Promise<void> {
       'territory-' || n % ${TERRITORIES}::int, 1, 10000
     from generate_series(1, ${lines}::int) n`;
   await sql`
-    insert into royalty.title
-    select 'title-' || n, 'Studio ' || n % ${STUDIOS}::int, null
+    insert into royalty.title_right
+    select 'title-' || n, '*', '-infinity', 'infinity', 'Studio ' || n % ${STUDIOS}::int, null
     from generate_series(0, ${lines}::int / ${TERRITORIES}::int) n`;
   await sql`
     insert into royalty.stream_position

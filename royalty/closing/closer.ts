@@ -10,7 +10,8 @@
 import type { Sql, TransactionSql } from "postgres";
 import { messageOf, Refused } from "../../shared/process/errors.ts";
 import { pause } from "../../shared/process/retry.ts";
-import { readDayLines } from "../books/lines.ts";
+import type { RecordedAct } from "../books/acts.ts";
+import { readDayLines, readRecognisedLines } from "../books/lines.ts";
 import { withRetryable } from "../../shared/process/postgres/transient.ts";
 import { allowSilence } from "../../shared/process/postgres/pool.ts";
 import { onlyRow } from "../../shared/process/postgres/rows.ts";
@@ -18,6 +19,7 @@ import {
   readEntries,
   readIssued,
   readLastCloseMs,
+  readStatementLines,
   readStored,
   type StatementEntry,
 } from "../books/statements.ts";
@@ -25,6 +27,7 @@ import {
   type ClosingState,
   issue,
   type IssueBasis,
+  type Issuing,
   type NewStatement,
   readClosingState,
   sealDay,
@@ -35,7 +38,14 @@ import type { Recount } from "../recount/day.ts";
 import { differences } from "../statement/day_line.ts";
 import { type CloseRequest, nextToClose, obstaclesTo, refusalText } from "./conditions.ts";
 import { connectBooks, WHOLE_DAY_MS } from "../books/connection.ts";
-import { manifestOf, type RecountNote, sha256, totalsOf } from "../statement/manifest.ts";
+import {
+  manifestOf,
+  type RecountNote,
+  sha256,
+  type StatedAct,
+  totalsOf,
+} from "../statement/manifest.ts";
+import { movedLines, type StudioChange, studioChanges } from "../statement/studio_changes.ts";
 import { statementCsv } from "../statement/statement_csv.ts";
 import type { StatementFiles } from "../statement/files.ts";
 
@@ -67,10 +77,38 @@ export interface CloserOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Who decided to close without a recount, and why. */
-export interface Waiver {
+/** Who closes a day, and how. */
+export interface CloseDeed {
+  /** The person, or the service. */
+  readonly by: string;
+  /** The instant as of which it closes, ms since the epoch; undefined: now. */
+  readonly asOfMs?: number | undefined;
+  /** Why it closes as of an instant that has not come. */
+  readonly reason?: string | undefined;
+  /** Why it closes without a recount; undefined: the raw heartbeats are recounted. */
+  readonly withoutRecount?: string | undefined;
+}
+
+/** Who accepted which reissue, and why. */
+export interface ReissueDeed {
+  /** SHA-256 of the CSV that was accepted, lower-case hex, of {@link Closer.previewReissue}. */
+  readonly accept: string;
   readonly by: string;
   readonly reason: string;
+}
+
+/** What a reissue would change. */
+export interface ReissuePreview {
+  readonly day: string;
+  /** The newest version. */
+  readonly version: number;
+  /** SHA-256 of the CSV that would be issued. */
+  readonly sha256: string;
+  /** Whether that is the newest version. */
+  readonly isSame: boolean;
+  /** Number of lines that get another studio. */
+  readonly movedLines: number;
+  readonly changes: readonly StudioChange[];
 }
 
 /** The result of a close or a reissue. */
@@ -110,54 +148,63 @@ export class Closer {
   }
 
   /**
-   * Closes `day` (`YYYY-MM-DD`) as of `asOfMs` (ms since the epoch) or now; with `waiver`, without a
-   * recount. A day that is closed already is not changed; its missing files are written.
+   * Closes `day` (`YYYY-MM-DD`) as `deed` says. A day that is closed already is not changed; its
+   * missing files are written.
    */
-  async close(day: string, asOfMs?: number, waiver?: Waiver): Promise<Closed> {
+  async close(day: string, deed: CloseDeed): Promise<Closed> {
     const { graceMs } = this.options;
-    this.#checkAsOf(asOfMs);
+    this.#checkAsOf(deed);
     return await this.#exclusively(async (sql) => {
       const stored = await readStored(sql, day);
       if (stored) return await this.#writeFiles("closed before", stored);
-      await this.#seal(sql, day, asOfMs);
-      const recount = waiver
-        ? { waived_by: waiver.by, reason: waiver.reason }
-        : await this.#recount(sql, day);
-      await issue(sql, day, (basis) => {
+      await this.#seal(sql, day, deed);
+      const recount = deed.withoutRecount === undefined
+        ? await this.#recount(sql, day)
+        : { waived_by: deed.by, reason: deed.withoutRecount };
+      await issue(sql, day, closeActs(day, deed), (basis) => {
         if (basis.newest) return undefined;
         const closedAtMs = basis.sealedAsOfMs;
-        return compose(day, basis, { closedAtMs, graceMs, recount, reason: null });
+        return compose(day, basis, { closedAtMs, graceMs, recount, reason: null, by: deed.by });
       });
       return await this.#writeFiles("closed", await readIssued(sql, day));
     });
   }
 
-  /** Issues a new version of `day` with the current catalogue; refused when it would be the same. */
-  async reissue(day: string, reason: string): Promise<Closed> {
+  /** What a reissue of `day` with the current catalogue would change. Changes nothing. */
+  async previewReissue(day: string): Promise<ReissuePreview> {
+    return await this.#withBooks(async (sql) => {
+      const stored = await this.#storedFor(sql, day);
+      return await allowSilence(sql, WHOLE_DAY_MS, async () => {
+        const before = await readStatementLines(sql, day, stored.version);
+        const after = await readRecognisedLines(sql, day);
+        return {
+          day,
+          version: stored.version,
+          sha256: sha256(statementCsv(after)),
+          isSame: sha256(statementCsv(after)) === stored.sha256,
+          movedLines: movedLines(before, after),
+          changes: studioChanges(before, after),
+        };
+      });
+    });
+  }
+
+  /**
+   * Issues a new version of `day` with the current catalogue, whose CSV has to have the SHA-256 that
+   * was accepted; refused when it has another one, or would be the same as the version before.
+   */
+  async reissue(day: string, { accept, by, reason }: ReissueDeed): Promise<Closed> {
     return await this.#exclusively(async (sql) => {
-      const stored = await readStored(sql, day);
-      if (!stored) {
-        throw new Refused(
-          `${day} has no statement to issue again; deno task royalty close issues it`,
-        );
-      }
+      const stored = await this.#storedFor(sql, day);
       const closedAtMs = await this.options.agreedMs();
       const { recount, grace_ms } = JSON.parse(new TextDecoder().decode(stored.manifest));
-      const issued = await issue(sql, day, (basis) => {
-        const next = compose(day, basis, {
-          closedAtMs,
-          graceMs: grace_ms,
-          recount,
-          reason,
-        });
-        return next.sha256 === basis.newest?.csvSha256 ? undefined : next;
+      const act = { kind: "reissue", by, reason } as const;
+      await issue(sql, day, [act], (basis) => {
+        const terms = { closedAtMs, graceMs: grace_ms, recount, reason, by };
+        const next = compose(day, basis, terms);
+        checkReissue(next, accept, basis.newest);
+        return next;
       });
-      if (!issued) {
-        throw new Refused(
-          `the statement of ${day} would be the same as version ${stored.version}; nothing is ` +
-            "issued. Correct the catalogue first (deno task royalty catalogue)",
-        );
-      }
       return await this.#writeFiles("issued again", await readIssued(sql, day));
     });
   }
@@ -178,7 +225,15 @@ export class Closer {
     });
   }
 
-  #checkAsOf(asOfMs: number | undefined): void {
+  async #storedFor(sql: Sql, day: string): Promise<StoredStatement> {
+    const stored = await readStored(sql, day);
+    if (stored !== undefined) return stored;
+    throw new Refused(
+      `${day} has no statement to issue again; deno task royalty close issues it`,
+    );
+  }
+
+  #checkAsOf({ asOfMs }: CloseDeed): void {
     const latest = this.options.now() + MAX_AHEAD_MS;
     if (asOfMs === undefined || asOfMs <= latest) return;
     throw new Refused(
@@ -187,7 +242,7 @@ export class Closer {
     );
   }
 
-  async #seal(sql: Sql, day: string, asOfMs: number | undefined): Promise<void> {
+  async #seal(sql: Sql, day: string, { asOfMs, by, reason }: CloseDeed): Promise<void> {
     const state = await readClosingState(sql);
     const nowMs = await this.options.agreedMs();
     const due = this.#due(state, day);
@@ -196,6 +251,9 @@ export class Closer {
     await sealDay(sql, day, nextDay(day), request.asOfMs, ends, (books) => {
       const obstacles = obstaclesTo(request, books);
       if (obstacles.length > 0) throw new Refused(refusalText(day, obstacles));
+      if (request.asOfMs <= nowMs) return undefined;
+      if (reason === undefined) throw new Refused(earlyText(day, request.asOfMs));
+      return { kind: "early-close", by, reason, subject: `${day} as of ${iso(request.asOfMs)}` };
     });
   }
 
@@ -286,6 +344,53 @@ async function tryLock(tx: TransactionSql): Promise<boolean> {
   return onlyRow(rows, "the lock of closing").locked;
 }
 
+function closeActs(day: string, { by, withoutRecount }: CloseDeed): Issuing[] {
+  return [
+    ...(withoutRecount === undefined
+      ? []
+      : [{ kind: "waiver", by, reason: withoutRecount, subject: day } as const]),
+    { kind: "close", by },
+  ];
+}
+
+function iso(instantMs: number): string {
+  return new Date(instantMs).toISOString();
+}
+
+function earlyText(day: string, asOfMs: number): string {
+  return `${day} cannot be closed: ${
+    iso(asOfMs)
+  } has not come. A person may decide that the day is ` +
+    "over: give a reason (--reason)";
+}
+
+function checkReissue(
+  next: NewStatement,
+  accepted: string,
+  newest: StatementEntry | undefined,
+): void {
+  if (next.sha256 === newest?.csvSha256) {
+    throw new Refused(
+      `the statement of ${next.day} would be the same as version ${newest.version}; nothing is ` +
+        "issued. Correct the catalogue first (deno task royalty catalogue)",
+    );
+  }
+  if (next.sha256 === accepted) return;
+  throw new Refused(
+    `the statement of ${next.day} would be ${next.sha256}, and ${accepted} was accepted; nothing is ` +
+      "issued. Look at it again (deno task royalty reissue --dry-run)",
+  );
+}
+
+function statedAct({ at, role, kind, by, subject, ...act }: RecordedAct): StatedAct {
+  return {
+    ...{ at, role, kind, by, subject },
+    reason: act.reason ?? null,
+    before: act.beforeSha256 ?? null,
+    after: act.afterSha256 ?? null,
+  };
+}
+
 function linkOf({ recognised_day, version, sha256 }: StatementEntry) {
   return { recognised_day, version, sha256 };
 }
@@ -296,12 +401,13 @@ interface Terms {
   readonly graceMs: number;
   readonly recount: RecountNote | null;
   readonly reason: string | null;
+  readonly by: string;
 }
 
 function compose(
   day: string,
   basis: IssueBasis,
-  { closedAtMs, graceMs, recount, reason }: Terms,
+  { closedAtMs, graceMs, recount, reason, by }: Terms,
 ): NewStatement {
   const { lines, newest, previous } = basis;
   const csv = statementCsv(lines);
@@ -314,6 +420,8 @@ function compose(
     closedAtMs,
     csv,
     recount,
+    issuedBy: by,
+    acts: basis.acts.map(statedAct),
     previous: previous ? linkOf(previous) : null,
     replaces: newest ? { ...linkOf(newest), reason: reason ?? "" } : null,
   });

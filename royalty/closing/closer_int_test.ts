@@ -27,6 +27,7 @@ import { BusinessCalendar, nextDay } from "../statement/business_day.ts";
 import { Closer, type CloserOptions } from "./closer.ts";
 import { readAccounts } from "../books/accounts.ts";
 import { putCatalogue } from "../books/stored_catalogue.ts";
+import { ALWAYS, EVERYWHERE, type Right } from "../statement/catalogue.ts";
 import { LedgerSession } from "../posting/ledger.ts";
 import { StatementFiles } from "../statement/files.ts";
 
@@ -50,6 +51,15 @@ interface LeftRow {
 }
 
 const RULES = { latenessHorizonMs: 30 * DAY_MS, futureToleranceMs: 300_000 };
+
+const BY = { by: "Ada" };
+const BY_ADA = ["--by", "Ada"];
+const FROM_ADA = { ...BY, file: "titles.csv" };
+
+/** The right to a title everywhere and always. */
+function rightTo(titleId: string, studio: string): Right {
+  return { titleId, territory: EVERYWHERE, studio, ...ALWAYS, titleName: undefined };
+}
 
 /** New books on a shared server, with one posting session and a clock that the test sets. */
 class CloserRig implements AsyncDisposable {
@@ -107,7 +117,7 @@ class CloserRig implements AsyncDisposable {
   /** Closes `day` an hour after its end. */
   async close(day: string, options: Partial<CloserOptions> = {}) {
     this.now = Math.max(this.now, this.calendar.endOf(day) + HOUR_MS);
-    return await this.closer(options).close(day);
+    return await this.closer(options).close(day, BY);
   }
 
   async csv(day: string, version?: number): Promise<string> {
@@ -317,9 +327,9 @@ Deno.test("days close", async (t) => {
     // Everything posted so far was received after the grace.
     const racing = rig.closer({ streamEnds: () => Promise.resolve(new Map()) });
     const outcomes = await Promise.all([
-      racing.close("2026-11-22"),
-      racing.close("2026-11-22"),
-      racing.close("2026-11-22"),
+      racing.close("2026-11-22", BY),
+      racing.close("2026-11-22", BY),
+      racing.close("2026-11-22", BY),
     ]);
     while (events.length < 400) await rig.session.position();
     done = true;
@@ -355,7 +365,7 @@ Deno.test("days close", async (t) => {
       const posting = rig.post([second, { ...first, played_ms: 1 }], noon);
       await waitFor("the posting to wait for the credits", () => rig.waiting(1));
       rig.now = at("2026-11-23T01:00:00Z");
-      const closing = rig.closer({ streamEnds }).close("2026-11-22");
+      const closing = rig.closer({ streamEnds }).close("2026-11-22", BY);
       await waitFor("the close to wait for the books", () => rig.waiting(2));
       return { posting, closing };
     });
@@ -381,7 +391,7 @@ Deno.test("days close", async (t) => {
         plans += 1;
         if (plans > 1) return;
         const streamEnds = () => Promise.resolve(new Map([["HEARTBEATS", 1]]));
-        await rig.closer({ streamEnds }).close("2026-11-22");
+        await rig.closer({ streamEnds }).close("2026-11-22", BY);
       },
     );
     assertEquals(plans, 2);
@@ -399,7 +409,7 @@ Deno.test("days close", async (t) => {
     await rig.post([aHeartbeat(random, noon)]);
     await rig.post([aHeartbeat(random, noon)], noon, 3);
     const refused = async (day: string, text: string, closer = rig.closer()) => {
-      const error = await assertRejects(() => closer.close(day), Refused);
+      const error = await assertRejects(() => closer.close(day, BY), Refused);
       assertStringIncludes(error.message, text);
     };
     await refused("2026-11-22", "its end plus grace is 2026-11-23T01:00:00.000Z");
@@ -475,12 +485,16 @@ Deno.test("days close", async (t) => {
       const { deviceLoss, ...told } = TEST_RECOUNT;
       assertEquals(manifest.recount, { ...told, device_loss: deviceLoss, events: 1, ms: 10_000 });
       assertEquals([manifest.total_events, manifest.streams[0].last_seq], [1, 1]);
-      const broken = await rig.command({}, "close", "--day", "2026-11-23", "--by", "Ada");
+      const broken = await rig.command({}, "close", "--day", "2026-11-23");
       assertEquals(broken.code, 2);
       const closed = await rig.closer({ recount: killed }).close(
         "2026-11-23",
-        at("2026-11-24T01:00:00Z"),
-        { by: "Ada", reason: "raw heartbeats are gone" },
+        {
+          by: "Ada",
+          asOfMs: at("2026-11-24T01:00:00Z"),
+          reason: "it is over",
+          withoutRecount: "raw heartbeats are gone",
+        },
       );
       assertEquals(closed.outcome, "closed");
       const { recount: note, adjustments } = await rig.manifest("2026-11-23");
@@ -540,10 +554,10 @@ Deno.test("days close", async (t) => {
       };
       rig.now = at("2026-11-23T01:00:00Z");
       const ends = { streamEnds: () => Promise.resolve(new Map([["HEARTBEATS", 1]])) };
-      await assertRejects(() => rig.closer({ ...ends, recount: stopping }).close("2026-11-22"));
+      await assertRejects(() => rig.closer({ ...ends, recount: stopping }).close("2026-11-22", BY));
       await server.stack.postgres.start();
-      assertEquals((await rig.closer(ends).close("2026-11-22")).outcome, "closed");
-      assertEquals((await rig.closer(ends).close("2026-11-22")).outcome, "closed before");
+      assertEquals((await rig.closer(ends).close("2026-11-22", BY)).outcome, "closed");
+      assertEquals((await rig.closer(ends).close("2026-11-22", BY)).outcome, "closed before");
     },
   );
 
@@ -563,17 +577,31 @@ Deno.test("days close", async (t) => {
     await rig.close("2026-11-23");
     const old = await rig.csv("2026-11-22");
     await assertRejects(
-      () => rig.closer().reissue("2026-11-22", "why"),
+      () => rig.closer().reissue("2026-11-22", { ...BY, accept: "", reason: "why" }),
       Refused,
       "same as version 1",
     );
-    await assertRejects(() => rig.closer().reissue("2026-11-24", "why"), Refused, "no statement");
-    await putCatalogue(rig.sql, [
-      { titleId: "=1+1", studio: "Zeta", titleName: undefined },
-      { titleId: "d", studio: "Acme", titleName: undefined },
-    ]);
-    const why = ["--reason", "studio of =1+1 was missing"];
-    const reissued = await rig.command({}, "reissue", "--day", "2026-11-22", ...why);
+    await assertRejects(
+      () => rig.closer().reissue("2026-11-24", { ...BY, accept: "", reason: "why" }),
+      Refused,
+      "no statement",
+    );
+    await putCatalogue(rig.sql, [rightTo("=1+1", "Zeta"), rightTo("d", "Acme")], FROM_ADA);
+    const preview = await rig.closer().previewReissue("2026-11-22");
+    assertEquals([preview.isSame, preview.movedLines], [false, 2]);
+    await putCatalogue(rig.sql, [rightTo("=1+1", "Alpha")], FROM_ADA);
+    await putCatalogue(rig.sql, [rightTo("=1+1", "Zeta")], FROM_ADA);
+    const reissue = ["reissue", "--day", "2026-11-22"];
+    const why = [...BY_ADA, "--reason", "studio of =1+1 was missing"];
+    const unseen = await rig.command({}, ...reissue, "--accept", "0".repeat(64), ...why);
+    assertEquals(unseen.code, 1);
+    assertStringIncludes(unseen.err, `would be ${preview.sha256}`);
+    const dry = await rig.command({}, ...reissue, "--dry-run");
+    assertEquals([dry.code, dry.err], [0, ""]);
+    assertStringIncludes(dry.out, "2026-11-22  Zeta");
+    assertStringIncludes(dry.out, preview.sha256);
+    assertEquals((await rig.manifest("2026-11-22")).version, 1);
+    const reissued = await rig.command({}, ...reissue, "--accept", preview.sha256, ...why);
     assertEquals([reissued.code, reissued.err], [0, ""]);
     assertEquals(await rig.csv("2026-11-22", 1), old);
     assertEquals(
@@ -636,12 +664,14 @@ Deno.test("days close", async (t) => {
     assertEquals([whole.code, whole.err], [0, ""]);
     assertStringIncludes(whole.out, "the chain holds: 2 statements and their files");
     await Deno.writeTextFile(`${folder}/${names[0]}`, "x", { append: true });
-    await rig.sql`update royalty.statement_line set ms_watched = ms_watched + 1`;
+    await server.stack.tamper((tx) =>
+      tx`update royalty.statement_line set ms_watched = ms_watched + 1`
+    );
     const broken = await rig.command(settings, "verify-chain");
     assertEquals(broken.code, 1);
     assertStringIncludes(broken.out, "has other bytes than Postgres");
     assertStringIncludes(broken.out, "2026-11-22 version 1: sum of ms is");
-    const again = await rig.command(settings, "close", "--day", "2026-11-22");
+    const again = await rig.command(settings, "close", "--day", "2026-11-22", "--by", "Ada");
     assertEquals(again.code, 1);
     assertStringIncludes(again.err, "it is not overwritten");
   });
@@ -653,12 +683,18 @@ Deno.test("days close", async (t) => {
       [["close"], 2, "--day YYYY-MM-DD is missing"],
       [["close", "--day", "2026-02-30"], 2, "--day 2026-02-30 is not a day"],
       [["close", "--day", "2026-11-22", "--as-of", "tomorrow"], 2, "is not an instant"],
-      [["close", "--day", "2099-01-01"], 1, "its end plus grace is 2099-01-02T01:00"],
-      [["close", "--day", "2099-01-01", "--as-of", "2099-01-03T00:00Z"], 1, "seven days ahead"],
-      [["close", "--day", "1999-01-01"], 1, "more than a year ago"],
-      [["reissue", "--day", "2026-11-22"], 2, "--reason TEXT is missing"],
+      [["close", "--day", "2026-11-22"], 2, "--by PERSON is missing"],
+      [["close", "--day", "2099-01-01", ...BY_ADA], 1, "its end plus grace is 2099-01-02T01:00"],
+      [
+        ["close", "--day", "2099-01-01", "--as-of", "2099-01-03T00:00Z", ...BY_ADA],
+        1,
+        "seven days ahead",
+      ],
+      [["close", "--day", "1999-01-01", ...BY_ADA], 1, "more than a year ago"],
+      [["reissue", "--day", "2026-11-22"], 2, "--accept HASH, --by PERSON and --reason TEXT are"],
+      [["reissue", "--day", "2026-11-22", "--dry-run", ...BY_ADA], 2, "--dry-run changes nothing"],
       [["reissue", "--day", "2026-11-22", "--reason", " x"], 2, '--reason " x" must be 1 to 200'],
-      [["reissue", "--day", "2026-11-22", "--reason", "x"], 1, "has no statement to issue again"],
+      [["reissue", "--day", "2026-11-22", "--dry-run"], 1, "has no statement to issue again"],
       [["export", "--day", "2026-11-22", "--version", "0"], 2, "--version 0 is not a whole"],
       [["settle-gap", "--stream", "S", "--first", "1x"], 2, "--first 1x is not a whole number"],
       [["verify-chain", "now"], 2, "unexpected argument now"],

@@ -37,7 +37,7 @@ Deno.test("a process 26 h ahead, 12 days ahead or 1 h behind seals nothing", asy
       agreedMs: () => clocks.agreedMs(),
       streamEnds: () => streamEnds(nc, STREAMS),
     });
-    return await closer.close(day);
+    return await closer.close(day, { by: "Ada" });
   };
   const today = new Date(now).toISOString().slice(0, 10);
   try {

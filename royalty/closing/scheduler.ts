@@ -38,6 +38,9 @@ export interface SchedulerReport {
   closed(atSeconds: number): void;
 }
 
+/** Who closes days by itself. */
+const SERVICE = "royalty service";
+
 /** Closes days when they are due, with the given closer. */
 export class Scheduler {
   #filesComplete = false;
@@ -93,7 +96,7 @@ export class Scheduler {
   }
 
   async #close(day: string): Promise<void> {
-    const { outcome, statement, filesMissing } = await this.closer.close(day);
+    const { outcome, statement, filesMissing } = await this.closer.close(day, { by: SERVICE });
     this.#retryMs = RETRY_MS;
     this.#lastWarning = "";
     const { version, rows, events, ms, manifestSha256, manifest } = statement;

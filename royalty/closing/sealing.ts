@@ -15,8 +15,10 @@ import { readPositions } from "../books/accounts.ts";
 import { readZone, WHOLE_DAY_MS } from "../books/connection.ts";
 import { readOpenGaps } from "../books/gaps.ts";
 import { readRecognisedLines } from "../books/lines.ts";
-import { readRanges, readSealedAsOf } from "../books/seals.ts";
+import { readRanges, readSeal } from "../books/seals.ts";
+import { databaseTimeMs } from "../../shared/process/postgres/database_time.ts";
 import { onlyRow } from "../../shared/process/postgres/rows.ts";
+import { type Act, readActs, recordAct, type RecordedAct } from "../books/acts.ts";
 import { readEntries, type StatementEntry } from "../books/statements.ts";
 import type { StoredStatement } from "../statement/chain.ts";
 import { type StatementLine, UNMAPPED } from "../statement/statement_csv.ts";
@@ -47,7 +49,17 @@ export interface IssueBasis {
   readonly previous: StatementEntry | undefined;
   /** The newest version of this day's statement. */
   readonly newest: StatementEntry | undefined;
+  /** When it was sealed and when it is issued, by the clock of Postgres, ms since the epoch. */
+  readonly sealedAtMs: number;
+  readonly issuedAtMs: number;
+  /** The acts since the last statement of the chain. */
+  readonly acts: readonly RecordedAct[];
 }
+
+/**
+ * An act of who issues a statement. Without a subject it is about the statement, and gets its hashes.
+ */
+export type Issuing = Pick<Act, "kind" | "by" | "reason"> & Partial<Pick<Act, "subject">>;
 
 /** A statement to be stored. */
 export interface NewStatement extends Omit<StoredStatement, "previousSha256"> {
@@ -57,22 +69,37 @@ export interface NewStatement extends Omit<StoredStatement, "previousSha256"> {
   readonly reason: string | null;
 }
 
-/** An exclusive lock on a table. */
+/** An exclusive lock on tables. */
 interface TableLock {
-  readonly table: "books" | "statement";
+  readonly tables: readonly string[];
+  /** Whether it may be held for minutes without a statement of SQL. */
+  readonly isLong: boolean;
   /** Maximum silence of Postgres, more than the 60 s of the lock timeout. */
   readonly silenceMs: number;
 }
 
 /** Excludes postings and other seals. */
-const BOOKS_LOCK: TableLock = { table: "books", silenceMs: 90_000 };
-/** Excludes the issue of other statements. */
-const STATEMENTS_LOCK: TableLock = { table: "statement", silenceMs: WHOLE_DAY_MS };
+const BOOKS_LOCK: TableLock = {
+  tables: ["royalty.books"],
+  // A closer that lost its network must not block postings for long.
+  isLong: false,
+  silenceMs: 90_000,
+};
+/**
+ * Excludes the issue of other statements, and acts: one whose ordinal is smaller than one in a
+ * manifest must not appear after it.
+ */
+const STATEMENTS_LOCK: TableLock = {
+  tables: ["royalty.statement", "royalty.act"],
+  // Composing a statement may take minutes.
+  isLong: true,
+  silenceMs: WHOLE_DAY_MS,
+};
 
-/** Runs `work` in one snapshot with an exclusive lock on a table. */
+/** Runs `work` in one snapshot with an exclusive lock on tables. */
 async function withTableLock<T>(
   sql: Sql,
-  { table, silenceMs }: TableLock,
+  { tables, isLong, silenceMs }: TableLock,
   work: (tx: TransactionSql) => Promise<T>,
 ): Promise<T> {
   const { result } = await allowSilence(
@@ -81,15 +108,13 @@ async function withTableLock<T>(
     () =>
       sql.begin("isolation level repeatable read", async (tx) => {
         await tx`set local lock_timeout = '60s'`;
-        // With the lock on the books, a closer that lost its network must not block postings for
-        // long. With the lock on statements, composing one may take minutes.
-        await (table === "books"
-          ? tx`set local idle_in_transaction_session_timeout = '12s'`
-          : tx`set local idle_in_transaction_session_timeout = '10min'`);
+        await (isLong
+          ? tx`set local idle_in_transaction_session_timeout = '10min'`
+          : tx`set local idle_in_transaction_session_timeout = '12s'`);
         // Postings lock the row of the books `for share`, and overlapping ones could delay a row lock
         // forever, whereas table locks are queued. Taken before the first snapshot, so that the
         // snapshot is not older than the lock.
-        await tx`lock table ${tx(`royalty.${table}`)} in exclusive mode`;
+        await tx`lock table ${tx(tables)} in exclusive mode`;
         return { result: await work(tx) };
       }),
   );
@@ -124,8 +149,8 @@ export async function readClosingState(sql: Queryable): Promise<ClosingState> {
 
 /**
  * Seals `day` as of `asOfMs` (ms since the epoch), unless it is sealed already. `check` receives the
- * state of the books and throws when the day may not close; nothing is changed then. `ends` are the
- * last sequences by stream.
+ * state of the books and throws when the day may not close; nothing is changed then. It returns the
+ * act of whoever seals it early. `ends` are the last sequences by stream.
  */
 export async function sealDay(
   sql: Sql,
@@ -133,12 +158,12 @@ export async function sealDay(
   nextDay: string,
   asOfMs: number,
   ends: ReadonlyMap<string, number>,
-  check: (books: BooksState) => void,
+  check: (books: BooksState) => Act | undefined,
 ): Promise<void> {
   await withTableLock(sql, BOOKS_LOCK, async (tx) => {
     const state = await readClosingState(tx);
     if (state.sealedDay === day) return;
-    check({
+    const act = check({
       oldestOpenDay: state.sealedDay ?? state.oldestOpenDay,
       firstCreditedDay: state.firstCreditedDay,
       streams: await readStreams(tx, ends),
@@ -158,6 +183,7 @@ export async function sealDay(
       select ${day}::text::date, stream, reason, entries, readable, ms_at_risk
       from royalty.quarantined`;
     await tx`update royalty.books set oldest_open_day = ${nextDay}::text::date`;
+    if (act !== undefined) await recordAct(tx, act);
   });
 }
 
@@ -176,23 +202,26 @@ async function readStreams(
 
 /**
  * Stores the statement that `compose` returns, or none when it returns undefined; returns the same.
- * Runs in one snapshot, and no other statement is issued meanwhile.
+ * Runs in one snapshot, and no other statement is issued meanwhile. Postgres refuses a statement that
+ * differs from the credits of its day, or from its first version in anything but studios.
  */
 export async function issue(
   sql: Sql,
   day: string,
+  acts: readonly Issuing[],
   compose: (basis: IssueBasis) => NewStatement | undefined,
 ): Promise<NewStatement | undefined> {
   return await withTableLock(sql, STATEMENTS_LOCK, async (tx) => {
-    const statement = compose(await readBasis(tx, day));
+    const basis = await readBasis(tx, day);
+    const statement = compose(basis);
     if (!statement) return undefined;
     const { version, csv, manifest, rows, events, ms, reason, closedAtMs } = statement;
     await tx`
       insert into royalty.statement (recognised_day, version, csv, manifest, sha256,
-        manifest_sha256, previous_sha256, rows, events, ms_watched, closed_at, reason)
+        manifest_sha256, previous_sha256, rows, events, ms_watched, closed_at, reason, last_act)
       values (${day}::text::date, ${version}, ${csv}, ${manifest}, ${statement.sha256},
         ${statement.manifestSha256}, ${statement.previousSha256}, ${rows}, ${String(events)},
-        ${String(ms)}, ${new Date(closedAtMs)}, ${reason})`;
+        ${String(ms)}, ${new Date(closedAtMs)}, ${reason}, ${lastActOf(basis)})`;
     // From the same snapshot as the bytes.
     await tx`
       insert into royalty.statement_line (recognised_day, version, line_type, event_day, studio,
@@ -200,21 +229,40 @@ export async function issue(
       select recognised_day, ${version}::int,
         case when recognised_day = event_day then 'USAGE' else 'ADJUSTMENT' end,
         event_day, coalesce(studio, ${UNMAPPED}), title_id, region, events, ms_watched
-      from royalty.accrual left join royalty.title using (title_id)
+      from royalty.day_line
       where recognised_day = ${day}::text::date`;
+    for (const act of acts) await recordAct(tx, actOf(act, statement));
     return statement;
   });
 }
 
+function actOf({ subject, ...issuing }: Issuing, statement: NewStatement): Act {
+  if (subject !== undefined) return { ...issuing, subject };
+  const { day, version, previousSha256, manifestSha256 } = statement;
+  return {
+    ...issuing,
+    subject: `${day} version ${version}`,
+    beforeSha256: previousSha256 ?? undefined,
+    afterSha256: manifestSha256,
+  };
+}
+
+function lastActOf({ acts, previous }: Pick<IssueBasis, "acts" | "previous">): number {
+  return acts.at(-1)?.ordinal ?? previous?.lastAct ?? 0;
+}
+
 async function readBasis(tx: TransactionSql, day: string): Promise<IssueBasis> {
-  const sealedAsOfMs = await readSealedAsOf(tx, day);
-  if (sealedAsOfMs === undefined) throw new Error(`${day} is not sealed`);
+  const seal = await readSeal(tx, day);
+  if (seal === undefined) throw new Error(`${day} is not sealed`);
   const before = await readSealedBefore(tx, day);
   const [previous] = await readEntries(tx, undefined, 1);
   const [newest] = await readEntries(tx, day, 1);
   return {
     zone: await readZone(tx),
-    sealedAsOfMs,
+    sealedAsOfMs: seal.asOfMs,
+    sealedAtMs: seal.sealedAtMs,
+    issuedAtMs: await databaseTimeMs(tx),
+    acts: await readActs(tx, { after: previous?.lastAct ?? 0 }),
     lines: await readRecognisedLines(tx, day),
     streams: await readRanges(tx, day),
     quarantined: await readQuarantined(tx, day, before),

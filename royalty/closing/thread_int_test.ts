@@ -12,6 +12,7 @@ import type { Heartbeat } from "../../shared/contract/event.ts";
 import { BusinessCalendar, nextDay } from "../statement/business_day.ts";
 
 const DAY_MS = 86_400_000;
+const EARLY = ["--by", "Ada", "--reason", "it is over"];
 
 interface WaitingRow {
   /** Of the Postgres process that waits. */
@@ -71,12 +72,12 @@ Deno.test("days close automatically and by command, and late events are recognis
   await rig.publish([...late, ...first.slice(0, 10), ...current.slice(0, 10)]);
   await rig.accountedFor();
   assertEquals((await rig.position()).counted, 280);
-  const early = await rig.command("close", "--day", today);
+  const early = await rig.command("close", "--day", today, "--by", "Ada");
   assertEquals(early.code, 1);
   assertStringIncludes(early.err, "it is not over");
   const asOfMs = new Date(now + DAY_MS).toISOString();
   const closes = await Promise.all(
-    [1, 2].map(() => rig.command("close", "--day", today, "--as-of", asOfMs)),
+    [1, 2].map(() => rig.command("close", "--day", today, "--as-of", asOfMs, ...EARLY)),
   );
   assertEquals(closes.map(({ code }) => code), [0, 0], closes.map(({ err }) => err).join("\n"));
   assertEquals(closes.filter(({ out }) => out.includes("was closed before")).length, 1);

@@ -10,6 +10,7 @@ import { Refused } from "../../shared/process/errors.ts";
 import { toJson } from "../../shared/process/cli/json_output.ts";
 import { type GapSettlement, type OpenGap, readOpenGaps, settleGap } from "../books/gaps.ts";
 import { type Books, withBooks } from "./connections.ts";
+import { BY_OPTION, REASON_OPTION } from "./deed_options.ts";
 
 /** `deno task royalty settle-gap`: settles a gap, so that days can close. */
 export const settleGapCommand = command({
@@ -31,20 +32,8 @@ export const settleGapCommand = command({
       parser: integer(1),
       required: true,
     },
-    by: {
-      type: "string",
-      value: "PERSON",
-      about: "who takes responsibility",
-      parser: text(200),
-      required: true,
-    },
-    reason: {
-      type: "string",
-      value: "TEXT",
-      about: "what happened",
-      parser: text(200),
-      required: true,
-    },
+    by: BY_OPTION,
+    reason: { ...REASON_OPTION, about: "what happened", required: true },
     json: JSON_OPTION,
   },
   examples: [{
@@ -60,7 +49,7 @@ export const settleGapCommand = command({
     ],
   }],
   async run({ stream, first: firstSeq, by, reason, json }, io) {
-    const settlement = { stream, firstSeq, by, reason, at: Date.now() };
+    const settlement = { stream, firstSeq, by, reason };
     const gap = await withBooks((sql) => settle(sql, settlement));
     if (json) io.out.write(toJson({ ...gap, settledBy: by, reason }));
     else io.out.line(`${stream}: sequences ${firstSeq} to ${gap.lastSeq} are settled by ${by}`);

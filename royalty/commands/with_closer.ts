@@ -30,37 +30,47 @@ export async function withCloser(
   work: (closer: Closer) => Promise<Closed>,
   { json, io }: { readonly json: boolean; readonly io: Io },
 ): Promise<number> {
-  const settings = readSettings(royaltyCliSettings, localEnvironment("royalty"));
-  const closer = (sql: Books) =>
-    new Closer({
-      databaseUrl: settings.TWOFOLD_POSTGRES_URL,
-      graceMs: settings.TWOFOLD_CLOSE_GRACE_MS,
-      now: Date.now,
-      agreedMs: async () => {
-        const streams = await queryNats((nc, names) => readStreamClocks(nc, names, Date.now));
-        // Without NATS the receipts have to prove that the day is over.
-        return await agreedWithPostgresMs(
-          sql,
-          typeof streams === "string" ? [] : streams,
-          Date.now,
-        );
-      },
-      streamEnds: async () => {
-        const ends = await queryNats(streamEnds);
-        if (typeof ends !== "string") return ends;
-        io.err.line(`royalty: the ends of the streams cannot be read: ${ends}`);
-        return new Map();
-      },
-      recount: (day) => recountWithProgress(day, settings.TWOFOLD_RECOUNT_LOOK_BACK_MS, io),
-      files: statementFiles(),
-    });
-  // withBooks maps errors; the closer has its own connections.
-  const closed = await withBooks((sql) => work(closer(sql)));
+  const closed = await runWithCloser(io, work);
   if (json) io.out.write(toJson(closedFacts(closed)));
   else io.out.line(closedText(closed));
   if (closed.filesMissing === undefined) return 0;
   io.err.line(`royalty: ${closed.filesMissing}`);
   return 1;
+}
+
+/** Runs `work` with a closer. Rejects as {@link withBooks} does. */
+export async function runWithCloser<T>(
+  io: Io,
+  work: (closer: Closer) => Promise<T>,
+): Promise<T> {
+  const settings = readSettings(royaltyCliSettings, localEnvironment("royalty"));
+  // withBooks maps errors; the closer has its own connections.
+  return await withBooks((sql) =>
+    work(
+      new Closer({
+        databaseUrl: settings.TWOFOLD_POSTGRES_URL,
+        graceMs: settings.TWOFOLD_CLOSE_GRACE_MS,
+        now: Date.now,
+        agreedMs: () => agreedMs(sql),
+        streamEnds: () => knownEnds(io),
+        recount: (day) => recountWithProgress(day, settings.TWOFOLD_RECOUNT_LOOK_BACK_MS, io),
+        files: statementFiles(),
+      }),
+    )
+  );
+}
+
+// Without NATS the receipts have to prove that the day is over.
+async function agreedMs(sql: Books): Promise<number> {
+  const streams = await queryNats((nc, names) => readStreamClocks(nc, names, Date.now));
+  return await agreedWithPostgresMs(sql, typeof streams === "string" ? [] : streams, Date.now);
+}
+
+async function knownEnds(io: Io): Promise<ReadonlyMap<string, number>> {
+  const ends = await queryNats(streamEnds);
+  if (typeof ends !== "string") return ends;
+  io.err.line(`royalty: the ends of the streams cannot be read: ${ends}`);
+  return new Map();
 }
 
 async function recountWithProgress(

@@ -16,7 +16,7 @@ import { readSettings } from "../../shared/process/config.ts";
 import { Stop } from "../../shared/process/errors.ts";
 import { ServiceRig } from "../../shared/dev/servers/service_rig.ts";
 import { stateOf } from "../../shared/process/postgres/transient.ts";
-import { openPool } from "../../shared/process/postgres/pool.ts";
+import { openPool, type Queryable } from "../../shared/process/postgres/pool.ts";
 import { Closer } from "../closing/closer.ts";
 import { startFinance } from "./service.ts";
 import { readRecognisedLines } from "../books/lines.ts";
@@ -42,8 +42,10 @@ function sha256(bytes: Uint8Array): string {
 
 /** Inserts credits, late ones included, and a catalogue. */
 async function credit(sql: Sql): Promise<void> {
-  await sql`insert into royalty.title (title_id, studio) values
-    ('t1', 'Acme & Söhne'), ('t2', 'Zeta, "Inc"'), ('t3', '=SUM(A1)'), ('T1', 'Acme & Söhne')`;
+  await sql`insert into royalty.title_right
+    select title_id, '*', '-infinity', 'infinity', studio from (values
+      ('t1', 'Acme & Söhne'), ('t2', 'Zeta, "Inc"'), ('t3', '=SUM(A1)'), ('T1', 'Acme & Söhne'))
+      as titles (title_id, studio)`;
   await sql`
     insert into royalty.accrual
       (recognised_day, event_day, title_id, region, events, ms_watched) values
@@ -57,9 +59,9 @@ async function credit(sql: Sql): Promise<void> {
       ('2026-11-23', '2026-11-23', 't1', 'de', 4, 120000)`;
 }
 
-/** Issues a statement of `lines` by plain SQL. */
+/** Issues a statement of `lines`, whatever the credits are. */
 async function issue(
-  sql: Sql,
+  sql: Queryable,
   day: string,
   version: number,
   lines: readonly StatementLine[],
@@ -81,7 +83,7 @@ async function issue(
 }
 
 async function issueFiles(
-  sql: Sql,
+  sql: Queryable,
   day: string,
   version: number,
   lines: readonly StatementLine[],
@@ -161,7 +163,7 @@ Deno.test("finance on a real Postgres", async (t) => {
   await grantFinanceRead(rig.url);
   await rig.serve();
   const lines = await readRecognisedLines(books, "2026-11-22");
-  const csv = await issue(books, "2026-11-22", 1, lines);
+  const csv = await rig.rig.stack.tamper((tx) => issue(tx, "2026-11-22", 1, lines));
   await books`insert into royalty.seal (recognised_day, as_of) values ('2026-11-22', now())`;
   await books`update royalty.books set oldest_open_day = '2026-11-23'`;
 
@@ -205,7 +207,7 @@ Deno.test("finance on a real Postgres", async (t) => {
   });
 
   await t.step("a new version does not change the earlier one", async () => {
-    const second = await issue(books, "2026-11-22", 2, lines.slice(1));
+    const second = await rig.rig.stack.tamper((tx) => issue(tx, "2026-11-22", 2, lines.slice(1)));
     assertEquals(await rig.bytes("/v1/statements/2026-11-22.csv"), second);
     assertEquals(await rig.bytes("/v1/statements/2026-11-22.csv?version=1"), csv);
   });
@@ -235,7 +237,9 @@ Deno.test("finance on a real Postgres", async (t) => {
   });
 
   await t.step("a statement of many megabytes is sent in slices", async () => {
-    const big = await issueFiles(books, "2026-11-21", 1, manyLines("2026-11-21"));
+    const big = await rig.rig.stack.tamper((tx) =>
+      issueFiles(tx, "2026-11-21", 1, manyLines("2026-11-21"))
+    );
     assert(big.length > 20 * 1024 * 1024);
     const path = "/v1/statements/2026-11-21.csv";
     assertEquals(sha256(await rig.bytes(path)), sha256(big));
@@ -298,7 +302,9 @@ interface SessionRow {
 async function assertReadsOnly(url: string): Promise<void> {
   const sql = openPool(url, { purpose: "test", max: 1 });
   try {
-    for (const table of ["statement", "statement_line", "accrual", "title", "books", "seal"]) {
+    for (
+      const table of ["statement", "statement_line", "accrual", "title_right", "books", "seal"]
+    ) {
       await sql`select count(*) from ${sql(`royalty.${table}`)}`;
     }
     const sessions = await sql<SessionRow[]>`
@@ -308,7 +314,7 @@ async function assertReadsOnly(url: string): Promise<void> {
     await sql`set default_transaction_read_only = off`;
     for (
       const statement of [
-        "insert into royalty.title (title_id, studio) values ('x', 'y')",
+        "insert into royalty.title_right select 'x', '*', '-infinity', 'infinity', 'y'",
         "update royalty.statement set reason = 'x'",
         "update royalty.books set oldest_open_day = null",
         "delete from royalty.statement_line",
@@ -349,9 +355,12 @@ Deno.test("finance downloads exactly what royalty closes and reissues", async ()
     agreedMs: () => Promise.resolve(NOW),
     streamEnds: () => Promise.resolve(new Map()),
   });
-  const { statement: first } = await closer.close("2026-11-22");
-  await rig.books`update royalty.title set studio = 'Other' where title_id = 't1'`;
-  const { statement: second } = await closer.reissue("2026-11-22", "t1 is Other's");
+  const by = "Ada";
+  const { statement: first } = await closer.close("2026-11-22", { by });
+  await rig.books`update royalty.title_right set studio = 'Other' where title_id = 't1'`;
+  const { sha256: accept } = await closer.previewReissue("2026-11-22");
+  const reason = "t1 is Other's";
+  const { statement: second } = await closer.reissue("2026-11-22", { accept, by, reason });
   assertEquals(await rig.bytes(`${csvOf}?version=1`), first.csv);
   assertEquals(await rig.bytes(csvOf), second.csv);
   assertEquals(await rig.bytes("/v1/statements/2026-11-22.json"), second.manifest);
@@ -387,9 +396,7 @@ Deno.test("the royalty process serves finance, and a slow download does not dela
     TWOFOLD_FINANCE_KEYS: `finance:${KEY}`,
     TWOFOLD_FINANCE_PORT: String(port),
   });
-  const books = openPool(stack.databaseUrl("royalty"), { purpose: "test", max: 1 });
-  await issueFiles(books, "2026-11-21", 1, manyLines("2026-11-21"));
-  await books.end();
+  await stack.database.tamper((tx) => issueFiles(tx, "2026-11-21", 1, manyLines("2026-11-21")));
   const download = await waitFor("the finance port to answer", async () => {
     const headers = { authorization: `Bearer ${KEY}`, "accept-encoding": "identity" };
     return await fetch(`http://127.0.0.1:${port}/v1/statements/2026-11-21.csv`, { headers });

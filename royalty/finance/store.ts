@@ -107,7 +107,8 @@ const READABLE_TABLES = [
   "seal",
   "books",
   "accrual",
-  "title",
+  "title_right",
+  "day_line",
 ] as const;
 
 /** SQLSTATE for a role that does not exist. */

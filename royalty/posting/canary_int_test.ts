@@ -26,7 +26,7 @@ async function closedDay(day: string, bodies: readonly Heartbeat[], canaries: nu
     assertEquals(code, 0, `${args.join(" ")}: ${out}${err}`);
     return out;
   };
-  await run("close", "--day", day, "--as-of", asOf);
+  await run("close", "--day", day, "--as-of", asOf, "--by", "Ada", "--reason", "it is over");
   assertStringIncludes(await run("audit", "--day", day), "the account is complete");
   const recount = JSON.parse(await run("recount", "--day", day, "--json"));
   assertEquals([recount.agrees, recount.unearned.canary], [true, canaries]);

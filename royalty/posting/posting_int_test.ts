@@ -322,21 +322,24 @@ Deno.test("the commands: status, export, catalogue, and what they refuse", async
   await t.step("a catalogue with a bad row loads nothing and reports the row", async () => {
     const file = `${rig.stack.workspace.folder}/bad.csv`;
     await Deno.writeTextFile(file, "title_id,studio\nknown,Acme\nknown,Beta\n");
-    const { code, err } = await rig.command("catalogue", file);
+    const { code, err } = await rig.command("catalogue", file, "--by", "Ada");
     assertEquals(code, 1);
-    assertStringIncludes(err, `${file}:3: title_id known is already on line 2`);
-    assertEquals((await rig.sql`select 1 from royalty.title`).length, 0);
+    assertStringIncludes(
+      err,
+      `${file}:3: title_id known in every territory has a right of all days on line 2 already`,
+    );
+    assertEquals((await rig.sql`select 1 from royalty.title_right`).length, 0);
   });
   await t.step("a catalogue maps titles to studios, and a second load changes them", async () => {
     const file = `${rig.stack.workspace.folder}/good.csv`;
     await Deno.writeTextFile(file, "title_id,studio,title_name\nknown,Acme,Known\nother,Beta,\n");
     assertEquals(
-      (await rig.command("catalogue", file)).out,
+      (await rig.command("catalogue", file, "--by", "Ada")).out,
       "titles added: 2, changed: 0, unchanged: 0\n",
     );
     await Deno.writeTextFile(file, 'title_id,studio\nknown,"Acme, Inc"\n');
     assertEquals(
-      (await rig.command("catalogue", file)).out,
+      (await rig.command("catalogue", file, "--by", "Ada")).out,
       "titles added: 0, changed: 1, unchanged: 0\n",
     );
   });
@@ -364,7 +367,7 @@ Deno.test("the commands: status, export, catalogue, and what they refuse", async
         [["export"], "--day YYYY-MM-DD is missing"],
         [["export", "--day", "2026-02-30"], "--day 2026-02-30 is not a day"],
         [["export", "--day"], "--day needs a value"],
-        [["catalogue"], "FILE is missing"],
+        [["catalogue", "--by", "Ada"], "FILE is missing"],
       ] as const
     ) {
       const { code, err } = await rig.command(...args);
@@ -372,7 +375,7 @@ Deno.test("the commands: status, export, catalogue, and what they refuse", async
       assertStringIncludes(err, complaint);
       assertStringIncludes(err, "usage: deno task royalty");
     }
-    const { code, err } = await rig.command("catalogue", "/does/not/exist.csv");
+    const { code, err } = await rig.command("catalogue", "/does/not/exist.csv", "--by", "Ada");
     assertEquals(code, 1);
     assertStringIncludes(err, "/does/not/exist.csv cannot be read");
   });

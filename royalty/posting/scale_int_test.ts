@@ -88,7 +88,14 @@ class ScaleRig implements AsyncDisposable {
       TWOFOLD_ROYALTY_PARTITIONS: partitions,
       TWOFOLD_CLOSE_GRACE_MS: "0",
     };
-    const { code, err } = await this.rig.commandIn({ settings }, "close", "--day", WATCHED_ON);
+    const { code, err } = await this.rig.commandIn(
+      { settings },
+      "close",
+      "--day",
+      WATCHED_ON,
+      "--by",
+      "Ada",
+    );
     assertEquals(code, 0, err);
     const sql = await this.database(database);
     const statement = await readIssued(sql, WATCHED_ON);

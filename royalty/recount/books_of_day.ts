@@ -7,7 +7,7 @@ import type { Sql, TransactionSql } from "postgres";
 import { allowSilence } from "../../shared/process/postgres/pool.ts";
 import { readZone, WHOLE_DAY_MS } from "../books/connection.ts";
 import { readDayLines } from "../books/lines.ts";
-import { readSealedAsOf } from "../books/seals.ts";
+import { readSeal } from "../books/seals.ts";
 import { readEntries, readStatementLines } from "../books/statements.ts";
 import { type DayLine, dayLineOf } from "../statement/day_line.ts";
 
@@ -47,7 +47,7 @@ export async function readBooksOfDay(sql: Sql, day: string): Promise<BooksOfDay>
       sql.begin("isolation level repeatable read read only", async (tx) => {
         const statement = await readNewestStatement(tx, day);
         const accruals = { name: "accruals", lines: await readDayLines(tx, day) };
-        const isSealed = (await readSealedAsOf(tx, day)) !== undefined;
+        const isSealed = (await readSeal(tx, day)) !== undefined;
         return {
           day,
           zone: await readZone(tx),

@@ -68,6 +68,20 @@ export type RecountNote =
   }
   | { readonly waived_by: string; readonly reason: string };
 
+/** What a person decided, or what was issued, since the statement before. */
+export interface StatedAct {
+  /** ISO 8601, by the clock of Postgres; `role` is that of the session. */
+  readonly at: string;
+  readonly role: string;
+  readonly kind: string;
+  readonly by: string;
+  readonly subject: string;
+  readonly reason: string | null;
+  /** SHA-256 of what was changed. */
+  readonly before: string | null;
+  readonly after: string | null;
+}
+
 /** A statement that this one follows or replaces. */
 export interface StatementLink {
   readonly recognised_day: string;
@@ -84,6 +98,12 @@ export interface ManifestBasis {
   readonly graceMs: number;
   /** The instant as of which the day was closed, ms since the epoch. */
   readonly closedAtMs: number;
+  /** When it took its last credit, by the clock of Postgres, ms since the epoch. */
+  readonly sealedAtMs: number;
+  /** When this version was issued, by the same clock, and by whom. */
+  readonly issuedAtMs: number;
+  readonly issuedBy: string;
+  readonly acts: readonly StatedAct[];
   readonly lines: readonly StatementLine[];
   readonly csv: Uint8Array;
   readonly streams: readonly StreamRange[];
@@ -112,6 +132,9 @@ export function manifestOf(basis: ManifestBasis): Uint8Array<ArrayBuffer> {
     grace_ms: basis.graceMs,
     rule_version: RULE_VERSION,
     closed_at: new Date(basis.closedAtMs).toISOString(),
+    sealed_at: new Date(basis.sealedAtMs).toISOString(),
+    issued_at: new Date(basis.issuedAtMs).toISOString(),
+    issued_by: basis.issuedBy,
     row_count: all.rows,
     total_events: all.events,
     total_ms: all.ms,
@@ -126,6 +149,7 @@ export function manifestOf(basis: ManifestBasis): Uint8Array<ArrayBuffer> {
     },
     streams,
     settled_gaps: basis.settledGaps,
+    acts: basis.acts,
     recount: basis.recount,
     csv: { sha256: sha256(basis.csv), bytes: basis.csv.length },
     previous: basis.previous,

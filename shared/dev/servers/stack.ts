@@ -8,7 +8,7 @@
  */
 import type { NatsConnection } from "nats";
 import { jetstreamManager } from "nats/jetstream";
-import type { Sql } from "postgres";
+import type { Sql, TransactionSql } from "postgres";
 import { type Alert, alertSchema } from "../../contract/alert.ts";
 import {
   DEFAULT_TOPOLOGY,
@@ -150,6 +150,15 @@ export class PostgresStack implements AsyncDisposable {
   /** Connection URL of a service's role, or of the one that reads statements. */
   databaseUrl(role: DatabaseRole | typeof FINANCE_ROLE): string {
     return roleUrl(this.postgres, role);
+  }
+
+  /** Runs `work` as nobody may in production: as a superuser with every trigger off. */
+  async tamper<T>(work: (tx: TransactionSql) => Promise<T>): Promise<T> {
+    const { result } = await this.admin().begin(async (tx) => {
+      await tx`set local session_replication_role = replica`;
+      return { result: await work(tx) };
+    });
+    return result;
   }
 
   /** A superuser's pool. */

@@ -3,14 +3,14 @@
  *
  * @module
  */
-import { command } from "../../shared/process/cli/command.ts";
-import { JSON_OPTION } from "../../shared/process/cli/declaration.ts";
-import { checkedText, day } from "../../shared/process/cli/parsers.ts";
-import { toJson } from "../../shared/process/cli/json_output.ts";
-import { postgresUrlProblem } from "../../shared/process/postgres/server_url.ts";
-import { progress } from "../../shared/process/cli/progress.ts";
-import { rebuildDay, type Rebuilt } from "../audit/rebuild.ts";
-import { withRawStreams } from "./connections.ts";
+import { command } from "../../../shared/process/cli/command.ts";
+import { JSON_OPTION } from "../../../shared/process/cli/declaration.ts";
+import { checkedText, day } from "../../../shared/process/cli/parsers.ts";
+import { toJson } from "../../../shared/process/cli/json_output.ts";
+import { postgresUrlProblem } from "../../../shared/process/postgres/server_url.ts";
+import { progress } from "../../../shared/process/cli/progress.ts";
+import { rebuildDay, type Rebuilt } from "../../audit/rebuild.ts";
+import { withRawStreams } from "../connections.ts";
 
 /** `deno task royalty rebuild`: rebuilds a closed day in an empty database. */
 export const rebuildCommand = command({

@@ -3,16 +3,16 @@
  *
  * @module
  */
-import { command } from "../../shared/process/cli/command.ts";
-import { JSON_OPTION } from "../../shared/process/cli/declaration.ts";
-import { toJson } from "../../shared/process/cli/json_output.ts";
-import { type OnProgress, progress } from "../../shared/process/cli/progress.ts";
-import { readEntries, readIssued, readStatementLines } from "../books/statements.ts";
-import { readClosingState } from "../closing/sealing.ts";
-import { ChainCheck } from "../statement/chain.ts";
-import type { StatementFiles } from "../statement/files.ts";
-import { type Books, withBooks } from "./connections.ts";
-import { statementFiles } from "./with_closer.ts";
+import { command } from "../../../shared/process/cli/command.ts";
+import { JSON_OPTION } from "../../../shared/process/cli/declaration.ts";
+import { toJson } from "../../../shared/process/cli/json_output.ts";
+import { type OnProgress, progress } from "../../../shared/process/cli/progress.ts";
+import { readEntries, readIssued, readStatementLines } from "../../books/statements.ts";
+import { readClosingState } from "../../closing/sealing.ts";
+import { ChainCheck } from "../../statement/chain.ts";
+import type { StatementFiles } from "../../statement/files.ts";
+import { type Books, withBooks } from "../connections.ts";
+import { statementFiles } from "../with_closer.ts";
 
 /** `deno task royalty verify-chain`: verifies every statement. */
 export const verifyChainCommand = command({

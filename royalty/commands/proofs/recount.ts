@@ -3,15 +3,15 @@
  *
  * @module
  */
-import { command } from "../../shared/process/cli/command.ts";
-import { JSON_OPTION } from "../../shared/process/cli/declaration.ts";
-import { day } from "../../shared/process/cli/parsers.ts";
-import { toJson } from "../../shared/process/cli/json_output.ts";
-import { progress } from "../../shared/process/cli/progress.ts";
-import { recountDay } from "../recount/day.ts";
-import { agrees, recountFacts, recountText } from "../recount/report.ts";
-import { withRawStreams } from "./connections.ts";
-import { RECOUNT_LABEL } from "./with_closer.ts";
+import { command } from "../../../shared/process/cli/command.ts";
+import { JSON_OPTION } from "../../../shared/process/cli/declaration.ts";
+import { day } from "../../../shared/process/cli/parsers.ts";
+import { toJson } from "../../../shared/process/cli/json_output.ts";
+import { progress } from "../../../shared/process/cli/progress.ts";
+import { recountDay } from "../../recount/day.ts";
+import { agrees, recountFacts, recountText } from "../../recount/report.ts";
+import { withRawStreams } from "../connections.ts";
+import { RECOUNT_LABEL } from "../with_closer.ts";
 
 /** `deno task royalty recount`: recounts a day and compares it with the books. */
 export const recountCommand = command({

@@ -3,28 +3,28 @@
  *
  * @module
  */
-import { command } from "../../shared/process/cli/command.ts";
-import { JSON_OPTION } from "../../shared/process/cli/declaration.ts";
-import type { Io } from "../../shared/process/cli/io.ts";
-import { Misuse } from "../../shared/process/cli/misuse.ts";
-import { day, integer, matching } from "../../shared/process/cli/parsers.ts";
-import { Refused } from "../../shared/process/errors.ts";
-import { toJson } from "../../shared/process/cli/json_output.ts";
-import { progress } from "../../shared/process/cli/progress.ts";
-import { type Audit, type AuditedDay, auditOf, isKnown } from "../audit/audit.ts";
-import { auditFacts, auditText } from "../audit/audit_report.ts";
-import { readAuditedDay } from "../audit/audited_day.ts";
+import { command } from "../../../shared/process/cli/command.ts";
+import { JSON_OPTION } from "../../../shared/process/cli/declaration.ts";
+import type { Io } from "../../../shared/process/cli/io.ts";
+import { Misuse } from "../../../shared/process/cli/misuse.ts";
+import { day, integer, matching } from "../../../shared/process/cli/parsers.ts";
+import { Refused } from "../../../shared/process/errors.ts";
+import { toJson } from "../../../shared/process/cli/json_output.ts";
+import { progress } from "../../../shared/process/cli/progress.ts";
+import { type Audit, type AuditedDay, auditOf, isKnown } from "../../audit/audit.ts";
+import { auditFacts, auditText } from "../../audit/audit_report.ts";
+import { readAuditedDay } from "../../audit/audited_day.ts";
 import {
   addsUp,
   type LineFilter,
   matchingLines,
   type Trace,
   type TracedLine,
-} from "../audit/trace.ts";
-import { traceLines } from "../audit/trace_raw.ts";
-import { traceFacts, traceText } from "../audit/trace_report.ts";
-import { readAccounts } from "../books/accounts.ts";
-import { withBooks, withRawStreams } from "./connections.ts";
+} from "../../audit/trace.ts";
+import { traceLines } from "../../audit/trace_raw.ts";
+import { traceFacts, traceText } from "../../audit/trace_report.ts";
+import { readAccounts } from "../../books/accounts.ts";
+import { withBooks, withRawStreams } from "../connections.ts";
 
 const DEFAULT_MAX_EVENTS = 100;
 /** Ids are sent by devices, so any text may be one. */

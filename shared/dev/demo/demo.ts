@@ -49,7 +49,6 @@ const MIN_SECONDS = 90;
 /** Heartbeats of the first seconds of the run that arrive after the close of their day. */
 const LATE_MS = 4_000;
 const LATE_SESSIONS = 2_000;
-const STUDIOS = ["Aurora", "Blue Door", '"Harbour, Lights & Sons"'];
 
 /** `deno task demo`. */
 export const demoTask = command({
@@ -125,7 +124,7 @@ function demo(seconds: number, seed: number, webhook: PageWebhook): Scenario {
       return {
         ticks: simulator.ticks(),
         late: late.ticks(),
-        catalogue: catalogueOf(simulator.titles),
+        titles: simulator.titles,
         firstEventMs: startEpochMs,
         expectations: [],
         lives: [lifeOf(INCIDENT, startEpochMs)],
@@ -139,12 +138,6 @@ function demo(seconds: number, seed: number, webhook: PageWebhook): Scenario {
     isSettled: (heard) => webhook.hasAllEnds(heard),
     checks: (heard) => [...takeover.checks(), ...webhook.checks(heard)],
   };
-}
-
-// One title is not in the catalogue: its minutes are counted, without a studio.
-function catalogueOf(titles: readonly string[]): string {
-  const rows = titles.slice(0, -1).map((title, i) => `${title},${STUDIOS[i % STUDIOS.length]}\n`);
-  return `title_id,studio\n${rows.join("")}`;
 }
 
 function lifeOf({ cdn, stages }: IncidentOptions, startEpochMs: number): ExpectedLife {

@@ -120,6 +120,7 @@ function replay(recordings: Recordings, options: ReplayPlan): Scenario {
         late: recordings.traces.length > 0 ? late.ticks() : undefined,
         firstEventMs: startEpochMs - recordingMs,
         recordedMs: sumOf(run.recordedMs, late.recordedMs),
+        titles: [...run.recordedMs.keys()],
         expectations: run.expectations.map((each) => inEpoch(each, startEpochMs)),
       };
     },

@@ -19,6 +19,7 @@ import type { Tick } from "../fleet/player.ts";
 import type { CheckLine } from "./check_line.ts";
 import { type HeardAlert, Observer } from "./observer.ts";
 import { Pipeline, type PipelineOptions } from "../servers/pipeline.ts";
+import { datedCatalogue, rightsChecks } from "./rights.ts";
 import { Terminal } from "./terminal.ts";
 import { type TitleTotals, Truth } from "../fleet/truth.ts";
 import {
@@ -65,8 +66,8 @@ export interface Scenario {
     readonly ticks: Iterable<Tick>;
     /** Sent after the days so far are closed; they are in the statement of the next day. */
     readonly late?: Iterable<Tick> | undefined;
-    /** The studio of each title, as CSV; loaded before the first close. */
-    readonly catalogue?: string;
+    /** Titles whose rights are loaded before the first close; the first changes hands at midnight. */
+    readonly titles?: readonly string[];
     readonly expectations: readonly AlertExpectation[];
     /** Incidents that are judged from the open to the end. */
     readonly lives?: readonly ExpectedLife[];
@@ -156,6 +157,7 @@ async function play(
   await run.send();
   await run.settle();
   await run.close();
+  await run.correct();
   return await run.judge(report);
 }
 
@@ -181,6 +183,7 @@ class Run {
   readonly #closedDays: string[] = [];
   /** The day closed after the late events. */
   #nextDay: string | undefined;
+  #rights: readonly CheckLine[] = [];
 
   constructor(
     readonly scenario: Scenario,
@@ -249,6 +252,15 @@ class Run {
     this.#nextDay = await this.#closeDay(this.#nextOpenDay());
   }
 
+  /** Checks who is paid, and reissues a day. */
+  async correct(): Promise<void> {
+    const [titleId] = this.#plan.titles ?? [];
+    if (titleId === undefined) return;
+    const right = { titleId, lastDay: dayOf(this.#startEpochMs), days: this.#closedDays };
+    this.#rights = await rightsChecks(this.pipeline, right);
+    this.#note("a correction of the catalogue is reissued");
+  }
+
   /** Reads the statements as finance does and compares them; `report` is the file of the report. */
   async judge(report: string | undefined): Promise<EventOutcome> {
     const { pipeline, observer, scenario } = this;
@@ -275,7 +287,7 @@ class Run {
       recordedMs: this.#plan.recordedMs,
       alerts: alertsSeen(observer),
       alertLimitMs: ALERT_LIMIT_MS,
-      more: await scenario.checks?.(observer.alerts) ?? [],
+      more: [...this.#rights, ...await scenario.checks?.(observer.alerts) ?? []],
     };
     if (observer.unreadable.length > 0) {
       throw new Stop(`alerts that do not follow the schema: ${observer.unreadable.join("; ")}`);
@@ -291,8 +303,9 @@ class Run {
   }
 
   async #loadCatalogue(): Promise<void> {
-    const { catalogue } = this.#plan;
-    if (catalogue === undefined) return;
+    const { titles } = this.#plan;
+    if (titles === undefined) return;
+    const catalogue = datedCatalogue(titles, dayOf(this.#startEpochMs));
     const file = `${this.pipeline.workspace.folder}/catalogue.csv`;
     await Deno.writeTextFile(file, catalogue);
     this.#note(

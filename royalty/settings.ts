@@ -48,6 +48,11 @@ export const driftSettings = {
 
 /** Settings that the service and the commands use to close days. */
 export const closingSettings = {
+  TWOFOLD_ISSUER_POSTGRES_URL: postgresSettings.TWOFOLD_POSTGRES_URL.optional()
+    .describe(
+      "URL of Postgres for the role issuer, which closes days, loads the catalogue and issues " +
+        "statements; required while TWOFOLD_CLOSE_SCHEDULE is on",
+    ),
   TWOFOLD_CLOSE_GRACE_MS: wholeNumber(0, 7 * 86_400_000).default(3_600_000)
     .describe("time after the end of a day during which it waits for late events, ms"),
   TWOFOLD_STATEMENTS_DIR: z.string().min(1).optional()
@@ -155,6 +160,10 @@ export const royaltyRule: SettingsRule<typeof royaltySettings> = (settings) => (
   ...countedRule(settings),
   ...(settings.TWOFOLD_FINANCE_KEYS && settings.TWOFOLD_FINANCE_POSTGRES_URL === undefined
     ? { TWOFOLD_FINANCE_POSTGRES_URL: "is not set, but TWOFOLD_FINANCE_KEYS is" }
+    : {}),
+  ...(settings.TWOFOLD_CLOSE_SCHEDULE === "on" &&
+      settings.TWOFOLD_ISSUER_POSTGRES_URL === undefined
+    ? { TWOFOLD_ISSUER_POSTGRES_URL: "is not set, but TWOFOLD_CLOSE_SCHEDULE is on" }
     : {}),
 });
 

@@ -52,6 +52,7 @@ Deno.test("the process refuses all wrong settings together, before it listens", 
   assertEquals(lines.map((line) => line.trim().split(":")[0]).sort(), [
     "TWOFOLD_DRAIN_MS",
     "TWOFOLD_FINANCE_POSTGRES_URL",
+    "TWOFOLD_ISSUER_POSTGRES_URL",
     "TWOFOLD_NATS_URL",
     "TWOFOLD_POSTGRES_URL",
     "TWOFOLD_ROYALTY_PARTITIONS",

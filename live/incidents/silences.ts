@@ -21,14 +21,15 @@ export interface StoredSilences {
 
 /** Every silence that is kept, also those that are over, oldest change first. */
 export async function readSilences(jsm: JetStreamManager): Promise<StoredSilences> {
-  const silences: Silence[] = [];
-  const unreadable: string[] = [];
+  // By subject: a silence that is changed while they are read comes twice, and the last one counts.
+  const read = new Map<string, Silence | undefined>();
   for await (const { subject, data } of keptMessages(jsm, SILENCES, "$KV.SILENCES.>")) {
-    const silence = readSilence(subject, data);
-    if (silence) silences.push(silence);
-    else unreadable.push(subject);
+    read.set(subject, readSilence(subject, data));
   }
-  return { silences, unreadable };
+  return {
+    silences: [...read.values()].filter((silence) => silence !== undefined),
+    unreadable: [...read].flatMap(([subject, silence]) => silence ? [] : [subject]),
+  };
 }
 
 // The key of a silence is its id, so that a change replaces it.

@@ -5,14 +5,13 @@
  */
 import { assertEquals, assertRejects } from "@std/assert";
 import { stateOf } from "../../shared/process/postgres/transient.ts";
-import { migrate } from "../../shared/process/postgres/migrate.ts";
+import { createDatabase } from "../../shared/dev/servers/stack.ts";
 import { BooksRig } from "../../shared/e2e/books_rig.ts";
 import { sha256 } from "../statement/manifest.ts";
 import { statementCsv } from "../statement/statement_csv.ts";
 import { readAccounts } from "./accounts.ts";
 import { openBooks } from "./connection.ts";
 import { readRecognisedLines } from "./lines.ts";
-import { booksMigrations } from "./migrations.ts";
 import { readStatementLines, readStored } from "./statements.ts";
 
 const DAY = "2026-11-22";
@@ -22,10 +21,19 @@ const LINES = [
   ["2026-11-22", "UNMAPPED", "b", 1n, 7n],
 ] as const;
 
+interface OwnerRow {
+  readonly owner: string;
+}
+
+interface RightRow {
+  readonly territory: string;
+  readonly studio: string;
+  readonly title_name: string | null;
+}
+
 Deno.test("books with a closed day, from before rights had dates, are carried over", async () => {
-  await using books = await BooksRig.start();
+  await using books = await BooksRig.earlier("010");
   const { sql, url } = books;
-  await migrate(sql, "royalty", (await booksMigrations()).filter(({ name }) => name < "010"));
   const lines = LINES.map(([eventDay, studio, titleId, events, msWatched]) => ({
     ...{ recognisedDay: DAY, eventDay, titleId, territory: "de", events, msWatched },
     studio: studio === "UNMAPPED" ? undefined : studio,
@@ -51,13 +59,18 @@ Deno.test("books with a closed day, from before rights had dates, are carried ov
     insert into royalty.stream_position (stream, last_seq, events, counted, credited_ms)
     values ('HEARTBEATS', 4, 4, 4, 90007)`;
 
+  await createDatabase(books.stack.postgres);
   await openBooks(url, "UTC");
 
+  const [owner] = await sql<OwnerRow[]>`
+    select pg_get_userbyid(relowner) as owner, count(*)::int as tables from pg_class
+    where relnamespace = 'royalty'::regnamespace group by 1`;
+  assertEquals(owner?.owner, "royalty_owner");
   const stored = await readStored(sql, DAY);
   assertEquals([stored?.csv, stored?.manifest], [csv, manifest]);
   assertEquals(await readStatementLines(sql, DAY, 1), await readRecognisedLines(sql, DAY));
   assertEquals((await readAccounts(sql)).disagreements, []);
-  const [right] = await sql`select * from royalty.title_right`;
+  const [right] = await sql<RightRow[]>`select * from royalty.title_right`;
   assertEquals([right?.territory, right?.studio, right?.title_name], ["*", "Acme", "The A"]);
   for (const table of ["statement", "statement_line", "accrual", "seal"]) {
     const error = await assertRejects(() => sql.unsafe(`delete from royalty.${table}`));

@@ -5,7 +5,7 @@
  */
 import type { Sql } from "postgres";
 import { Stop } from "../../shared/process/errors.ts";
-import { migrate } from "../../shared/process/postgres/migrate.ts";
+import { checkMigrated, migrate } from "../../shared/process/postgres/migrate.ts";
 import { withRetryable } from "../../shared/process/postgres/transient.ts";
 import { allowSilence, openPool, type Queryable } from "../../shared/process/postgres/pool.ts";
 import { onlyRow } from "../../shared/process/postgres/rows.ts";
@@ -27,15 +27,19 @@ export function connectBooks(url: string): Sql {
 }
 
 /**
- * Migrates the schema and opens the books with the time zone `zone`, or checks that they have that
- * zone. Rejects with {@link Stop} if they have another one, with `RetryAfter` while Postgres is away.
+ * Opens the books with the time zone `zone`, or checks that they have that zone. Migrates the schema
+ * if the role of `url` owns it, or the database has none; otherwise provisioning has to have done it.
+ * Rejects with {@link Stop} if they have another zone, with `RetryAfter` while Postgres is away or the
+ * schema is behind.
  */
 export async function openBooks(url: string, zone: string): Promise<void> {
   const migrations = await booksMigrations();
   const sql = connectBooks(url);
   try {
     const kept = await withRetryable(async () => {
-      await allowSilence(sql, MIGRATION_MS, () => migrate(sql, "royalty", migrations));
+      if (await mayMigrate(sql)) {
+        await allowSilence(sql, MIGRATION_MS, () => migrate(sql, "royalty", migrations));
+      } else await checkMigrated(sql, "royalty", migrations);
       await sql`insert into royalty.books (zone) values (${zone}) on conflict do nothing`;
       return await readZone(sql);
     }, OPEN_RETRY_MS);
@@ -47,6 +51,17 @@ export async function openBooks(url: string, zone: string): Promise<void> {
   } finally {
     await sql.end({ timeout: 2 });
   }
+}
+
+interface OwnerRow {
+  readonly owns: boolean;
+}
+
+/** Whether the role of the session owns the schema, or there is none. */
+async function mayMigrate(sql: Sql): Promise<boolean> {
+  const [schema] = await sql<OwnerRow[]>`
+    select pg_has_role(nspowner, 'usage') as owns from pg_namespace where nspname = 'royalty'`;
+  return schema?.owns ?? true;
 }
 
 interface ZoneRow {

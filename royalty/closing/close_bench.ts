@@ -23,6 +23,7 @@ export async function runCloseBench(lines = 1_000_000): Promise<void> {
   await enter(books.stack.admin(), day, lines);
   const env = {
     TWOFOLD_POSTGRES_URL: books.url,
+    TWOFOLD_ISSUER_POSTGRES_URL: books.issuerUrl,
     TWOFOLD_NATS_USER: "",
     TWOFOLD_STATEMENTS_DIR: `${books.stack.workspace.folder}/statements`,
   };

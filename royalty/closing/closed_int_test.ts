@@ -6,6 +6,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { aHeartbeat } from "../../shared/dev/testing/heartbeats.ts";
 import { Random } from "../../shared/dev/testing/random.ts";
+import { openPool } from "../../shared/process/postgres/pool.ts";
 import { stateOf } from "../../shared/process/postgres/transient.ts";
 import { BooksRig, commitPosting, postingOf } from "../../shared/e2e/books_rig.ts";
 import { readAccounts } from "../books/accounts.ts";
@@ -49,7 +50,7 @@ async function closedBooks(): Promise<{ rig: BooksRig; closer: Closer }> {
   await settleGap(rig.sql, settlement);
   await putCatalogue(rig.sql, [right("a", "Acme")], { by: "Bob", file: "titles.csv" });
   const closer = new Closer({
-    databaseUrl: rig.url,
+    databaseUrl: rig.issuerUrl,
     graceMs: 3_600_000,
     now: () => CLOSED_AT,
     agreedMs: () => Promise.resolve(CLOSED_AT),
@@ -109,6 +110,59 @@ Deno.test("nobody changes a closed day: each attempt is refused, and nothing has
   }
   assertEquals(await dump(rig), before);
   assertEquals((await closer.close(DAY, { by: "Ada" })).outcome, "closed before");
+});
+
+/** What nobody who logs in may do. */
+const BY_NOBODY: readonly string[] = [
+  `alter table royalty.accrual disable trigger all`,
+  `drop trigger guard_update on royalty.accrual`,
+  `alter table royalty.statement add column mine text`,
+  `create or replace function royalty.refuse_change() returns trigger language plpgsql
+    as 'begin return null; end'`,
+  `set session_replication_role = replica`,
+  `set role royalty_owner`,
+  `create table royalty.mine (n int)`,
+  `create schema mine`,
+  `drop table royalty.event_key_v7_stray`,
+  `update royalty.event_key_v7 set fingerprint = 1`,
+  `delete from royalty.event_key_v7`,
+  `insert into royalty.migration (name) values ('999_mine')`,
+];
+/** What only who decides may do, and what only who posts may. */
+const BY_ISSUER: readonly string[] = [
+  `insert into royalty.title_right values ('x', '*', '-infinity', 'infinity', 'Eve', null)`,
+  `insert into royalty.act (kind, by, subject) values ('catalogue', 'Eve', 'x')`,
+  `insert into royalty.seal (recognised_day, as_of) values ('2026-11-23', now())`,
+  `insert into royalty.statement_line select * from royalty.statement_line`,
+  `update royalty.gap set settled_by = 'Eve'`,
+  `update royalty.books set oldest_open_day = '2027-01-01'`,
+];
+const BY_POSTING: readonly string[] = [
+  `insert into royalty.accrual values ('2026-11-23', '2026-11-23', 'a', 'de', 1, 600000)`,
+  `update royalty.accrual set ms_watched = 1`,
+  `update royalty.stream_position set counted = 1`,
+  `insert into royalty.event_key_v7 values ('019ab000-0000-7000-8000-000000000000', 1)`,
+  `update royalty.keys_forgotten set before_day = '2020-01-01'`,
+  `delete from royalty.reject`,
+  `select royalty.drop_key_day('2026-11-22')`,
+];
+
+Deno.test("who posts does not issue, who issues does not post, and neither owns anything", async () => {
+  const { rig } = await closedBooks();
+  await using _ = rig;
+  const cases = [
+    [rig.url, [...BY_NOBODY, ...BY_ISSUER]],
+    [rig.issuerUrl, [...BY_NOBODY, ...BY_POSTING]],
+    [rig.stack.databaseUrl("finance"), [...BY_NOBODY, ...BY_ISSUER, ...BY_POSTING]],
+  ] as const;
+  for (const [url, attacks] of cases) {
+    const sql = openPool(url, { purpose: "test", max: 1 });
+    for (const attack of attacks) {
+      const state = stateOf(await assertRejects(() => sql.unsafe(attack)));
+      assert(["42501", "25006"].includes(state ?? ""), `${attack}: ${state}`);
+    }
+    await sql.end();
+  }
 });
 
 /** Everything that a closed day has. */
@@ -180,7 +234,7 @@ Deno.test("acts say who, when and what, by the clock of the database, and manife
   await using _ = rig;
   const begun = Date.now() - 60_000;
   await rig.sql`insert into royalty.act (kind, by, subject, at, role)
-    values ('catalogue', 'Eve', 'forged.csv', '2020-01-01', 'postgres')`;
+    values ('catalogue', 'Eve', 'forged.csv', '2020-01-01', 'nobody')`;
   await putCatalogue(rig.sql, [right("a", "Beta")], { by: "Bob", file: "titles.csv" });
   const { sha256: accept } = await closer.previewReissue(DAY);
   await closer.reissue(DAY, { accept, by: "Cleo", reason: "studio of a" });
@@ -197,8 +251,8 @@ Deno.test("acts say who, when and what, by the clock of the database, and manife
       "reissue|Cleo|2026-11-22 version 2|studio of a",
     ],
   );
-  for (const { at, role } of acts) {
-    assertEquals(role, "royalty");
+  for (const { at, role, kind } of acts) {
+    assertEquals(role, kind === "close" || kind === "reissue" ? "issuer" : "postgres");
     assert(Date.parse(at) > begun, at);
   }
   const [, loaded, first, second] = acts;

@@ -104,7 +104,7 @@ class CloserRig implements AsyncDisposable {
 
   closer(options: Partial<CloserOptions> = {}): Closer {
     return new Closer({
-      databaseUrl: this.books.url,
+      databaseUrl: this.books.issuerUrl,
       graceMs: HOUR_MS,
       now: () => this.now,
       agreedMs: () => Promise.resolve(this.now),
@@ -162,7 +162,11 @@ class CloserRig implements AsyncDisposable {
 
   /** Without NATS. */
   get #environment() {
-    return { TWOFOLD_POSTGRES_URL: this.books.url, TWOFOLD_NATS_USER: "" };
+    return {
+      TWOFOLD_POSTGRES_URL: this.books.url,
+      TWOFOLD_ISSUER_POSTGRES_URL: this.books.issuerUrl,
+      TWOFOLD_NATS_USER: "",
+    };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -254,7 +258,7 @@ async function statedOf(rig: CloserRig, openDay: string) {
 }
 
 Deno.test("days close", async (t) => {
-  await using server = await BooksRig.start();
+  await using server = await BooksRig.start({ zone: "UTC" });
 
   for (
     const [zone, firstDay, closes] of [

@@ -24,7 +24,7 @@ Deno.test("a process 26 h ahead, 12 days ahead or 1 h behind seals nothing", asy
   await rig.publish([aHeartbeat(new Random(1), now)]);
   await rig.accountedFor();
   assertEquals(await royalty.stop(), 0);
-  const url = rig.stack.databaseUrl("royalty");
+  const url = rig.stack.databaseUrl("issuer");
   const sql = connectBooks(url);
   const nc = await rig.stack.connect("royalty");
   const close = async (day: string, aheadMs: number) => {

@@ -31,7 +31,9 @@ async function run(signal: AbortSignal): Promise<void> {
   const settings = readSettings(royaltySettings, environment(), royaltyRule);
   const log = new Log("royalty", settings.TWOFOLD_LOG_LEVEL);
   const nc = await untilReady(signal, log, () => connectWatched(settings, log, "royalty-closing"));
-  const sql = connectBooks(settings.TWOFOLD_POSTGRES_URL);
+  // The rule of the settings demands it while days close by themselves.
+  const databaseUrl = settings.TWOFOLD_ISSUER_POSTGRES_URL ?? settings.TWOFOLD_POSTGRES_URL;
+  const sql = connectBooks(databaseUrl);
   try {
     const clocks = await booksClocks(sql, nc, countedStreams(settings), Date.now);
     await clocks.compare();
@@ -39,7 +41,7 @@ async function run(signal: AbortSignal): Promise<void> {
     const now = () => clocks.sharedMs();
     const folder = settings.TWOFOLD_STATEMENTS_DIR;
     const closer = new Closer({
-      databaseUrl: settings.TWOFOLD_POSTGRES_URL,
+      databaseUrl,
       graceMs: settings.TWOFOLD_CLOSE_GRACE_MS,
       now,
       agreedMs: () => clocks.agreedMs(),

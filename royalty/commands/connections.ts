@@ -5,7 +5,12 @@
  */
 import type { NatsConnection } from "nats";
 import { Misuse } from "../../shared/process/cli/misuse.ts";
-import { localEnvironment, natsSettings, readSettings } from "../../shared/process/config.ts";
+import {
+  localEnvironment,
+  natsSettings,
+  readSettings,
+  type Settings,
+} from "../../shared/process/config.ts";
 import { isExpected, messageOf, Stop } from "../../shared/process/errors.ts";
 import { Log } from "../../shared/process/log.ts";
 import { connectWatched } from "../../shared/process/nats.ts";
@@ -18,13 +23,22 @@ import { countedRule, countedSettings, countedStreams, royaltyCliSettings } from
 /** A connection to the books. */
 export type Books = ReturnType<typeof connectBooks>;
 
+/** Where a person's commands find the books: as the issuer, where there is one. */
+export function booksUrlOf(
+  { TWOFOLD_ISSUER_POSTGRES_URL: issuer, TWOFOLD_POSTGRES_URL: url }: Settings<
+    typeof royaltyCliSettings
+  >,
+): string {
+  return issuer ?? url;
+}
+
 /**
  * Runs `work` with a connection to the books. Expected errors of `work` ({@link isExpected}) and
  * {@link Misuse} pass unchanged; all others become {@link Stop}.
  */
 export async function withBooks<T>(work: (sql: Books) => Promise<T>): Promise<T> {
   const settings = readSettings(royaltyCliSettings, localEnvironment("royalty"));
-  const sql = connectBooks(settings.TWOFOLD_POSTGRES_URL);
+  const sql = connectBooks(booksUrlOf(settings));
   try {
     return await allowSilence(sql, WHOLE_DAY_MS, () => work(sql));
   } catch (error) {

@@ -14,7 +14,7 @@ import { recountForClose, type RecountResult } from "../recount/day.ts";
 import { royaltyCliSettings } from "../settings.ts";
 import type { StoredStatement } from "../statement/chain.ts";
 import { fileNames, StatementFiles } from "../statement/files.ts";
-import { type Books, queryNats, withBooks, withRawStreams } from "./connections.ts";
+import { type Books, booksUrlOf, queryNats, withBooks, withRawStreams } from "./connections.ts";
 
 /** The statement files in `TWOFOLD_STATEMENTS_DIR`; undefined when it is not set. */
 export function statementFiles(): StatementFiles | undefined {
@@ -48,7 +48,7 @@ export async function runWithCloser<T>(
   return await withBooks((sql) =>
     work(
       new Closer({
-        databaseUrl: settings.TWOFOLD_POSTGRES_URL,
+        databaseUrl: booksUrlOf(settings),
         graceMs: settings.TWOFOLD_CLOSE_GRACE_MS,
         now: Date.now,
         agreedMs: () => agreedMs(sql),

@@ -12,7 +12,7 @@ import type { Service } from "../../shared/process/service.ts";
 import type { royaltySettings } from "../settings.ts";
 import { BusinessCalendar } from "../statement/business_day.ts";
 import { financeApp } from "./api.ts";
-import { connectStatements, grantFinanceRead, PostgresStatements } from "./store.ts";
+import { checkFinanceRead, connectStatements, PostgresStatements } from "./store.ts";
 
 /** Maximum time that a stop waits for downloads; a client resumes by ranges at another process. */
 const MAX_DOWNLOAD_STOP_MS = 2_000;
@@ -31,7 +31,7 @@ export async function startFinance(
   const url = settings.TWOFOLD_FINANCE_POSTGRES_URL;
   if (!keys || url === undefined) return;
   const part = service.health.part("finance", "the finance API is starting");
-  await untilReady(signal, log, () => grantFinanceRead(settings.TWOFOLD_POSTGRES_URL), part);
+  await untilReady(signal, log, () => checkFinanceRead(url), part);
   const sql = connectStatements(url);
   service.onStop("finance connections", () => sql.end({ timeout: 2 }));
   const calendar = new BusinessCalendar(settings.TWOFOLD_BUSINESS_ZONE);

@@ -28,7 +28,7 @@ import {
   type StatementLine,
   UNMAPPED,
 } from "../statement/statement_csv.ts";
-import { grantFinanceRead } from "./store.ts";
+import { checkFinanceRead } from "./store.ts";
 import { BooksRig } from "../../shared/e2e/books_rig.ts";
 
 const KEY = "0123456789abcdef";
@@ -160,7 +160,6 @@ Deno.test("finance on a real Postgres", async (t) => {
   await using rig = await FinanceRig.open();
   const { books } = rig;
   await credit(books);
-  await grantFinanceRead(rig.url);
   await rig.serve();
   const lines = await readRecognisedLines(books, "2026-11-22");
   const csv = await rig.rig.stack.tamper((tx) => issue(tx, "2026-11-22", 1, lines));
@@ -349,7 +348,7 @@ Deno.test("finance downloads exactly what royalty closes and reissues", async ()
   const csvOf = "/v1/statements/2026-11-22.csv";
   assertEquals((await rig.get(csvOf).then(drained)).status, 409);
   const closer = new Closer({
-    databaseUrl: rig.url,
+    databaseUrl: rig.rig.issuerUrl,
     graceMs: 3_600_000,
     now: () => NOW,
     agreedMs: () => Promise.resolve(NOW),
@@ -379,13 +378,17 @@ Deno.test("finance downloads exactly what royalty closes and reissues", async ()
   assertEquals(new TextDecoder().decode(others), `${expected.join("\r\n")}\r\n`);
 });
 
-Deno.test("grantFinanceRead can run concurrently and needs the role to exist", async () => {
+Deno.test("finance needs a role that may read", async () => {
   await using rig = await FinanceRig.open();
-  await Promise.all(Array.from({ length: 6 }, () => grantFinanceRead(rig.url)));
+  await checkFinanceRead(rig.financeUrl);
   const admin = rig.postgres.connect(DATABASE);
   await admin.unsafe("drop owned by finance; drop role finance");
   await admin.end();
-  await assertRejects(() => grantFinanceRead(rig.url), Stop, "TWOFOLD_POSTGRES_FINANCE_PASSWORD");
+  await assertRejects(
+    () => checkFinanceRead(rig.financeUrl),
+    Stop,
+    "TWOFOLD_POSTGRES_FINANCE_PASSWORD",
+  );
 });
 
 Deno.test("the royalty process serves finance, and a slow download does not delay its stop", async () => {

@@ -4,11 +4,10 @@
  * @module
  */
 import type { Sql } from "postgres";
-import { Stop } from "../../shared/process/errors.ts";
-import { stateOf, withRetryable } from "../../shared/process/postgres/transient.ts";
+import { messageOf, Stop } from "../../shared/process/errors.ts";
+import { retryable, stateOf, withRetryable } from "../../shared/process/postgres/transient.ts";
 import { openPool } from "../../shared/process/postgres/pool.ts";
 import { FINANCE_ROLE } from "../../shared/provision/roles.ts";
-import { connectBooks } from "../books/connection.ts";
 import { readRecognisedLines } from "../books/lines.ts";
 import { readStatementLines } from "../books/statements.ts";
 import { onlyRow } from "../../shared/process/postgres/rows.ts";
@@ -100,48 +99,36 @@ export function connectStatements(url: string): Sql {
   });
 }
 
-/** Tables that the finance role may read: statements, and the source of provisional lines. */
-const READABLE_TABLES = [
-  "statement",
-  "statement_line",
-  "seal",
-  "books",
-  "accrual",
-  "title_right",
-  "day_line",
-] as const;
-
-/** SQLSTATE for a role that does not exist. */
-const UNDEFINED_OBJECT = "42704";
+/** SQLSTATEs of a role or a right that is missing. */
+const NOT_PROVISIONED = /^(28|42501)/;
 
 /**
- * Grants the finance role the right to read statements, and no other right. Idempotent.
+ * Checks that the role of `url` may read statements.
  *
- * @param url Postgres URL of the owner of the books
- * @throws {Stop} when the role does not exist
+ * @throws {Stop} when the role or its rights are missing
  * @throws {RetryAfter} while Postgres is away
  */
-export async function grantFinanceRead(url: string): Promise<void> {
-  const sql = connectBooks(url);
+export async function checkFinanceRead(url: string): Promise<void> {
+  const sql = connectStatements(url);
   try {
-    await withRetryable(() =>
-      sql.begin(async (tx) => {
-        // Concurrent grants on one table fail in Postgres ("tuple concurrently updated").
-        await tx`select pg_advisory_xact_lock(hashtext('twofold finance grants'))`;
-        await tx`grant usage on schema royalty to ${tx(FINANCE_ROLE)}`;
-        await tx`grant select on ${tx(READABLE_TABLES.map((table) => `royalty.${table}`))}
-          to ${tx(FINANCE_ROLE)}`;
-      }), RETRY_MS);
+    await sql<ReadableRow[]>`
+      select exists (select from royalty.statement, royalty.statement_line, royalty.seal,
+        royalty.books, royalty.day_line where false) as found`;
   } catch (error) {
-    if (stateOf(error) !== UNDEFINED_OBJECT) throw error;
+    if (!NOT_PROVISIONED.test(stateOf(error) ?? "")) throw retryable(error, RETRY_MS);
     throw new Stop(
-      `Postgres has no role ${FINANCE_ROLE}: set TWOFOLD_POSTGRES_FINANCE_PASSWORD and run ` +
-        "`deno task provision`, or unset TWOFOLD_FINANCE_KEYS to run without the finance API",
+      `Postgres does not let ${FINANCE_ROLE} read statements (${messageOf(error)}): set ` +
+        "TWOFOLD_POSTGRES_FINANCE_PASSWORD and run `deno task provision`, or unset " +
+        "TWOFOLD_FINANCE_KEYS to run without the finance API",
       { cause: error },
     );
   } finally {
     await sql.end({ timeout: 2 });
   }
+}
+
+interface ReadableRow {
+  readonly found: boolean;
 }
 
 /** {@link StatementStore} in Postgres. */

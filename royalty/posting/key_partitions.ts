@@ -155,49 +155,23 @@ async function applyPlan(sql: Sql, retention: KeyRetention, now: number): Promis
     await tx`lock table royalty.event_key_v7 in access exclusive mode`;
     // Planned again, because another process may have done the work while this one waited.
     const plan = await planNow(tx, retention, now);
-    for (const day of plan.make) await makePartition(tx, day);
-    if (plan.drop !== undefined) {
-      await tx`drop table if exists ${tx(`royalty.${partitionOf(plan.drop)}`)}`;
-      await recordDropped(tx, plan.drop + 1);
-    }
+    for (const day of plan.make) await makeDay(tx, day);
+    if (plan.drop !== undefined) await dropDay(tx, plan.drop);
     return plan;
   });
 }
 
-function partitionOf(day: number): string {
-  return `event_key_v7_${dateOf(day).replaceAll("-", "")}`;
+/** What a function returns that returns nothing. */
+interface VoidRow {
+  readonly done: "";
 }
 
-// Its keys are moved out of the default partition first, because Postgres refuses an overlap.
-async function makePartition(tx: TransactionSql, day: number): Promise<void> {
-  const name = partitionOf(day);
-  const partition = tx(`royalty.${name}`);
-  const [from, to] = [firstIdOf(day), firstIdOf(day + 1)];
-  await tx`create table ${partition} (like royalty.event_key_v7 including all)`;
-  await tx`
-    insert into ${partition} select event_id, fingerprint from royalty.event_key_v7_stray
-    where event_id >= ${from}::text::uuid and event_id < ${to}::text::uuid`;
-  await tx`
-    delete from royalty.event_key_v7_stray
-    where event_id >= ${from}::text::uuid and event_id < ${to}::text::uuid`;
-  await runFormatted(
-    tx,
-    "alter table royalty.event_key_v7 attach partition royalty.%I for values from (%L) to (%L)",
-    name,
-    from,
-    to,
-  );
+async function makeDay(tx: TransactionSql, day: number): Promise<void> {
+  await tx<VoidRow[]>`select royalty.make_key_day(${dateOf(day)}::text::date) as done`;
 }
 
-// Also deletes keys from the default partition, except those made before the first books.
-async function recordDropped(tx: TransactionSql, day: number): Promise<void> {
-  await tx`
-    delete from royalty.event_key_v7_stray
-    where event_id >= ${firstIdOf(dayNumber(KEYS_SINCE_MS))}::text::uuid
-      and event_id < ${firstIdOf(day)}::text::uuid`;
-  await tx`
-    update royalty.keys_forgotten
-    set before_day = greatest(before_day, ${dateOf(day)}::text::date)`;
+async function dropDay(tx: TransactionSql, day: number): Promise<void> {
+  await tx<VoidRow[]>`select royalty.drop_key_day(${dateOf(day)}::text::date) as done`;
 }
 
 // Keys are kept for at least the lateness horizon, after which identical copies are too late. At most

@@ -29,7 +29,7 @@ function posting(random: Random, after: number, count: number): Posting {
 }
 
 Deno.test("the ledger", async (t) => {
-  await using books = await BooksRig.start();
+  await using books = await BooksRig.earlier("001");
   const { url, sql } = books;
   const random = new Random(1);
 

@@ -10,38 +10,59 @@ import { connectBooks, openBooks } from "../../royalty/books/connection.ts";
 import { type AccrualRules, accrue } from "../../royalty/posting/accrue.ts";
 import type { LedgerSession, Posting } from "../../royalty/posting/ledger.ts";
 import type { Heartbeat } from "../contract/event.ts";
-import { PostgresStack } from "../dev/servers/stack.ts";
+import { booksMigrations } from "../../royalty/books/migrations.ts";
+import { createDatabase, DATABASE, PostgresStack } from "../dev/servers/stack.ts";
+import { migrate } from "../process/postgres/migrate.ts";
 import { encode } from "../dev/testing/heartbeats.ts";
 
-/** Postgres, and connections of the royalty role to the books. */
+/** Postgres with the books, and connections to it. */
 export class BooksRig implements AsyncDisposable {
-  /** The royalty role's pool. */
+  /** A superuser's pool: guards apply to it, rights do not. */
   readonly sql: Sql;
 
   private constructor(readonly stack: PostgresStack) {
-    this.sql = connectBooks(this.url);
+    this.sql = connectBooks(stack.postgres.url(DATABASE));
   }
 
-  /** Starts Postgres; opens the books in `zone`, or leaves them to the caller. */
+  /** Starts Postgres and opens the books in `zone`. */
   static async start(
-    { zone, durable = false }: { readonly zone?: string; readonly durable?: boolean } = {},
+    { zone, durable = false }: { readonly zone: string; readonly durable?: boolean },
   ): Promise<BooksRig> {
     const rig = new BooksRig(await PostgresStack.start({ durable }));
-    if (zone !== undefined) await openBooks(rig.url, zone);
+    await openBooks(rig.url, zone);
     return rig;
   }
 
-  /** Connection URL of the royalty role. */
+  /**
+   * Starts Postgres with the schema as it was before the migration `before`, which the role royalty
+   * owns, as in installations of that time. The caller opens the books.
+   */
+  static async earlier(before: string): Promise<BooksRig> {
+    const rig = new BooksRig(await PostgresStack.start());
+    await rig.sql`drop schema royalty cascade`;
+    await rig.sql`create schema royalty authorization royalty`;
+    await rig.sql`grant create on database ${rig.sql(DATABASE)} to royalty`;
+    const owner = connectBooks(rig.url);
+    const migrations = (await booksMigrations()).filter(({ name }) => name < before);
+    await migrate(owner, "royalty", migrations);
+    await owner.end();
+    return rig;
+  }
+
+  /** Connection URL of the role that posts. */
   get url(): string {
     return this.stack.databaseUrl("royalty");
   }
 
+  /** Connection URL of the role that closes days and issues. */
+  get issuerUrl(): string {
+    return this.stack.databaseUrl("issuer");
+  }
+
   /** Replaces the books by new ones, in `zone`. */
   async renew(zone: string): Promise<void> {
-    const sql = this.stack.postgres.connect("twofold");
-    await sql`drop schema royalty cascade`;
-    await sql`create schema royalty authorization royalty`;
-    await sql.end();
+    await this.sql`drop schema royalty cascade`;
+    await createDatabase(this.stack.postgres);
     await openBooks(this.url, zone);
   }
 

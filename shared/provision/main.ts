@@ -49,6 +49,8 @@ export const provisionSettings = {
     ),
   TWOFOLD_POSTGRES_ROYALTY_PASSWORD: z.string().min(1).optional()
     .describe("password of the Postgres role royalty"),
+  TWOFOLD_POSTGRES_ISSUER_PASSWORD: z.string().min(1).optional()
+    .describe("password of the Postgres role issuer"),
   TWOFOLD_POSTGRES_TRIAGE_PASSWORD: z.string().min(1).optional()
     .describe("password of the Postgres role triage"),
   TWOFOLD_POSTGRES_FINANCE_PASSWORD: z.string().min(1).optional()
@@ -58,7 +60,11 @@ export const provisionSettings = {
 /** An admin's URL is there to create roles, which need passwords. */
 const provisionRule: SettingsRule<typeof provisionSettings> = (settings) => {
   if (settings.TWOFOLD_POSTGRES_ADMIN_URL === undefined) return {};
-  const needed = ["TWOFOLD_POSTGRES_ROYALTY_PASSWORD", "TWOFOLD_POSTGRES_TRIAGE_PASSWORD"] as const;
+  const needed = [
+    "TWOFOLD_POSTGRES_ROYALTY_PASSWORD",
+    "TWOFOLD_POSTGRES_ISSUER_PASSWORD",
+    "TWOFOLD_POSTGRES_TRIAGE_PASSWORD",
+  ] as const;
   return Object.fromEntries(
     needed.filter((name) => settings[name] === undefined)
       .map((name) => [name, "is not set, but TWOFOLD_POSTGRES_ADMIN_URL is"]),
@@ -150,9 +156,10 @@ async function createRoles(
 ): Promise<readonly string[]> {
   const url = settings.TWOFOLD_POSTGRES_ADMIN_URL;
   const royalty = settings.TWOFOLD_POSTGRES_ROYALTY_PASSWORD;
+  const issuer = settings.TWOFOLD_POSTGRES_ISSUER_PASSWORD;
   const triage = settings.TWOFOLD_POSTGRES_TRIAGE_PASSWORD;
-  if (!url || !royalty || !triage) return [];
+  if (!url || !royalty || !issuer || !triage) return [];
   const finance = settings.TWOFOLD_POSTGRES_FINANCE_PASSWORD;
-  await patience.until(() => provisionDatabase(url, { royalty, triage, finance }));
-  return ["royalty", "triage", ...(finance === undefined ? [] : ["finance"])];
+  await patience.until(() => provisionDatabase(url, { royalty, issuer, triage, finance }));
+  return ["royalty", "issuer", "triage", ...(finance === undefined ? [] : ["finance"])];
 }

@@ -23,6 +23,7 @@ const SMALL = {
 
 const PASSWORDS = {
   TWOFOLD_POSTGRES_ROYALTY_PASSWORD: "secret-royalty",
+  TWOFOLD_POSTGRES_ISSUER_PASSWORD: "secret-issuer",
   TWOFOLD_POSTGRES_TRIAGE_PASSWORD: "secret-triage",
   TWOFOLD_POSTGRES_FINANCE_PASSWORD: "secret-finance",
 };
@@ -52,7 +53,7 @@ Deno.test("an admin who is no superuser provisions a managed Postgres", async ()
   for (const _ of ["makes it", "changes nothing"]) {
     const { code, out, err } = await runTask("provision", [], env);
     assertEquals(code, 0, err);
-    assertStringIncludes(out, "roles  royalty, triage and finance are ready in Postgres");
+    assertStringIncludes(out, "roles  royalty, issuer, triage and finance are ready in Postgres");
   }
   const royalty = await ServiceProcess.start(stack.workspace, "royalty", {
     httpPort: freePort(),
@@ -62,6 +63,7 @@ Deno.test("an admin who is no superuser provisions a managed Postgres", async ()
       TWOFOLD_STATEMENTS_DIR: `${stack.workspace.folder}/statements`,
       TWOFOLD_RECOUNT_DIR: `${stack.workspace.folder}/recount`,
       TWOFOLD_POSTGRES_URL: urlOf(server, "royalty", "twofold"),
+      TWOFOLD_ISSUER_POSTGRES_URL: urlOf(server, "issuer", "twofold"),
     },
   });
   await royalty.stop();

@@ -70,6 +70,9 @@ export interface PipelineOptions {
   readonly progress?: (step: string) => void;
 }
 
+/** Whose commands a person runs. */
+type CliRole = Exclude<DatabaseRole, "issuer">;
+
 /** Everything running. */
 export class Pipeline implements AsyncDisposable {
   readonly #connections: NatsConnection[] = [];
@@ -179,11 +182,16 @@ export class Pipeline implements AsyncDisposable {
   }
 
   /** The environment of `deno task royalty` or `deno task triage` for this pipeline. */
-  cliSettings(role: DatabaseRole): Record<string, string> {
+  cliSettings(role: CliRole): Record<string, string> {
     return {
       ...this.nats.settings(role),
       ...this.settings,
-      ...(role === "royalty" ? royaltyFolders(this.workspace) : {}),
+      ...(role === "royalty"
+        ? {
+          ...royaltyFolders(this.workspace),
+          TWOFOLD_ISSUER_POSTGRES_URL: roleUrl(this.postgres, "issuer"),
+        }
+        : {}),
       TWOFOLD_POSTGRES_URL: roleUrl(this.postgres, role),
     };
   }
@@ -194,7 +202,7 @@ export class Pipeline implements AsyncDisposable {
   }
 
   /** Runs a CLI of this pipeline as a person does, and returns its standard output. */
-  async cli(role: DatabaseRole, args: readonly string[]): Promise<string> {
+  async cli(role: CliRole, args: readonly string[]): Promise<string> {
     return await taskOutput(this.workspace, role, args, this.cliSettings(role));
   }
 
@@ -267,6 +275,7 @@ function provisionEnvironment(
     TWOFOLD_REPLICAS: String(options.natsNodes ?? 1),
     TWOFOLD_POSTGRES_ADMIN_URL: database.url(DATABASE),
     TWOFOLD_POSTGRES_ROYALTY_PASSWORD: database.passwords.royalty,
+    TWOFOLD_POSTGRES_ISSUER_PASSWORD: database.passwords.issuer,
     TWOFOLD_POSTGRES_TRIAGE_PASSWORD: database.passwords.triage,
     TWOFOLD_POSTGRES_FINANCE_PASSWORD: database.passwords.finance,
     ...options.provision,
@@ -322,6 +331,7 @@ function royaltySettings(
   return {
     ...royaltyFolders(workspace),
     TWOFOLD_POSTGRES_URL: roleUrl(database, "royalty"),
+    TWOFOLD_ISSUER_POSTGRES_URL: roleUrl(database, "issuer"),
     TWOFOLD_FINANCE_KEYS: `demo:${financeKey}`,
     TWOFOLD_FINANCE_POSTGRES_URL: roleUrl(database, FINANCE_ROLE),
     TWOFOLD_FINANCE_PORT: String(ports.finance),

@@ -61,6 +61,7 @@ export class PostgresServer {
     const passwords = {
       postgres: await prepare(workspace.folder),
       royalty: randomPassword(),
+      issuer: randomPassword(),
       triage: randomPassword(),
       finance: randomPassword(),
     };

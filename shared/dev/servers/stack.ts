@@ -222,7 +222,9 @@ export class Stack extends NatsStack {
   override settings(user: NatsUser): Record<string, string> {
     const role = DATABASE_ROLE_OF[user];
     const url = role && { TWOFOLD_POSTGRES_URL: this.databaseUrl(role) };
-    return { ...super.settings(user), ...url };
+    const issuer = role === "royalty" &&
+      { TWOFOLD_ISSUER_POSTGRES_URL: this.databaseUrl("issuer") };
+    return { ...super.settings(user), ...url, ...issuer };
   }
 
   override async [Symbol.asyncDispose](): Promise<void> {

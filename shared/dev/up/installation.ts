@@ -6,7 +6,6 @@
  */
 import { Stop } from "../../process/errors.ts";
 import { ROLES } from "../../process/nats.ts";
-import { DATABASE_ROLES } from "../../provision/roles.ts";
 import { type NatsUser, passwordsFor } from "../servers/nats_server.ts";
 import type { Pipeline } from "../servers/pipeline.ts";
 import { FOLDER } from "./places.ts";
@@ -58,7 +57,7 @@ async function readInstallation(file: string): Promise<Installation | undefined>
 export async function writeEnvironments(pipeline: Pipeline): Promise<void> {
   const lines = (env: Record<string, string>) =>
     Object.entries(env).map(([name, value]) => `${name}=${value}\n`).join("");
-  for (const role of DATABASE_ROLES) {
+  for (const role of ["royalty", "triage"] as const) {
     await writeSecret(`${FOLDER}/${role}.env`, lines(pipeline.cliSettings(role)));
   }
   await writeSecret(`${FOLDER}/ops.env`, lines(pipeline.provisionSettings()));

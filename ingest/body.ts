@@ -44,6 +44,12 @@ export class ByteReservation {
 const SMALL_BODY_BYTES = 64 * 1024;
 /** Size of the buffers of larger bodies, and of those without a length. */
 const CHUNK_BYTES = 16 * 1024;
+/**
+ * A body may have so many parts, and one more for each so many bytes. Each part costs a turn of the event
+ * loop, so a megabyte of single bytes would keep the edge from everybody else for seconds.
+ */
+const FREE_PARTS = 2_048;
+const MIN_PART_BYTES = 64;
 
 /**
  * Reads bodies, each within `deadlineMs`. A body that arrives slowly costs about 70 KB of buffers of
@@ -55,7 +61,7 @@ export class BodyReader {
 
   /**
    * Reads the whole body of `request`. Throws {@link Problem} at the first limit that is exceeded:
-   * `body-too-large`, `slow-body`, `too-much-in-flight`; `body-broken-off` when the connection
+   * `body-too-large`, `body-in-fragments`, `slow-body`, `too-much-in-flight`; `body-broken-off` when the connection
    * fails; `unsupported-encoding` when it has a transfer coding besides chunks.
    */
   async read(request: Request, reservation: ByteReservation): Promise<Uint8Array> {
@@ -116,7 +122,7 @@ export class BodyReader {
 
 /** A body in parts. */
 interface Chunks {
-  /** The next part, or undefined at the end. */
+  /** The next part, or undefined at the end; it is valid until the next call. */
   next(): Promise<Uint8Array | undefined>;
   cancel(): Promise<void>;
 }
@@ -128,9 +134,13 @@ function chunksOf(body: ReadableStream<Uint8Array>): Chunks {
     const whole = body.getReader();
     return { next: async () => (await whole.read()).value, cancel: () => whole.cancel() };
   }
+  // One buffer for all parts, which `readAll` copies: each part may be a single byte.
+  let buffer = new ArrayBuffer(CHUNK_BYTES);
   const next = async () => {
-    const { done, value } = await reader.read(new Uint8Array(CHUNK_BYTES));
-    return done ? undefined : value;
+    const { done, value } = await reader.read(new Uint8Array(buffer));
+    if (done || value === undefined) return undefined;
+    buffer = value.buffer;
+    return value;
   };
   return { next, cancel: () => reader.cancel() };
 }
@@ -144,25 +154,30 @@ function byteReader(body: ReadableStream<Uint8Array>): ReadableStreamBYOBReader 
 }
 
 async function readAll(source: Chunks, reservation: ByteReservation): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
+  let body = new Uint8Array(CHUNK_BYTES);
   let bytes = 0;
-  for (;;) {
+  for (let parts = 1;; parts++) {
     const chunk = await source.next();
-    if (chunk === undefined) break;
-    bytes += chunk.length;
-    if (bytes > MAX_BODY_BYTES) throw tooLarge("as sent");
+    if (chunk === undefined) return body.subarray(0, bytes);
+    const end = bytes + chunk.length;
+    if (end > MAX_BODY_BYTES) throw tooLarge("as sent");
+    if (parts > FREE_PARTS + end / MIN_PART_BYTES) throw inFragments();
     reservation.take(chunk.length);
-    chunks.push(chunk);
+    if (end > body.length) body = grown(body, bytes, end);
+    body.set(chunk, bytes);
+    bytes = end;
   }
-  const [first] = chunks;
-  if (first !== undefined && chunks.length === 1) return first;
-  const body = new Uint8Array(bytes);
-  let at = 0;
-  for (const chunk of chunks) {
-    body.set(chunk, at);
-    at += chunk.length;
-  }
-  return body;
+}
+
+/** `body` with its first `bytes`, and room for `needed`. */
+function grown(
+  body: Uint8Array<ArrayBuffer>,
+  bytes: number,
+  needed: number,
+): Uint8Array<ArrayBuffer> {
+  const larger = new Uint8Array(Math.min(MAX_BODY_BYTES, Math.max(needed, 2 * body.length)));
+  larger.set(body.subarray(0, bytes));
+  return larger;
 }
 
 /**
@@ -199,6 +214,13 @@ function tooLarge(when: string): IngestProblem {
   const detail = `The body is larger than ${MAX_BODY_BYTES} bytes ${when}; nothing was stored. ` +
     "Send its events in several requests.";
   return ingestProblems.problem("body-too-large", detail);
+}
+
+function inFragments(): IngestProblem {
+  const detail =
+    `The body came in parts of less than ${MIN_PART_BYTES} bytes; nothing was stored. ` +
+    "Send it with a Content-Length, or in larger chunks.";
+  return ingestProblems.problem("body-in-fragments", detail);
 }
 
 function slowBody(deadlineMs: number): IngestProblem {

@@ -55,6 +55,8 @@ const LINES: readonly Kind[] = [
   ["OPTIONS *", () => "OPTIONS * HTTP/1.1\r\nHost: edge\r\n\r\n", "404"],
   ["an absolute address", first("POST http://edge/v1/heartbeats HTTP/1.1"), "202"],
   ["an absolute address of another", first("POST http://x/v1/heartbeats HTTP/1.1"), "202"],
+  ["half an absolute address", first(`POST http://[/v1/heartbeats?key=${KEY} HTTP/1.1`), "400"],
+  ["an absolute address with no port", first("POST http://edge:99999/v1/x HTTP/1.1"), "400"],
   ["a path with a NUL", first("POST /v1/heart\0beats HTTP/1.1"), "400"],
   ["a path with bytes above 127", first("POST /v1/heartbeats\xff HTTP/1.1"), "400"],
   ["a path of 100 KB", first(`POST /${"p".repeat(100_000)} HTTP/1.1`), "400?"],
@@ -70,6 +72,10 @@ const HEADERS: readonly Kind[] = [
   ["no host", (e) => post(e, HEAD.replace("Host: edge\r\n", "")), "202"],
   ["two hosts", field("Host: other"), "400"],
   ["a host that is none", (e) => post(e, HEAD.replace("edge", "e d/g@e")), "400"],
+  ["a host with a port that is none", host("edge:99999"), "400"],
+  ["two hosts in one", host("edge,other"), "400"],
+  ["a host with a bad escape", host("%zz"), "400"],
+  ["an empty host", host(""), "400"],
   ["two keys", field("Authorization: Bearer x"), "401"],
   ["a space in a name", field("X y: z"), "400"],
   ["a space before a colon", field("X : y"), "400"],
@@ -165,6 +171,11 @@ const CHUNKS: readonly Kind[] = [
   ["a trailer with a NUL", chunked((e) => `${chunk(e)}0\r\nX\0: y\r\n\r\n`), "400?"],
   ["chunks of one byte", chunked((e) => `${[...e].map((c) => chunk(c)).join("")}0\r\n\r\n`), "202"],
   [
+    "20,000 chunks of one byte",
+    chunked((e) => `${chunk(" ").repeat(20_000)}${chunk(e)}0\r\n\r\n`),
+    "400?",
+  ],
+  [
     "3 MB in chunks",
     chunked((e) => `${chunk(e)}${chunk(" ".repeat(65_536)).repeat(48)}0\r\n\r\n`),
     "413?",
@@ -231,6 +242,10 @@ function first(line: string): Request {
 
 function field(text: string): Request {
   return (event) => post(event, `${HEAD}${text}\r\n`);
+}
+
+function host(text: string): Request {
+  return (event) => post(event, HEAD.replace("Host: edge", `Host: ${text}`));
 }
 
 function length(of: (bytes: number) => number | string): Request {

@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { serveOpenApi } from "../shared/process/http/openapi_document.ts";
 import { type OpenAPIHono, z } from "@hono/zod-openapi";
 import { heartbeatSchema } from "../shared/contract/event.ts";
 import { ingestProblems } from "./problem.ts";
@@ -54,7 +55,7 @@ export function describeApi(app: OpenAPIHono): void {
       ...problemResponses(),
     },
   });
-  app.doc31("/openapi.json", {
+  serveOpenApi(app, {
     openapi: "3.1.0",
     info: { title: "Twofold ingest", version: "1" },
   });

@@ -10,6 +10,7 @@ import { defineProblems, nextMembers } from "../shared/process/problem.ts";
 export const ingestProblems = defineProblems({
   "no-events": { status: 400, title: "The body holds no event", action: "drop" },
   "bad-gzip": { status: 400, title: "The body cannot be inflated", action: "fix" },
+  "body-in-fragments": { status: 400, title: "The body came in too many parts", action: "fix" },
   "body-broken-off": { status: 400, title: "The body broke off", action: "retry" },
   "unknown-key": { status: 401, title: "The fleet key is missing or unknown", action: "fix" },
   "not-found": { status: 404, title: "There is nothing at this path", action: "fix" },

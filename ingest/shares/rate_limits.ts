@@ -49,14 +49,24 @@ export class DeviceRates {
     this.#bytes = new RateShares(DEVICE_SLOTS, deviceBytes);
   }
 
-  /** Spends for all `events`, or for none. */
+  /** Spends for all `events`, or for none; then says when its device may send all that it has in them. */
   spend(events: readonly SharedEvent[], nowMs: number): Overspent | undefined {
     for (const [index, event] of events.entries()) {
-      const waitMs = this.#spendOne(event, nowMs);
-      if (waitMs === 0) continue;
+      if (this.#spendOne(event, nowMs) === 0) continue;
       this.giveBack(events, index);
-      return { of: "device", waitMs, index };
+      return { of: "device", waitMs: this.#waitForAllMs(event.device, events, nowMs), index };
     }
+  }
+
+  // Not the wait of the first that is too many: a device that repeats the whole would be refused again.
+  #waitForAllMs(device: number, events: readonly SharedEvent[], nowMs: number): number {
+    const own = events.filter((each) => each.device === device);
+    const bytes = own.reduce((sum, each) => sum + each.bytes.length, 0);
+    const slot = device % DEVICE_SLOTS;
+    return Math.max(
+      this.#events.waitMs(slot, own.length, nowMs),
+      this.#bytes.waitMs(slot, bytes, nowMs),
+    );
   }
 
   /** Gives back what was spent for the first `count` of `events`. */

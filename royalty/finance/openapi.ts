@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { serveOpenApi } from "../../shared/process/http/openapi_document.ts";
 import { type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Env } from "hono";
 import { type FinanceProblemName, financeProblems } from "./problem.ts";
@@ -56,7 +57,7 @@ export function describeFinanceApi<E extends Env>(app: OpenAPIHono<E>): void {
   for (const [path, about] of Object.entries(PATHS)) {
     registry.registerPath({ method: "get", path, security, ...about });
   }
-  app.doc31("/openapi.json", {
+  serveOpenApi(app, {
     openapi: "3.1.0",
     info: {
       title: "Twofold finance",

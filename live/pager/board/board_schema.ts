@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { serveOpenApi } from "../../../shared/process/http/openapi_document.ts";
 import { type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Env } from "hono";
 import { alertCellSchema, suppressionSchema } from "../../../shared/contract/alert.ts";
@@ -136,7 +137,7 @@ export function describeBoardApi<E extends Env>(app: OpenAPIHono<E>): void {
     summary: "The state of the pipeline: pulses, lags, coverage, who delivers",
     ...answer("The state", pipelineStateSchema),
   });
-  app.doc31("/openapi.json", {
+  serveOpenApi(app, {
     openapi: "3.1.0",
     info: {
       title: "Twofold pager",

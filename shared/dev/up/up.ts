@@ -9,7 +9,12 @@ import { command } from "../../process/cli/command.ts";
 import type { Output } from "../../process/cli/io.ts";
 import { integer } from "../../process/cli/parsers.ts";
 import { main } from "../../process/cli/run.ts";
+import { processSettings, readSettings } from "../../process/config.ts";
 import { messageOf, Stop } from "../../process/errors.ts";
+import { Health } from "../../process/health.ts";
+import { HttpServers } from "../../process/http/server.ts";
+import { Log } from "../../process/log.ts";
+import { Metrics } from "../../process/metrics.ts";
 import { Pipeline } from "../servers/pipeline.ts";
 import { Workspace } from "../servers/workspace.ts";
 import { guide } from "./guide.ts";
@@ -85,7 +90,7 @@ async function up(port: number, isSimulated: boolean, output: Output): Promise<v
     }),
   ]);
   const supervisor = new Supervisor(partsOf(pipeline), (line) => say(`${timeText()} ${line}`));
-  serve(port, startPageOf(pipeline, port, supervisor), over.signal);
+  using _page = serve(port, startPageOf(pipeline, port, supervisor));
   await writeEnvironments(pipeline);
   say(guide({ ...pipeline, ports }, await writeContexts(pipeline)));
   const sending = isSimulated ? simulate(pipeline, over.signal, say) : undefined;
@@ -115,9 +120,16 @@ function endsBy(over: AbortController): void {
   Deno.unrefTimer(timer);
 }
 
-function serve(port: number, app: Hono, signal: AbortSignal): void {
-  const options = { hostname: "127.0.0.1", port, signal, onListen: () => {} };
-  Deno.serve(options, (request) => app.fetch(request));
+/** Serves the start page, with the limits of every server of Twofold. */
+function serve(port: number, app: Hono): Disposable {
+  const servers = new HttpServers({
+    settings: readSettings(processSettings, {}),
+    log: new Log("up", "error"),
+    health: new Health(),
+    metrics: new Metrics(),
+  });
+  const server = servers.listen({ hostname: "127.0.0.1", port }, app);
+  return { [Symbol.dispose]: () => void server.shutdown() };
 }
 
 async function simulate(

@@ -62,6 +62,8 @@ const EXHAUSTED_MS = 5_000;
 const SHRUNK_MS = 60_000;
 /** Minimum time between two lines about refused connections, in ms. */
 const REFUSED_LOG_MS = 60_000;
+/** Minimum time between two lines about failed requests, in ms. */
+const FAILURE_LOG_MS = 10_000;
 
 /** The HTTP servers of a process. */
 export class HttpServers {
@@ -116,13 +118,17 @@ class BoundedServer implements HttpServer {
   readonly #handles = new Set<ReturnType<ServeConnection>>();
   readonly #serve = connectionServer();
   readonly #timer: ReturnType<typeof setInterval>;
-  /** The last good host, which is nearly always the next one. */
+  /** The last good host, which is nearly always the next one, and how addresses begin with it. */
   #goodHost = "";
+  #goodPrefix = "http://none/";
   #isStopping = false;
   #exhaustedMs = -Infinity;
   #isShrunk = false;
   #refused = 0;
   #refusedLogMs = -Infinity;
+  /** Since the last line about them. */
+  #failures = 0;
+  #failureLogMs = -Infinity;
 
   constructor(
     readonly listener: Deno.TcpListener,
@@ -220,6 +226,7 @@ class BoundedServer implements HttpServer {
   #refusal(request: Request, client: string | undefined): Response | undefined {
     const isTaken = client === undefined || this.#take(client);
     if (this.#hasBadHost(request)) return refusal(400, "The Host header is not a host and a port.");
+    if (!this.#hasUrl(request)) return refusal(400, "The request line has no valid address.");
     if (!isTaken) return refusal(429, "There are too many requests in progress from your address.");
   }
 
@@ -227,9 +234,15 @@ class BoundedServer implements HttpServer {
   #hasBadHost(request: Request): boolean {
     const host = request.headers.get("host");
     if (host === null || host === this.#goodHost) return false;
-    if (!HOST.test(host)) return true;
+    if (!isHost(host)) return true;
     this.#goodHost = host;
+    this.#goodPrefix = `http://${host}/`;
     return false;
+  }
+
+  // Only a client that writes a whole address into the request line can have a wrong one.
+  #hasUrl({ url }: Request): boolean {
+    return url.startsWith(this.#goodPrefix) || URL.canParse(url);
   }
 
   #clientOf(request: Request): string | undefined {
@@ -252,8 +265,21 @@ class BoundedServer implements HttpServer {
     else this.#inProgress.delete(client);
   }
 
+  // A client may be able to make it happen, so it is not logged each time; and what it says may have
+  // the address of the request in it, with a key.
   #failed(error: unknown): Response {
-    this.surroundings.log.error("service.request_failed", { error });
+    this.#failures++;
+    const nowMs = performance.now();
+    if (nowMs - this.#failureLogMs >= FAILURE_LOG_MS) {
+      const text = error instanceof Error ? error.stack ?? error.message : String(error);
+      const said = text.replace(/\?[^\s'"]*/g, "?…");
+      this.surroundings.log.error("service.request_failed", {
+        error: said,
+        failures: this.#failures,
+      });
+      this.#failures = 0;
+      this.#failureLogMs = nowMs;
+    }
     return refusal(500, "The request failed.");
   }
 
@@ -325,7 +351,13 @@ function connectionServer(): ServeConnection {
 }
 
 /** A host name or address, in brackets for version 6, and perhaps a port: RFC 9110, section 7.2. */
-const HOST = /^(\[[\da-f:.]+\]|[\w.~!$&'()*+,;=%-]*)(:\d{0,5})?$/i;
+const HOST = /^(\[[\da-f:.]+\]|[\w.~-]+)(?::(\d{1,5}))?$/i;
+const MAX_PORT = 65_535;
+
+function isHost(text: string): boolean {
+  const [, , port = "0"] = HOST.exec(text) ?? [];
+  return HOST.test(text) && Number(port) <= MAX_PORT;
+}
 
 function refusal(status: number, detail: string): Response {
   const headers = { "content-type": "application/problem+json" };

@@ -186,6 +186,8 @@ export class JetStreamLanding implements Landing {
   }
 
   async #ask(lane: Lane): Promise<void> {
+    // Until it answers: a frozen server must not pass for one that answers and stores nothing.
+    if (lane.outcome.isRefusing) lane.answer = undefined;
     try {
       const { config, cluster } = await this.jsm.streams.info(lane.stream);
       const { allow_batched } = config as { allow_batched?: boolean };

@@ -7,7 +7,7 @@ import type { NatsConnection } from "nats";
 import { type JetStreamManager, jetstreamManager } from "nats/jetstream";
 import { type Alert, isOpen, pagesOncall } from "../../shared/contract/alert.ts";
 import { command } from "../../shared/process/cli/command.ts";
-import type { Output } from "../../shared/process/cli/io.ts";
+import type { Io, Output } from "../../shared/process/cli/io.ts";
 import { toJson } from "../../shared/process/cli/json_output.ts";
 import { main } from "../../shared/process/cli/run.ts";
 import { left, renderTable, right, safeText } from "../../shared/process/cli/table.ts";
@@ -37,7 +37,7 @@ export const alertsTask = command({
     await withNats({}, async (nc) => {
       try {
         const jsm = await jetstreamManager(nc, { checkAPI: false });
-        if (follow) await followAlerts(nc, jsm, io.out, json);
+        if (follow) await followAlerts(nc, jsm, io, json);
         else showOpen(await readOpenAlerts(jsm), io.out, json);
       } catch (error) {
         if (isExpected(error)) throw error;
@@ -77,7 +77,7 @@ function showOpen(open: readonly SubjectAlert[], output: Output, json: boolean):
 async function followAlerts(
   nc: NatsConnection,
   jsm: JetStreamManager,
-  output: Output,
+  { out: output, err }: Io,
   json: boolean,
 ): Promise<void> {
   const seen = new Map<string, string>();
@@ -97,7 +97,7 @@ async function followAlerts(
     showOpen(open, output, false);
     for (const { subject, alert } of open) seen.set(subject, keyOf(alert));
   }
-  void catchUpAfterReconnect(nc, jsm, print);
+  void catchUpAfterReconnect(nc, jsm, print, (line) => err.line(line));
   for await (const { subject, data } of subscription) {
     const alert = parsedAlert(data);
     if (alert) print({ subject, alert });
@@ -110,9 +110,12 @@ async function catchUpAfterReconnect(
   nc: NatsConnection,
   jsm: JetStreamManager,
   print: (found: SubjectAlert) => void,
+  say: (line: string) => void,
 ): Promise<void> {
   for await (const { type } of nc.status()) {
+    if (type === "disconnect") say("NATS is lost: until it is back no alert is heard");
     if (type !== "reconnect") continue;
+    say("NATS is back");
     for (let isRead = false; !isRead && !nc.isClosed();) {
       try {
         (await readOpenAlerts(jsm)).forEach(print);

@@ -45,7 +45,7 @@ export async function withBooks<T>(work: (sql: Books) => Promise<T>): Promise<T>
     if (isExpected(error) || error instanceof Misuse) throw error;
     throw new Stop(
       isSchemaMissing(error)
-        ? "the books are not opened yet; start the royalty service once"
+        ? "the books are not made yet; run deno task provision"
         : `Postgres: ${messageOf(error)}`,
       { cause: error },
     );

@@ -108,7 +108,11 @@ class ScaleRig implements AsyncDisposable {
   }
 
   #urlOf(database: string) {
-    return { TWOFOLD_POSTGRES_URL: roleUrl(this.rig.stack.postgres, "royalty", database) };
+    const { postgres } = this.rig.stack;
+    return {
+      TWOFOLD_POSTGRES_URL: roleUrl(postgres, "royalty", database),
+      TWOFOLD_ISSUER_POSTGRES_URL: roleUrl(postgres, "issuer", database),
+    };
   }
 }
 

@@ -45,7 +45,10 @@ Deno.test("the closing thread and the commands leave a node that is cut off from
   await using stack = await NatsStack.start({ replicas: 3 });
   const postgres = await PostgresStack.start({}, stack.workspace);
   try {
-    await stack.service("royalty", { TWOFOLD_POSTGRES_URL: postgres.databaseUrl("royalty") });
+    await stack.service("royalty", {
+      TWOFOLD_POSTGRES_URL: postgres.databaseUrl("royalty"),
+      TWOFOLD_ISSUER_POSTGRES_URL: postgres.databaseUrl("issuer"),
+    });
     const { TWOFOLD_NATS_URL = "", TWOFOLD_NATS_PASSWORD = "", TWOFOLD_NATS_CA } = stack.settings(
       "auditor",
     );

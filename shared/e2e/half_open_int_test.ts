@@ -57,13 +57,15 @@ class Rig implements AsyncDisposable {
     const link = new TcpProxy(stack.postgres.port);
     const way = `127.0.0.1:${link.port}`;
     const start = (name: "royalty" | "triage") => {
-      const password = stack.postgres.passwords[name];
+      const urlOf = (role: "royalty" | "issuer" | "triage") =>
+        `postgres://${role}:${stack.postgres.passwords[role]}@${way}/${DATABASE}`;
       return ServiceProcess.start(stack.workspace, name, {
         httpPort: freePort(),
         reach: [stack.nats.url, way],
         settings: {
           ...stack.nats.settings(name),
-          TWOFOLD_POSTGRES_URL: `postgres://${name}:${password}@${way}/${DATABASE}`,
+          TWOFOLD_POSTGRES_URL: urlOf(name),
+          ...(name === "royalty" ? { TWOFOLD_ISSUER_POSTGRES_URL: urlOf("issuer") } : {}),
         },
       });
     };

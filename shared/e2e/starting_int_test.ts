@@ -37,7 +37,9 @@ function settingsOf(stack: Stack, name: ServiceName): Record<string, string> {
   const settings = stack.nats.settings(name);
   if (name === "ingest") return { ...settings, TWOFOLD_FLEET_KEYS: `players:${KEY}` };
   if (name === "live" || name === "pager") return settings;
-  return { ...settings, TWOFOLD_POSTGRES_URL: stack.databaseUrl(name) };
+  const issuer = { TWOFOLD_ISSUER_POSTGRES_URL: stack.databaseUrl("issuer") };
+  const url = { TWOFOLD_POSTGRES_URL: stack.databaseUrl(name) };
+  return { ...settings, ...url, ...(name === "royalty" ? issuer : {}) };
 }
 
 Deno.test("services answer with NATS and Postgres away, say what is missing, and come up", async () => {

@@ -9,6 +9,7 @@ import { pause } from "../../process/retry.ts";
 import { type DatabaseRole, type FINANCE_ROLE } from "../../provision/roles.ts";
 import { fileExists, installPostgres, postgresBin, runTool } from "../binaries/postgres_binary.ts";
 import { ChildProcess } from "../testing/child_process.ts";
+import { processTree } from "../testing/measure.ts";
 import { Child } from "./child.ts";
 import { freePort } from "./free_port.ts";
 import type { Workspace } from "./workspace.ts";
@@ -80,9 +81,12 @@ export class PostgresServer {
     return postgres(this.url(database), { max: 2, onnotice: () => {} });
   }
 
-  /** Fast shutdown; `SIGQUIT` for a crash. The data remain. */
+  /** Fast shutdown; `SIGQUIT` for a crash, `SIGKILL` for all its processes. The data remain. */
   async stop(signal: Deno.Signal = "SIGINT"): Promise<void> {
+    const [, ...sessions] = processTree(this.pid);
     await this.#process.stop(signal);
+    // They end by themselves, unless they are frozen; and while one is left, no other server starts.
+    if (signal === "SIGKILL") { for (const session of sessions) killIfThere(session); }
   }
 
   /** Resolves with the exit code of the current process. */
@@ -107,6 +111,14 @@ export class PostgresServer {
   async #isOpen(): Promise<void> {
     const sql = this.connect();
     await sql`select 1`.finally(() => sql.end());
+  }
+}
+
+function killIfThere(pid: number): void {
+  try {
+    Deno.kill(pid, "SIGKILL");
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
 }
 

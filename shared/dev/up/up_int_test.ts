@@ -150,7 +150,9 @@ Deno.test("nothing remains after SIGKILLs of up and its guard at once, twice in 
 
 Deno.test("up ends what hangs, and a nats-server that stores nothing, and starts them again", async () => {
   await using up = await startUp("--simulate");
-  for (const name of ["ingest", "postgres"]) Deno.kill(up.child(PARTS[name] ?? ""), "SIGSTOP");
+  for (const name of ["ingest", "postgres"]) {
+    for (const pid of processTree(up.child(PARTS[name] ?? ""))) Deno.kill(pid, "SIGSTOP");
+  }
   for (const name of ["ingest", "postgres"]) {
     await waitFor(`${name} to return`, () => up.process.out.includes(`${name} is started again`), {
       timeoutMs: 120_000,

@@ -56,8 +56,11 @@ export const ingestProblems = defineProblems({
   },
   retryAfter: {
     problem: "not-stored",
+    // Which server leads is for operators, in the log.
     detail: ({ message }) =>
-      `${message}. Some events may be stored; send all of them again, the same ` +
+      `${
+        message.replace(/, led by [^:]+/, "")
+      }. Some events may be stored; send all of them again, the same ` +
       "bytes: duplicates are recognised and counted once.",
   },
   unexpected: { problem: "internal", detail: "Send the same bytes again later." },

@@ -283,11 +283,15 @@ Deno.test("a reject that is too large to be copied is said, and holds up none af
     return found.length === 2 ? [...found] : undefined;
   }, PATIENT);
   assertEquals(rows, [{ seq: 2, not_copied: "too_large" }, { seq: 4, not_copied: "too_large" }]);
-  const outcomes = await royalty.metrics();
-  const outcome = (name: string) =>
-    sumOf(outcomes, "twofold_royalty_copies_total", { outcome: name });
-  assertEquals([outcome("copied"), outcome("too_large")], [3, 2]);
-  assertEquals(sumOf(outcomes, "twofold_royalty_uncopied_rejects"), 0);
+  // They are counted after they are in the books.
+  await waitFor("the metrics to say so", async () => {
+    const outcomes = await royalty.metrics();
+    const outcome = (name: string) =>
+      sumOf(outcomes, "twofold_royalty_copies_total", { outcome: name });
+    assertEquals([outcome("copied"), outcome("too_large")], [3, 2]);
+    assertEquals(sumOf(outcomes, "twofold_royalty_uncopied_rejects"), 0);
+    return true;
+  }, PATIENT);
   const { alert } = await alerted(alerts, "open", "quarantine-incomplete");
   assertStringIncludes(alert.summary, "larger than NATS or QUARANTINE takes");
   assertEquals((await rejectsOf(rig)).length, 5);

@@ -71,6 +71,16 @@ export function durableProblem(stream: string, durable: string, error: unknown):
   return `durable ${stream}/${durable}: ${natsMessageOf(error)}${remedy}`;
 }
 
+/** Errors of a socket whose other end has gone. */
+const GONE: ReadonlySet<unknown> = new Set(["ECONNRESET", "EPIPE", "ECONNABORTED"]);
+
+// The client no longer listens to a socket that it has given up, as after a refused password. When the
+// server then resets it, the error reaches nobody, and would end the process.
+globalThis.addEventListener("error", (event) => {
+  const { code, syscall } = (event.error ?? {}) as { code?: unknown; syscall?: unknown };
+  if (GONE.has(code) && (syscall === "read" || syscall === "write")) event.preventDefault();
+});
+
 /** A connection, and how it leaves its server for another one. */
 interface Opened {
   readonly nc: NatsConnection;

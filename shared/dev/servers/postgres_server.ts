@@ -3,13 +3,13 @@
  *
  * @module
  */
+import { existsSync } from "node:fs";
 import postgres, { type Sql } from "postgres";
 import { messageOf, Stop } from "../../process/errors.ts";
 import { pause } from "../../process/retry.ts";
 import { type DatabaseRole, type FINANCE_ROLE } from "../../provision/roles.ts";
 import { fileExists, installPostgres, postgresBin, runTool } from "../binaries/postgres_binary.ts";
 import { ChildProcess } from "../testing/child_process.ts";
-import { processTree } from "../testing/measure.ts";
 import { Child } from "./child.ts";
 import { freePort } from "./free_port.ts";
 import type { Workspace } from "./workspace.ts";
@@ -83,10 +83,8 @@ export class PostgresServer {
 
   /** Fast shutdown; `SIGQUIT` for a crash, `SIGKILL` for all its processes. The data remain. */
   async stop(signal: Deno.Signal = "SIGINT"): Promise<void> {
-    const [, ...sessions] = processTree(this.pid);
     await this.#process.stop(signal);
-    // They end by themselves, unless they are frozen; and while one is left, no other server starts.
-    if (signal === "SIGKILL") { for (const session of sessions) killIfThere(session); }
+    if (signal === "SIGKILL") endSessions(this.workspace.folder);
   }
 
   /** Resolves with the exit code of the current process. */
@@ -103,6 +101,7 @@ export class PostgresServer {
         return;
       } catch (error) {
         if (tries === MAX_STARTS || !STILL_ENDING.test(messageOf(error))) throw error;
+        endSessions(this.workspace.folder);
         await pause(250);
       }
     }
@@ -114,11 +113,21 @@ export class PostgresServer {
   }
 }
 
-function killIfThere(pid: number): void {
-  try {
-    Deno.kill(pid, "SIGKILL");
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
+/**
+ * Kills what a server in `folder` has left. Sessions end by themselves with their server, unless they
+ * are frozen; and while one is left, no other server starts. Only Linux says which they are.
+ */
+function endSessions(folder: string): void {
+  const data = `${folder}/postgres`;
+  for (const { name } of existsSync("/proc/self") ? Deno.readDirSync("/proc") : []) {
+    if (!/^\d+$/.test(name)) continue;
+    try {
+      if (Deno.readLinkSync(`/proc/${name}/cwd`) !== data) continue;
+      const command = Deno.readTextFileSync(`/proc/${name}/cmdline`);
+      if (command.startsWith("postgres: ")) Deno.kill(Number(name), "SIGKILL");
+    } catch {
+      // It has ended, or belongs to somebody else.
+    }
   }
 }
 

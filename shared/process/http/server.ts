@@ -350,8 +350,11 @@ function connectionServer(): ServeConnection {
   throw new Error(`Deno ${Deno.version.deno} cannot serve single connections; use Deno 2.9`);
 }
 
-/** A host name or address, in brackets for version 6, and perhaps a port: RFC 9110, section 7.2. */
-const HOST = /^(\[[\da-f:.]+\]|[\w.~-]+)(?::(\d{1,5}))?$/i;
+/**
+ * A host name or address, in brackets for version 6, and perhaps a port; or nothing, as RFC 9110, section
+ * 7.2, has it of an address without a host.
+ */
+const HOST = /^(\[[\da-f:.]+\]|[\w.~-]*)(?::(\d{1,5}))?$/i;
 const MAX_PORT = 65_535;
 
 function isHost(text: string): boolean {

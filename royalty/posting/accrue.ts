@@ -142,12 +142,23 @@ function claimOf(heartbeat: Heartbeat, delivery: Delivery, rules: AccrualRules):
   };
 }
 
-/** FNV-1a hash of the credited content, as a signed 32-bit integer. */
+/**
+ * FNV-1a hash of what is credited and of who watched it, as a signed 32-bit integer. Session and `seq`
+ * are in it so that two viewers who share an id are seen.
+ */
 export function fingerprintOf(
-  { ts, played_ms, title_id, region }: Pick<Heartbeat, "ts" | "played_ms" | "title_id" | "region">,
+  { ts, played_ms, title_id, region, session_id, seq }: Pick<
+    Heartbeat,
+    "ts" | "played_ms" | "title_id" | "region" | "session_id" | "seq"
+  >,
 ): number {
-  // A region has no space and the title comes last, so different contents give different texts.
-  return fnv1aText(`${ts} ${played_ms} ${region} ${title_id}`) | 0;
+  // Neither a region nor a control character is in the texts, so different contents give different ones.
+  return fnv1aText(`${ts} ${played_ms} ${region} ${seq} ${title_id}\0${session_id}`) | 0;
+}
+
+/** What {@link fingerprintOf} was before session and `seq` were in it: older keys have it. */
+function earlierFingerprintOf({ ts, playedMs, region, titleId }: Claim): number {
+  return fnv1aText(`${ts} ${playedMs} ${region} ${titleId}`) | 0;
 }
 
 /** An addition to one accrual. */
@@ -200,8 +211,9 @@ export function settle(
     } else if (fingerprint === undefined) {
       first.set(claim.eventId, claim.fingerprint);
       counted.push(claim);
-    } else if (fingerprint === claim.fingerprint) duplicates += 1;
-    else refused.push(conflictOf(claim));
+    } else if (fingerprint === claim.fingerprint || fingerprint === earlierFingerprintOf(claim)) {
+      duplicates += 1;
+    } else refused.push(conflictOf(claim));
   }
   const credits = creditsOf(counted, oldestOpenDay);
   const creditedMs = counted.reduce((sum, { playedMs }) => sum + playedMs, 0);
@@ -209,7 +221,8 @@ export function settle(
 }
 
 function conflictOf({ delivery, eventId, build, playedMs }: Claim): Refusal {
-  const detail = `event ${eventId} was counted with another ts, played_ms, title_id or region`;
+  const detail = `event ${eventId} was counted with another ts, played_ms, title_id, region, ` +
+    "session_id or seq";
   const rejection = { reason: "conflict", path: "$.event_id", detail, build } as const;
   return { delivery, rejection, msAtRisk: playedMs };
 }

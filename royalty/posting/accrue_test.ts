@@ -1,6 +1,7 @@
 import { assertEquals, assertExists, assertNotEquals } from "@std/assert";
 import type { Delivery } from "../../shared/contract/delivery/delivery.ts";
 import { aHeartbeat, encode } from "../../shared/dev/testing/heartbeats.ts";
+import { fnv1aText } from "../../shared/contract/hash.ts";
 import { propertyRandom, Random } from "../../shared/dev/testing/random.ts";
 import type { Heartbeat } from "../../shared/contract/event.ts";
 import {
@@ -61,7 +62,8 @@ function naive(events: readonly Heartbeat[], oldestOpenDay = "") {
   let duplicates = 0;
   events.forEach((event, i) => {
     const id = event.event_id.toLowerCase();
-    const content = JSON.stringify([event.ts, event.played_ms, event.title_id, event.region]);
+    const { ts, played_ms, title_id, region, session_id, seq } = event;
+    const content = JSON.stringify([ts, played_ms, title_id, region, session_id, seq]);
     if (event.ts < NOW - 7 * DAY_MS) quarantined.set(i + 1, "too_late");
     else if (event.ts > NOW + 300_000) quarantined.set(i + 1, "from_the_future");
     else if (!first.has(id)) {
@@ -94,8 +96,8 @@ function traffic(random: Random, count: number): Heartbeat[] {
     if (kind === 0) events.push({ ...earlier });
     else if (kind === 1) events.push({ ...earlier, event_id: earlier.event_id.toUpperCase() });
     else if (kind === 2) events.push({ ...earlier, played_ms: random.int(0, 10_000) });
-    // Other fields than the credited ones may differ: a retry through another network.
-    else if (kind === 3) events.push({ ...earlier, seq: earlier.seq + 1, isp: "other" });
+    // Other fields may differ: a retry through another network.
+    else if (kind === 3) events.push({ ...earlier, isp: "other" });
     else events.push(fresh);
   }
   return events;
@@ -206,18 +208,41 @@ Deno.test("an event of a closed day is recognised on the oldest open day", () =>
   assertEquals([credit?.recognisedDay, credit?.eventDay], ["2026-11-22", "2026-11-20"]);
 });
 
-Deno.test("the fingerprint depends on every credited field and on no other field", () => {
+Deno.test("the fingerprint depends on what is credited, session and seq, and on no other field", () => {
   const event = aHeartbeat(new Random(1), NOW);
   const print = fingerprintOf(event);
-  const another: Heartbeat = { ...event, seq: 9, session_id: "other" };
+  const another: Heartbeat = { ...event, bitrate_kbps: 9, device_id: "other" };
   assertEquals(fingerprintOf(another), print);
   const changes: Partial<Heartbeat>[] = [
     { ts: NOW + 1 },
     { played_ms: 9_999 },
     { title_id: "x" },
     { region: "fr" },
+    { seq: event.seq + 1 },
+    { session_id: "other" },
   ];
   for (const change of changes) assertNotEquals(fingerprintOf({ ...event, ...change }), print);
+});
+
+Deno.test("two viewers who share an id are seen; a key from before that was looked at still counts", () => {
+  const event = aHeartbeat(new Random(6), NOW);
+  const claimsOf = (...events: Heartbeat[]) =>
+    accrue(events.map((event) => delivery(event)), RULES).claims;
+  const { counted, refused } = settle(
+    claimsOf(event, { ...event, session_id: "other" }, { ...event, seq: event.seq + 1 }),
+    new Map(),
+    undefined,
+  );
+  assertEquals([counted.length, refused.map(({ rejection }) => rejection.reason)], [1, [
+    "conflict",
+    "conflict",
+  ]]);
+  const { ts, played_ms, region, title_id } = event;
+  const before = fnv1aText(`${ts} ${played_ms} ${region} ${title_id}`) | 0;
+  const known = new Map([[event.event_id, before]]);
+  assertEquals(settle(claimsOf(event), known, undefined).duplicates, 1);
+  const other = { ...event, played_ms: event.played_ms + 1 };
+  assertEquals(settle(claimsOf(other), known, undefined).refused.length, 1);
 });
 
 Deno.test("an id whose key was dropped is refused, unless its key is known", () => {

@@ -18,9 +18,10 @@ Deno.test("memory that grows all the time is growing", () => {
   });
 });
 
-Deno.test("what fills before, and saws, is flat; growth in the first half counts as well", () => {
+Deno.test("what fills in the first half, and saws, is flat; growth in the second half counts", () => {
   assertEquals(course((i) => Math.min(400, 100 + 20 * i)).verdict, "flat");
-  assertEquals(course((i) => Math.min(400, 100 + 6 * i)).verdict, "growing");
+  assertEquals(course((i) => Math.min(400, 100 + 6 * i)).verdict, "flat");
+  assertEquals(course((i) => Math.max(100, 2 * i)).verdict, "growing");
   assertEquals(course((i) => 300 + (i % 7) * 20).verdict, "flat");
   // One peak at the end of the run is no course.
   assertEquals(course((i) => i === 99 ? 900 : 300).verdict, "flat");
@@ -30,6 +31,13 @@ Deno.test("a small process may gain some MiB, a large one a tenth", () => {
   assertEquals(course((i) => i < 90 ? 20 : 35).verdict, "flat");
   assertEquals(course((i) => i < 90 ? 20 : 40).verdict, "growing");
   assertEquals(course((i) => i < 90 ? 1_000 : 1_090).verdict, "flat");
+});
+
+Deno.test("a process may grow up to the limit that it has", () => {
+  const samples = Array.from({ length: 100 }, (_, i) => (500 + 4 * i) * MIB);
+  assertEquals(courseOf(samples, 20).verdict, "growing");
+  assertEquals(courseOf(samples, 20, 900 * MIB).verdict, "flat");
+  assertEquals(courseOf(samples, 20, 800 * MIB).verdict, "growing");
 });
 
 Deno.test("a run that ends while all fills is not judged", () => {

@@ -21,7 +21,7 @@ import { left, renderTable, right } from "../../process/cli/table.ts";
 import { Stop } from "../../process/errors.ts";
 import { pause } from "../../process/retry.ts";
 import type { LoadResult } from "../load_main.ts";
-import { courseOf, type MemoryCourse } from "./memory.ts";
+import { courseOf, type MemoryCourse, memoryLimitOf } from "./memory.ts";
 
 const MINUTE_MS = 60_000;
 const SAMPLE_MS = 2_000;
@@ -40,7 +40,8 @@ export const soakTask = command({
   details: "Starts servers and services of its own. Memory is what belongs to a process alone, " +
     "with its children. A process grows when the last tenth of the run has over a tenth and over " +
     "16 MiB more than the tenth after the first 150 s, when the duplicate windows of two minutes " +
-    "are full; a run of less than four minutes does not judge that. Exits 1 when one grows, or " +
+    "are full, and than the middle tenth; nats-server also has to exceed its limit of 1 GiB. A " +
+    "run of less than four minutes does not judge that. Exits 1 when one grows, or " +
     "when the books differ from what was accepted, in events or in milliseconds.",
   options: {
     minutes: {
@@ -104,7 +105,9 @@ async function soak(pipeline: Pipeline, seconds: number, rate: number): Promise<
     return lag.royalty === 0 && counted >= sent ? { counted, creditedMs } : undefined;
   }, { timeoutMs: DRAIN_MS });
   const fullFrom = FULL_AFTER_MS / SAMPLE_MS;
-  const memory = [...samples].map(([name, each]) => [name, courseOf(each, fullFrom)]);
+  const memory = [...samples].map((
+    [name, each],
+  ) => [name, courseOf(each, fullFrom, memoryLimitOf(name))]);
   return { memory: Object.fromEntries(memory), sent, sentMs, ...books };
 }
 

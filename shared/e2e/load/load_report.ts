@@ -7,7 +7,7 @@
  */
 import { whole } from "../../dev/demo/check_line.ts";
 import { left, renderTable, right } from "../../process/cli/table.ts";
-import { courseOf, type MemoryCourse } from "../chaos/memory.ts";
+import { courseOf, type MemoryCourse, memoryLimitOf } from "../chaos/memory.ts";
 import type { IncidentHeard } from "../stalling_cohorts.ts";
 import type { PlotPanel, PlotSeries } from "./load_plot.ts";
 import { alertLatenciesMs } from "./load_verdict.ts";
@@ -52,7 +52,11 @@ export function memoryOf({ samples }: LoadRun): Record<string, MemoryCourse> {
   return Object.fromEntries(
     namesIn(samples).filter((name) => !name.startsWith("generator")).map((name) => [
       name,
-      courseOf(samples.map((each) => each.memoryBytes.get(name) ?? 0), FULL_AFTER_SECONDS),
+      courseOf(
+        samples.map((each) => each.memoryBytes.get(name) ?? 0),
+        FULL_AFTER_SECONDS,
+        memoryLimitOf(name),
+      ),
     ]),
   );
 }

@@ -10,6 +10,7 @@ import { auditCommand } from "./commands/proofs/audit.ts";
 import { catalogueCommand } from "./commands/catalogue.ts";
 import { closeCommand } from "./commands/close.ts";
 import { exportCommand } from "./commands/export.ts";
+import { openCommand } from "./commands/open.ts";
 import { rebuildCommand } from "./commands/proofs/rebuild.ts";
 import { recountCommand } from "./commands/proofs/recount.ts";
 import { reissueCommand } from "./commands/reissue.ts";
@@ -26,6 +27,7 @@ export const royaltyTask: CommandGroup = {
     statusCommand,
     exportCommand,
     catalogueCommand,
+    openCommand,
     closeCommand,
     settleGapCommand,
     reissueCommand,

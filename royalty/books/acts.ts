@@ -15,7 +15,9 @@ export type ActKind =
   | "waiver"
   | "reissue"
   | "settle-gap"
-  | "catalogue";
+  | "catalogue"
+  /** The first day that gets a statement was decided. */
+  | "open";
 
 /** An act to be recorded. */
 export interface Act {

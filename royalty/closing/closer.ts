@@ -124,6 +124,8 @@ export interface NextClose {
   readonly day: string;
   /** End of the day plus grace, ms since the epoch. */
   readonly due: number;
+  /** Whether a person has decided that days close. */
+  readonly isOpened: boolean;
 }
 
 /**
@@ -138,7 +140,8 @@ export class Closer {
     return await this.#withBooks(async (sql) => {
       const state = await readClosingState(sql);
       const day = state.sealedDay ?? nextToClose(state);
-      return day === undefined ? undefined : { day, due: this.#due(state, day) };
+      if (day === undefined) return undefined;
+      return { day, due: this.#due(state, day), isOpened: state.oldestOpenDay !== undefined };
     });
   }
 

@@ -38,6 +38,11 @@ export interface SchedulerReport {
   closed(atSeconds: number): void;
 }
 
+function notOpenedText(day: string): string {
+  return `minutes are credited since ${day}, and nobody has decided the first day that gets a ` +
+    "statement: deno task royalty open --day YYYY-MM-DD --by PERSON";
+}
+
 /** Who closes days by itself. */
 const SERVICE = "royalty service";
 
@@ -69,11 +74,19 @@ export class Scheduler {
       await this.#reportOverdue(next);
       const waitMs = next ? next.due - this.options.now() : POLL_MS;
       if (!next || waitMs > 0) return Math.min(waitMs, POLL_MS);
+      if (!next.isOpened) return await this.#tellNotOpened(next);
       await this.#close(next.day);
       return 0;
     } catch (error) {
       return await this.#handleFailure(error, next);
     }
+  }
+
+  async #tellNotOpened(next: NextClose): Promise<number> {
+    const reason = notOpenedText(next.day);
+    this.#warnOnce("royalty.closing.retry", reason);
+    await this.#alertOverdue(next, reason);
+    return POLL_MS;
   }
 
   async #reportLastClose(): Promise<void> {

@@ -51,7 +51,7 @@ class Rig {
     this.effects.push(`close ${day}`);
     if (this.failure) return Promise.reject(this.failure);
     assertExists(this.next);
-    this.next = { day: `${day}+`, due: this.next.due + HOUR_MS };
+    this.next = { day: `${day}+`, due: this.next.due + HOUR_MS, isOpened: true };
     const statement = anEmptyStatement(day);
     return Promise.resolve({ outcome: "closed", statement, filesMissing: this.filesMissing });
   }
@@ -75,7 +75,7 @@ function anEmptyStatement(day: string): StoredStatement {
 Deno.test("days close in order when they are due, not earlier", async () => {
   const rig = new Rig();
   assertEquals(await rig.scheduler.step(), 10_000);
-  rig.next = { day: "d", due: 10_000 };
+  rig.next = { day: "d", due: 10_000, isOpened: true };
   assertEquals(await rig.scheduler.step(), 10_000);
   rig.now = 9_999;
   assertEquals(await rig.scheduler.step(), 1);
@@ -88,7 +88,7 @@ Deno.test("days close in order when they are due, not earlier", async () => {
 
 Deno.test("a refused close is retried with backoff and alerts on-call once", async () => {
   const rig = new Rig();
-  rig.next = { day: "d", due: 0 };
+  rig.next = { day: "d", due: 0, isOpened: true };
   rig.failure = new Refused("d cannot be closed: a gap");
   const waits: number[] = [];
   for (let i = 0; i < 10; i++) {
@@ -109,7 +109,7 @@ Deno.test("a refused close is retried with backoff and alerts on-call once", asy
 
 Deno.test("a RetryAfter does not alert, and days close while NATS is down", async () => {
   const rig = new Rig();
-  rig.next = { day: "d", due: 0 };
+  rig.next = { day: "d", due: 0, isOpened: true };
   rig.now = HOUR_MS - 1;
   rig.failure = new RetryAfter("Postgres: restarting", 500);
   await rig.scheduler.step();
@@ -131,7 +131,7 @@ Deno.test("a RetryAfter does not alert, and days close while NATS is down", asyn
 
 Deno.test("files that could not be written are retried in a later step", async () => {
   const rig = new Rig();
-  rig.next = { day: "d", due: 0 };
+  rig.next = { day: "d", due: 0, isOpened: true };
   rig.filesMissing = "the disk is full";
   await rig.scheduler.step();
   await rig.scheduler.step();
@@ -146,4 +146,17 @@ Deno.test("the time of the last close is reported from the first look on", async
   rig.closedAtMs = 1_700_000_000_000;
   await rig.scheduler.step();
   assertEquals(rig.closedAtSeconds, [1_700_000_000]);
+});
+
+Deno.test("before the first day is decided nothing closes, on-call is told, and then it goes on", async () => {
+  const rig = new Rig();
+  rig.next = { day: "d", due: 0, isOpened: false };
+  rig.now = 1_000;
+  assertEquals(await rig.scheduler.step(), 10_000);
+  rig.now = HOUR_MS;
+  await rig.scheduler.step();
+  assertEquals(rig.effects, ["restore files", "open royalty-close:d"]);
+  rig.next = { day: "e", due: 0, isOpened: true };
+  await rig.scheduler.step();
+  assertEquals(rig.effects.slice(2), ["resolved royalty-close:d", "close e"]);
 });

@@ -59,6 +59,9 @@ Deno.test("days close automatically and by command, and late events are recognis
   const [first, current] = [watched(now - DAY_MS, 200), watched(now, 50)];
   await rig.publish([...first, ...first.slice(0, 40), ...current, "not json"]);
   await Promise.all([1, 2].map(() => rig.process()));
+  const opened = await rig.command("open", "--day", yesterday, "--by", "Ada");
+  assertEquals([opened.code, opened.err], [0, ""]);
+  assertEquals((await rig.command("open", "--day", today, "--by", "Ada")).code, 1);
   const manifestOf = async (day: string) =>
     JSON.parse(await Deno.readTextFile(`${folder}/statement-${day}-v1.manifest.json`));
   const manifest = await waitFor(`${yesterday} to close`, () => manifestOf(yesterday), {
@@ -105,13 +108,17 @@ Deno.test("days close automatically and by command, and late events are recognis
 
 Deno.test("when a process is killed during a close, another continues it, with one statement", async () => {
   const random = new Random(4);
-  await using rig = await startRig(noonZone(), random);
+  const zone = noonZone();
+  await using rig = await startRig(zone, random);
   const { sql } = rig;
   const now = Date.now();
   const events = Array.from({ length: 200 }, () => aHeartbeat(random, now - DAY_MS));
   await rig.publish(events);
   const counter = await rig.process({ TWOFOLD_CLOSE_SCHEDULE: "off" });
   await rig.accountedFor();
+  const yesterday = new BusinessCalendar(zone).dayOf(now - DAY_MS);
+  const opened = await rig.command("open", "--day", yesterday, "--by", "Ada");
+  assertEquals([opened.code, opened.err], [0, ""]);
   await counter.stop();
   /** Postgres' processes that wait to issue a statement. */
   const waiting = async () =>

@@ -24,6 +24,7 @@ grant insert on royalty.seal, royalty.seal_position, royalty.seal_quarantined, r
 grant insert, delete, maintain on royalty.title_right to issuer;
 grant update (oldest_open_day) on royalty.books to issuer;
 grant update (settled_by, settled_reason, settled_at) on royalty.gap to issuer;
+grant execute on function royalty.open_first_day(date) to issuer;
 -- To lock them while a day is sealed, and while a statement is issued.
 grant maintain on royalty.books, royalty.statement, royalty.act to issuer;
 

@@ -94,6 +94,7 @@ Deno.test("days are recounted before they close, and a rebuild gives the same by
   });
 
   await t.step("the service recounts before it closes", async () => {
+    assertEquals((await rig.command("open", "--day", yesterday, "--by", "Ada")).code, 0);
     await service.stop();
     await service.restart();
     const manifest = await waitFor("yesterday to be closed", () => manifestOf(rig, yesterday));

@@ -92,6 +92,7 @@ async function up(port: number, isSimulated: boolean, output: Output): Promise<v
   const supervisor = new Supervisor(partsOf(pipeline), (line) => say(`${timeText()} ${line}`));
   using _page = serve(port, startPageOf(pipeline, port, supervisor));
   await writeEnvironments(pipeline);
+  await openBooks(pipeline);
   say(guide({ ...pipeline, ports }, await writeContexts(pipeline)));
   const sending = isSimulated ? simulate(pipeline, over.signal, say) : undefined;
   const why = await ended(over.signal);
@@ -118,6 +119,14 @@ function endsBy(over: AbortController): void {
     if (Deno.ppid !== parent) over.abort("the process that started it has ended");
   }, PARENT_MS);
   Deno.unrefTimer(timer);
+}
+
+/** Lets days close by themselves, from today on; once. */
+async function openBooks(pipeline: Pipeline): Promise<void> {
+  const today = new Date().toISOString().slice(0, 10);
+  await pipeline.cli("royalty", ["open", "--day", today, "--by", "task up"]).catch((error) => {
+    if (!messageOf(error).includes("the books are open since before")) throw error;
+  });
 }
 
 /** Serves the start page, with the limits of every server of Twofold. */

@@ -171,10 +171,11 @@ function comparedRights(rows: readonly Row[]): Compared {
 }
 
 // A right everywhere takes part in every territory of its title.
-function compareTitle(rows: readonly Row[], { overlaps, holes }: Compared): void {
+function compareTitle(rows: readonly Row[], all: Compared): void {
   const byTerritory = Map.groupBy(rows, ({ territory }) => territory);
   const everywhere = byTerritory.get(EVERYWHERE) ?? [];
-  const seen = new Set<number>();
+  // A row everywhere is compared in each territory, and named once of each kind.
+  const named = { overlaps: new Set<number>(), holes: new Set<number>() };
   for (const [territory, own] of byTerritory) {
     const together = territory === EVERYWHERE ? own : [...own, ...everywhere];
     const inOrder = together.toSorted((a, b) => dayOrder(a.from, b.from) || a.line - b.line);
@@ -182,9 +183,10 @@ function compareTitle(rows: readonly Row[], { overlaps, holes }: Compared): void
     for (const row of inOrder) {
       const note = before && noteOn(before, row);
       const line = before === undefined ? row.line : Math.max(before.line, row.line);
-      if (note !== undefined && !seen.has(line)) {
-        seen.add(line);
-        (note.isOverlap ? overlaps : holes).push({ line, reason: note.reason });
+      const kind = note?.isOverlap ? "overlaps" : "holes";
+      if (note !== undefined && !named[kind].has(line)) {
+        named[kind].add(line);
+        all[kind].push({ line, reason: note.reason });
       }
       if (before === undefined || dayOrder(row.to, before.to) > 0) before = row;
     }

@@ -138,12 +138,17 @@ Deno.test("two rights to one title, territory and day are reported, everywhere i
       "c,de,Acme,2026-03-01,2026-03-31",
       "c,de,Acme,,2026-12-31",
       "c,de,Acme,2026-12-31,2027-01-01",
+      // In one territory the last row leaves a hole, in the other it overlaps.
+      "d,de,Acme,2026-01-01,2026-01-01",
+      "d,fr,Acme,2026-01-05,2026-01-07",
+      "d,*,Acme,2026-01-04,2026-01-06",
     ),
     [
       "3: title_id a in de has a right of 2026-06-30 on line 2 already",
       "5: title_id b in de has a right of 2026-06-01 on line 4 already",
       "8: title_id c in de has a right of 2026-03-01 on line 7 already",
       "9: title_id c in de has a right of 2026-12-31 on line 8 already",
+      "12: title_id d in fr has a right of 2026-01-05 on line 11 already",
     ],
   );
 });
